@@ -1,0 +1,55 @@
+# LakhNES: `make help` lists what there is to do. Every target builds the environment first if it is missing.
+SHELL := bash
+PYTHON ?= python3
+PROFILE ?= smoke
+# The package index that PyTorch alone is taken from; empty: pip's own setting.
+TORCH_INDEX ?=
+
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help reproduce test lint lab data bench scrub clean
+
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@echo "  PROFILE=$(PROFILE) (smoke, laptop or paper) sets the sizes of reproduce: make reproduce PROFILE=laptop"
+
+reproduce: $(STAMP)  ## run every notebook without a screen and write the report to runs/PROFILE/index.html
+	$(BIN)/python notebooks/run.py --profile $(PROFILE)
+
+test: $(STAMP)  ## run every test, every notebook and every solution
+	$(BIN)/python -m pytest tests notebooks --nbval-lax --nbval-current-env --nbval-cell-timeout=600 --durations=10
+
+lint: $(STAMP)  ## check style and format
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+lab: $(STAMP)  ## open the course in JupyterLab
+	$(BIN)/jupyter lab --notebook-dir=. notebooks/00_start_here.ipynb
+
+data: $(STAMP)  ## download NES-MDB (from the folder LAKHNES_MIRROR if that is set)
+	$(BIN)/lakhnes data fetch nesmdb-midi
+
+bench: $(STAMP)  ## measure the figures that the README states
+	@for file in benchmarks/[a-z]*.py; do echo "$$file"; $(BIN)/python "$$file" || exit 1; done
+
+scrub: $(STAMP)  ## take outputs and editor metadata out of the notebooks before a commit
+	$(BIN)/python notebooks/scrub.py
+
+clean:  ## remove the environment and the caches; runs and data stay
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(STAMP): requirements.txt pyproject.toml
+	@$(PYTHON) -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
+	  { echo "Python 3.11 or later with venv is needed ($(PYTHON) is not): make $(MAKECMDGOALS) PYTHON=python3.11" >&2; exit 1; }
+	@echo "Building the environment in $(VENV): a few minutes, once"
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) install $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) "$$(grep '^torch==' requirements.txt)"
+	$(PIP) install -r requirements.txt
+	$(PIP) install --no-deps --editable .
+	@touch $@
