@@ -1,0 +1,1 @@
+"""Language models over event ids. They know nothing of music beyond the size of the vocabulary."""

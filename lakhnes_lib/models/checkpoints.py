@@ -1,0 +1,102 @@
+"""Checkpoints: a folder with ``model.safetensors`` and ``config.json``; nothing in it is ever executed.
+
+Paper: §9 of its repository's files. Notebook: 07_quantitative_analysis.
+Differences from the published checkpoints: those are whole pickled programs; these are named tensors and plain values.
+"""
+
+import json
+from pathlib import Path
+
+import safetensors
+import safetensors.torch
+import torch
+
+from lakhnes_lib.errors import BadCheckpoint, DataNotFound
+from lakhnes_lib.files import replacing
+from lakhnes_lib.models.language_model import LanguageModel, RandomModel, UnigramModel
+from lakhnes_lib.models.transformer_xl import TransformerXL
+
+FORMAT = 1
+ARCHITECTURES: dict[str, type[LanguageModel]] = {kind.architecture: kind for kind in (RandomModel, UnigramModel, TransformerXL)}
+VOCABULARY_FINGERPRINT = "55a73e389ba8e472"
+"""Start of the sha256 of Table 1's 631 names, one a line; a checkpoint over other events is refused."""
+
+
+def build(architecture: str, **config) -> LanguageModel:
+    """A new model of a known architecture. Raises BadCheckpoint for an unknown one or a setting it does not have."""
+    if architecture not in ARCHITECTURES:
+        raise BadCheckpoint(f"architecture {architecture!r} is not known; known are {', '.join(ARCHITECTURES)}")
+    try:
+        return ARCHITECTURES[architecture](**config)
+    except (TypeError, ValueError, RuntimeError, AssertionError) as error:
+        raise BadCheckpoint(f"a {architecture} cannot be built of these settings ({error})") from error
+
+
+def save(model: LanguageModel, folder, dtype: torch.dtype | None = None, **details) -> None:
+    """Writes the model as a checkpoint folder, whole or not at all.
+
+    dtype: floating-point type at rest (bfloat16 halves the file); None keeps the model's.
+    details: plain values to keep beside it (profile, data fingerprint, metrics).
+    """
+    tensors = {
+        name: (tensor.to(dtype) if dtype and tensor.is_floating_point() else tensor).contiguous().cpu()
+        for name, tensor in model.state_dict().items()
+    }
+    config = {
+        "format": FORMAT,
+        "architecture": model.architecture,
+        "config": model.config,
+        "vocabulary": VOCABULARY_FINGERPRINT,
+        "parameters": model.parameter_count(),
+    } | details
+    with replacing(folder, folder=True) as temporary:
+        safetensors.torch.save_file(tensors, temporary / "model.safetensors")
+        (temporary / "config.json").write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
+
+
+def details(folder) -> dict:
+    """What ``config.json`` of a checkpoint says. Raises DataNotFound, BadCheckpoint."""
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise DataNotFound(f"{folder}: there is no such checkpoint folder")
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise BadCheckpoint(f"{folder}: has no config.json, so it is no checkpoint of this library") from error
+    except (OSError, ValueError) as error:
+        raise BadCheckpoint(f"{folder}: its config.json cannot be read ({error})") from error
+    if not isinstance(config, dict) or config.get("format") != FORMAT or not isinstance(config.get("config"), dict):
+        raise BadCheckpoint(f"{folder}: its config.json is not of checkpoint format {FORMAT}")
+    if config.get("vocabulary") != VOCABULARY_FINGERPRINT:
+        raise BadCheckpoint(f"{folder}: was made for other events ({config.get('vocabulary')!r}) than the 631 of Table 1")
+    return config
+
+
+def load(folder, device="cpu") -> LanguageModel:
+    """The model of a checkpoint folder, in float32 and evaluation mode.
+
+    Raises DataNotFound if there is none, BadCheckpoint for missing, foreign, misshapen or non-finite tensors.
+    """
+    folder, config = Path(folder), details(folder)
+    try:
+        model = build(config.get("architecture"), **config["config"])
+    except BadCheckpoint as error:
+        raise BadCheckpoint(f"{folder}: {error}") from error
+    try:
+        tensors = safetensors.torch.load_file(folder / "model.safetensors")
+    except FileNotFoundError as error:
+        raise BadCheckpoint(f"{folder}: has no model.safetensors") from error
+    except (OSError, ValueError, safetensors.SafetensorError) as error:
+        raise BadCheckpoint(f"{folder}: its model.safetensors is damaged ({error})") from error
+    expected = model.state_dict()
+    for name in sorted(set(expected) ^ set(tensors)):
+        raise BadCheckpoint(f"{folder}: tensor {name!r} is {'missing' if name in expected else 'foreign to this model'}")
+    for name, tensor in tensors.items():
+        if tensor.shape != expected[name].shape:
+            raise BadCheckpoint(
+                f"{folder}: tensor {name!r} has shape {tuple(tensor.shape)}, the model needs {tuple(expected[name].shape)}"
+            )
+        if tensor.is_floating_point() and not torch.isfinite(tensor).all():
+            raise BadCheckpoint(f"{folder}: tensor {name!r} holds values that are not finite")
+    model.load_state_dict({name: tensor.to(expected[name].dtype) for name, tensor in tensors.items()})
+    return model.to(device).eval()

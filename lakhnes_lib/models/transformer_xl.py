@@ -1,0 +1,194 @@
+"""Transformer-XL: attention that carries a memory from segment to segment and knows distances, not places.
+
+Paper: §4.1, after Dai et al., "Transformer-XL" (arXiv 1901.02860). Notebook: 04_transformer_xl. Attention: ``attention.py``.
+Differences from the paper and its code: none in what is computed. In evaluation the memory holds keys and values instead of
+the layers' inputs (the same numbers, projected once), and rows of a batch may start afresh on their own (``restart``).
+"""
+
+from dataclasses import dataclass, replace
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from lakhnes_lib.models.attention import attention_weights, causal_mask, relative_attention
+from lakhnes_lib.models.language_model import VOCABULARY_SIZE, LanguageModel, check_ids
+
+
+@dataclass(frozen=True)
+class Memory:
+    """What a Transformer-XL carries from call to call.
+
+    layers: a tuple of tensors for each layer. While training its inputs (batch, memory, width), without gradient;
+    in evaluation its keys and its values, each (batch, heads, memory, head width).
+    length: positions kept. valid: int64 (batch,), how many of them, counted from the newest, a row may look back to.
+    """
+
+    layers: list[tuple[Tensor, ...]]
+    length: int
+    valid: Tensor
+
+
+def sinusoids(keys: int, width: int, device=None) -> Tensor:
+    """Position vectors for the distances keys - 1 … 0: float32 (keys, width), all sines, then all cosines."""
+    distance = torch.arange(keys - 1, -1, -1.0, device=device)
+    frequency = 10_000 ** (-torch.arange(0, width, 2.0, device=device) / width)
+    angle = torch.outer(distance, frequency)
+    return torch.cat([angle.sin(), angle.cos()], -1)
+
+
+class Layer(nn.Module):
+    """Attention, then a feed-forward net, each followed by the sum with its input and a layer normalisation."""
+
+    def __init__(self, width: int, heads: int, head_width: int, feed_forward: int, dropout: float):
+        super().__init__()
+        self.heads, self.head_width = heads, head_width
+        self.query = nn.Linear(width, heads * head_width, bias=False)
+        self.key_value = nn.Linear(width, 2 * heads * head_width, bias=False)
+        self.position = nn.Linear(width, heads * head_width, bias=False)
+        self.output = nn.Linear(heads * head_width, width, bias=False)
+        self.attention_norm = nn.LayerNorm(width)
+        self.inner = nn.Linear(width, feed_forward)
+        self.outer = nn.Linear(feed_forward, width)
+        self.feed_forward_norm = nn.LayerNorm(width)
+        self.dropout = nn.Dropout(dropout)
+
+    def split(self, x: Tensor) -> Tensor:
+        """(…, time, heads * head width) -> (…, heads, time, head width)."""
+        return x.unflatten(-1, (-1, self.head_width)).transpose(-3, -2)
+
+    def forward(self, x: Tensor, past: tuple, positions: Tensor, u: Tensor, v: Tensor, mask: Tensor):
+        """x: (batch, time, width); past: this layer's part of a Memory, () if none; positions: (keys, width);
+        u, v: (heads, head width); mask: (batch or 1, time, keys). Returns the same shape as x, and all keys and values."""
+        full = torch.cat([past[0].to(x.dtype), x], 1) if len(past) == 1 else x
+        key, value = self.split(self.key_value(full)).chunk(2, 1)  # each (batch, heads, memory + time, head width)
+        if len(past) == 2:
+            key, value = torch.cat([past[0].to(key.dtype), key], 2), torch.cat([past[1].to(value.dtype), value], 2)
+        r = self.split(self.position(positions))  # (heads, keys, head width)
+        attended = relative_attention(self.split(self.query(x)), key, value, r, u.unsqueeze(1), v.unsqueeze(1), mask)
+        attended = self.output(attended.transpose(1, 2).flatten(-2))  # (batch, time, width)
+        x = self.attention_norm(x + self.dropout(attended))
+        inner = self.dropout(F.relu(self.inner(x)))
+        return self.feed_forward_norm(x + self.dropout(self.outer(inner))), (key, value)
+
+
+class TransformerXL(LanguageModel):
+    """The paper's model. The defaults are its size: 41,274,487 parameters."""
+
+    architecture = "transformer_xl"
+
+    def __init__(
+        self,
+        vocabulary_size: int = VOCABULARY_SIZE,
+        layers: int = 12,
+        width: int = 512,
+        heads: int = 8,
+        head_width: int = 64,
+        feed_forward: int = 2048,
+        dropout: float = 0.1,
+        memory_length: int = 512,
+    ):
+        super().__init__(vocabulary_size, memory_length)
+        self._config = {
+            "vocabulary_size": vocabulary_size,
+            "layers": layers,
+            "width": width,
+            "heads": heads,
+            "head_width": head_width,
+            "feed_forward": feed_forward,
+            "dropout": dropout,
+        }
+        self.width = width
+        self.embedding = nn.Embedding(vocabulary_size, width)
+        self.output_bias = nn.Parameter(torch.zeros(vocabulary_size))
+        self.u = nn.Parameter(torch.zeros(heads, head_width))
+        self.v = nn.Parameter(torch.zeros(heads, head_width))
+        self.layers = nn.ModuleList(Layer(width, heads, head_width, feed_forward, dropout) for _ in range(layers))
+        self.dropout = nn.Dropout(dropout)
+        for name, parameter in self.named_parameters():
+            if name.endswith("norm.weight"):
+                nn.init.normal_(parameter, 1.0, 0.02)
+            elif name.endswith("bias"):
+                nn.init.zeros_(parameter)
+            else:
+                nn.init.normal_(parameter, 0.0, 0.02)
+
+    @property
+    def config(self):
+        return self._config | {"memory_length": self.memory_length}
+
+    def hidden(self, ids: Tensor, memory: Memory | None = None) -> tuple[Tensor, Memory]:
+        """Last layer's output for int64 ids (batch, time): (batch, time, width), and the memory for what follows."""
+        check_ids(ids, self.vocabulary_size)
+        batch, time = ids.shape
+        if memory is None:
+            memory = Memory([()] * len(self.layers), 0, torch.zeros(batch, dtype=torch.int64, device=ids.device))
+        keys = memory.length + time
+        mask = self._mask(memory, time)
+        positions = self.dropout(sinusoids(keys, self.width, ids.device).to(self.embedding.weight.dtype))
+        x = self.dropout(self.embedding(ids) * self.width**0.5)
+        kept = min(keys, self.memory_length)
+        layers = []
+        for layer, past in zip(self.layers, memory.layers, strict=True):
+            inputs = x
+            x, (key, value) = layer(x, past, positions, self.u, self.v, mask)
+            if self.training:
+                inputs = torch.cat([past[0], inputs.detach()], 1) if past else inputs.detach()
+                layers.append((inputs[:, keys - kept :],))
+            else:
+                layers.append((key[:, :, keys - kept :], value[:, :, keys - kept :]))
+        return self.dropout(x), Memory(layers, kept, (memory.valid + time).clamp_max(kept))
+
+    @torch.no_grad()
+    def attention(self, ids: Tensor) -> Tensor:
+        """Where each layer and head looks, for one segment without memory: float32 (layers, batch, heads, time, time)."""
+        check_ids(ids, self.vocabulary_size)
+        time = ids.shape[1]
+        mask = causal_mask(time, time, ids.device)
+        positions = sinusoids(time, self.width, ids.device)
+        x, u, v, weights = self.embedding(ids) * self.width**0.5, self.u.unsqueeze(1), self.v.unsqueeze(1), []
+        for layer in self.layers:
+            query, r = layer.split(layer.query(x)), layer.split(layer.position(positions))
+            x, (key, _) = layer(x, (), positions, self.u, self.v, mask)
+            weights.append(attention_weights(query, key, r, u, v, mask))
+        return torch.stack(weights)
+
+    def _mask(self, memory: Memory, time: int) -> Tensor:
+        """(batch or 1, time, memory + time): no key ahead of the query, none older than the row's own beginning."""
+        device, dtype = memory.valid.device, self.embedding.weight.dtype
+        mask = causal_mask(time, memory.length + time, device, dtype)
+        if memory.length and bool((memory.valid < memory.length).any()):
+            age = torch.arange(memory.length, 0, -1, device=device)
+            foreign = F.pad(age > memory.valid.unsqueeze(1), (0, time))  # (batch, keys)
+            mask = mask.masked_fill(foreign.unsqueeze(1), float("-inf"))
+        return mask
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """(…, width) -> (…, vocabulary): the embedding serves as output weights too."""
+        return F.linear(hidden, self.embedding.weight, self.output_bias)
+
+    def log_probs(self, ids, state=None):
+        hidden, state = self.hidden(ids, state)
+        return F.log_softmax(self.logits(hidden), -1, dtype=torch.promote_types(hidden.dtype, torch.float32)), state
+
+    def target_log_probs(self, ids, targets, state=None):
+        hidden, state = self.hidden(ids, state)
+        logits = self.logits(hidden)
+        losses = F.cross_entropy(logits.flatten(0, 1).float(), targets.flatten(), ignore_index=-1, reduction="none")
+        return -losses.view(targets.shape), state
+
+    def select(self, state: Memory | None, rows: Tensor):
+        if state is None:
+            return None
+        return replace(state, layers=[tuple(x[rows] for x in part) for part in state.layers], valid=state.valid[rows])
+
+    def restart(self, state: Memory | None, fresh: Tensor) -> Memory | None:
+        """The same state, with nothing remembered in the rows where ``fresh`` (bool (batch,)) holds."""
+        return None if state is None else replace(state, valid=state.valid.masked_fill(fresh, 0))
+
+    def state_tree(self, state: Memory):
+        return {"layers": state.layers, "length": state.length, "valid": state.valid}
+
+    def state_from(self, tree, device):
+        layers = [tuple(x.to(device) for x in part) for part in tree["layers"]]
+        return Memory(layers, tree["length"], tree["valid"].to(device))
