@@ -1,0 +1,130 @@
+"""Profiles: every size, step count and seed of a run, in one file of plain values.
+
+Paper: §5 (settings). Notebook: all. ``smoke`` runs everything in minutes on what the repository holds, ``laptop`` trains
+small models on the real data on a CPU, ``paper`` is the paper's setting on a GPU.
+"""
+
+import dataclasses
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import get_args, get_origin, get_type_hints
+
+import yaml
+
+from lakhnes_lib.errors import BadProfile
+
+
+@dataclass(frozen=True)
+class Training:
+    """How to train. Lengths in events; learning rates are the highest reached."""
+
+    steps: int
+    batch: int
+    segment: int
+    learning_rate: float
+    optimizer: str = "adam"  # adam, adamw, or muon (matrices by Muon, the rest by AdamW)
+    matrix_learning_rate: float = 0.02  # Muon's
+    weight_decay: float = 0.0
+    warmup: int = 0
+    schedule: str = "cosine"  # cosine, constant, or linear (constant, then down over the last decay_share of the steps)
+    decay_share: float = 0.4
+    clip: float = 0.25
+    accumulate: int = 1  # segments of gradient a step
+    song_bounded: bool = False  # True: memory starts afresh with each song; False: the paper's endless streams
+    precision: str = "auto"  # auto (bf16 where the hardware has it), bf16, fp32
+    compile: bool = False
+    evaluate_every: int = 1000  # steps
+    valid_songs: int = 0  # songs of valid that early stopping looks at; 0 for all
+    patience: int = 10  # evaluations without a new best before training stops
+    snapshot_minutes: float = 5.0
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """How perplexity is measured: §6, with segments and memory in events."""
+
+    batch: int = 16
+    segment: int = 128
+    memory_length: int = 896
+    songs: int = 0  # 0 for all
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How pieces are drawn: §8's published defaults."""
+
+    pieces: int = 4
+    length: int = 1024
+    temperature: float = 0.95
+    top_k: int = 32
+    top_p: float = 1.0
+    memory_length: int = 512
+
+
+@dataclass(frozen=True)
+class Profile:
+    """One profile. models: a name -> the architecture and its sizes; training: a name -> how it is trained."""
+
+    name: str
+    seed: int
+    corpus: str  # songbook, or a data set of the registry
+    models: dict
+    training: dict[str, Training]
+    evaluation: Evaluation = field(default_factory=Evaluation)
+    sampling: Sampling = field(default_factory=Sampling)
+
+
+def root() -> Path:
+    """The repository's folder: where ``profiles/``, ``assets/`` and ``runs/`` stand."""
+    return Path(os.environ.get("LAKHNES_ROOT") or Path(__file__).resolve().parent.parent)
+
+
+def names() -> list[str]:
+    """The profiles there are."""
+    return sorted(path.stem for path in (root() / "profiles").glob("*.yaml"))
+
+
+def load(name) -> Profile:
+    """Profile by name (``smoke``) or by path of a YAML file. Raises BadProfile for an unknown key or a wrong type."""
+    path = Path(name) if str(name).endswith((".yaml", ".yml")) else root() / "profiles" / f"{name}.yaml"
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise BadProfile(f"{name}: there is no such profile; there are {', '.join(names())}") from error
+    except yaml.YAMLError as error:
+        raise BadProfile(f"{path}: is not YAML ({' '.join(str(error).split())[:120]})") from error
+    profile = _fill(Profile, values, str(path))
+    for part in profile.training.values():
+        if part.optimizer not in ("adam", "adamw", "muon") or part.schedule not in ("cosine", "constant", "linear"):
+            raise BadProfile(f"{path}: training has an unknown optimizer or schedule ({part.optimizer}, {part.schedule})")
+        if part.precision not in ("auto", "bf16", "fp32"):
+            raise BadProfile(f"{path}: precision must be auto, bf16 or fp32, not {part.precision!r}")
+        if min(part.steps, part.batch, part.segment, part.accumulate, part.evaluate_every) < 1:
+            raise BadProfile(f"{path}: steps, batch, segment, accumulate and evaluate_every must be at least 1")
+    return profile
+
+
+def _fill(kind, values, where: str):
+    """A dataclass (or plain value) of checked YAML values."""
+    if dataclasses.is_dataclass(kind):
+        if not isinstance(values, dict):
+            raise BadProfile(f"{where}: must be a table of values, not {values!r}")
+        hints = get_type_hints(kind)
+        unknown = set(values) - set(hints)
+        if unknown:
+            raise BadProfile(f"{where}: has the unknown key {sorted(map(str, unknown))[0]!r}; known are {', '.join(hints)}")
+        for entry in dataclasses.fields(kind):
+            if entry.name not in values and entry.default is entry.default_factory is dataclasses.MISSING:
+                raise BadProfile(f"{where}: lacks {entry.name!r}")
+        return kind(**{key: _fill(hints[key], value, f"{where}: {key}") for key, value in values.items()})
+    if get_origin(kind) is dict:
+        inner = get_args(kind)[1]
+        if not isinstance(values, dict):
+            raise BadProfile(f"{where}: must be a table of values, not {values!r}")
+        return {key: _fill(inner, value, f"{where}: {key}") for key, value in values.items()}
+    if kind is float and type(values) is int:
+        return float(values)
+    if type(values) is not kind:
+        raise BadProfile(f"{where}: must be {kind.__name__}, not {values!r}")
+    return values

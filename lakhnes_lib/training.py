@@ -1,0 +1,220 @@
+"""Training and fine-tuning: streams with carried memory, early stopping on valid, and snapshots that lose nothing.
+
+Paper: §5 and §5.1. Notebook: 05_training. Runs from a packed corpus, without any MIDI library.
+Differences from the paper: the optimiser, schedule and kind of stream are the profile's choice; a run that was killed goes
+on from its last snapshot with the same losses as one that was not.
+"""
+
+import dataclasses
+import json
+import time
+from pathlib import Path
+
+import torch
+from tqdm.auto import tqdm
+
+from lakhnes_lib import evaluation, snapshots
+from lakhnes_lib.data.streams import Streams
+from lakhnes_lib.errors import LakhnesError
+from lakhnes_lib.models import checkpoints
+from lakhnes_lib.models.language_model import LanguageModel
+from lakhnes_lib.optimisers import build_optimisers, learning_rate_share
+from lakhnes_lib.profiles import Evaluation, Profile, Training
+
+LOG_EVERY = 10
+"""Steps a line of the log."""
+
+
+def choose_device(device: str | None = None) -> torch.device:
+    """The device asked for, or the best there is."""
+    return torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+
+
+def runs_bf16(device: torch.device, precision: str) -> bool:
+    """Whether to compute in bfloat16: if asked for, or on auto where the hardware multiplies it faster."""
+    if precision != "auto":
+        return precision == "bf16"
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported()
+    return any(getattr(torch.cpu, probe, bool)() for probe in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"))
+
+
+class Run:
+    """One training run in its folder: ``log.jsonl``, ``snapshot/``, and ``best/``, the best weights by valid."""
+
+    def __init__(self, model: LanguageModel, settings: Training, measured: Evaluation, corpus, folder, seed: int, device):
+        self.model, self.settings, self.measured = model.to(device), settings, measured
+        self.folder, self.device = Path(folder), device
+        self.streams = Streams(
+            corpus["train"].framed(), settings.batch * settings.accumulate, settings.segment, seed, settings.song_bounded
+        )
+        self.valid = corpus["valid"].framed()[: settings.valid_songs or None]
+        self.optimisers = build_optimisers(self.model, settings)
+        self.bf16 = runs_bf16(device, settings.precision)
+        self.step, self.events, self.seconds = 0, 0, 0.0
+        self.best, self.best_step, self.since_best = float("inf"), 0, 0
+        self.states: list = [None] * settings.accumulate
+        self.details = {"data": corpus.fingerprint, "seed": seed, "training": dataclasses.asdict(settings)}
+        self._compiled = torch.compile(self._loss) if settings.compile else self._loss
+
+    # --- one step
+
+    def _loss(self, ids, targets, state):
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
+            return self.model.target_log_probs(ids, targets, state)
+
+    def _train_step(self) -> float:
+        """One optimiser step; returns the mean loss of its targets in nats."""
+        segment, batch = next(self.streams), self.settings.batch
+        ids, targets, fresh = (torch.from_numpy(x).to(self.device) for x in (segment.ids, segment.targets, segment.fresh))
+        count, total = int((segment.targets >= 0).sum()), 0.0
+        share = learning_rate_share(self.step, self.settings)
+        for group in (group for optimiser in self.optimisers for group in optimiser.param_groups):
+            group["lr"] = group["highest"] * share
+        for part in range(self.settings.accumulate):
+            rows = slice(part * batch, (part + 1) * batch)
+            state = self.model.restart(self.states[part], fresh[rows])
+            scores, self.states[part] = self._compiled(ids[rows], targets[rows], state)
+            loss = -scores.sum() / count
+            loss.backward()
+            total += loss.detach()
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.clip)
+        for optimiser in self.optimisers:
+            optimiser.step()
+            optimiser.zero_grad(set_to_none=True)
+        self.step += 1
+        self.events += count
+        return float(total)
+
+    # --- the whole run
+
+    def go(self, max_minutes: float | None = None, progress: bool = True) -> None:
+        """Trains to the last step, to early stopping, or for so many minutes; Ctrl-C and the limit keep a snapshot."""
+        settings, started, saved = self.settings, time.monotonic(), time.monotonic()
+        before, window, events = self.seconds, [], self.events
+        self.model.train()
+        bar = tqdm(total=settings.steps, initial=self.step, unit="step", disable=not progress, smoothing=0.1)
+        try:
+            while self.step < settings.steps and self.since_best < settings.patience:
+                if max_minutes is not None and time.monotonic() - started > 60 * max_minutes:
+                    break
+                loss = self._train_step()
+                if not loss < 1e4:
+                    raise LakhnesError(f"{self.folder}: the loss became {loss} at step {self.step}; lower the learning rate")
+                window.append(loss)
+                self.seconds = before + time.monotonic() - started
+                bar.update()
+                if self.step % LOG_EVERY == 0 or self.step == settings.steps:
+                    speed = (self.events - events) / max(time.monotonic() - started, 1e-9)
+                    mean = sum(window) / len(window)
+                    bar.set_postfix_str(f"loss {mean:.3f}, {speed:,.0f} events/s")
+                    self._log(train_loss=round(mean, 5), rate=learning_rate_share(self.step - 1, settings), speed=round(speed))
+                    window = []
+                if self.step % settings.evaluate_every == 0 or self.step == settings.steps:
+                    self._evaluate()
+                if time.monotonic() - saved > 60 * settings.snapshot_minutes:
+                    self.snapshot()
+                    saved = time.monotonic()
+        finally:
+            bar.close()
+            self.snapshot()
+
+    def _evaluate(self) -> None:
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
+            valid = evaluation.exact(
+                self.model,
+                self.valid,
+                segment=self.measured.segment,
+                memory_length=self.measured.memory_length,
+                batch=self.measured.batch,
+                progress=False,
+            )
+        self._log(valid_loss=round(valid.nats, 5))
+        self.since_best += 1
+        if valid.nats < self.best:
+            self.best, self.best_step, self.since_best = valid.nats, self.step, 0
+            metrics = {"valid_perplexity": valid.perplexity, "valid_targets": valid.targets, "step": self.step}
+            checkpoints.save(self.model, self.folder / "best", metrics=metrics, **self.details)
+
+    def _log(self, **values) -> None:
+        row = {"step": self.step, "events": self.events, "seconds": round(self.seconds, 1)} | values
+        with open(self.folder / "log.jsonl", "a", encoding="utf-8") as file:
+            file.write(json.dumps(row) + "\n")
+
+    # --- to stop and to go on
+
+    def snapshot(self) -> None:
+        """Keeps everything that ``restore`` needs, in one move."""
+        snapshots.write(
+            self.folder / "snapshot",
+            {
+                "model": self.model.state_dict(),
+                "optimisers": [optimiser.state_dict() for optimiser in self.optimisers],
+                "states": [None if s is None else self.model.state_tree(s) for s in self.states],
+                "random": [torch.get_rng_state(), torch.cuda.get_rng_state() if self.device.type == "cuda" else None],
+                "streams": self.streams.position,
+                "counts": {name: getattr(self, name) for name in _COUNTS},
+                "details": self.details,
+            },
+        )
+
+    def restore(self) -> None:
+        """Goes back to the snapshot; log lines written after it are dropped. Raises BadCheckpoint, LakhnesError."""
+        kept = snapshots.read(self.folder / "snapshot")
+        if kept["details"] != json.loads(json.dumps(self.details)):
+            raise LakhnesError(f"{self.folder}: was begun with another profile, seed or corpus; resume with the same ones")
+        self.model.load_state_dict(kept["model"])
+        for optimiser, state in zip(self.optimisers, kept["optimisers"], strict=True):
+            optimiser.load_state_dict(state)
+        self.states = [None if tree is None else self.model.state_from(tree, self.device) for tree in kept["states"]]
+        torch.set_rng_state(kept["random"][0])
+        if self.device.type == "cuda" and kept["random"][1] is not None:
+            torch.cuda.set_rng_state(kept["random"][1])
+        self.streams.position = kept["streams"]
+        for name, value in kept["counts"].items():
+            setattr(self, name, value)
+        log = self.folder / "log.jsonl"
+        lines = log.read_text(encoding="utf-8").splitlines(keepends=True) if log.exists() else []
+        log.write_text("".join(line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= self.step))
+
+
+_COUNTS = ("step", "events", "seconds", "best", "best_step", "since_best")
+
+
+def train(
+    profile: Profile,
+    corpus,
+    folder,
+    *,
+    model: str = "transformer_xl",
+    start=None,
+    resume: bool = False,
+    max_minutes: float | None = None,
+    device: str | None = None,
+    progress: bool = True,
+) -> Run:
+    """Trains one of a profile's models on a corpus, in a folder; returns the finished Run.
+
+    model: a name of the profile's ``models`` and ``training``; start: a checkpoint folder to fine-tune from;
+    resume: go on from the folder's snapshot; max_minutes: stop in good order after so long.
+    Raises LakhnesError if the folder already holds a run and ``resume`` is not set, or if there is none to resume.
+    """
+    folder = Path(folder)
+    if model not in profile.models or model not in profile.training:
+        raise LakhnesError(f"profile {profile.name}: has no model {model!r}, only {', '.join(profile.models)}")
+    if (folder / "snapshot").exists() and not resume:
+        raise LakhnesError(f"{folder}: already holds a training run; resume it, or choose another folder")
+    if resume and not (folder / "snapshot").exists():
+        raise LakhnesError(f"{folder}: holds no snapshot to resume from")
+    folder.mkdir(parents=True, exist_ok=True)
+    where = choose_device(device)
+    torch.manual_seed(profile.seed)
+    built = checkpoints.load(start) if start else checkpoints.build(**profile.models[model])
+    if not resume:
+        (folder / "log.jsonl").unlink(missing_ok=True)
+    run = Run(built, profile.training[model], profile.evaluation, corpus, folder, profile.seed, where)
+    run.details["profile"] = profile.name
+    if resume:
+        run.restore()
+    run.go(max_minutes, progress)
+    return run
