@@ -60,10 +60,14 @@ def exact(
     order = sorted(chosen, key=lambda number: -len(songs[number]))
     scores: dict[int, np.ndarray] = {}
     try:
-        with tqdm(total=sum(len(songs[n]) - 1 for n in order), unit="event", unit_scale=True, disable=not progress) as bar:
+        with tqdm(
+            total=sum(len(songs[n]) - 1 for n in order), unit="event", unit_scale=True, disable=not progress
+        ) as bar:
             for first in range(0, len(order), batch):
                 group = order[first : first + batch]
-                for number, score in zip(group, _score_batch(model, [songs[n] for n in group], segment, bar), strict=True):
+                for number, score in zip(
+                    group, _score_batch(model, [songs[n] for n in group], segment, bar), strict=True
+                ):
                     scores[number] = score
     finally:
         model.memory_length = kept

@@ -35,14 +35,15 @@ def sample(
     stop: bool = False,
     progress: bool = False,
 ) -> list[np.ndarray]:
-    """Composes ``n`` pieces of at most ``length`` events: uint16 ids each, without ``<S>``, ready for ``events.decode``.
+    """Composes ``n`` pieces of at most ``length`` events: uint16 ids each, without ``<S>``, ready for
+    ``events.decode``.
 
     temperature: above 0, divides the logits; top_k: draw from so many of the likeliest events, None for all;
-    top_p: draw from the fewest events that hold this share of the probability; seed: the same seed gives piece i the same
-    notes whatever ``n`` is; memory_length: events of history, None for the model's own; prime: ids of a beginning, which the
-    pieces go on from (and which is part of what is returned, but not of ``length``); masked: keep the grammar, and close
-    every note within ``length`` (False: sample as the paper does); stop: let the model end a piece by ``<S>``.
-    Raises LakhnesError for settings out of range, BadEvents for a prime that is not in the vocabulary.
+    top_p: draw from the fewest events that hold this share of the probability; seed: the same seed gives piece i the
+    same notes whatever ``n`` is; memory_length: events of history, None for the model's own; prime: ids of a beginning,
+    which the pieces go on from (and which is part of what is returned, but not of ``length``); masked: keep the
+    grammar, and close every note within ``length`` (False: sample as the paper does); stop: let the model end a piece
+    by ``<S>``. Raises LakhnesError for settings out of range, BadEvents for a prime that is not in the vocabulary.
     """
     options = dict(temperature=temperature, top_k=top_k, top_p=top_p, seed=seed, memory_length=memory_length)
     start = np.zeros(0, np.uint16) if prime is None else events.frame(prime)[1:-1]
@@ -70,7 +71,8 @@ def stream(
     masked: bool = True,
     stop: bool = False,
 ) -> Iterator[np.ndarray]:
-    """The next event of every piece, step by step: int64 (n,), -1 for pieces that have ended. Arguments as ``sample``."""
+    """The next event of every piece, step by step: int64 (n,), -1 for pieces that have ended. Arguments as
+    ``sample``."""
     _check(n, length, temperature, top_k, top_p)
     kept, training = model.memory_length, model.training
     model.eval()
@@ -119,7 +121,8 @@ def _check(n, length, temperature, top_k, top_p):
 
 
 def _read(model, prime, n):
-    """Reads ``<S>`` and a prime once for all pieces; returns the last id, the state before it, and the grammar's state."""
+    """Reads ``<S>`` and a prime once for all pieces; returns the last id, the state before it, and the grammar's
+    state."""
     start = np.zeros(1, np.int64) if prime is None else events.frame(prime)[:-1].astype(np.int64)
     rules = grammar.start(1)
     for event in start[1:]:
@@ -135,7 +138,8 @@ def _read(model, prime, n):
 
 
 def _draw(logits: Tensor, able: Tensor, temperature: float, top_k, top_p: float, uniform: np.ndarray) -> np.ndarray:
-    """One event for each row of logits (batch, events), among those ``able``, by one uniform number each; -1: none is able."""
+    """One event for each row of logits (batch, events), among those ``able``, by one uniform number each; -1: none is
+    able."""
     logits = logits.double().masked_fill(~able, float("-inf")) / temperature
     ordered, order = logits.sort(dim=-1, descending=True, stable=True)
     if top_k is not None:

@@ -25,7 +25,9 @@ def build_optimisers(model: nn.Module, settings: Training) -> list[torch.optim.O
         ]
         chosen = set(matrices)
         optimisers = [
-            torch.optim.Muon(matrices, lr=settings.matrix_learning_rate, weight_decay=settings.weight_decay, momentum=0.95),
+            torch.optim.Muon(
+                matrices, lr=settings.matrix_learning_rate, weight_decay=settings.weight_decay, momentum=0.95
+            ),
             torch.optim.AdamW([p for p in parameters if p not in chosen], lr=settings.learning_rate, weight_decay=0.0),
         ]
     else:

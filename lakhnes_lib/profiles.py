@@ -1,7 +1,7 @@
 """Profiles: every size, step count and seed of a run, in one file of plain values.
 
-Paper: §5 (settings). Notebook: all. ``smoke`` runs everything in minutes on what the repository holds, ``laptop`` trains
-small models on the real data on a CPU, ``paper`` is the paper's setting on a GPU.
+Paper: §5 (settings). Notebook: all. ``smoke`` runs everything in minutes on what the repository holds, ``laptop``
+trains small models on the real data on a CPU, ``paper`` is the paper's setting on a GPU.
 """
 
 import dataclasses
@@ -31,7 +31,7 @@ class Training:
     decay_share: float = 0.4
     clip: float = 0.25
     accumulate: int = 1  # segments of gradient a step
-    song_bounded: bool = False  # True: memory starts afresh with each song; False: the paper's endless streams
+    streams: str = "endless"  # endless (the paper's), songs or segments: see data/streams.py
     precision: str = "auto"  # auto (bf16 where the hardware has it), bf16, fp32
     compile: bool = False
     evaluate_every: int = 1000  # steps
@@ -97,7 +97,11 @@ def load(name) -> Profile:
     profile = _fill(Profile, values, str(path))
     for part in profile.training.values():
         if part.optimizer not in ("adam", "adamw", "muon") or part.schedule not in ("cosine", "constant", "linear"):
-            raise BadProfile(f"{path}: training has an unknown optimizer or schedule ({part.optimizer}, {part.schedule})")
+            raise BadProfile(
+                f"{path}: training has an unknown optimizer or schedule ({part.optimizer}, {part.schedule})"
+            )
+        if part.streams not in ("endless", "songs", "segments"):
+            raise BadProfile(f"{path}: streams must be endless, songs or segments, not {part.streams!r}")
         if part.precision not in ("auto", "bf16", "fp32"):
             raise BadProfile(f"{path}: precision must be auto, bf16 or fp32, not {part.precision!r}")
         if min(part.steps, part.batch, part.segment, part.accumulate, part.evaluate_every) < 1:
@@ -113,7 +117,9 @@ def _fill(kind, values, where: str):
         hints = get_type_hints(kind)
         unknown = set(values) - set(hints)
         if unknown:
-            raise BadProfile(f"{where}: has the unknown key {sorted(map(str, unknown))[0]!r}; known are {', '.join(hints)}")
+            raise BadProfile(
+                f"{where}: has the unknown key {sorted(map(str, unknown))[0]!r}; known are {', '.join(hints)}"
+            )
         for entry in dataclasses.fields(kind):
             if entry.name not in values and entry.default is entry.default_factory is dataclasses.MISSING:
                 raise BadProfile(f"{where}: lacks {entry.name!r}")

@@ -1,7 +1,8 @@
 """Snapshots: everything a training run needs to go on as if it had never stopped.
 
 Paper: none. Notebook: 05_training.
-A snapshot is a folder with ``tensors.safetensors`` and ``values.json``: tensors and plain values only, swapped in whole.
+A snapshot is a folder with ``tensors.safetensors`` and ``values.json``: tensors and plain values only, swapped in
+whole.
 """
 
 import json

@@ -1,8 +1,8 @@
 """Training and fine-tuning: streams with carried memory, early stopping on valid, and snapshots that lose nothing.
 
 Paper: §5 and §5.1. Notebook: 05_training. Runs from a packed corpus, without any MIDI library.
-Differences from the paper: the optimiser, schedule and kind of stream are the profile's choice; a run that was killed goes
-on from its last snapshot with the same losses as one that was not.
+Differences from the paper: the optimiser, schedule and kind of stream are the profile's choice; a run that was killed
+goes on from its last snapshot with the same losses as one that was not.
 """
 
 import dataclasses
@@ -42,11 +42,17 @@ def runs_bf16(device: torch.device, precision: str) -> bool:
 class Run:
     """One training run in its folder: ``log.jsonl``, ``snapshot/``, and ``best/``, the best weights by valid."""
 
-    def __init__(self, model: LanguageModel, settings: Training, measured: Evaluation, corpus, folder, seed: int, device):
+    def __init__(
+        self, model: LanguageModel, settings: Training, measured: Evaluation, corpus, folder, seed: int, device
+    ):
         self.model, self.settings, self.measured = model.to(device), settings, measured
         self.folder, self.device = Path(folder), device
         self.streams = Streams(
-            corpus["train"].framed(), settings.batch * settings.accumulate, settings.segment, seed, settings.song_bounded
+            corpus["train"].framed(),
+            settings.batch * settings.accumulate,
+            settings.segment,
+            seed,
+            settings.streams,
         )
         self.valid = corpus["valid"].framed()[: settings.valid_songs or None]
         self.optimisers = build_optimisers(self.model, settings)
@@ -66,7 +72,9 @@ class Run:
     def _train_step(self) -> float:
         """One optimiser step; returns the mean loss of its targets in nats."""
         segment, batch = next(self.streams), self.settings.batch
-        ids, targets, fresh = (torch.from_numpy(x).to(self.device) for x in (segment.ids, segment.targets, segment.fresh))
+        ids, targets, fresh = (
+            torch.from_numpy(x).to(self.device) for x in (segment.ids, segment.targets, segment.fresh)
+        )
         count, total = int((segment.targets >= 0).sum()), 0.0
         share = learning_rate_share(self.step, self.settings)
         for group in (group for optimiser in self.optimisers for group in optimiser.param_groups):
@@ -74,7 +82,8 @@ class Run:
         for part in range(self.settings.accumulate):
             rows = slice(part * batch, (part + 1) * batch)
             state = self.model.restart(self.states[part], fresh[rows])
-            scores, self.states[part] = self._compiled(ids[rows], targets[rows], state)
+            scores, state = self._compiled(ids[rows], targets[rows], state)
+            self.states[part] = None if self.streams.kind == "segments" else state
             loss = -scores.sum() / count
             loss.backward()
             total += loss.detach()
@@ -100,7 +109,9 @@ class Run:
                     break
                 loss = self._train_step()
                 if not loss < 1e4:
-                    raise LakhnesError(f"{self.folder}: the loss became {loss} at step {self.step}; lower the learning rate")
+                    raise LakhnesError(
+                        f"{self.folder}: the loss became {loss} at step {self.step}; lower the learning rate"
+                    )
                 window.append(loss)
                 self.seconds = before + time.monotonic() - started
                 bar.update()
@@ -108,7 +119,9 @@ class Run:
                     speed = (self.events - events) / max(time.monotonic() - started, 1e-9)
                     mean = sum(window) / len(window)
                     bar.set_postfix_str(f"loss {mean:.3f}, {speed:,.0f} events/s")
-                    self._log(train_loss=round(mean, 5), rate=learning_rate_share(self.step - 1, settings), speed=round(speed))
+                    self._log(
+                        train_loss=round(mean, 5), rate=learning_rate_share(self.step - 1, settings), speed=round(speed)
+                    )
                     window = []
                 if self.step % settings.evaluate_every == 0 or self.step == settings.steps:
                     self._evaluate()
@@ -162,7 +175,9 @@ class Run:
         """Goes back to the snapshot; log lines written after it are dropped. Raises BadCheckpoint, LakhnesError."""
         kept = snapshots.read(self.folder / "snapshot")
         if kept["details"] != json.loads(json.dumps(self.details)):
-            raise LakhnesError(f"{self.folder}: was begun with another profile, seed or corpus; resume with the same ones")
+            raise LakhnesError(
+                f"{self.folder}: was begun with another profile, seed or corpus; resume with the same ones"
+            )
         self.model.load_state_dict(kept["model"])
         for optimiser, state in zip(self.optimisers, kept["optimisers"], strict=True):
             optimiser.load_state_dict(state)
@@ -210,6 +225,7 @@ def train(
     where = choose_device(device)
     torch.manual_seed(profile.seed)
     built = checkpoints.load(start) if start else checkpoints.build(**profile.models[model])
+    built.memory_length = profile.models[model].get("memory_length", built.memory_length)
     if not resume:
         (folder / "log.jsonl").unlink(missing_ok=True)
     run = Run(built, profile.training[model], profile.evaluation, corpus, folder, profile.seed, where)

@@ -63,8 +63,8 @@ def find_files(folder) -> dict[str, list[Path]]:
 def build_corpus(source, folder, workers: int = -1, progress: bool = True) -> Corpus:
     """Packs a folder of MIDI or TX1 files.
 
-    source: folder with ``train valid test`` inside, or without; folder: the corpus to write; workers: processes, -1 for all
-    cores. A file that cannot be read is left out and named with its reason in the manifest; nothing stops the run.
+    source: folder with ``train valid test`` inside, or without; folder: the corpus to write; workers: processes, -1 for
+    all cores. A file that cannot be read is left out and named with its reason in the manifest; nothing stops the run.
     Raises DataNotFound if there is no music, OutOfSpace.
     """
     files = find_files(source)

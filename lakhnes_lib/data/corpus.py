@@ -4,8 +4,9 @@ Paper: §3 (NES-MDB's splits). Notebook: 02_event_representation.
 Notes stay in raw ticks: after quantising, a change of speed would give other waits for a quarter of the events.
 Event ids are derived when asked for. Differences from the paper: it stored event text, one file a song.
 
-A corpus is a folder: ``corpus.json``, and for each split ``NAME.notes.npy``, ``NAME.controls.npy``, ``NAME.songs.npy`` and
-``NAME.names.json``. ``corpus.json`` holds the fingerprint (sha256) of every split, and the files that were rejected, with why.
+A corpus is a folder: ``corpus.json``, and for each split ``NAME.notes.npy``, ``NAME.controls.npy``, ``NAME.songs.npy``
+and ``NAME.names.json``. ``corpus.json`` holds the fingerprint (sha256) of every split, and the files that were
+rejected, with why.
 """
 
 import hashlib
@@ -55,7 +56,8 @@ class Split:
         )
 
     def ids(self) -> tuple[np.ndarray, np.ndarray]:
-        """Raw events of all songs: uint16 (events,), and int64 (songs + 1,) offsets; edge waits included, no ``<S>``."""
+        """Raw events of all songs: uint16 (events,), and int64 (songs + 1,) offsets; edge waits included, no
+        ``<S>``."""
         return events.encode_songs(self.notes, self.offsets, self.songs["length"])
 
     def framed(self) -> list[np.ndarray]:
@@ -167,7 +169,9 @@ def open_corpus(folder) -> Corpus:
     try:
         manifest = json.loads((folder / "corpus.json").read_text(encoding="utf-8"))
         if manifest.get("format") != FORMAT:
-            raise BadCorpus(f"{folder}: has corpus format {manifest.get('format')!r}, this version reads {FORMAT}; build it anew")
+            raise BadCorpus(
+                f"{folder}: has corpus format {manifest.get('format')!r}, this version reads {FORMAT}; build it anew"
+            )
         splits = {}
         for name, said in manifest["splits"].items():
             names = json.loads((folder / f"{name}.names.json").read_text(encoding="utf-8"))

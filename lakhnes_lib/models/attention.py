@@ -20,8 +20,8 @@ _SCORES_IN_CACHE = 2**19
 def relative_shift(scores: Tensor) -> Tensor:
     """From columns that count distances to columns that count keys.
 
-    scores: (..., time, keys); column c belongs to distance keys - 1 - c. Returns the same shape: row i, column j holds the
-    score of the distance from query i back to key j. Keys after their query hold values of no meaning: mask them.
+    scores: (..., time, keys); column c belongs to distance keys - 1 - c. Returns the same shape: row i, column j holds
+    the score of the distance from query i back to key j. Keys after their query hold values of no meaning: mask them.
     """
     *batch, time, keys = scores.shape
     padded = F.pad(scores, (1, 0)).view(*batch, keys + 1, time)
@@ -34,11 +34,13 @@ def causal_mask(time: int, keys: int, device=None, dtype=torch.float32) -> Tenso
     return torch.zeros(1, time, keys, dtype=dtype, device=device).masked_fill(ahead, float("-inf"))
 
 
-def relative_attention(query: Tensor, key: Tensor, value: Tensor, r: Tensor, u: Tensor, v: Tensor, mask: Tensor) -> Tensor:
+def relative_attention(
+    query: Tensor, key: Tensor, value: Tensor, r: Tensor, u: Tensor, v: Tensor, mask: Tensor
+) -> Tensor:
     """softmax(score / √(head width) + mask) · value.
 
-    query: (batch, heads, time, head width); key, value: (batch, heads, keys, head width); r: (heads, keys, head width) for
-    the distances keys - 1 … 0; u, v: (heads, 1, head width); mask: (batch or 1, time, keys), 0 or -inf.
+    query: (batch, heads, time, head width); key, value: (batch, heads, keys, head width); r: (heads, keys, head width)
+    for the distances keys - 1 … 0; u, v: (heads, 1, head width); mask: (batch or 1, time, keys), 0 or -inf.
     Returns (batch, heads, time, head width).
     """
     if query.device.type == "cpu" and query.shape[2] > 1:
@@ -65,8 +67,8 @@ class _InCache(torch.autograd.Function):
         scale = 1 / sqrt(query.shape[-1])
         content = (query + u).mul_(scale) @ key.transpose(-1, -2)
         distance = (query + v).mul_(scale) @ r.transpose(-1, -2)
-        # The relative shift without a copy: each row starts one column later than the row below it. What runs over the end
-        # of a row is ahead of the query, and masked.
+        # The relative shift without a copy: each row starts one column later than the row below it. What runs over the
+        # end of a row is ahead of the query, and masked.
         rows, heads = distance.shape[:2]
         shifted = distance.as_strided(
             (rows, heads, time, keys), (heads * time * keys, time * keys, keys - 1, 1), time - 1
@@ -94,10 +96,13 @@ class _InCache(torch.autograd.Function):
         query, key, value, r, u, v, mask, out, sums = ctx.saved_tensors
         batch, heads, time, width = query.shape
         keys, scale = key.shape[2], 1 / sqrt(width)
-        d_query, d_key, d_value = (torch.empty_like(x, memory_format=torch.contiguous_format) for x in (query, key, value))
+        d_query, d_key, d_value = (
+            torch.empty_like(x, memory_format=torch.contiguous_format) for x in (query, key, value)
+        )
         d_r = torch.zeros_like(r, dtype=sums.dtype)
         d_u, d_v = torch.zeros_like(u, dtype=sums.dtype), torch.zeros_like(v, dtype=sums.dtype)
-        # Room for the shift back: a row starts one column earlier than the row below; the first rows reach before the start.
+        # Room for the shift back: a row starts one column earlier than the row below; the first rows reach before the
+        # start.
         room = query.new_zeros(min(ctx.step, batch), heads, time - 1 + time * keys)
         for row in range(0, batch, ctx.step):
             rows = slice(row, row + ctx.step)

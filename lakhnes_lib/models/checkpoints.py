@@ -17,7 +17,9 @@ from lakhnes_lib.models.language_model import LanguageModel, RandomModel, Unigra
 from lakhnes_lib.models.transformer_xl import TransformerXL
 
 FORMAT = 1
-ARCHITECTURES: dict[str, type[LanguageModel]] = {kind.architecture: kind for kind in (RandomModel, UnigramModel, TransformerXL)}
+ARCHITECTURES: dict[str, type[LanguageModel]] = {
+    kind.architecture: kind for kind in (RandomModel, UnigramModel, TransformerXL)
+}
 VOCABULARY_FINGERPRINT = "55a73e389ba8e472"
 """Start of the sha256 of Table 1's 631 names, one a line; a checkpoint over other events is refused."""
 
@@ -68,7 +70,9 @@ def details(folder) -> dict:
     if not isinstance(config, dict) or config.get("format") != FORMAT or not isinstance(config.get("config"), dict):
         raise BadCheckpoint(f"{folder}: its config.json is not of checkpoint format {FORMAT}")
     if config.get("vocabulary") != VOCABULARY_FINGERPRINT:
-        raise BadCheckpoint(f"{folder}: was made for other events ({config.get('vocabulary')!r}) than the 631 of Table 1")
+        raise BadCheckpoint(
+            f"{folder}: was made for other events ({config.get('vocabulary')!r}) than the 631 of Table 1"
+        )
     return config
 
 
@@ -90,11 +94,14 @@ def load(folder, device="cpu") -> LanguageModel:
         raise BadCheckpoint(f"{folder}: its model.safetensors is damaged ({error})") from error
     expected = model.state_dict()
     for name in sorted(set(expected) ^ set(tensors)):
-        raise BadCheckpoint(f"{folder}: tensor {name!r} is {'missing' if name in expected else 'foreign to this model'}")
+        raise BadCheckpoint(
+            f"{folder}: tensor {name!r} is {'missing' if name in expected else 'foreign to this model'}"
+        )
     for name, tensor in tensors.items():
         if tensor.shape != expected[name].shape:
             raise BadCheckpoint(
-                f"{folder}: tensor {name!r} has shape {tuple(tensor.shape)}, the model needs {tuple(expected[name].shape)}"
+                f"{folder}: tensor {name!r} has shape {tuple(tensor.shape)}, "
+                f"the model needs {tuple(expected[name].shape)}"
             )
         if tensor.is_floating_point() and not torch.isfinite(tensor).all():
             raise BadCheckpoint(f"{folder}: tensor {name!r} holds values that are not finite")

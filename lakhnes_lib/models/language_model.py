@@ -1,8 +1,9 @@
 """One interface for every language model, and the two simplest ones: random and unigram.
 
 Paper: §5.2 (baselines) and §6 (perplexity). Notebook: 06_baselines.
-A model gives, after each event, the log-probabilities of the event that follows. Perplexity and sampling are written once
-on top of this. Differences from the paper: none; the unigram counts what the published evaluation scores, ``<S>`` included.
+A model gives, after each event, the log-probabilities of the event that follows. Perplexity and sampling are written
+once on top of this. Differences from the paper: none; the unigram counts what the published evaluation scores, ``<S>``
+included.
 """
 
 import torch
@@ -14,7 +15,8 @@ VOCABULARY_SIZE = 631
 
 
 def check_ids(ids: Tensor, vocabulary_size: int = VOCABULARY_SIZE) -> None:
-    """Raises BadEvents unless ids is int64 (batch, time) within the vocabulary (a GPU would die of it without a word)."""
+    """Raises BadEvents unless ids is int64 (batch, time) within the vocabulary (a GPU would die of it without a
+    word)."""
     if ids.dim() != 2 or ids.dtype != torch.int64:
         raise BadEvents(f"ids must be int64 (batch, time), not {str(ids.dtype)[6:]} of shape {tuple(ids.shape)}")
     if ids.numel():
@@ -73,7 +75,8 @@ class LanguageModel(nn.Module):
         return state
 
     def state_tree(self, state):
-        """The state as nested lists and dicts of tensors and plain values, for snapshots; ``state_from`` reads it back."""
+        """The state as nested lists and dicts of tensors and plain values, for snapshots; ``state_from`` reads it
+        back."""
         return state
 
     def state_from(self, tree, device):

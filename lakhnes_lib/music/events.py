@@ -43,7 +43,8 @@ TICKS_OF = np.concatenate([[0], WAIT_TICKS, np.zeros(len(_names), int)])
 IS_WAIT = TICKS_OF > 0
 IS_NOTE_ON = PITCH_OF > 0
 IS_NOTE_OFF = (VOICE_OF >= 0) & ~IS_NOTE_ON
-"""bool (631,) each. VOICE_OF: int8 (631,), -1 where no voice; PITCH_OF: uint8 (631,); NOTE_OFF: the note-off id a voice."""
+"""bool (631,) each. VOICE_OF: int8 (631,), -1 where no voice; PITCH_OF: uint8 (631,); NOTE_OFF: the note-off id a
+voice."""
 NOTE_ON = NOTE_OFF + 1 - nes.LOWEST_PITCH.astype(int)
 """int64 (4,): id of a voice's note-on is this plus its pitch."""
 
@@ -106,7 +107,8 @@ def encode_songs(notes: np.ndarray, offsets, lengths) -> tuple[np.ndarray, np.nd
 
 
 def encode(score: Score) -> np.ndarray:
-    """Raw events of a whole song: uint16 (events,), edge waits included, no ``<S>``. Velocity and timbre are dropped."""
+    """Raw events of a whole song: uint16 (events,), edge waits included, no ``<S>``. Velocity and timbre are
+    dropped."""
     return encode_songs(score.notes, [0, len(score.notes)], [score.length])[0]
 
 

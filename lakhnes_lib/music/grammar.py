@@ -24,8 +24,8 @@ _KIND_OF[START] = _END
 
 @dataclass
 class State:
-    """Where each of many songs stands: sounding bool (batch, 4); last int64 (batch,), the last voice that had an event in
-    this instant, -1 if none has; waiting bool (batch,), True if the last event was a wait or ``<S>``."""
+    """Where each of many songs stands: sounding bool (batch, 4); last int64 (batch,), the last voice that had an event
+    in this instant, -1 if none has; waiting bool (batch,), True if the last event was a wait or ``<S>``."""
 
     sounding: np.ndarray
     last: np.ndarray
@@ -49,8 +49,8 @@ def advance(state: State, ids: np.ndarray) -> State:
 def allowed(state: State, left: np.ndarray | None = None, end: bool = False) -> np.ndarray:
     """Which events may follow: bool (batch, 631).
 
-    left: events each song may still have, this one counted; then only those are allowed after which every sounding note can
-    still be ended, and a row may have none. end: whether ``<S>`` may come, where the song can end.
+    left: events each song may still have, this one counted; then only those are allowed after which every sounding note
+    can still be ended, and a row may have none. end: whether ``<S>`` may come, where the song can end.
     """
     batch = len(state.last)
     later = _VOICES > state.last[:, None]  # (batch, 4): voices that may still have an event in this instant
@@ -68,7 +68,9 @@ def _events_to_end(state: State, count: np.ndarray) -> np.ndarray:
     """The fewest events that still have to follow an event of each kind but ``<S>``: int64 (batch, 9)."""
     need = np.empty((len(count), _END), np.int64)
     need[:, 0:4] = count[:, None] + ~state.sounding + 1  # the note itself ends after a wait, and with it all others
-    earlier = np.cumsum(state.sounding, 1) - state.sounding  # sounding voices before this one: they need another instant
+    earlier = (
+        np.cumsum(state.sounding, 1) - state.sounding
+    )  # sounding voices before this one: they need another instant
     need[:, 4:8] = count[:, None] - 1 + (earlier > 0)
     need[:, _WAIT] = np.where(count > 0, count, 3)  # in silence: a note, a wait, its end
     return need
@@ -90,7 +92,8 @@ def check(ids, name: str = "events") -> None:
     refuse(np.flatnonzero(waits[1:] & waits[:-1]) + 1, "is a wait after a wait")
     together = ~waits[1:] & ~waits[:-1]
     refuse(
-        np.flatnonzero(together & (voice[1:] <= voice[:-1])) + 1, "is out of order: an instant goes P1, P2, TR, NO, one each"
+        np.flatnonzero(together & (voice[1:] <= voice[:-1])) + 1,
+        "is out of order: an instant goes P1, P2, TR, NO, one each",
     )
     for number in _VOICES:
         places = np.flatnonzero(voice == number)

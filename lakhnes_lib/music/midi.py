@@ -47,7 +47,9 @@ def to_samples(ticks: np.ndarray, song: symusic.Score) -> np.ndarray:
     ticks = np.asarray(ticks, np.int64)
     changes = {0: 500_000} | {tempo.time: tempo.mspq for tempo in song.tempos}
     starts = np.array(sorted(changes), np.int64)
-    rate = [Fraction(changes[start] * nes.TICKS_PER_SECOND, song.ticks_per_quarter * 1_000_000) for start in starts.tolist()]
+    rate = [
+        Fraction(changes[start] * nes.TICKS_PER_SECOND, song.ticks_per_quarter * 1_000_000) for start in starts.tolist()
+    ]
     if set(rate) == {1}:
         return ticks
     base = [Fraction(0)]
@@ -102,7 +104,9 @@ def read(path) -> Score:
     length = max(int(to_samples(np.array(ends[-1:] or [0]), song)[0]), int(notes["end"].max(initial=0)))
     length = max(length, int(controls["tick"].max(initial=0)))
     if length > LONGEST_SECONDS * nes.TICKS_PER_SECOND:
-        raise BadMidi(f"{path}: lasts {length / nes.TICKS_PER_SECOND:.0f} s, more than the {LONGEST_SECONDS} s of a song")
+        raise BadMidi(
+            f"{path}: lasts {length / nes.TICKS_PER_SECOND:.0f} s, more than the {LONGEST_SECONDS} s of a song"
+        )
     controls = controls[np.lexsort((controls["voice"], controls["tick"]))]
     try:
         return Score.build(notes, length, controls, Path(path).stem)

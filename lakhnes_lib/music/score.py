@@ -62,7 +62,9 @@ class Score:
         self._refuse(notes["start"] < 0, "starts before the beginning")
         self._refuse(notes["end"] <= notes["start"], "ends no later than it starts")
         self._refuse(notes["end"] > length, f"ends after the song's length of {length} ticks")
-        unsorted = (np.diff(notes["start"]) < 0) | ((np.diff(notes["start"]) == 0) & (np.diff(voice.astype(np.int8)) < 0))
+        unsorted = (np.diff(notes["start"]) < 0) | (
+            (np.diff(notes["start"]) == 0) & (np.diff(voice.astype(np.int8)) < 0)
+        )
         self._refuse(np.append(False, unsorted), "is out of order (notes go by start, then voice)")
         for number in range(len(nes.VOICES)):
             places = np.flatnonzero(voice == number)
@@ -88,7 +90,9 @@ class Score:
         )
         if bad.any():
             place = int(np.flatnonzero(bad)[0])
-            raise BadScore(f"{self._called}: control {place} {controls[place]} is out of range, out of order or of no known kind")
+            raise BadScore(
+                f"{self._called}: control {place} {controls[place]} is out of range, out of order or of no known kind"
+            )
 
     def _refuse(self, bad: np.ndarray, rule: str):
         if bad.any():
@@ -96,7 +100,8 @@ class Score:
             voice, start, end, pitch, velocity = self.notes[place].tolist()
             title = nes.VOICES[voice] if voice < len(nes.VOICES) else f"voice {voice}"
             raise BadScore(
-                f"{self._called}: note {place} ({title}, pitch {pitch}, velocity {velocity}, ticks {start}-{end}) {rule}"
+                f"{self._called}: note {place} "
+                f"({title}, pitch {pitch}, velocity {velocity}, ticks {start}-{end}) {rule}"
             )
 
     @property
