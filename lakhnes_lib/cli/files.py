@@ -1,0 +1,130 @@
+"""``lakhnes tokens`` and ``render``: music files from one form to another.
+
+Paper: §3. Notebooks: 01_nes_ensemble, 02_event_representation.
+"""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lakhnes_lib.cli.options import progress
+from lakhnes_lib.errors import DataNotFound, LakhnesError
+
+MIDI, TEXT, VGM, WAV = (".mid", ".midi"), (".tx1.txt", ".tx1", ".txt"), (".vgm", ".vgz"), (".wav",)
+
+
+def _ending(path: Path, known: tuple[str, ...], what: str) -> str:
+    for ending in known:
+        if path.name.lower().endswith(ending):
+            return ending
+    raise LakhnesError(f"{path}: its ending is none of those that can be {what} ({', '.join(known)})")
+
+
+def read_song(path: Path):
+    """Score of a music file, by its ending."""
+    ending = _ending(path, MIDI + TEXT + VGM, "read")
+    if ending in VGM:
+        from lakhnes_lib.sound import vgm
+
+        return vgm.read(path)
+    from lakhnes_lib.data import build
+
+    return build.read_song(path)
+
+
+def write_song(score, path: Path, sample_rate: int) -> None:
+    """A score to a file, by the file's ending."""
+    ending = _ending(path, WAV + MIDI + TEXT + VGM, "written")
+    if ending in WAV:
+        from lakhnes_lib.sound import apu, audio
+
+        audio.write_wav(apu.blocks(score, sample_rate), path, sample_rate)
+    elif ending in VGM:
+        from lakhnes_lib.sound import vgm
+
+        vgm.write(score, path)
+    elif ending in MIDI:
+        from lakhnes_lib.music import midi
+
+        midi.write(score, path)
+    else:
+        from lakhnes_lib.files import replacing
+        from lakhnes_lib.music import events
+
+        with replacing(path) as temporary:
+            temporary.write_text(events.to_tx1(score), encoding="ascii", newline="\n")
+
+
+def tokens(
+    source: Annotated[Path, typer.Argument(metavar="IN", help="A music file, or a folder of them.")],
+    out: Annotated[
+        Path | None, typer.Argument(metavar="OUT", help="File of event text, or folder of the corpus.")
+    ] = None,
+    workers: Annotated[int, typer.Option(help="Processes for a folder; -1 is one for each core.")] = -1,
+):
+    """Turns music into events: a file into TX1 text, a folder into a corpus.
+
+    A file (MIDI in NES-MDB's form, VGM, or TX1 text) is written to OUT, or printed. A folder of MIDI or TX1 files, with
+    train, valid and test inside or without, becomes the corpus OUT that `lakhnes train --data` takes; files that cannot
+    be read are left out, and named with the reason in OUT/corpus.json.
+    """
+    if source.is_dir():
+        if out is None:
+            raise typer.BadParameter("a folder is packed into a corpus: name the folder to write", param_hint="OUT")
+        _pack(source, out, workers)
+    elif out is None:
+        from lakhnes_lib.music import events
+
+        sys.stdout.write(events.to_tx1(read_song(source)))
+    else:
+        _ending(out, TEXT, "written as event text")
+        write_song(read_song(source), out, 0)
+
+
+def _pack(source: Path, out: Path, workers: int) -> None:
+    from lakhnes_lib.data import build
+
+    corpus = build.build_corpus(source, out, workers=workers, progress=progress())
+    rejected = corpus.manifest["rejected"]
+    if not any(map(len, corpus.splits.values())):
+        raise DataNotFound(f"{source}: none of its {len(rejected):,} files can be used; {out / 'corpus.json'} says why")
+    for name, split in corpus.splits.items():
+        print(f"{name}: {len(split):,} songs, {len(split.notes):,} notes, {split.seconds / 3600:.2f} h")
+    print(f"left out: {len(rejected):,} files" + (f", with reasons in {out / 'corpus.json'}" if rejected else ""))
+
+
+def render(
+    source: Annotated[Path, typer.Argument(metavar="IN", help="A music file (MIDI, TX1, VGM), or a folder of them.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="The file to write, or the folder for IN's files.")],
+    to: Annotated[str, typer.Option(help="For a folder: the ending of what to write.")] = "wav",
+    rate: Annotated[int, typer.Option(min=1, help="Samples a second of WAV.")] = 44_100,
+):
+    """Turns music into sound, or into another form.
+
+    The ending of OUT says which: WAV, MIDI, VGM or TX1. A folder is rendered file by file into the folder OUT; files
+    that cannot be read are named on stderr and left out.
+    """
+    if not source.is_dir():
+        _ending(out, WAV + MIDI + TEXT + VGM, "written")
+        write_song(read_song(source), out, rate)
+        return
+    from tqdm import tqdm
+
+    ending = f".{to.lstrip('.')}"
+    _ending(Path(f"x{ending}"), WAV + MIDI + TEXT + VGM, "written")
+    files = sorted(path for path in source.rglob("*") if path.name.lower().endswith(MIDI + TEXT + VGM))
+    refused = 0
+    with tqdm(files, unit="file", disable=not progress()) as bar:
+        for path in bar:
+            inner = path.relative_to(source)
+            stem = inner.name[: -len(_ending(path, MIDI + TEXT + VGM, "read"))]
+            try:
+                write_song(read_song(path), out / inner.with_name(stem + ending), rate)
+            except LakhnesError as error:
+                refused += 1
+                bar.write(f"left out: {error}", file=sys.stderr)
+    if refused == len(files):
+        raise DataNotFound(f"{source}: holds no music file that can be rendered")
+    print(f"{len(files) - refused:,} files rendered, {refused:,} left out")

@@ -1,0 +1,43 @@
+"""What several verbs share: their arguments and options, and whether to show a bar.
+
+Paper: none. Notebook: none.
+"""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+SETTINGS = {"no_args_is_help": True, "rich_markup_mode": None, "pretty_exceptions_enable": False}
+
+Home = Annotated[
+    Path | None, typer.Option(help="Folder for data sets [default: LAKHNES_HOME, or data/ of the checkout].")
+]
+CorpusName = Annotated[
+    str | None,
+    typer.Option("--data", help="songbook, nesmdb-midi, nesmdb-tx1, or a folder that `lakhnes tokens` packed."),
+]
+Checkpoint = Annotated[
+    Path, typer.Argument(metavar="CHECKPOINT", help="Folder with model.safetensors and config.json.")
+]
+Device = Annotated[str | None, typer.Option(help="cpu or cuda [default: cuda where there is one].")]
+
+
+def progress() -> bool:
+    """Bars are for people: none where stderr goes to a file."""
+    return sys.stderr.isatty()
+
+
+def chosen_device(name: str | None):
+    """The ``torch.device`` called ``name``, or the best there is; wrong usage if this machine has none of that name."""
+    import torch
+
+    from lakhnes_lib.training import choose_device
+
+    try:
+        device = choose_device(name)
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError):  # CUDA's own words run over many lines
+        raise typer.BadParameter(f"this machine has no {name!r} for PyTorch", param_hint="--device") from None
+    return device

@@ -1,0 +1,350 @@
+"""The command line as a user meets it: exit codes, one line on stderr, help that reads well."""
+
+import contextlib
+import io
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+import wave
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lakhnes_lib.__main__ import app, main
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def start(*arguments, code="from lakhnes_lib.__main__ import main; sys.exit(main())", **options):
+    command = [sys.executable, "-c", f"import sys; {code}", *map(str, arguments)]
+    options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "cwd": ROOT} | options
+    return subprocess.Popen(command, **options)
+
+
+def commands(group=None, path=()):
+    """Every verb there is, as the words one types."""
+    import typer.main
+
+    group = group or typer.main.get_command(app)
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from commands(command, (*path, name))
+        else:
+            yield (*path, name)
+
+
+@pytest.fixture
+def one_line(capsys):
+    """Runs a command that must fail with exit code 1, and returns its one line."""
+
+    def run(*arguments):
+        assert main([str(argument) for argument in arguments]) == 1
+        out, err = capsys.readouterr()
+        assert err.startswith("error: ") and err.count("\n") == 1 and err.endswith("\n"), err
+        assert "Traceback" not in out + err
+        return err
+
+    return run
+
+
+@pytest.mark.parametrize("words", list(commands()), ids=" ".join)
+def test_help(words, capsys):
+    assert main([*words, "--help"]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith(f"Usage: lakhnes {' '.join(words)} ")
+    options = out.partition("Options:")[2]
+    for option in re.findall(r"^  (--?\w[^\n]*)", options, re.M):
+        assert re.search(r"\S  +\S", option) or "\n" in options.partition(option)[2], f"{option!r} is not explained"
+    assert max(map(len, out.splitlines())) <= 100
+
+
+def test_help_of_all(capsys):
+    assert main(["--help"]) == 0
+    out = capsys.readouterr().out
+    for words in commands():
+        assert f"\n  {words[0]} " in out
+
+
+def test_help_is_quick():
+    """Nothing heavy is imported before a verb needs it."""
+    code = "import lakhnes_lib.__main__; print(sorted({'torch', 'numpy', 'matplotlib', 'requests'} & set(sys.modules)))"
+    assert start(code=code).communicate()[0].strip() == "[]"
+
+
+@pytest.mark.parametrize("arguments", [[], ["data"], ["nothing"], ["data", "fetch"], ["data", "list", "--colour"]])
+def test_usage_errors(arguments, capsys):
+    assert main(arguments) == 2
+    out, err = capsys.readouterr()
+    assert "Usage: lakhnes" in out + err
+
+
+def test_data_list(capsys, tmp_path):
+    (tmp_path / "nesmdb_tx1").mkdir()
+    assert main(["data", "list", "--home", str(tmp_path)]) == 0
+    out = capsys.readouterr().out
+    assert re.search(r"^nesmdb-midi +12 MB +- ", out, re.M)
+    assert re.search(r"^nesmdb-tx1 +10 MB +here ", out, re.M)
+    assert re.search(r"^lmd-full-5 +76 MB +mirror only ", out, re.M)
+    assert "CC BY 4.0" in out and "ISMIR 2018" in out and "ISMIR 2019" in out and str(tmp_path) in out
+
+
+def test_data_fetch_errors(one_line, tmp_path):
+    assert "'nesmdb' is not in the registry" in one_line("data", "fetch", "nesmdb", "--home", tmp_path)
+    (tmp_path / "mirror").mkdir()
+    arguments = ["data", "fetch", "nesmdb-midi", "--home", tmp_path / "home", "--mirror", tmp_path / "mirror"]
+    assert "holds no nesmdb_midi.tar.gz" in one_line(*arguments)
+    (tmp_path / "mirror/nesmdb_midi.tar.gz").write_bytes(b"rubbish")
+    assert "damaged or cut off" in one_line(*arguments)
+    assert not (tmp_path / "home").exists()
+
+
+# Files
+
+
+@pytest.fixture(scope="module")
+def song():
+    from lakhnes_lib.data import songbook
+
+    return songbook.scores("test")[0].excerpt(0, 8)
+
+
+def test_every_form_of_file(song, tmp_path, capsys):
+    """MIDI to everything and back: notes and timing stay, sound sounds."""
+    from lakhnes_lib.music import events, midi
+
+    midi.write(song, tmp_path / "a.mid")
+    text = events.to_tx1(song)
+    for ending in ("tx1.txt", "TX1", "vgm", "vgz", "midi"):
+        assert main(["render", str(tmp_path / "a.mid"), str(tmp_path / f"b.{ending}")]) == 0
+        assert main(["render", str(tmp_path / f"b.{ending}"), str(tmp_path / f"back.{ending}.mid")]) == 0
+        assert events.to_tx1(midi.read(tmp_path / f"back.{ending}.mid")) == text
+        assert main(["tokens", str(tmp_path / f"b.{ending}")]) == 0
+        assert capsys.readouterr() == (text, "")
+    assert main(["tokens", str(tmp_path / "b.vgm"), str(tmp_path / "c.tx1.txt")]) == 0
+    assert (tmp_path / "c.tx1.txt").read_bytes().decode() == text
+    assert main(["render", str(tmp_path / "b.vgz"), str(tmp_path / "new/c.wav"), "--rate", "11025"]) == 0
+    with wave.open(str(tmp_path / "new/c.wav")) as sound:
+        assert (sound.getframerate(), sound.getnframes()) == (11025, -(-song.length // 4))
+        assert np.abs(np.frombuffer(sound.readframes(-1), "<i2")).max() > 1000
+
+
+def test_file_errors(song, tmp_path, one_line):
+    from lakhnes_lib.music import midi
+
+    midi.write(song, tmp_path / "a.mid")
+    (tmp_path / "bad.mid").write_bytes(b"MThd")
+    assert "a.mp3: its ending is none of those" in one_line("render", tmp_path / "a.mid", tmp_path / "a.mp3")
+    assert "bad.mid" in one_line("render", tmp_path / "bad.mid", tmp_path / "a.wav")
+    assert "none.vgm" in one_line("tokens", tmp_path / "none.vgm")
+    assert "written as event text" in one_line("tokens", tmp_path / "a.mid", tmp_path / "a.wav")
+    assert "a.mid" in one_line("render", tmp_path / "a.mid", tmp_path / "a.mid/a.wav")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.mid", "bad.mid"]
+    assert main(["tokens", str(tmp_path)]) == 2
+
+
+def test_folders(song, tmp_path, capsys, one_line):
+    from lakhnes_lib.data import corpus
+    from lakhnes_lib.music import midi
+
+    for place in ("music/train/a", "music/valid/b.c", "music/test/d"):
+        midi.write(song, tmp_path / f"{place}.mid")
+    (tmp_path / "music/train/bad.mid").write_bytes(b"MThd")
+    assert main(["render", str(tmp_path / "music"), str(tmp_path / "out"), "--to", "tx1.txt"]) == 0
+    out, err = capsys.readouterr()
+    assert out == "3 files rendered, 1 left out\n" and err.startswith("left out: ") and "bad.mid" in err
+    names = sorted(path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*.*"))
+    assert names == ["test/d.tx1.txt", "train/a.tx1.txt", "valid/b.c.tx1.txt"]
+    assert main(["tokens", str(tmp_path / "music"), str(tmp_path / "packed"), "--workers", "1"]) == 0
+    out, err = capsys.readouterr()
+    assert re.search(r"^train: 1 songs, [\d,]+ notes, 0.00 h$", out, re.M) and "left out: 1 files" in out
+    opened = corpus.open_corpus(tmp_path / "packed")
+    assert opened["test"].score(0) == song and list(opened.manifest["rejected"])
+    (tmp_path / "empty").mkdir()
+    assert "empty" in one_line("render", tmp_path / "empty", tmp_path / "nothing")
+    assert "empty" in one_line("tokens", tmp_path / "empty", tmp_path / "nothing")
+    (tmp_path / "empty/bad.mid").write_bytes(b"MThd")
+    assert "none of its 1 files" in one_line("tokens", tmp_path / "empty", tmp_path / "nothing", "--workers", 1)
+
+
+# Models
+
+
+PROFILE = """
+name: tiny
+seed: 1
+corpus: songbook
+models: {transformer_xl: {architecture: transformer_xl, layers: 1, width: 16, heads: 2, head_width: 8, feed_forward: 16,
+  memory_length: 16}}
+training: {transformer_xl: {steps: 4, batch: 2, segment: 16, learning_rate: 0.01, evaluate_every: 2, valid_songs: 1}}
+evaluation: {batch: 2, segment: 64, memory_length: 64}
+"""
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A run of four steps, stopped after none and resumed, and what was printed; later tests use its weights.
+
+    On one thread: for so small a model, several only wait for each other.
+    """
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    folder = tmp_path_factory.mktemp("trained")
+    (folder / "tiny.yaml").write_text(PROFILE)
+    train = ["train", "--profile", str(folder / "tiny.yaml"), "--out", str(folder / "run"), "--device", "cpu"]
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out):
+        assert main([*train, "--max-minutes", "0"]) == 0
+        assert main([*train, "--resume"]) == 0
+    yield folder, out.getvalue()
+    torch.set_num_threads(threads)
+
+
+def test_train(trained):
+    folder, out = trained
+    assert "no valid perplexity measured yet" in out
+    assert re.search(r"^4 of 4 steps, [\d,]+ events, [\d.]+ minutes$", out, re.M)
+    assert re.search(r"^best valid perplexity: \d+\.\d+, at step [24]: .*best$", out, re.M)
+    assert (folder / "run/best/model.safetensors").is_file()
+
+
+def test_interrupted_training_goes_on(trained, tmp_path, monkeypatch, capsys):
+    from lakhnes_lib.training import Run
+
+    step = Run._train_step
+
+    def interrupt(self):
+        if self.step == 3:
+            raise KeyboardInterrupt
+        return step(self)
+
+    train = ["train", "--profile", str(trained[0] / "tiny.yaml"), "--out", str(tmp_path / "run"), "--device", "cpu"]
+    with monkeypatch.context() as patch:
+        patch.setattr(Run, "_train_step", interrupt)
+        assert main(train) == 130
+    assert capsys.readouterr() == ("", "interrupted\n")
+    assert main([*train, "--resume"]) == 0
+    assert "4 of 4 steps" in capsys.readouterr().out
+    assert (tmp_path / "run/best/model.safetensors").read_bytes() == (
+        trained[0] / "run/best/model.safetensors"
+    ).read_bytes()
+
+
+def test_train_errors(trained, one_line):
+    folder, _ = trained
+    train = ["train", "--profile", folder / "tiny.yaml", "--out", folder / "run"]
+    assert "already holds a training run" in one_line(*train)
+    assert "no model 'lstm'" in one_line(*train, "--model", "lstm")
+    assert "no such profile" in one_line("train", "--profile", "huge")
+    assert "no snapshot" in one_line(*train[:-1], folder / "other", "--resume")
+    assert "neither a corpus folder" in one_line(*train, "--data", "nesmdb")
+    assert main(["train"]) == 2
+    assert main([*map(str, train), "--device", "abacus"]) == 2
+
+
+def test_evaluate(trained, capsys, one_line):
+    folder, _ = trained
+    command = ["evaluate", str(folder / "run/best"), "--data", "songbook", "--device", "cpu", "--memory", "64"]
+    assert main(command) == 0
+    first = capsys.readouterr().out
+    value, songs, targets = re.fullmatch(
+        r"test: perplexity ([\d.]+), ([\d,]+) songs, ([\d,]+) events\n", first
+    ).groups()
+    assert 1 < float(value) < 1000 and int(songs) > 1 and int(targets.replace(",", "")) > 100
+    assert main([*command, "--batch", "1"]) == 0
+    again = re.search(r"perplexity ([\d.]+)", capsys.readouterr().out)[1]
+    assert float(again) == pytest.approx(float(value), rel=1e-4)
+    assert "no split 'dev'" in one_line(*command, "--split", "dev")
+    assert "no such checkpoint" in one_line("evaluate", folder / "none")
+    assert main([*command, "--batch", "0"]) == 2
+
+
+def test_generate(trained, song, tmp_path, capsys, one_line):
+    from lakhnes_lib.music import events, midi
+
+    checkpoint, folder = trained[0] / "run/best", tmp_path / "pieces"
+    command = [
+        "generate",
+        str(checkpoint),
+        str(folder),
+        "-n",
+        "2",
+        "--length",
+        "40",
+        "--device",
+        "cpu",
+        "--memory",
+        "16",
+    ]
+    assert main([*command, "--seed", "3"]) == 0
+    assert capsys.readouterr().out.count(" notes\n") == 2
+    names = sorted(path.name for path in folder.iterdir())
+    assert names == [f"seed3_0{i}.{ending}" for i in (0, 1) for ending in ("mid", "tx1.txt", "wav")]
+    texts = [(folder / f"seed3_0{i}.tx1.txt").read_text() for i in (0, 1)]
+    assert texts[0] != texts[1]
+    for i in (0, 1):
+        score = midi.read(folder / f"seed3_0{i}.mid")
+        assert events.to_tx1(score) == texts[i]
+        with wave.open(str(folder / f"seed3_0{i}.wav")) as sound:
+            assert sound.getnframes() == score.length
+    assert main([*command, "--seed", "3", "--pieces", "1"]) == 0
+    assert (folder / "seed3_00.tx1.txt").read_text() == texts[0]
+    midi.write(song, tmp_path / "song.mid")
+    capsys.readouterr()
+    assert main([*command, "--continue", str(tmp_path / "song.mid"), "--prime", "30"]) == 0
+    # Two waits never follow each other, so what is composed leaves the prime's notes as they are, but for open ones.
+    begun = [line for line in events.to_tx1(song).splitlines() if "WT_" not in line][:8]
+    made = [line for line in (folder / "seed0_01.tx1.txt").read_text().splitlines() if "WT_" not in line][:8]
+    assert made == begun
+    assert "temperature must be above 0" in one_line(*command, "--temperature", "0")
+    assert "top-p" in one_line(*command, "--top-p", "0")
+    (tmp_path / "silent.tx1").write_text("WT_100\n")
+    assert "no note to go on from" in one_line(*command, "--continue", tmp_path / "silent.tx1")
+    assert main(["generate", str(checkpoint), str(folder), "-n", "0"]) == 2
+    assert main(["generate", str(checkpoint)]) == 2
+
+
+@pytest.mark.skipif(not os.environ.get("LAKHNES_MIRROR"), reason="LAKHNES_MIRROR names no folder of real archives")
+def test_data_fetch(capsys, tmp_path):
+    for options in ([], ["--quick"]):
+        assert main(["data", "fetch", "lmd-full-5-sample", "--home", str(tmp_path), *options]) == 0
+        out, err = capsys.readouterr()
+        assert Path(out.strip()) == tmp_path / "lmd_full_5_sample" and err == ""
+
+
+def test_interrupt():
+    """Ctrl-C: one line, exit code 130."""
+    code = (
+        "import time, lakhnes_lib.__main__ as cli, lakhnes_lib.data.datasets as datasets; "
+        "datasets.fetch = lambda *a, **k: (print('begun', flush=True), time.sleep(30)); sys.exit(cli.main())"
+    )
+    process = start("data", "fetch", "nes", code=code)
+    assert process.stdout.readline() == "begun\n"
+    time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=10)
+    assert (process.returncode, err.strip()) == (130, "interrupted")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="pipes close in another way there")
+def test_reader_that_goes_away():
+    reader, writer = os.pipe()
+    os.close(reader)
+    process = start("data", "list", stdout=writer)
+    os.close(writer)
+    _, err = process.communicate(timeout=20)
+    assert process.returncode == 1 and err == ""
+
+
+def test_module_and_script_are_the_same():
+    """``python -m lakhnes_lib`` works, and pyproject.toml's script names ``main``."""
+    done = subprocess.run(
+        [sys.executable, "-m", "lakhnes_lib", "data", "list"], cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.returncode == 0 and "nesmdb-midi" in done.stdout
+    assert 'lakhnes = "lakhnes_lib.__main__:main"' in (ROOT / "pyproject.toml").read_text(encoding="utf-8")

@@ -1,0 +1,69 @@
+"""A corpus by name: songbook, data set, folder."""
+
+import shutil
+
+import numpy as np
+import pytest
+
+from lakhnes_lib.data import build, corpus, datasets, songbook
+from lakhnes_lib.data.prepare import prepare
+from lakhnes_lib.errors import BadCorpus, DataNotFound
+from lakhnes_lib.music import midi
+
+
+def test_songbook():
+    book = prepare("songbook")
+    for name in corpus.SPLITS:
+        expected = songbook.scores(name)
+        assert len(book[name]) == len(expected) > 0
+        assert all(book[name].score(i) == song for i, song in enumerate(expected))
+    assert book.fingerprint == prepare("songbook").fingerprint
+
+
+@pytest.fixture
+def fetched(tmp_path, monkeypatch):
+    """A stand-in for the fetched NES-MDB: five songs as MIDI; counts how often it is asked for."""
+    for name in corpus.SPLITS:
+        for song in songbook.scores(name)[:2]:
+            midi.write(song, tmp_path / f"nesmdb_midi/{name}/{song.name}.mid")
+    calls = []
+
+    def fetch(name, **options):
+        calls.append((name, options))
+        return tmp_path / "nesmdb_midi"
+
+    monkeypatch.setattr(datasets, "fetch", fetch)
+    return calls
+
+
+def test_data_set_is_packed_once(fetched, tmp_path):
+    first = prepare("nesmdb-midi", home=tmp_path, mirror="archives", progress=False)
+    assert [len(first[name]) for name in corpus.SPLITS] == [2, 2, 2]
+    assert first.folder == tmp_path / "packed/nesmdb-midi"
+    again = prepare("nesmdb-midi", home=tmp_path, progress=False)
+    assert again.fingerprint == first.fingerprint
+    assert fetched == [("nesmdb-midi", {"mirror": "archives", "home": tmp_path, "progress": False})]
+
+
+def test_damaged_pack_is_made_anew(fetched, tmp_path):
+    first = prepare("nesmdb-midi", home=tmp_path, progress=False).fingerprint
+    (tmp_path / "packed/nesmdb-midi/train.notes.npy").write_bytes(b"damaged")
+    assert prepare("nesmdb-midi", home=tmp_path, progress=False).fingerprint == first
+    assert len(fetched) == 2
+
+
+def test_folder(tmp_path):
+    for song in songbook.scores("train")[:3]:
+        midi.write(song, tmp_path / f"music/{song.name}.mid")
+    made = build.build_corpus(tmp_path / "music", tmp_path / "packed", workers=1, progress=False)
+    assert prepare(tmp_path / "packed").fingerprint == made.fingerprint
+    notes = np.load(tmp_path / "packed/train.notes.npy")
+    notes["pitch"][0] ^= 1
+    np.save(tmp_path / "packed/train.notes.npy", notes)
+    with pytest.raises(BadCorpus, match="train was changed"):
+        prepare(tmp_path / "packed")
+    shutil.rmtree(tmp_path / "packed")
+    with pytest.raises(DataNotFound, match="packed: is neither a corpus folder nor one of songbook, nesmdb-midi"):
+        prepare(tmp_path / "packed")
+    with pytest.raises(DataNotFound, match=r"music: is not a corpus .*`lakhnes tokens`"):
+        prepare(tmp_path / "music")
