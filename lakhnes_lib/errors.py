@@ -22,7 +22,7 @@ class BadEvents(LakhnesError):
 
 
 class BadAudio(LakhnesError):
-    """A sound that cannot be rendered or written."""
+    """A sound that cannot be rendered or written, or a VGM file that cannot be read."""
 
 
 class BadCorpus(LakhnesError):

@@ -4,7 +4,7 @@ import errno
 import os
 import shutil
 import uuid
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from lakhnes_lib.errors import LakhnesError, OutOfSpace
@@ -42,4 +42,5 @@ def replacing(path, folder: bool = False):
         if temporary.is_dir():
             shutil.rmtree(temporary, ignore_errors=True)
         else:
-            temporary.unlink(missing_ok=True)
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)

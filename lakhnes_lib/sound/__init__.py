@@ -1,0 +1,1 @@
+"""The sound of the machine: from a score to audio."""

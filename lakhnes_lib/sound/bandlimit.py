@@ -1,0 +1,129 @@
+"""Level changes at exact times to samples without aliasing, and the console's output filters.
+
+Paper: none (the published chain left this to a C player). Notebook: 01_nes_ensemble (why naive sampling hisses).
+Method: each change of level is a windowed-sinc step at its exact place between two samples. A step is the plain
+one at the next sample plus a short correction; the correction's 32 taps are polynomials in the place between the
+samples (Farrow's structure), so all changes are first summed by sample and power, and one matrix product then
+does every convolution.
+"""
+
+from functools import lru_cache
+
+import numpy as np
+from scipy import signal
+
+TAPS = 32
+POWERS = 5
+CUTOFF = 0.45
+"""Half-amplitude point of the low-pass, in cycles a sample; its stop band begins below half the sample rate."""
+KAISER_BETA = 5.8
+DELAY = TAPS // 2 - 1
+"""Samples by which the output comes late."""
+
+FILTERS = {"console": ((90.0, 440.0), 14_000.0), "famicom": ((37.0,), None), "none": ((), None)}
+"""High-pass corners and low-pass corner in Hz, all of first order."""
+
+
+@lru_cache
+def step_polynomials() -> np.ndarray:
+    """Correction taps, float64 (TAPS, POWERS): the value at tap k is a polynomial in (place - 0.5), 0 <= place < 1."""
+    fine = 4096
+    x = np.arange(-TAPS // 2 * fine, TAPS // 2 * fine + 1) / fine
+    impulse = 2 * CUTOFF * np.sinc(2 * CUTOFF * x) * np.kaiser(len(x), KAISER_BETA)
+    step = np.append(0.0, np.cumsum((impulse[1:] + impulse[:-1]) / 2))
+    step /= step[-1]
+    place = (np.arange(64) * fine) // 64
+    value = np.stack([step[(k + 1) * fine - place] - (k > DELAY) for k in range(TAPS)])
+    powers = np.vander(place / fine - 0.5, POWERS, increasing=True)
+    return np.linalg.lstsq(powers, value.T, rcond=None)[0].T
+
+
+@lru_cache
+def _spread() -> np.ndarray:
+    """The correction as a matrix, float32 (POWERS * TAPS, 2 * TAPS): (power, sample) -> this chunk and the next."""
+    spread = np.zeros((POWERS, TAPS, 2 * TAPS), np.float32)
+    for sample in range(TAPS):
+        spread[:, sample, sample : sample + TAPS] = step_polynomials().T
+    return spread.reshape(POWERS * TAPS, 2 * TAPS)
+
+
+class StepSum:
+    """Sums band-limited steps, a block of samples at a time; the output comes DELAY samples late."""
+
+    def __init__(self, block: int, level: float = 0.0):
+        """block: samples a call, a multiple of TAPS; level: the level before the first change."""
+        self.block = block
+        self._level = level
+        self._plain = np.zeros(DELAY + 1)
+        self._correction = np.zeros(TAPS, np.float32)
+
+    def __call__(self, place: np.ndarray, change: np.ndarray) -> np.ndarray:
+        """float64 (block,): the next samples.
+
+        place: float64, when each change happens, in samples since the block's beginning, 0 <= place < block, any order.
+        change: float64, by how much.
+        """
+        sample = place.astype(np.int64)
+        beyond = place - sample
+        beyond -= 0.5
+        index = np.empty((POWERS, len(place)), np.int64)
+        weight = np.empty((POWERS, len(place)))
+        index[0] = (sample & -TAPS) * POWERS + (sample & (TAPS - 1))
+        weight[0] = change
+        for power in range(1, POWERS):
+            np.add(index[power - 1], TAPS, out=index[power])
+            np.multiply(weight[power - 1], beyond, out=weight[power])
+        summed = np.bincount(index.ravel(), weight.ravel(), self.block * POWERS).reshape(-1, POWERS, TAPS)
+        plain = np.concatenate([self._plain, summed[:, 0].ravel()])
+        self._plain = plain[self.block :]
+        out = np.cumsum(plain[: self.block])
+        out += self._level
+        self._level = out[-1]
+        spread = summed.reshape(-1, POWERS * TAPS).astype(np.float32) @ _spread()
+        correction = np.concatenate([spread[:, :TAPS], self._correction[None]])
+        correction[1:-1] += spread[:-1, TAPS:]
+        correction[0] += self._correction
+        self._correction = spread[-1, TAPS:].copy()
+        out += correction[:-1].ravel()
+        return out
+
+
+class OutputFilter:
+    """The console's analogue output stage, block after block; it begins settled at the given level."""
+
+    def __init__(self, name: str, sample_rate: int, level: float = 0.0):
+        self._numerator, self._denominator = filter_coefficients(name, sample_rate)
+        self._state = None
+        if len(self._denominator) > 1:
+            self._state = signal.lfilter_zi(self._numerator, self._denominator) * level
+
+    def __call__(self, samples: np.ndarray) -> np.ndarray:
+        if self._state is None:
+            return samples
+        out, self._state = signal.lfilter(self._numerator, self._denominator, samples, zi=self._state)
+        return out
+
+
+@lru_cache
+def filter_coefficients(name: str, sample_rate: int) -> tuple[np.ndarray, np.ndarray]:
+    """Numerator and denominator of an output filter of FILTERS.
+
+    Each stage has the analogue one's gain at both ends of the spectrum (high-pass) or at 0 Hz and at two high places
+    (low-pass), so that any sample rate will do, even one below twice the corner.
+    """
+    highs, low = FILTERS[name]
+    numerator, denominator = np.ones(1), np.ones(1)
+    for corner in highs:
+        pole = np.exp(-2 * np.pi * corner / sample_rate)
+        gain = (1 + pole) / 2 / np.hypot(1, 2 * corner / sample_rate)
+        numerator = np.convolve(numerator, [gain, -gain])
+        denominator = np.convolve(denominator, [1, -pole])
+    if low:
+        # With s = sin(w/2)^2 the squared gain of a first-order stage is (1 + b s) / (1 + a s).
+        hertz = sample_rate * np.array([0.25, 0.42])
+        s, gain = np.sin(np.pi * hertz / sample_rate) ** 2, 1 / (1 + (hertz / low) ** 2)
+        a, b = np.linalg.solve(np.stack([gain * s, -s], 1), 1 - gain)
+        pole, zero = ((x + 2 - 2 * np.sqrt(x + 1)) / x for x in (a, b))
+        numerator = np.convolve(numerator, np.array([1, -zero]) * (1 - pole) / (1 - zero))
+        denominator = np.convolve(denominator, [1, -pole])
+    return numerator, denominator

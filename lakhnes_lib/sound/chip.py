@@ -1,0 +1,90 @@
+"""The NES sound chip in numbers: clock, timers, waveforms, noise sequences and mixer of the NTSC 2A03.
+
+Paper: §3 (the chip that the four voices stand for). Notebook: 01_nes_ensemble, which builds each of these by hand.
+Differences from the paper: none; the paper leaves sound to the NES-MDB tools. Facts: NESdev wiki, pages "APU ...".
+"""
+
+from functools import lru_cache
+
+import numpy as np
+
+from lakhnes_lib.music import nes
+
+CLOCK = 1_789_773
+"""CPU cycles a second (NTSC). Everything the chip does happens on a whole cycle."""
+
+DUTY = np.array(
+    [[0, 1, 0, 0, 0, 0, 0, 0], [0, 1, 1, 0, 0, 0, 0, 0], [0, 1, 1, 1, 1, 0, 0, 0], [1, 0, 0, 1, 1, 1, 1, 1]], np.uint8
+)
+"""The pulse sequencer's eight steps for duty 0-3: 12.5 %, 25 %, 50 %, and 25 % upside down."""
+
+TRIANGLE = np.concatenate([np.arange(15, -1, -1), np.arange(16)]).astype(np.uint8)
+"""The triangle sequencer's 32 steps."""
+
+NOISE_PERIODS = np.array([4, 8, 16, 32, 64, 96, 128, 160, 202, 254, 380, 508, 762, 1016, 2034, 4068])
+"""CPU cycles between two shifts of the noise register, by period index 0-15; noise type n is index 16 - n."""
+
+SHORTEST_PULSE_TIMER = 8
+"""A pulse whose timer is smaller is silent."""
+
+
+def frequency(pitch) -> np.ndarray:
+    """Hz of MIDI pitches in equal temperament, A4 (69) = 440 Hz."""
+    return 440.0 * 2.0 ** ((np.asarray(pitch, float) - 69) / 12)
+
+
+def cycles_per_period(voice: int) -> int:
+    """CPU cycles of one waveform period for a timer of 0: 16 on a pulse, 32 on the triangle."""
+    return 32 if voice == nes.TR else 16
+
+
+def timer(voice: int, pitch) -> np.ndarray:
+    """11-bit timer values (int64) that a melodic voice uses for MIDI pitches."""
+    return np.rint(CLOCK / (cycles_per_period(voice) * frequency(pitch))).astype(np.int64) - 1
+
+
+def timer_frequency(voice: int, value) -> np.ndarray:
+    """Hz that a melodic voice sounds at for a timer value."""
+    return CLOCK / (cycles_per_period(voice) * (np.asarray(value, float) + 1))
+
+
+def noise_period(noise_type) -> np.ndarray:
+    """CPU cycles between shifts for noise types 1-16."""
+    return NOISE_PERIODS[16 - np.asarray(noise_type, np.int64)]
+
+
+@lru_cache
+def noise_sequence(loop: int) -> np.ndarray:
+    """One period of the noise gate, uint8: 1 where the voice sounds.
+
+    A 15-bit register starts at 1; each shift feeds back bit 0 xor bit 1 (bit 6 in loop mode), and the voice is
+    silent while bit 0 is set. 32,767 steps, or 93 in loop mode.
+    """
+    register, gate = 1, []
+    while not gate or register != 1:
+        gate.append(1 - (register & 1))
+        feedback = (register ^ (register >> (6 if loop else 1))) & 1
+        register = (register >> 1) | (feedback << 14)
+    return np.array(gate, np.uint8)
+
+
+@lru_cache
+def pulse_mixer() -> np.ndarray:
+    """Output level by the sum of both pulses' levels: float64 (31,)."""
+    total = np.arange(31.0)
+    with np.errstate(divide="ignore"):
+        return np.where(total > 0, 95.88 / (8128 / total + 100), 0.0)
+
+
+@lru_cache
+def triangle_noise_mixer() -> np.ndarray:
+    """Output level by triangle and noise level, the sample channel at rest: float64 (16, 16)."""
+    share = np.arange(16.0)[:, None] / 8227 + np.arange(16.0)[None, :] / 12241
+    with np.errstate(divide="ignore"):
+        return np.where(share > 0, 159.79 / (1 / share + 100), 0.0)
+
+
+def mix(levels: np.ndarray) -> np.ndarray:
+    """The mixer: levels 0-15 of P1, P2, TR and NO, integers (4, ...), to output levels 0-0.63, float64 (...)."""
+    pulse_1, pulse_2, triangle, noise = np.asarray(levels, np.int64)
+    return pulse_mixer()[pulse_1 + pulse_2] + triangle_noise_mixer()[triangle, noise]

@@ -1,0 +1,489 @@
+"""VGM: the register stream, the file around it, and the chip's counters against a second, slow emulation."""
+
+import gzip
+import struct
+import tracemalloc
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lakhnes_lib.errors import BadAudio, LakhnesError
+from lakhnes_lib.music import nes
+from lakhnes_lib.music.nes import NO, P1, P2, TR
+from lakhnes_lib.music.score import TIMBRE_CHANGE, VELOCITY_CHANGE, Score
+from lakhnes_lib.sound import chip, emulation, registers, vgm
+
+GOLDEN = Path(__file__).parent / "golden"
+SMALL = Score.build(
+    [
+        (P1, 100, 500, 33, 12),
+        (P1, 500, 900, 70, 12),
+        (P2, 100, 400, 108, 15),
+        (TR, 50, 950, 21, 1),
+        (NO, 300, 700, 16, 3),
+        (NO, 800, 900, 1, 15),
+    ],
+    1000,
+    [
+        (P1, 40, TIMBRE_CHANGE, 2),
+        (P1, 200, VELOCITY_CHANGE, 7),
+        (P2, 1000, TIMBRE_CHANGE, 1),
+        (NO, 310, TIMBRE_CHANGE, 1),
+    ],
+    "small",
+)
+RESET = [(0, 0x00, 0x30), (0, 0x01, 0x08), (0, 0x08, 0xFF), (0, 0x0B, 0), (0, 0x0C, 0x30), (0, 0x17, 0xC0)]
+
+
+@st.composite
+def scores(draw):
+    """Scores with nothing in them that the chip cannot tell apart."""
+    notes, controls = [], []
+    for voice in range(4):
+        now, last = 0, None
+        for gap, length, pitch, velocity, turns in draw(
+            st.lists(
+                st.tuples(
+                    st.integers(0, 90),
+                    st.integers(1, 300),
+                    st.integers(int(nes.LOWEST_PITCH[voice]), int(nes.HIGHEST_PITCH[voice])),
+                    st.integers(1, int(nes.HIGHEST_VELOCITY[voice])),
+                    st.lists(st.tuples(st.integers(1, 299), st.integers(1, 15)), max_size=3),
+                ),
+                max_size=8,
+            )
+        ):
+            start = now + (gap or (pitch == last))
+            notes.append((voice, start, start + length, pitch, velocity))
+            for after, value in sorted(dict(turns).items()):
+                if voice != TR and after < length and value != velocity:
+                    controls.append((voice, start + after, VELOCITY_CHANGE, value))
+                    velocity = value
+            now, last = start + length, pitch
+        timbre = 0
+        for tick in draw(st.lists(st.integers(0, 500), max_size=4, unique=True).map(sorted)) if now else ():
+            values = [value for value in range(int(nes.TIMBRE_VALUES[voice])) if value != timbre]
+            if values:
+                timbre = draw(st.sampled_from(values))
+                controls.append((voice, tick, TIMBRE_CHANGE, timbre))
+    length = max([end for _, _, end, _, _ in notes] + [tick for _, tick, _, _ in controls] + [0]) + draw(
+        st.integers(0, 200)
+    )
+    return Score.build(notes, length, sorted(controls, key=lambda c: (c[1], c[0], c[2])))
+
+
+@given(scores())
+@settings(max_examples=60, deadline=None)
+def test_write_then_read_is_the_identity(score):
+    stream = registers.writes(score)
+    assert emulation.run(stream[["tick", "register", "value"]].tolist(), score.length) == score
+
+
+def test_every_note_of_every_voice_comes_back():
+    notes = [
+        (voice, 20 * n, 20 * n + 20, pitch, 1 if voice == TR else 1 + n % 15)
+        for voice in range(4)
+        for n, pitch in enumerate(range(nes.LOWEST_PITCH[voice], nes.HIGHEST_PITCH[voice] + 1))
+    ]
+    score = Score.build(notes)
+    stream = registers.writes(score)
+    assert emulation.run(stream[["tick", "register", "value"]].tolist(), score.length) == score
+
+
+def test_register_stream_is_the_golden_one():
+    stream = registers.writes(SMALL)
+    lines = [f"{w['tick']:5d}  40{w['register']:02X}  {w['value']:02X}" for w in stream]
+    expected = (GOLDEN / "registers.txt").read_text().splitlines()
+    assert lines == [line for line in expected if not line.startswith("#")]
+
+
+def test_file_is_the_golden_one(tmp_path):
+    vgm.write(SMALL, tmp_path / "small.vgm", title="Small", author="Nobody")
+    assert (tmp_path / "small.vgm").read_bytes() == (GOLDEN / "small.vgm").read_bytes()
+    recording = vgm.load(GOLDEN / "small.vgm")
+    assert recording.score == SMALL and recording.score.name == "small"
+    assert recording.tags["title"] == "Small" and recording.tags["author"] == "Nobody"
+    assert not recording.skipped and not recording.left_out
+
+
+def test_header_fields():
+    data = vgm.to_bytes(SMALL, "T")
+    fields = {place: struct.unpack_from("<I", data, place)[0] for place in (0x04, 0x08, 0x14, 0x18, 0x34, 0x84)}
+    assert data[:4] == b"Vgm " and fields[0x04] == len(data) - 4 and fields[0x08] == 0x161
+    assert fields[0x18] == 1000 and fields[0x34] + 0x34 == 0xC0 and fields[0x84] == 1_789_773
+    gd3 = data[fields[0x14] + 0x14 :]
+    assert gd3[:4] == b"Gd3 " and struct.unpack_from("<I", gd3, 8)[0] == len(gd3) - 12
+    assert gd3[12:].decode("utf-16-le").count("\0") == 11
+    assert data[fields[0x14] + 0x14 - 1] == 0x66
+
+
+def test_vgz(tmp_path):
+    vgm.write(SMALL, tmp_path / "a.vgz", title="Ünïcode \N{MUSICAL SYMBOL G CLEF}")
+    assert gzip.decompress((tmp_path / "a.vgz").read_bytes())[:4] == b"Vgm "
+    recording = vgm.load(tmp_path / "a.vgz")
+    assert recording.score == SMALL and recording.tags["title"] == "Ünïcode \N{MUSICAL SYMBOL G CLEF}"
+    vgm.write(SMALL, tmp_path / "b.vgz", title="Ünïcode \N{MUSICAL SYMBOL G CLEF}")
+    assert (tmp_path / "a.vgz").read_bytes() == (tmp_path / "b.vgz").read_bytes()
+
+
+@pytest.mark.parametrize("length", [0, 1, 44_100, 65_535, 65_536, 200_001])
+def test_scores_without_notes(tmp_path, length):
+    vgm.write(Score.build([], length), tmp_path / "a.vgm")
+    assert vgm.read(tmp_path / "a.vgm") == Score.build([], length)
+
+
+def test_what_the_chip_cannot_tell_apart(tmp_path):
+    def back(notes, controls=()):
+        vgm.write(Score.build(notes, 100, controls), tmp_path / "a.vgm")
+        found = vgm.read(tmp_path / "a.vgm")
+        return found.notes.tolist(), found.controls.tolist()
+
+    first, second, whole = (P1, 10, 20, 60, 9), (P1, 20, 30, 60, 9), (P1, 10, 30, 60, 9)
+    assert back([first, second]) == ([whole], [])
+    assert back([first, (P1, 20, 30, 60, 5)]) == ([whole], [(P1, 20, VELOCITY_CHANGE, 5)])
+    assert back([whole], [(P1, 15, VELOCITY_CHANGE, 0), (P1, 25, VELOCITY_CHANGE, 4)]) == (
+        [(P1, 10, 15, 60, 9), (P1, 25, 30, 60, 4)],
+        [],
+    )
+    assert back([first], [(P1, 0, TIMBRE_CHANGE, 0), (P1, 15, VELOCITY_CHANGE, 9)]) == ([first], [])
+    assert back([first], [(P1, 5, VELOCITY_CHANGE, 3), (P1, 50, VELOCITY_CHANGE, 3)]) == ([first], [])
+    assert back([first], [(P1, 10, VELOCITY_CHANGE, 3)]) == ([(P1, 10, 20, 60, 3)], [])
+    assert back([first], [(P2, 10, TIMBRE_CHANGE, 3)]) == ([first], [])
+    assert back([first], [(P1, 12, TIMBRE_CHANGE, 3), (P1, 12, TIMBRE_CHANGE, 1)])[1] == [(P1, 12, TIMBRE_CHANGE, 1)]
+
+
+# --- The chip's counters -------------------------------------------------------------------------------------------
+
+
+def slow_states(writes, length):
+    """(pitch, level, timbre) of each voice on every tick: everything looked at anew each CPU-frame step and tick."""
+    lengths = [10, 254, 20, 2, 40, 4, 80, 6, 160, 8, 60, 10, 14, 12, 26, 14]
+    lengths += [12, 16, 24, 18, 48, 20, 96, 22, 192, 24, 72, 26, 16, 28, 32, 30]
+    regs, on = [0] * 24, 0
+    timers, counts = [0, 0, 0], [0, 0, 0, 0]
+    envelope = {v: dict(start=False, level=0, left=0) for v in (0, 1, 3)}
+    sweep = {v: dict(left=0, reload=False) for v in (0, 1)}
+    linear, reload = 0, False
+    frame_began, done = 0, 0
+    table = np.full((length, 4, 3), 0)
+
+    def target(v):
+        amount = timers[v] >> (regs[4 * v + 1] & 7)
+        if regs[4 * v + 1] & 8:
+            return timers[v] - amount - (1 if v == 0 else 0)
+        return timers[v] + amount
+
+    def silenced(v):
+        return timers[v] < 8 or target(v) > 2047
+
+    def quarter():
+        nonlocal linear, reload
+        for v, e in envelope.items():
+            if e["start"]:
+                e.update(start=False, level=15, left=regs[4 * v] % 16)
+            elif e["left"] > 0:
+                e["left"] -= 1
+            else:
+                e["left"] = regs[4 * v] % 16
+                e["level"] = e["level"] - 1 if e["level"] else (15 if regs[4 * v] & 32 else 0)
+        linear = regs[8] % 128 if reload else max(linear - 1, 0)
+        reload = reload and regs[8] >= 128
+
+    def half():
+        for v in range(4):
+            halted = regs[8] >= 128 if v == 2 else regs[4 * v] & 32
+            counts[v] = counts[v] if halted else max(counts[v] - 1, 0)
+        for v, s in sweep.items():
+            register = regs[4 * v + 1]
+            if s["left"] == 0 and register >= 128 and register % 8 and not silenced(v):
+                timers[v] = max(target(v), 0)
+            if s["left"] == 0 or s["reload"]:
+                s.update(left=register // 16 % 8, reload=False)
+            else:
+                s["left"] -= 1
+
+    by_tick = {}
+    for tick, register, value in writes:
+        by_tick.setdefault(tick, []).append((register, value))
+    for tick in range(length):
+        cycle = tick * chip.CLOCK / 44_100
+        while True:
+            # Quarter frames 7457, 14913, 22371, (none at 29829) and 37281 with five steps, else the first four.
+            five = regs[0x17] >= 128
+            steps = [(7457, 0), (14913, 1), (22371, 0), *([(37281, 1)] if five else [(29829, 1)])]
+            turn, step = divmod(done, 4)
+            if frame_began + turn * (37282 if five else 29830) + steps[step][0] > cycle:
+                break
+            quarter()
+            if steps[step][1]:
+                half()
+            done += 1
+        for register, value in by_tick.get(tick, ()):
+            regs[register] = value
+            v, which = divmod(register, 4)
+            if register == 0x15:
+                on = value
+                counts = [c if on >> v & 1 else 0 for v, c in enumerate(counts)]
+            elif register == 0x17:
+                frame_began, done = int(cycle), 0
+                if value >= 128:
+                    quarter()
+                    half()
+            elif which == 1 and v < 2:
+                sweep[v]["reload"] = True
+            elif which == 2 and v < 3:
+                timers[v] = timers[v] // 256 * 256 + value
+            elif which == 3:
+                if v < 3:
+                    timers[v] = timers[v] % 256 + value % 8 * 256
+                if on >> v & 1:
+                    counts[v] = lengths[value // 8]
+                if v == 2:
+                    reload = True
+                else:
+                    envelope[v]["start"] = True
+        for v in range(4):
+            level = 1 if v == 2 else regs[4 * v] % 16 if regs[4 * v] & 16 else envelope[v]["level"]
+            timbre = [regs[0] // 64, regs[4] // 64, 0, regs[14] // 128][v]
+            if v == 3:
+                pitch = 16 - regs[14] % 16
+            else:
+                hertz = chip.CLOCK / ((32 if v == 2 else 16) * (timers[v] + 1))
+                pitch = round(69 + 12 * np.log2(hertz / 440))
+                low, high = ((33, 108), (33, 108), (21, 108))[v]
+                pitch = pitch if low <= pitch <= high else 0
+            silent = not counts[v] or (v < 2 and silenced(v)) or (v == 2 and not linear) or not level or not pitch
+            table[tick, v] = (0, 0, timbre) if silent else (pitch, level, timbre)
+    return table
+
+
+def states(score):
+    """The same table from a score."""
+    table = np.full((score.length, 4, 3), 0)
+    for voice, start, end, pitch, velocity in score.notes.tolist():
+        table[start:end, voice, 0], table[start:end, voice, 1] = pitch, velocity
+    for voice, tick, kind, value in score.controls.tolist():
+        if kind == TIMBRE_CHANGE:
+            table[tick:, voice, 2] = value
+        else:
+            sounding = next(n for n in score.voice(voice).tolist() if n[1] < tick < n[2])
+            table[tick : sounding[2], voice, 1] = value
+    return table
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_counters_equal_a_slow_emulation(seed):
+    random = np.random.default_rng(seed)
+    writes, length = [(0, 0x15, 15)], 30_000
+    for tick in np.sort(random.integers(0, length, 160)).tolist():
+        register = int(random.choice([*range(16), 3, 7, 11, 15, 3, 7, 11, 15, 0x15, 0x17]))
+        value = int(random.integers(256))
+        if register in (9, 13):
+            continue
+        if register == 0x15:
+            value |= int(random.integers(16)) | 5
+        writes.append((tick, register, value))
+    found = emulation.run(writes, length)
+    expected = slow_states(writes, length)
+    for voice in range(4):
+        if len(found.voice(voice)):
+            np.testing.assert_array_equal(states(found)[:, voice], expected[:, voice])
+        else:
+            assert not expected[:, voice, 0].any()
+    assert len(found.notes) > 10
+
+
+def frame(step, steps=4):
+    """Tick of the frame counter's step, counted from 1, after a reset at tick 0."""
+    turn, place = divmod(step - 1, 4)
+    cycles = (7457, 14913, 22371, 29829 if steps == 4 else 37281)[place] + turn * (29830 if steps == 4 else 37282)
+    return -(-cycles * 44_100 // chip.CLOCK)
+
+
+def test_envelope_falls_from_15_a_level_every_period():
+    writes = [(0, 0x15, 1), (0, 0x00, 0x22), (0, 0x01, 8), (0, 0x02, 253), (0, 0x03, 0)]
+    score = emulation.run(writes, 20_000)
+    # Loop flag set: 15 down to 0 in steps of three quarter frames, and again; the length counter is halted.
+    start = frame(1)
+    levels = [(tick, value) for _, tick, _, value in score.controls.tolist()]
+    assert score.notes[0]["start"] == start and score.notes[0]["velocity"] == 15
+    assert levels[:14] == [(frame(1 + 3 * n), 15 - n) for n in range(1, 15)]
+    assert score.notes["start"].tolist()[:2] == [start, frame(1 + 3 * 16)] and score.notes["end"][0] == frame(
+        1 + 3 * 15
+    )
+
+
+def test_length_counter_ends_a_note_after_its_half_frames():
+    # Load index 3 is two half frames: the steps 2 and 4.
+    score = emulation.run([(0, 0x15, 2), (0, 0x04, 0x1F), (0, 0x05, 8), (0, 0x06, 253), (0, 0x07, 3 << 3)], 5000)
+    assert score.notes.tolist() == [(P2, 0, frame(4), 69, 15)]
+
+
+def test_linear_counter_ends_the_triangle_after_its_quarter_frames():
+    score = emulation.run([(0, 0x15, 4), (0, 0x08, 3), (0, 0x0A, 126), (0, 0x0B, 0x08)], 5000)
+    assert score.notes.tolist() == [(TR, frame(1), frame(4), 69, 1)]
+
+
+def test_sweep_bends_the_pitch_until_it_mutes():
+    # Down an octave's half each half frame: the period grows by itself / 2.
+    score = emulation.run([(0, 0x15, 1), (0, 0x00, 0x3F), (0, 0x01, 0x81), (0, 0x02, 253), (0, 0x03, 0)], 5000)
+    timers = [253]
+    while timers[-1] + (timers[-1] >> 1) <= 0x7FF:
+        timers.append(timers[-1] + (timers[-1] >> 1))
+    # The next target is beyond 11 bits, so the voice is silent although the sweep has not gone there.
+    timers = timers[:-1]
+    assert score.notes["pitch"].tolist() == [round(69 + 12 * np.log2(chip.CLOCK / 16 / (t + 1) / 440)) for t in timers]
+    assert score.notes["start"].tolist() == [0, *(frame(2 * n) for n in range(1, len(timers)))]
+    assert score.notes["end"][-1] == frame(2 * len(timers))
+
+
+def test_a_pulse_is_muted_by_a_sweep_that_is_off_unless_it_negates():
+    low = [(0, 0x15, 1), (0, 0x00, 0x3F), (0, 0x02, 2033 & 255), (0, 0x03, 2033 >> 8)]
+    for sweep, heard in ((0x00, False), (0x07, False), (0x08, True)):
+        assert bool(len(emulation.run([*low, (0, 0x01, sweep)], 100).notes)) == heard
+
+
+def test_five_step_frames_are_slower_and_begin_at_once():
+    # Load index 5 is four half frames; the write of the frame counter is one at once.
+    writes = [(0, 0x15, 2), (0, 0x04, 0x1F), (0, 0x05, 8), (0, 0x06, 253), (0, 0x07, 5 << 3), (0, 0x17, 0x80)]
+    assert emulation.run(writes, 9000).notes["end"].tolist() == [frame(6, 5)]
+
+
+def test_writes_of_one_tick_count_together():
+    writes = [*RESET, (50, 0x15, 1), (50, 0x00, 0x3F), (50, 0x02, 253), (50, 0x03, 0), (50, 0x02, 100), (50, 0x02, 253)]
+    assert emulation.run(writes, 100).notes.tolist() == [(P1, 50, 100, 69, 15)]
+
+
+# --- Files of others -----------------------------------------------------------------------------------------------
+
+
+def file(commands, version=0x171, start=0x100, clock=1_789_773, loop=0, total=None):
+    header = bytearray(start)
+    struct.pack_into("<4sII", header, 0, b"Vgm ", start + len(commands) - 4, version)
+    struct.pack_into("<III", header, 0x18, 1000 if total is None else total, loop, 0)
+    struct.pack_into("<I", header, 0x34, start - 0x34)
+    struct.pack_into("<I", header, 0x84, clock)
+    return bytes(header) + commands
+
+
+NOTE = bytes([0xB4, 0x15, 1, 0xB4, 0, 0x3F, 0xB4, 1, 8, 0xB4, 2, 253, 0xB4, 3, 0])
+
+
+def test_foreign_commands_are_skipped_counted_and_named(tmp_path):
+    block = b"\x67\x66\xc2" + struct.pack("<I", 5) + b"\x00\x80\x66\x66\x66"
+    commands = (
+        NOTE + block + b"\x50\x66\x51\x66\x66\xc0\x66\x66\x66\xe0\x66\x66\x66\x66\x83\x4f\x66" + b"\x90\x66\x66\x66\x66"
+    )
+    commands += bytes([0xB4, 0x11, 64, 0xB4, 0x15, 0x11, 0xB4, 0x23, 1, 0xB4, 0x3F, 1, 0xB4, 0x80, 1])
+    commands += b"\x62\x63\x70\x7f\x61\x10\x00\x66 trailing"
+    (tmp_path / "a.vgm").write_bytes(file(commands, loop=0x100 + len(NOTE) - 0x1C))
+    recording = vgm.load(tmp_path / "a.vgm")
+    assert recording.score.length == 3 + 735 + 882 + 1 + 16 + 16
+    assert recording.score.notes.tolist() == [(P1, 0, recording.score.length, 69, 15)]
+    assert recording.skipped == {0x50: 1, 0x51: 1, 0xC0: 1, 0xE0: 1, 0x83: 1, 0x4F: 1, 0x90: 1}
+    assert recording.left_out == (
+        "DPCM samples (2 commands)",
+        "Famicom Disk System sound (2 commands)",
+        "a second NES chip (1 commands)",
+        "data blocks (1 commands)",
+        "other chips (7 commands)",
+    )
+
+
+def test_pal_pitches_follow_the_files_clock(tmp_path):
+    (tmp_path / "a.vgm").write_bytes(file(NOTE + b"\x62\x66", clock=1_662_607))
+    assert vgm.read(tmp_path / "a.vgm").notes["pitch"].tolist() == [68]
+
+
+BAD = {
+    "empty": (b"", "is empty"),
+    "magic": (b"RIFF" + bytes(300), "does not start with 'Vgm '"),
+    "short": (b"Vgm " + bytes(20), "cut off within its header"),
+    "truncated": (vgm.to_bytes(SMALL)[:-9], r"is cut off \(\d+ of \d+ bytes\)"),
+    "old": (file(NOTE + b"\x66", version=0x150), r"VGM version 1\.50"),
+    "new": (file(NOTE + b"\x66", version=0x99999), "VGM version"),
+    "no chip": (file(NOTE + b"\x66", clock=0), "no NES sound chip"),
+    "clock": (file(NOTE + b"\x66", clock=50), "runs at 50 Hz"),
+    "start beyond": (
+        file(b"\x66")[:0x34] + struct.pack("<I", 1 << 31) + file(b"\x66")[0x38:],
+        "commands start at byte",
+    ),
+    "start within the header": (
+        file(b"\x66")[:0x34] + struct.pack("<I", 0x0C) + file(b"\x66")[0x38:],
+        "commands start at",
+    ),
+    "tags beyond": (file(b"\x66")[:0x14] + struct.pack("<I", 1 << 31) + file(b"\x66")[0x18:], "its tags start at byte"),
+    "tags damaged": (vgm.to_bytes(SMALL).replace(b"Gd3 ", b"Gd4 "), "its tags at byte"),
+    "loop beyond": (file(b"\x66", loop=1 << 30), "its loop"),
+    "loop before": (file(b"\x66", loop=4), "its loop"),
+    "loop too long": (file(b"\x66")[:0x20] + struct.pack("<I", 2000) + file(b"\x66")[0x24:], "its loop"),
+    "hours": (file(b"\x66", total=1 << 31), r"claims 48696 s, more than the 3600 s"),
+    "hours of waits": (file(b"\x61\xff\xff" * 3000 + b"\x66"), r"lasts 36\d\d s, more than the 3600 s"),
+    "gigabytes": (file(b"\x67\x66\x00\xff\xff\xff\x7f" + b"\x66"), "claims 2147483647 bytes"),
+    "no end": (file(NOTE + b"\x62"), "no end command"),
+    "cut in a write": (file(b"\xb4\x00"), "no end command"),
+    "cut in a foreign command": (file(b"\xe0\x00"), "no end command"),
+    "unknown": (file(b"\x07\x66"), "is 0x07, cut off or no command"),
+    "gzip cut": (gzip.compress(vgm.to_bytes(SMALL))[:-20], "gzip data is cut off"),
+    "gzip damaged": (b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\x03" + b"\xff" * 50, "damaged gzip data"),
+    "gzip of nothing": (gzip.compress(b""), "is empty"),
+}
+
+
+@pytest.mark.parametrize("kind", BAD)
+def test_bad_files_get_one_sentence(tmp_path, kind):
+    data, says = BAD[kind]
+    (tmp_path / "a.vgm").write_bytes(data)
+    with pytest.raises(BadAudio, match=says) as caught:
+        vgm.read(tmp_path / "a.vgm")
+    assert str(caught.value).startswith(str(tmp_path / "a.vgm")) and "\n" not in str(caught.value)
+
+
+def test_a_bomb_is_not_unpacked(tmp_path):
+    pack = gzip.zlib.compressobj(9, gzip.zlib.DEFLATED, 31)
+    with (tmp_path / "bomb.vgz").open("wb") as out:
+        for _ in range(400):
+            out.write(pack.compress(bytes(1 << 20)))
+        out.write(pack.flush())
+    assert (tmp_path / "bomb.vgz").stat().st_size < 1_000_000
+    tracemalloc.start()
+    with pytest.raises(BadAudio, match="larger than 64 MB"):
+        vgm.read(tmp_path / "bomb.vgz")
+    assert tracemalloc.get_traced_memory()[1] < 200e6
+    tracemalloc.stop()
+
+
+def test_no_file_and_no_place(tmp_path):
+    with pytest.raises(BadAudio, match="cannot be read"):
+        vgm.read(tmp_path / "none.vgm")
+    with pytest.raises(BadAudio, match="cannot be read"):
+        vgm.read(tmp_path)
+    (tmp_path / "folder.vgm").mkdir()
+    with pytest.raises(LakhnesError, match="cannot be written"):
+        vgm.write(SMALL, tmp_path / "folder.vgm")
+    with pytest.raises(BadAudio, match="more than VGM can count"):
+        vgm.write(Score.build([], 1 << 32), tmp_path / "long.vgm")
+    assert [p.name for p in tmp_path.iterdir()] == ["folder.vgm"]
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    return tmp_path_factory.mktemp("damaged") / "a.vgm"
+
+
+@given(st.data())
+@settings(max_examples=150, deadline=None)
+def test_no_damage_gets_through_as_anything_but_a_score_or_one_sentence(place, data):
+    content = bytearray(vgm.to_bytes(SMALL))
+    if data.draw(st.booleans()):
+        content = bytearray(gzip.compress(bytes(content), mtime=0))
+    for _ in range(data.draw(st.integers(1, 6))):
+        content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
+    place.write_bytes(content[: data.draw(st.integers(1, len(content)))] if data.draw(st.booleans()) else content)
+    try:
+        assert isinstance(vgm.read(place), Score)
+    except BadAudio as error:
+        assert str(error).startswith(str(place)) and "\n" not in str(error)
