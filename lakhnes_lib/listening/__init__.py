@@ -1,0 +1,1 @@
+"""Pictures and players for people."""

@@ -1,0 +1,61 @@
+"""Figures that show themselves in a notebook, and the look that all plots share.
+
+Paper: none. Notebooks: all. The colours are Okabe and Ito's (2008), which the colour-blind can tell apart.
+"""
+
+import io
+
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+VOICE_COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7")
+"""P1 blue, P2 orange, TR green, NO purple: used by every plot and by the player."""
+
+INK, FAINT = "#333333", "#D9D9D9"
+
+
+class Picture(Figure):
+    """A matplotlib figure that a notebook shows by itself, and that pyplot does not know."""
+
+    def __init__(self, width: float = 9.0, height: float = 3.4):
+        super().__init__(figsize=(width, height), dpi=110, layout="constrained", facecolor="white")
+        FigureCanvasAgg(self)
+
+    def png(self) -> bytes:
+        """The picture as the bytes of a PNG file."""
+        buffer = io.BytesIO()
+        self.savefig(buffer, format="png")
+        return buffer.getvalue()
+
+    _repr_png_ = png
+
+
+def axes(ax, **size):
+    """Axes to draw into and what to hand back: the caller's axes, or a new picture."""
+    if ax is not None:
+        return ax, ax
+    picture = Picture(**size)
+    return picture.add_subplot(), picture
+
+
+def tidy(ax, grid: str | None = "y"):
+    """Two spines, quiet ticks, and a faint grid along one axis ("x" or "y") behind the data."""
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.spines[["left", "bottom"]].set_color("#999999")
+    ax.tick_params(colors=INK, labelsize=9)
+    ax.set_axisbelow(True)
+    if grid:
+        ax.grid(axis=grid, color=FAINT, linewidth=0.6)
+
+
+def head(ax, title: str):
+    """A title at the left, as plain text: a dollar sign in a song's name starts no formula."""
+    if title:
+        ax.set_title(title, loc="left", fontsize=11, color=INK, parse_math=False)
+
+
+def colour_scale(image, label: str):
+    """A colour bar beside the image's axes."""
+    bar = image.axes.figure.colorbar(image, ax=image.axes, pad=0.01, aspect=30)
+    bar.set_label(label, color=INK)
+    bar.outline.set_visible(False)

@@ -1,0 +1,144 @@
+"""Pictures of music and sound: piano roll, waveform, spectrogram; and, from beside, loss curve and attention map.
+
+Paper: Figure 1 is of the first kind. Notebooks: 01_nes_ensemble, 02_event_representation.
+Differences from the paper: ours in look; it shows one voice's roll, these all four.
+
+Every function draws into ``ax`` and returns it; without ``ax`` it makes a figure of its own and returns that.
+Such a figure shows itself as the last line of a cell, and pyplot never hears of it, so none stays behind.
+"""
+
+import numpy as np
+from matplotlib.collections import PolyCollection
+from matplotlib.patches import Patch
+from scipy import signal
+
+from lakhnes_lib.listening.learning_plots import attention_map, loss_curve
+from lakhnes_lib.listening.pictures import INK, VOICE_COLOURS, Picture, axes, colour_scale, head, tidy
+from lakhnes_lib.music import nes
+
+__all__ = [
+    "VOICE_COLOURS",
+    "PITCH_NAMES",
+    "Picture",
+    "piano_roll",
+    "waveform",
+    "spectrogram",
+    "loss_curve",
+    "attention_map",
+]
+
+PITCH_NAMES = tuple(f"{name}{octave - 1}" for octave in range(11) for name in "C C# D D# E F F# G G# A A# B".split())
+"""Names of MIDI pitches; 60 is C4."""
+
+_NOTE_HEIGHT = np.array([1.2, 0.7, 1.2, 1.0])
+_STRIP_GAP = 2.5
+
+
+def piano_roll(score, ax=None, *, title: str | None = None):
+    """Notes over seconds in four voice colours; the noise types 1-16 have their own strip below the pitches.
+
+    score: Score. Stronger colour is higher velocity. Where both pulses play one pitch, P2 is the thin bar inside P1's.
+    title: the score's name if None. Returns the Axes given, or a Picture.
+    """
+    ax, made = axes(ax)
+    notes = score.notes
+    melodic = notes[notes["voice"] != nes.NO]
+    low = int(melodic["pitch"].min(initial=60)) - 2
+    high = int(melodic["pitch"].max(initial=72)) + 2
+    # Noise type n stands at row n above the strip's floor; row 16 is _STRIP_GAP under the lowest pitch.
+    strip = _STRIP_GAP + 16 if len(melodic) < len(notes) else 0
+    floor = low - strip
+    if strip:
+        ax.axhspan(floor + 0.2, floor + 16.8, color="#F4F1F4", linewidth=0, zorder=0)
+    for voice in (nes.TR, nes.P1, nes.P2, nes.NO):
+        ours = score.voice(voice)
+        if not len(ours):
+            continue
+        start, end = ours["start"] / nes.TICKS_PER_SECOND, ours["end"] / nes.TICKS_PER_SECOND
+        centre = ours["pitch"] + (floor if voice == nes.NO else 0.0)
+        half = _NOTE_HEIGHT[voice] / 2
+        corners = np.stack(
+            [
+                np.stack([start, centre - half], 1),
+                np.stack([end, centre - half], 1),
+                np.stack([end, centre + half], 1),
+                np.stack([start, centre + half], 1),
+            ],
+            axis=1,
+        )
+        alpha = 0.5 + 0.5 * ours["velocity"] / nes.HIGHEST_VELOCITY[voice]
+        ax.add_collection(PolyCollection(corners, facecolors=VOICE_COLOURS[voice], alpha=alpha, linewidths=0))
+    ax.set_xlim(0, max(score.seconds, 1e-3))
+    ax.set_ylim(floor, high)
+    step = 12 if high - low > 40 else 6 if high - low > 18 else 3
+    pitches = [p for p in range(low, high + 1) if p % step == 0 and p - low >= 2]
+    noise_types = (1, 8, 16) if strip else ()
+    ax.set_yticks(
+        [floor + n for n in noise_types] + pitches,
+        [f"noise {n}" for n in noise_types] + [PITCH_NAMES[p] for p in pitches],
+    )
+    ax.set_xlabel("seconds", loc="left", color=INK)
+    tidy(ax)
+    head(ax, score.name if title is None else title)
+    played = [Patch(color=VOICE_COLOURS[v], label=t) for v, t in enumerate(nes.VOICE_TITLES) if len(score.voice(v))]
+    if played:
+        ax.legend(handles=played, loc="upper right", bbox_to_anchor=(1, -0.09), ncols=4, frameon=False, fontsize=9,
+                  borderaxespad=0, handlelength=1.0, columnspacing=1.4)  # fmt: skip
+    return made
+
+
+def waveform(samples, rate: int, ax=None, *, start: float = 0.0, title: str = ""):
+    """Amplitude over time.
+
+    samples: float (samples,) in [-1, 1]; rate: samples a second; start: seconds at the first sample.
+    Up to 3,000 samples are drawn as a line (in milliseconds), more as the band between least and greatest value.
+    Returns the Axes given, or a Picture.
+    """
+    ax, made = axes(ax, height=2.4)
+    samples = np.asarray(samples, np.float32)
+    columns = 1500
+    if len(samples) <= 2 * columns:
+        ax.plot((start + np.arange(len(samples)) / rate) * 1000, samples, color=VOICE_COLOURS[0], linewidth=1.3)
+        ax.set_xlabel("milliseconds", loc="left", color=INK)
+        unit = 1000
+    else:
+        edges = np.linspace(0, len(samples), columns + 1).astype(int)[:-1]
+        seconds = start + np.repeat(np.append(edges, len(samples)), 2)[1:-1] / rate
+        least, greatest = np.minimum.reduceat(samples, edges), np.maximum.reduceat(samples, edges)
+        ax.fill_between(seconds, np.repeat(least, 2), np.repeat(greatest, 2), color=VOICE_COLOURS[0], linewidth=0.3)
+        ax.set_xlabel("seconds", loc="left", color=INK)
+        unit = 1
+    ax.set_xlim(start * unit, (start + max(len(samples), 1) / rate) * unit)
+    peak = max(float(np.abs(samples).max(initial=0)) * 1.1, 0.01)
+    ax.set_ylim(-peak, peak)
+    ax.set_ylabel("amplitude", color=INK)
+    tidy(ax)
+    head(ax, title)
+    return made
+
+
+def spectrogram(samples, rate: int, ax=None, *, highest: float | None = None, title: str = ""):
+    """Power over time and frequency, in decibels below a full-scale sine; 46 ms windows (Hann).
+
+    samples: float (samples,) in [-1, 1]; rate: samples a second; highest: Hz at the top (rate / 2 if None).
+    Returns the Axes given, or a Picture.
+    """
+    ax, made = axes(ax, height=3.2)
+    samples = np.asarray(samples, np.float32)
+    window = signal.windows.hann(max(64, 1 << round(np.log2(rate * 0.046))), sym=False)
+    padded = np.pad(samples, (0, max(0, len(window) - len(samples))))
+    hop = max(1, len(padded) // 1200)
+    transform = signal.ShortTimeFFT(window, hop, rate, scale_to="magnitude")
+    # A sine of amplitude 1 has magnitude 0.5 in its one-sided bin.
+    power = 20 * np.log10(2 * np.abs(transform.stft(padded, p0=0, p1=max(1, -(-len(padded) // hop)))) + 1e-6)
+    image = ax.imshow(
+        power, origin="lower", aspect="auto", cmap="magma", vmin=-90, vmax=-15, interpolation="nearest",
+        extent=(0, len(padded) / rate, 0, rate / 2000),
+    )  # fmt: skip
+    ax.set_ylim(0, (highest or rate / 2) / 1000)
+    ax.set_xlabel("seconds", loc="left", color=INK)
+    ax.set_ylabel("kHz", color=INK)
+    colour_scale(image, "dB")
+    tidy(ax, grid=None)
+    head(ax, title)
+    return made
