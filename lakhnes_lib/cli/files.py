@@ -24,13 +24,9 @@ def _ending(path: Path, known: tuple[str, ...], what: str) -> str:
 
 def read_song(path: Path):
     """Score of a music file, by its ending."""
-    ending = _ending(path, MIDI + TEXT + VGM, "read")
-    if ending in VGM:
-        from lakhnes_lib.sound import vgm
-
-        return vgm.read(path)
     from lakhnes_lib.data import build
 
+    _ending(path, MIDI + TEXT + VGM, "read")
     return build.read_song(path)
 
 
@@ -66,9 +62,9 @@ def tokens(
 ):
     """Turns music into events: a file into TX1 text, a folder into a corpus.
 
-    A file (MIDI in NES-MDB's form, VGM, or TX1 text) is written to OUT, or printed. A folder of MIDI or TX1 files, with
-    train, valid and test inside or without, becomes the corpus OUT that `lakhnes train --data` takes; files that cannot
-    be read are left out, and named with the reason in OUT/corpus.json.
+    A file (MIDI in NES-MDB's form, VGM, or TX1 text) is written to OUT, or printed. A folder of MIDI, VGM or TX1
+    files, with train, valid and test inside or without, becomes the corpus OUT that `lakhnes train --data` takes; files
+    that cannot be read are left out, and named with the reason in OUT/corpus.json.
     """
     if source.is_dir():
         if out is None:
@@ -100,15 +96,21 @@ def render(
     out: Annotated[Path, typer.Argument(metavar="OUT", help="The file to write, or the folder for IN's files.")],
     to: Annotated[str, typer.Option(help="For a folder: the ending of what to write.")] = "wav",
     rate: Annotated[int, typer.Option(min=1, help="Samples a second of WAV.")] = 44_100,
+    duty: Annotated[
+        int | None, typer.Option(min=0, max=3, help="Duty of both pulses [default: the song's own].")
+    ] = None,
+    volume: Annotated[int | None, typer.Option(min=1, max=15, help="Volume of all notes [default: their own].")] = None,
 ):
     """Turns music into sound, or into another form.
 
     The ending of OUT says which: WAV, MIDI, VGM or TX1. A folder is rendered file by file into the folder OUT; files
     that cannot be read are named on stderr and left out.
     """
+    from lakhnes_lib.sound import presets
+
     if not source.is_dir():
         _ending(out, WAV + MIDI + TEXT + VGM, "written")
-        write_song(read_song(source), out, rate)
+        write_song(presets.dress(read_song(source), duty, volume), out, rate)
         return
     from tqdm import tqdm
 
@@ -121,7 +123,7 @@ def render(
             inner = path.relative_to(source)
             stem = inner.name[: -len(_ending(path, MIDI + TEXT + VGM, "read"))]
             try:
-                write_song(read_song(path), out / inner.with_name(stem + ending), rate)
+                write_song(presets.dress(read_song(path), duty, volume), out / inner.with_name(stem + ending), rate)
             except LakhnesError as error:
                 refused += 1
                 bar.write(f"left out: {error}", file=sys.stderr)

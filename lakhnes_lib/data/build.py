@@ -13,16 +13,20 @@ from lakhnes_lib.data.corpus import SPLITS, VALID_SHARE, Corpus, Split, join, pa
 from lakhnes_lib.errors import BadEvents, DataNotFound, LakhnesError
 from lakhnes_lib.music import events, midi
 from lakhnes_lib.music.score import Score
+from lakhnes_lib.sound import vgm
 
-ENDINGS = (".mid", ".midi", ".tx1.txt", ".tx1")
+ENDINGS = (".mid", ".midi", ".tx1.txt", ".tx1", ".vgm", ".vgz")
 _FILES_A_TASK = 64
 
 
 def read_song(path) -> Score:
-    """Score of a music file, by its ending. Raises BadMidi or BadEvents."""
+    """Score of a music file, by its ending. Raises BadMidi, BadAudio (VGM) or BadEvents."""
     path = Path(path)
-    if path.name.lower().endswith((".mid", ".midi")):
+    name = path.name.lower()
+    if name.endswith((".mid", ".midi")):
         return midi.read(path)
+    if name.endswith((".vgm", ".vgz")):
+        return vgm.read(path)
     try:
         text = path.read_bytes().decode("utf-8")
     except (OSError, UnicodeDecodeError) as error:

@@ -63,8 +63,12 @@ class Layer(nn.Module):
         """(…, time, heads * head width) -> (…, heads, time, head width)."""
         return x.unflatten(-1, (-1, self.head_width)).transpose(-3, -2)
 
-    def forward(self, x: Tensor, past: tuple, positions: Tensor, u: Tensor, v: Tensor, mask: Tensor):
-        """x: (batch, time, width); past: this layer's part of a Memory, () if none; positions: (keys, width);
+    def project(self, positions: Tensor) -> Tensor:
+        """The position vectors (keys, width) as attention wants them: r, (heads, keys, head width)."""
+        return self.split(self.position(positions))
+
+    def forward(self, x: Tensor, past: tuple, r: Tensor, u: Tensor, v: Tensor, mask: Tensor):
+        """x: (batch, time, width); past: this layer's part of a Memory, () if none; r: as of ``project``;
         u, v: (heads, head width); mask: (batch or 1, time, keys). Returns the same shape as x, and all keys and
         values."""
         full = torch.cat([past[0].to(x.dtype), x], 1) if len(past) == 1 else x
@@ -73,7 +77,6 @@ class Layer(nn.Module):
         key, value = self.split(self.key_value(full)).chunk(2, 1)  # each (batch, heads, memory + time, head width)
         if len(past) == 2:
             key, value = torch.cat([past[0].to(key.dtype), key], 2), torch.cat([past[1].to(value.dtype), value], 2)
-        r = self.split(self.position(positions))  # (heads, keys, head width)
         attended = relative_attention(self.split(self.query(new)), key, value, r, u.unsqueeze(1), v.unsqueeze(1), mask)
         attended = self.output(attended.transpose(1, 2).flatten(-2))  # (batch, time, width)
         x = x + self.dropout(attended)
@@ -102,6 +105,7 @@ class TransformerXL(LanguageModel):
         pre_norm: bool = False,
     ):
         super().__init__(vocabulary_size, memory_length)
+        self._kept: tuple | None = None
         self._config = {
             "vocabulary_size": vocabulary_size,
             "layers": layers,
@@ -142,19 +146,41 @@ class TransformerXL(LanguageModel):
             memory = Memory([()] * len(self.layers), 0, torch.zeros(batch, dtype=torch.int64, device=ids.device))
         keys = memory.length + time
         mask = self._mask(memory, time)
-        positions = self.dropout(sinusoids(keys, self.width, ids.device).to(self.embedding.weight.dtype))
+        projected = self._projected(keys)
         x = self.dropout(self.embedding(ids) * self.width**0.5)
         kept = min(keys, self.memory_length)
         layers = []
-        for layer, past in zip(self.layers, memory.layers, strict=True):
+        for layer, past, r in zip(self.layers, memory.layers, projected, strict=True):
             inputs = x
-            x, (key, value) = layer(x, past, positions, self.u, self.v, mask)
+            x, (key, value) = layer(x, past, r, self.u, self.v, mask)
             if self.training:
                 inputs = torch.cat([past[0], inputs.detach()], 1) if past else inputs.detach()
                 layers.append((inputs[:, keys - kept :],))
             else:
                 layers.append((key[:, :, keys - kept :], value[:, :, keys - kept :]))
         return self.dropout(self.norm(x)), Memory(layers, kept, (memory.valid + time).clamp_max(kept))
+
+    def _projected(self, keys: int) -> list[Tensor]:
+        """Every layer's r for the distances keys - 1 … 0; in evaluation made once, and kept for shorter histories."""
+        weight = self.embedding.weight
+        fixed = not self.training and not torch.is_grad_enabled()
+        kind = (weight.device, weight.dtype, torch.is_autocast_enabled(weight.device.type))
+        if not (fixed and self._kept and self._kept[0] == kind and self._kept[1][0].shape[1] >= keys):
+            longest = max(keys, self.memory_length + 1) if fixed else keys
+            positions = self.dropout(sinusoids(longest, self.width, weight.device).to(weight.dtype))
+            projected = [layer.project(positions) for layer in self.layers]
+            if not fixed:
+                return projected
+            self._kept = kind, projected
+        return [r[:, r.shape[1] - keys :] for r in self._kept[1]]
+
+    def train(self, mode: bool = True):
+        self._kept = None  # the weights may change
+        return super().train(mode)
+
+    def load_state_dict(self, *arguments, **options):
+        self._kept = None
+        return super().load_state_dict(*arguments, **options)
 
     @torch.no_grad()
     def attention(self, ids: Tensor) -> Tensor:
@@ -163,12 +189,12 @@ class TransformerXL(LanguageModel):
         check_ids(ids, self.vocabulary_size)
         time = ids.shape[1]
         mask = causal_mask(time, time, ids.device)
-        positions = sinusoids(time, self.width, ids.device)
+        positions = sinusoids(time, self.width, ids.device).to(self.embedding.weight.dtype)
         x, u, v, weights = self.embedding(ids) * self.width**0.5, self.u.unsqueeze(1), self.v.unsqueeze(1), []
         for layer in self.layers:
             inputs = layer.attention_norm(x) if layer.pre_norm else x
-            query, r = layer.split(layer.query(inputs)), layer.split(layer.position(positions))
-            x, (key, _) = layer(x, (), positions, self.u, self.v, mask)
+            query, r = layer.split(layer.query(inputs)), layer.project(positions)
+            x, (key, _) = layer(x, (), r, self.u, self.v, mask)
             weights.append(attention_weights(query, key, r, u, v, mask))
         return torch.stack(weights)
 
