@@ -42,8 +42,8 @@ def song(model, seed: int, *shape) -> torch.Tensor:
 
 def position(distance: int, width: int) -> np.ndarray:
     """R of a distance."""
-    table = sinusoids(distance + 1, width).double().numpy()
-    return table[0]
+    angles = [distance * 10_000 ** (-2 * k / width) for k in range(width // 2)]
+    return np.array([*map(math.sin, angles), *map(math.cos, angles)])
 
 
 def layer_norm(x, norm):
@@ -124,13 +124,14 @@ def test_one_segment_is_the_papers_formulas(seed, pre_norm):
         assert_close(log_probs[row], oracle(model, ids[row], [0] * 9))
 
 
-@pytest.mark.parametrize("training", [False, True], ids=["keys and values kept", "inputs kept"])
+@pytest.mark.parametrize("mode", ["training", "evaluation", "evaluation without gradient"])
 @pytest.mark.parametrize("pre_norm", [False, True])
 @pytest.mark.parametrize("memory_length", [0, 1, 4, 7, 100])
-def test_segments_with_memory_are_one_pass_as_far_as_it_reaches(memory_length, pre_norm, training):
-    model = small_model(3, layers=3, memory_length=memory_length, pre_norm=pre_norm).train(training)
+def test_segments_with_memory_are_one_pass_as_far_as_it_reaches(memory_length, pre_norm, mode):
+    model = small_model(3, layers=3, memory_length=memory_length, pre_norm=pre_norm).train(mode == "training")
     ids, cuts = song(model, 1, 2, 17), [0, 4, 5, 8, 14]
-    found = in_segments(model, ids, cuts)
+    with torch.set_grad_enabled("without" not in mode):
+        found = in_segments(model, ids, cuts)
     for row in range(2):
         assert_close(found[row], oracle(model, ids[row], horizon(cuts, 17, memory_length)))
 
@@ -163,6 +164,23 @@ def test_memory_length_may_change_between_calls():
     assert state.length == 3
     log_probs, _ = model.log_probs(ids[:, 10:], state)
     assert_close(log_probs[0], oracle(model, ids[0], [0] * 10 + [7] * 5)[10:])
+
+
+@torch.no_grad()
+def test_what_is_kept_in_evaluation_follows_weights_precision_and_length():
+    model = small_model(6, layers=2, memory_length=3)
+    ids = song(model, 4, 1, 9)
+    in_segments(model, ids, [0, 4])
+    other = small_model(20, **model.config)
+    model.load_state_dict(other.state_dict())
+    for cuts in ([0, 2, 3], [0], [0, 5]):
+        assert_close(in_segments(model, ids, cuts)[0], oracle(other, ids[0], horizon(cuts, 9, 3)))
+    assert_close(in_segments(model.float(), ids, [0, 5]).double(), in_segments(other, ids, [0, 5]), 1e-4)
+    model.train()
+    for parameter in model.parameters():
+        parameter.mul_(0.5)
+    changed = model.double().eval()
+    assert_close(in_segments(changed, ids, [0, 5])[0], oracle(changed, ids[0], horizon([0, 5], 9, 3)))
 
 
 def test_no_gradient_reaches_the_memory():
@@ -322,12 +340,13 @@ def test_causal_mask_hides_what_comes_later():
 
 
 def test_sinusoids_are_sines_then_cosines_of_falling_distances():
-    table = sinusoids(700, 10).double().numpy()
-    assert table.shape == (700, 10)
+    exact, table = sinusoids(700, 10, dtype=torch.float64).numpy(), sinusoids(700, 10).numpy()
+    assert exact.shape == table.shape == (700, 10)
     for distance in (0, 1, 7, 699):
         angles = [distance / 10_000 ** (2 * k / 10) for k in range(5)]
         expected = [math.sin(x) for x in angles] + [math.cos(x) for x in angles]
         np.testing.assert_allclose(table[699 - distance], expected, rtol=0, atol=1e-6 * (1 + distance / 4))
+        np.testing.assert_allclose(exact[699 - distance], expected, rtol=0, atol=CLOSE)
 
 
 @pytest.mark.parametrize("pre_norm", [False, True])
@@ -352,7 +371,7 @@ def test_probabilities_sum_to_one_and_targets_are_picked_from_them():
     model = small_model(13).float()
     ids = song(model, 10, 2, 7)
     targets = song(model, 11, 2, 7)
-    targets[0, 3] = targets[1, 6] = -1
+    targets[0, 3], targets[1, 6] = -1, -100
     log_probs, _ = model.log_probs(ids)
     assert torch.allclose(log_probs.logsumexp(-1), torch.zeros(()), atol=1e-5)
     picked, state = model.target_log_probs(ids, targets)

@@ -31,12 +31,13 @@ class Memory:
     valid: Tensor
 
 
-def sinusoids(keys: int, width: int, device=None) -> Tensor:
-    """Position vectors for the distances keys - 1 … 0: float32 (keys, width), all sines, then all cosines."""
-    distance = torch.arange(keys - 1, -1, -1.0, device=device)
-    frequency = 10_000 ** (-torch.arange(0, width, 2.0, device=device) / width)
+def sinusoids(keys: int, width: int, device=None, dtype=torch.float32) -> Tensor:
+    """Position vectors for the distances keys - 1 … 0: (keys, width), all sines, then all cosines."""
+    wide = torch.promote_types(dtype, torch.float32)
+    distance = torch.arange(keys - 1, -1, -1, device=device, dtype=wide)
+    frequency = 10_000 ** (-torch.arange(0, width, 2, device=device, dtype=wide) / width)
     angle = torch.outer(distance, frequency)
-    return torch.cat([angle.sin(), angle.cos()], -1)
+    return torch.cat([angle.sin(), angle.cos()], -1).to(dtype)
 
 
 class Layer(nn.Module):
@@ -167,7 +168,7 @@ class TransformerXL(LanguageModel):
         kind = (weight.device, weight.dtype, torch.is_autocast_enabled(weight.device.type))
         if not (fixed and self._kept and self._kept[0] == kind and self._kept[1][0].shape[1] >= keys):
             longest = max(keys, self.memory_length + 1) if fixed else keys
-            positions = self.dropout(sinusoids(longest, self.width, weight.device).to(weight.dtype))
+            positions = self.dropout(sinusoids(longest, self.width, weight.device, weight.dtype))
             projected = [layer.project(positions) for layer in self.layers]
             if not fixed:
                 return projected
@@ -184,12 +185,12 @@ class TransformerXL(LanguageModel):
 
     @torch.no_grad()
     def attention(self, ids: Tensor) -> Tensor:
-        """Where each layer and head looks, for one segment without memory: float32 (layers, batch, heads, time,
-        time)."""
+        """Where each layer and head looks, for one segment without memory: (layers, batch, heads, time, time)."""
         check_ids(ids, self.vocabulary_size)
         time = ids.shape[1]
-        mask = causal_mask(time, time, ids.device)
-        positions = sinusoids(time, self.width, ids.device).to(self.embedding.weight.dtype)
+        dtype = self.embedding.weight.dtype
+        mask = causal_mask(time, time, ids.device, dtype)
+        positions = sinusoids(time, self.width, ids.device, dtype)
         x, u, v, weights = self.embedding(ids) * self.width**0.5, self.u.unsqueeze(1), self.v.unsqueeze(1), []
         for layer in self.layers:
             inputs = layer.attention_norm(x) if layer.pre_norm else x
@@ -219,7 +220,9 @@ class TransformerXL(LanguageModel):
     def target_log_probs(self, ids, targets, state=None):
         hidden, state = self.hidden(ids, state)
         logits = self.logits(hidden)
-        losses = F.cross_entropy(logits.flatten(0, 1).float(), targets.flatten(), ignore_index=-1, reduction="none")
+        losses = F.cross_entropy(
+            logits.flatten(0, 1).float(), targets.flatten().clamp_min(-1), ignore_index=-1, reduction="none"
+        )
         return -losses.view(targets.shape), state
 
     def select(self, state: Memory | None, rows: Tensor):
