@@ -1,24 +1,26 @@
 """The renderer measured: speed, what each part costs, pitch, aliasing, level. Processor time of one core, best of 3.
 
-    python benchmarks/apu.py FOLDER_OF_MIDI_FILES [--songs 50] [--out results/apu.json]
+python benchmarks/apu.py [--write]
 
-The published chain (Python 2 and a C player) is known by one report alone: 142 s for 15 s of sound.
+Needs NES-MDB (`lakhnes data fetch nesmdb-midi`, or LAKHNES_MIRROR): 50 songs of its test split, evenly spaced by name.
+With --write the numbers go to results/apu.json. The published chain (Python 2 and a C player) is known by one report
+alone: 142 s for 15 s of sound.
 """
 
 import argparse
 import itertools
 import json
 import os
-import platform
 import time
-from pathlib import Path
 
 os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
 import numpy as np  # noqa: E402
-import scipy  # noqa: E402
 
-from lakhnes_lib.music import midi, nes  # noqa: E402
+from lakhnes_lib import results  # noqa: E402
+from lakhnes_lib.data.prepare import prepare  # noqa: E402
+from lakhnes_lib.errors import DataNotFound  # noqa: E402
+from lakhnes_lib.music import nes  # noqa: E402
 from lakhnes_lib.music.nes import P1, P2, TR  # noqa: E402
 from lakhnes_lib.music.score import TIMBRE_CHANGE, Score  # noqa: E402
 from lakhnes_lib.sound import apu, chip, timeline  # noqa: E402
@@ -26,6 +28,8 @@ from lakhnes_lib.sound.bandlimit import OutputFilter, StepSum  # noqa: E402
 from lakhnes_lib.sound.edges import Walk  # noqa: E402
 
 PUBLISHED_TIMES_REAL_TIME = 15 / 142
+COMMAND = "python benchmarks/apu.py --write"
+SONGS = 50
 
 
 def best(work, runs=3):
@@ -185,23 +189,19 @@ def level(scores):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--songs", type=int, default=50)
-    parser.add_argument("--out", type=Path)
+    parser.add_argument("--write", action="store_true", help="store the numbers in results/apu.json")
     chosen = parser.parse_args()
-    files = sorted(chosen.folder.glob("**/*.mid"))
-    if not files:
-        parser.error(f"no MIDI files in {chosen.folder}")
-    places = np.linspace(0, len(files) - 1, min(chosen.songs, len(files))).round().astype(int)
-    scores = [midi.read(files[place]) for place in places]
-    report = {"machine": f"{platform.machine()}, {os.cpu_count()} cores, one used", "python": platform.python_version()}
-    report |= {"numpy": np.__version__, "scipy": scipy.__version__}
-    report |= {"speed": speed(scores), "pitch": pitch_error(), "aliasing": aliasing(), "level": level(scores)}
-    text = json.dumps(report, indent=1)
-    print(text)
-    if chosen.out:
-        chosen.out.parent.mkdir(parents=True, exist_ok=True)
-        chosen.out.write_text(text + "\n")
+    try:
+        corpus = prepare("nesmdb-midi")
+    except DataNotFound as error:
+        parser.exit(1, f"{error}\n")
+    songs = corpus["test"]
+    scores = [songs.score(place) for place in np.linspace(0, len(songs) - 1, SONGS).round().astype(int).tolist()]
+    values = {"speed": speed(scores), "pitch": pitch_error(), "aliasing": aliasing(), "level": level(scores)}
+    print(json.dumps(values, indent=1))
+    if chosen.write:
+        packages = ("numpy", "scipy")
+        print(results.write("apu", values, command=COMMAND, data_fingerprint=corpus.fingerprint, packages=packages))
 
 
 if __name__ == "__main__":

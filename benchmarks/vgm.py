@@ -1,19 +1,25 @@
 """VGM measured: how many songs come back exactly from write and read, and how fast (processor time of one core).
 
-python benchmarks/vgm.py FOLDER_OF_MIDI_FILES [--every 1] [--out results/vgm.json]
+python benchmarks/vgm.py [--write]
+
+Needs NES-MDB (`lakhnes data fetch nesmdb-midi`, or LAKHNES_MIRROR). With --write the numbers go to results/vgm.json.
 """
 
 import argparse
 import json
-import platform
 import tempfile
 import time
 from pathlib import Path
 
 import numpy as np
+from tqdm import tqdm
 
-from lakhnes_lib.music import midi
+from lakhnes_lib import results
+from lakhnes_lib.data.prepare import prepare
+from lakhnes_lib.errors import DataNotFound
 from lakhnes_lib.sound import vgm
+
+COMMAND = "python benchmarks/vgm.py --write"
 
 
 def same_voice_and_pitch_without_gap(score) -> int:
@@ -24,19 +30,19 @@ def same_voice_and_pitch_without_gap(score) -> int:
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--every", type=int, default=1, help="take every n-th file")
-    parser.add_argument("--out", type=Path)
+    parser.add_argument("--write", action="store_true", help="store the numbers in results/vgm.json")
     chosen = parser.parse_args()
-    files = sorted(chosen.folder.glob("**/*.mid"))[:: chosen.every]
-    if not files:
-        parser.error(f"no MIDI files in {chosen.folder}")
+    try:
+        corpus = prepare("nesmdb-midi")
+    except DataNotFound as error:
+        parser.exit(1, f"{error}\n")
+    scores = [split.score(number) for split in corpus.splits.values() for number in range(len(split))]
     counts = dict.fromkeys(("songs", "exactly_back", "notes_back", "notes", "controls", "indistinguishable_notes"), 0)
     writing = reading = seconds = 0.0
     sizes, different = [], []
     with tempfile.TemporaryDirectory() as folder:
-        for file in files:
-            score, place = midi.read(file), Path(folder) / "song.vgz"
+        place = Path(folder) / "song.vgz"
+        for score in tqdm(scores, unit="song"):
             begin = time.process_time()
             vgm.write(score, place)
             middle = time.process_time()
@@ -52,21 +58,17 @@ def main():
             counts["controls"] += len(score.controls)
             counts["indistinguishable_notes"] += same_voice_and_pitch_without_gap(score)
             if back != score:
-                different.append(file.name)
-    report = counts | {
+                different.append(score.name)
+    values = counts | {
         "different": different[:20],
         "hours_of_music": seconds / 3600,
-        "songs_written_per_second": len(files) / writing,
-        "songs_read_per_second": len(files) / reading,
+        "songs_written_per_second": len(scores) / writing,
+        "songs_read_per_second": len(scores) / reading,
         "median_bytes_vgz": float(np.median(sizes)),
-        "machine": f"{platform.machine()}, one core",
-        "python": platform.python_version(),
     }
-    text = json.dumps(report, indent=1)
-    print(text)
-    if chosen.out:
-        chosen.out.parent.mkdir(parents=True, exist_ok=True)
-        chosen.out.write_text(text + "\n")
+    print(json.dumps(values, indent=1))
+    if chosen.write:
+        print(results.write("vgm", values, command=COMMAND, data_fingerprint=corpus.fingerprint))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,297 @@
+"""Notebooks are fit for a commit and keep the skeleton; the runner, its report and the scrubber do what they say.
+
+The skeleton: a title with the paper's section (00 has none), a box that says what smoke, laptop and paper take and what
+is read and written, the names of the modules, a parameters cell, then headings Summary, Exercises, Next, in this order.
+"""
+
+import base64
+import io
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+import wave
+from pathlib import Path
+
+import nbformat
+import pytest
+import report
+import run
+import scrub
+
+FOLDER = Path(run.__file__).parent
+LESSONS = sorted(FOLDER.glob("*.ipynb"))
+SOLUTIONS = sorted((FOLDER / "solutions").glob("*.ipynb"))
+TAGS = {"parameters", scrub.KEEP, "nbval-check-output"}
+
+each_notebook = pytest.mark.parametrize("path", LESSONS + SOLUTIONS, ids=lambda path: f"{path.parent.name}-{path.stem}")
+each_lesson = pytest.mark.parametrize("path", LESSONS, ids=lambda path: path.stem)
+
+
+def prose(cells) -> str:
+    """The Markdown of some cells."""
+    return "\n\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
+
+
+def test_there_are_notebooks_and_each_has_its_solutions():
+    assert LESSONS
+    assert [path.name for path in SOLUTIONS] == [path.name for path in LESSONS]
+
+
+@each_notebook
+def test_notebook_is_scrubbed(path):
+    text = path.read_text(encoding="utf-8")
+    clean = nbformat.writes(scrub.scrub(nbformat.reads(text, as_version=4))) + "\n"
+    assert text == clean, "run `make scrub`"
+
+
+@each_notebook
+def test_notebook_is_valid_with_one_plain_parameters_cell(path):
+    notebook = nbformat.read(path, as_version=4)
+    nbformat.validate(notebook)
+    parameters = run.parameters_of(notebook)
+    assert parameters["profile"] == "smoke"
+    assert all(isinstance(value, str | int | float | bool | None) for value in parameters.values())
+    assert {tag for cell in notebook.cells for tag in cell.metadata.get("tags", [])} <= TAGS
+    assert len({cell.id for cell in notebook.cells}) == len(notebook.cells)
+
+
+@each_notebook
+def test_notebook_leaves_the_interpreter_and_the_folder_alone(path):
+    code = "\n".join(cell.source for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code")
+    assert not re.search(r"sys\.path|os\.chdir|^\s*[!%](?!matplotlib|config)", code, re.MULTILINE)
+
+
+@each_lesson
+def test_lesson_keeps_the_skeleton(path):
+    cells = nbformat.read(path, as_version=4).cells
+    opening = prose(cells[:4])
+    assert cells[0].cell_type == "markdown" and cells[0].source.startswith("# ")
+    if not path.stem.startswith("00"):
+        assert "§" in cells[0].source, "the title names the paper's section"
+    assert "lakhnes_lib" in opening, "the opening names the modules"
+    for word in ("smoke", "laptop", "paper", "reads", "writes"):
+        assert re.search(rf"\b{word}\b", opening, re.IGNORECASE), f"the box says nothing of {word!r}"
+    headings = re.findall(r"^#{2,} +(.*)$", prose(cells), re.MULTILINE)
+    places = []
+    for title in ("summary", "exercises", "next"):
+        found = [place for place, heading in enumerate(headings) if title in heading.lower()]
+        assert found, f"no heading {title!r}"
+        places.append(found[-1])
+    assert places == sorted(places)
+    assert "solutions/" in prose(cells)
+
+
+@each_notebook
+def test_links_between_notebooks_lead_somewhere(path):
+    targets = re.findall(r"\]\(([^)#\s:]+)\)", prose(nbformat.read(path, as_version=4).cells))
+    assert not [target for target in targets if not (path.parent / target).exists()]
+
+
+# A tiny course for the runner
+
+PNG = base64.b64encode(
+    base64.b64decode(b"iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJg")
+)
+
+
+def tiny_wave() -> str:
+    """A hundredth of a second of silence as a base64 WAV file."""
+    buffer = io.BytesIO()
+    with wave.open(buffer, "wb") as sound:
+        sound.setparams((1, 2, 22050, 0, "NONE", ""))
+        sound.writeframes(bytes(440))
+    return base64.b64encode(buffer.getvalue()).decode()
+
+
+def write_notebook(path: Path, title: str, *code: str, parameters: str | None = 'profile = "none"'):
+    """A scrubbed notebook of a title, a parameters cell (unless None) and some code."""
+    cells = [nbformat.v4.new_markdown_cell(title)]
+    if parameters:
+        cells.append(nbformat.v4.new_code_cell(parameters, metadata={"tags": ["parameters"]}))
+    cells += [nbformat.v4.new_code_cell(source) for source in code]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    nbformat.write(scrub.scrub(nbformat.v4.new_notebook(cells=cells)), path)
+
+
+PLAYS = f"""from IPython.display import HTML, Image, display
+import base64
+display(Image(data=base64.b64decode({PNG.decode()!r}), format="png"))
+display(HTML('<audio controls src="data:audio/wav;base64,{tiny_wave()}"></audio>'))
+print("the profile is", profile)"""
+
+
+def start(folder: Path, out: Path, *options: str) -> subprocess.Popen:
+    """The runner in a process of its own, on a folder of notebooks."""
+    command = [sys.executable, str(FOLDER / "run.py"), "--notebooks", str(folder), "--out", str(out), *options]
+    environment = os.environ | {"PYTHONPATH": str(FOLDER.parent)}
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
+
+
+@pytest.fixture(scope="module")
+def course(tmp_path_factory):
+    """A run over a course with a notebook of every fate: its folder, exit code and what was printed."""
+    folder = tmp_path_factory.mktemp("course")
+    prose = "With $a_1$, [the next](01_fails.ipynb) and $$\\begin{aligned}a &= b\\end{aligned}$$"
+    write_notebook(folder / "00_plays.ipynb", f"# Plays <b>&</b> shows, §3\n\n{prose}", PLAYS)
+    write_notebook(folder / "01_fails.ipynb", "# Fails", "print('before')", "{}['<i>no key</i>']", "print('after')")
+    write_notebook(folder / "solutions/01_fails.ipynb", "# Solved", "assert profile == 'smoke'")
+    write_notebook(folder / "02_deaf.ipynb", "# Deaf", "print('never')", parameters="speed = 3")
+    process = start(folder, folder / "out")
+    printed, errors = process.communicate(timeout=180)
+    return folder / "out", process.returncode, printed, errors
+
+
+def records(out: Path) -> dict[str, dict]:
+    """The runner's records by the notebook's name."""
+    return {record["name"]: record for record in json.loads((out / "run.json").read_text(encoding="utf-8"))}
+
+
+def test_runner_goes_on_after_errors_and_names_them(course):
+    out, code, printed, errors = course
+    assert code == 1 and not errors
+    states = {name: record["state"] for name, record in records(out).items()}
+    assert states == {
+        "00_plays": "passed",
+        "01_fails": "failed",
+        "solutions/01_fails": "passed",
+        "02_deaf": "failed",
+    }
+    assert list(states) == ["00_plays", "01_fails", "solutions/01_fails", "02_deaf"]
+    assert "FAILED 01_fails: cell 4: KeyError: '<i>no key</i>'" in printed
+    assert "FAILED 02_deaf: was not run: it has no parameter named profile" in printed
+    assert printed.splitlines()[-1] == f"The report is at {out / 'index.html'}"
+
+
+def test_executed_notebooks_hold_what_ran(course):
+    out, *_ = course
+    cells = nbformat.read(out / "00_plays.ipynb", as_version=4).cells
+    assert "the profile is smoke" in cells[-1].outputs[-1].text
+    failed = nbformat.read(out / "01_fails.ipynb", as_version=4)
+    assert "before" in str(failed.cells) and "'after\\n'" not in str(failed.cells)
+    assert not (out / "02_deaf.ipynb").exists()
+
+
+def test_time_limit_ends_the_kernel_and_keeps_what_ran(tmp_path):
+    hangs = f"import os, time; open({str(tmp_path / 'pid')!r}, 'w').write(str(os.getpid())); time.sleep(600)"
+    write_notebook(
+        tmp_path / "00_hangs.ipynb", "# Hangs", "kept = bytearray(b'x') * 400_000_000; print('before')", hangs
+    )
+    process = start(tmp_path, tmp_path / "out", "--timeout-minutes", "0.2")
+    printed, _ = process.communicate(timeout=120)
+    assert process.returncode == 1
+    assert "TIMED OUT 00_hangs: ran past its limit of 0.2 minutes" in printed
+    assert "before" in (tmp_path / "out/00_hangs.ipynb").read_text(encoding="utf-8")
+    record = records(tmp_path / "out")["00_hangs"]
+    assert 0.2 <= record["minutes"] < 0.2 + run.GRACE_SECONDS / 60 + 0.1
+    assert 400 < record["peak_megabytes"] < 700, "the kernel holds 400 MB"
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((tmp_path / "pid").read_text()), 0)
+
+
+def test_minutes_and_memory_are_measured(course):
+    out, *_ = course
+    ran = [record for record in records(out).values() if record["name"] != "02_deaf"]
+    assert all(0 < record["minutes"] < 2 and 20 < record["peak_megabytes"] < 400 for record in ran)
+
+
+def test_report_is_escaped_and_needs_no_network(course):
+    out, *_ = course
+    index = (out / "index.html").read_text(encoding="utf-8")
+    assert report.SMOKE_REMARK in index
+    assert "&lt;i&gt;no key&lt;/i&gt;" in index and "<i>no key" not in index
+    assert "Plays &lt;b&gt;&amp;&lt;/b&gt; shows, §3" in index
+    assert "torch" in index and "Processor" in index
+    for page in out.rglob("*.html"):
+        text = page.read_text(encoding="utf-8")
+        assert not re.findall(r"(?:src|href)=[\"'](?:https?:)?//", text)
+        for target in re.findall(r"(?:src|href)=\"([^\"#]+)\"", text):
+            if not target.startswith("data:"):
+                assert (page.parent / target).exists(), f"{page.name} leads to {target}"
+
+
+def test_page_shows_formulas_links_and_sound(course):
+    out, *_ = course
+    page = (out / "00_plays.html").read_text(encoding="utf-8")
+    assert page.count("<math") == 2 and "<mtable" in page
+    assert 'href="01_fails.html"' in page
+    assert "data:audio/wav;base64," in page and "data:image/png;base64," in page
+    assert report.SMOKE_REMARK in page
+
+
+def test_previews_are_the_first_picture_and_sound(course):
+    out, *_ = course
+    assert (out / "previews/00_plays.png").read_bytes() == base64.b64decode(PNG)
+    with wave.open(str(out / "previews/00_plays.wav")) as sound:
+        assert sound.getnframes() == 220
+
+
+def test_only_keeps_the_rest_of_the_report(course):
+    out, *_ = course
+    before = records(out)
+    process = start(out.parent, out, "--only", "00")
+    printed, _ = process.communicate(timeout=60)
+    assert process.returncode == 0 and "[ 1/1] 00_plays" in printed
+    after = records(out)
+    assert after.keys() == before.keys() and after["01_fails"] == before["01_fails"]
+
+
+def test_killed_runner_leaves_what_is_done(tmp_path):
+    started = tmp_path / "started"
+    write_notebook(tmp_path / "00_quick.ipynb", "# Quick", "1 + 1")
+    slow = f"import time; open({str(started)!r}, 'w').close(); time.sleep(600)"
+    write_notebook(tmp_path / "01_slow.ipynb", "# Slow", slow)
+    write_notebook(tmp_path / "02_later.ipynb", "# Later", "1 + 1")
+    process = start(tmp_path, tmp_path / "out")
+    end = time.monotonic() + 60
+    while not started.exists():
+        assert time.monotonic() < end and process.poll() is None
+        time.sleep(0.1)
+    process.send_signal(signal.SIGTERM)
+    printed, errors = process.communicate(timeout=40)
+    assert process.returncode == 130 and not errors
+    assert {name: record["state"] for name, record in records(tmp_path / "out").items()} == {
+        "00_quick": "passed",
+        "01_slow": "stopped",
+    }
+    assert "not run yet" in (tmp_path / "out/index.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("options", [["--only", "77"], ["--profile", "nosuch"]], ids=["notebook", "profile"])
+def test_impossible_request_is_one_line(tmp_path, options):
+    write_notebook(tmp_path / "00_quick.ipynb", "# Quick", "1 + 1")
+    process = start(tmp_path, tmp_path / "out", *options)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 2
+    assert len(errors.splitlines()) == 1 and options[1] in errors
+
+
+@pytest.mark.parametrize("source", ["profile = open('x')", "import os", "a = b = 1"])
+def test_parameters_are_plain_values(source):
+    cell = nbformat.v4.new_code_cell(source, metadata={"tags": ["parameters"]})
+    with pytest.raises(run.Refused):
+        run.parameters_of(nbformat.v4.new_notebook(cells=[cell]))
+
+
+def test_scrub_takes_outputs_and_metadata_but_keeps_tagged_ones(tmp_path):
+    shown = [nbformat.v4.new_output("execute_result", {"text/plain": "2"}, execution_count=7)]
+    cells = [
+        nbformat.v4.new_code_cell("1 + 1", outputs=shown, execution_count=7, metadata={"papermill": {"x": 1}}),
+        nbformat.v4.new_code_cell("1 + 1", outputs=shown, execution_count=7, metadata={"tags": [scrub.KEEP]}),
+    ]
+    path = tmp_path / "00.ipynb"
+    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata={"widgets": {}, "papermill": {}}), path)
+    scrub.main([path])
+    notebook = nbformat.read(path, as_version=4)
+    assert (
+        notebook.metadata.keys() == {"kernelspec", "language_info"} and notebook.metadata.kernelspec.name == "python3"
+    )
+    assert notebook.cells[0].outputs == [] and notebook.cells[0].metadata == {}
+    assert notebook.cells[1].outputs[0].data["text/plain"] == "2"
+    assert all(cell.execution_count is None for cell in notebook.cells)
+    changed = path.stat().st_mtime_ns
+    scrub.main([path])
+    assert path.stat().st_mtime_ns == changed

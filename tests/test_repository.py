@@ -1,0 +1,250 @@
+"""The house rules: one list of versions, no upward imports, small documented modules, documents that hold."""
+
+import ast
+import io
+import re
+import shutil
+import subprocess
+import sys
+import tokenize
+import tomllib
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[1]
+LIBRARY = ROOT / "lakhnes_lib"
+MODULES = sorted(LIBRARY.rglob("*.py"))
+MODULE_LINES = 260
+LIBRARY_CODE_LINES = 5000  # of code: what is neither blank nor comment nor docstring
+
+# Floors from bottom to top. On one floor a unit imports nothing of another unit.
+FLOORS = [
+    ["errors"],
+    ["files"],
+    ["music", "models", "profiles"],
+    ["sound", "data", "generation", "optimisers", "snapshots"],
+    ["listening", "evaluation"],
+    ["training"],
+    ["cli"],
+    ["__main__"],
+]
+FLOOR = {unit: number for number, units in enumerate(FLOORS) for unit in units}
+
+# What requirements.txt holds for its command or its plug-in: nothing here imports it.
+TOOLS = {"ipykernel", "ipywidgets", "jupyterlab", "nbval", "papermill", "ruff"}
+
+
+def committed_files() -> list[Path]:
+    """Every file that is or would be committed."""
+    listed = subprocess.run(
+        ["git", "-C", str(ROOT), "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        capture_output=True,
+        text=True,
+    )
+    if listed.returncode:
+        pytest.skip("not a git checkout, so what is committed is not known")
+    return [path for name in listed.stdout.split("\0") if name and (path := ROOT / name).is_file()]
+
+
+def module_name(path: Path) -> str:
+    """The dotted name of a library file; a package has the name of its folder."""
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+def imports_of(path: Path) -> set[str]:
+    """Full names of what a file imports, anywhere in it: `a.b` and, for `from a import b`, both `a` and `a.b`."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path.name}: imports are written in full, not relative"
+            found |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def library_graph() -> dict[str, set[str]]:
+    """Which library module imports which."""
+    names = {module_name(path): path for path in MODULES}
+    return {name: (imports_of(path) & names.keys()) - {name, "lakhnes_lib"} for name, path in names.items()}
+
+
+def unit_of(module: str) -> str:
+    """The part of the house that a module belongs to: the name below `lakhnes_lib`."""
+    return module.split(".")[1]
+
+
+def test_every_unit_has_its_floor():
+    units = {unit_of(name) for name in library_graph() if name != "lakhnes_lib"}
+    assert units <= FLOOR.keys()
+
+
+def test_nobody_imports_upward_or_sideways():
+    wrong = [
+        f"{importer} imports {imported}"
+        for importer, targets in library_graph().items()
+        for imported in targets
+        if unit_of(imported) != unit_of(importer) and FLOOR[unit_of(imported)] >= FLOOR[unit_of(importer)]
+    ]
+    assert not wrong
+
+
+def test_no_two_modules_import_each_other():
+    graph = {name: set(targets) for name, targets in library_graph().items()}
+    while free := [name for name, targets in graph.items() if not targets]:
+        for name in free:
+            del graph[name]
+        for targets in graph.values():
+            targets.difference_update(free)
+    assert not graph, f"a circle of imports among {sorted(graph)}"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=module_name)
+def test_module_is_small_and_says_what_it_is(path):
+    text = path.read_text(encoding="utf-8")
+    assert ast.get_docstring(ast.parse(text)) or not text.strip(), "no docstring"
+    assert len(text.splitlines()) <= MODULE_LINES
+
+
+def code_lines(path: Path) -> int:
+    """How many lines of a file hold code."""
+    text = path.read_text(encoding="utf-8")
+    strings = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Expr)]
+    strings = [node for node in strings if isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)]
+    prose = {number for node in strings for number in range(node.lineno, node.end_lineno + 1)}
+    tokens = tokenize.generate_tokens(io.StringIO(text).readline)
+    silent = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER}
+    spans = [(token.start[0], token.end[0]) for token in tokens if token.type not in silent]
+    return len({number for first, last in spans for number in range(first, last + 1)} - prose)
+
+
+def test_library_is_thin():
+    assert sum(map(code_lines, MODULES)) <= LIBRARY_CODE_LINES
+
+
+def test_environment_names_python_and_the_requirements_alone():
+    environment = yaml.safe_load((ROOT / "environment.yml").read_text(encoding="utf-8"))
+    python, pip, packages = environment["dependencies"]
+    assert re.fullmatch(r"python=3\.\d+", python)
+    assert pip == "pip"
+    assert packages == {"pip": ["-r requirements.txt"]}
+
+
+def test_project_reads_its_dependencies_from_the_requirements():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    assert "dependencies" in project["project"]["dynamic"]
+    assert "dependencies" not in project["project"] and "optional-dependencies" not in project["project"]
+    assert project["tool"]["setuptools"]["dynamic"]["dependencies"] == {"file": ["requirements.txt"]}
+
+
+def requirements() -> dict[str, str]:
+    lines = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
+    lines = [line for line in lines if line.strip() and not line.startswith("#")]
+    unpinned = [line for line in lines if not re.fullmatch(r"[\w.-]+==[\w.]+", line)]
+    assert not unpinned
+    return dict(line.split("==") for line in lines)
+
+
+def canonical(name: str) -> str:
+    """A distribution's name as the package index compares it."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def test_requirements_are_pinned_and_torch_stands_first():
+    assert next(iter(requirements())) == "torch"
+
+
+def test_requirements_are_what_is_imported_and_nothing_else():
+    listed = {canonical(name) for name in requirements()}
+    ours = {path.stem for folder in ("notebooks", "tests", "benchmarks") for path in (ROOT / folder).glob("*.py")}
+    ours |= {"lakhnes_lib"}
+    folders = ("lakhnes_lib", "notebooks", "tests", "benchmarks")
+    files = [path for folder in folders for path in (ROOT / folder).rglob("*.py")]
+    tops = {name.split(".")[0] for path in files for name in imports_of(path)} - ours - sys.stdlib_module_names
+    owners = metadata.packages_distributions()
+    imported = {canonical(owners.get(top, [top])[0]) for top in tops}
+    notebooks = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "notebooks").rglob("*.ipynb"))
+    assert imported <= listed, "imported, and not in requirements.txt"
+    named = {canonical(name) for name in re.findall(r"(?:import|from) (\w+)", notebooks)}
+    assert listed - imported - named - TOOLS == set(), "in requirements.txt, and never imported"
+
+
+def make_targets() -> dict[str, str]:
+    """Targets of the Makefile with their `##` line."""
+    lines = (ROOT / "Makefile").read_text(encoding="utf-8").splitlines()
+    rules = [re.match(r"([a-z]+):(?:[^#]*## (.*))?", line) for line in lines]
+    return {rule[1]: rule[2] for rule in rules if rule}
+
+
+def test_make_help_lists_every_target():
+    assert all(make_targets().values())
+    if not shutil.which("make"):
+        pytest.skip("make is not installed")
+    shown = subprocess.run(["make", "-s", "help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert set(re.findall(r"^  make ([a-z]+)", shown, re.MULTILINE)) == make_targets().keys()
+
+
+def documents() -> list[Path]:
+    return [path for path in committed_files() if path.suffix == ".md"]
+
+
+def test_documents_name_only_targets_that_exist():
+    missing = [
+        f"{path.name}: make {target}"
+        for path in documents()
+        for target in re.findall(r"(?:`|^)make ([a-z]+)", path.read_text(encoding="utf-8"), re.MULTILINE)
+        if target not in make_targets()
+    ]
+    assert not missing
+
+
+def test_documents_link_only_to_files_that_exist():
+    missing = [
+        f"{path.relative_to(ROOT)}: {target}"
+        for path in documents()
+        for target in re.findall(r"\]\(([^)#\s]+)", path.read_text(encoding="utf-8"))
+        if not re.match(r"[a-z]+:", target) and not (path.parent / target).exists()
+    ]
+    assert not missing
+
+
+def test_readme_names_only_verbs_that_exist():
+    command = [sys.executable, "-m", "lakhnes_lib", "--help"]
+    shown = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    there = set(re.findall(r"^  +([a-z]+) ", shown[shown.index("Commands") :], re.MULTILINE))
+    table = (ROOT / "README.md").read_text(encoding="utf-8").split("| verb |")[1].split("\n\n")[0]
+    named = {
+        words.split()[0] for row in table.splitlines()[2:] for words in re.findall(r"`([^`]+)`", row.split("|")[1])
+    }
+    assert named and named <= there
+
+
+def test_no_committed_text_names_a_place_on_one_machine():
+    place = re.compile(r"(?<![\w.~$}/-])/(?:home|root|tmp|Users|work|opt|mnt)/\w+")
+    wrong = []
+    for path in committed_files():
+        try:
+            text = path.read_text(encoding="utf-8")
+        except UnicodeDecodeError:
+            continue
+        wrong += [f"{path.relative_to(ROOT)}: {match}" for match in place.findall(text)]
+    assert not wrong
+
+
+def test_text_has_no_emojis():
+    emoji = re.compile("[\U0001f300-\U0001faff\u2705\u274c\u2728]")
+    endings = {".md", ".py", ".ipynb", ".yml", ".yaml", ".toml", ".txt", ".js", ".css"}
+    files = [path for path in committed_files() if path.suffix in endings]
+    wrong = [path.name for path in files if emoji.search(path.read_text(encoding="utf-8"))]
+    assert not wrong
+
+
+def test_workflow_runs_what_the_readme_says():
+    workflow = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text(encoding="utf-8"))
+    commands = {step["run"] for job in workflow["jobs"].values() for step in job["steps"] if "run" in step}
+    assert {"make lint", "make test", "make reproduce", "make reproduce PROFILE=paper"} <= commands
+    assert "self-hosted" in workflow["jobs"]["paper"]["runs-on"]
+    assert {"push", "pull_request", "schedule", "workflow_dispatch"} <= workflow[True].keys()  # YAML reads `on` as true
