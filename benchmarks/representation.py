@@ -1,0 +1,148 @@
+"""The event representation measured on all of NES-MDB: known answers, what the time grid costs, and speed.
+
+python benchmarks/representation.py [--write]
+
+Needs NES-MDB as MIDI and as TX1 (`lakhnes data fetch nesmdb-midi`, `... nesmdb-tx1`, or LAKHNES_MIRROR). With --write
+the numbers go to results/representation.json. Speeds are processor time of one core; packing on all cores is also
+given in seconds on the clock, for which the machine has to be left alone.
+"""
+
+import argparse
+import json
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+from lakhnes_lib import results
+from lakhnes_lib.data import build, datasets
+from lakhnes_lib.data.corpus import SPLITS, Corpus, Split
+from lakhnes_lib.data.prepare import prepare
+from lakhnes_lib.errors import BadEvents, DataNotFound
+from lakhnes_lib.music import events, grammar, midi, nes, timing
+
+COMMAND = "python benchmarks/representation.py --write"
+WINDOW = 512
+
+
+def known_answers(corpus: Corpus) -> dict:
+    """Events a split, and on how many songs each law of the representation holds."""
+    found = {"songs": 0, "ids_fixed_point": 0, "grammatical": 0}
+    for split in corpus.splits.values():
+        ids, offsets = split.ids()
+        for first, last in zip(offsets[:-1], offsets[1:], strict=True):
+            song = ids[first:last]
+            found["songs"] += 1
+            found["ids_fixed_point"] += np.array_equal(events.encode(events.decode(song)), song)
+            try:
+                grammar.check(song)
+                found["grammatical"] += 1
+            except BadEvents as error:
+                print(error)
+    found["vocabulary"] = len(events.VOCABULARY)
+    return found | {"events": {name: len(split.ids()[0]) for name, split in corpus.splits.items()}}
+
+
+def authors_text(midi_folder: Path, text_folder: Path) -> dict:
+    """MIDI to TX1 against the authors' files, line for line, with the songs a second of reading and converting."""
+    found, spent = {"files": 0, "equal_to_authors": 0, "text_fixed_point": 0}, 0.0
+    for path in [path for name in SPLITS for path in sorted((midi_folder / name).glob("*.mid"))]:
+        begin = time.process_time()
+        text = events.to_tx1(midi.read(path))
+        spent += time.process_time() - begin
+        published = (text_folder / path.parent.name / f"{path.stem}.tx1.txt").read_text(encoding="utf-8")
+        found["files"] += 1
+        found["equal_to_authors"] += text.splitlines() == published.splitlines()
+        found["text_fixed_point"] += events.to_tx1(events.from_tx1(text)) == text
+    return found | {"songs_a_second": found["files"] / spent}
+
+
+def time_grid(corpus: Corpus) -> dict:
+    """Errors of waits and of note onsets in milliseconds, shares of waits off the grid and on a tie, songs cut."""
+    parts = [(s, timing.grid_loss(s.notes, s.offsets, s.songs["length"])) for s in corpus.splits.values()]
+    waits, written, late, cut = (
+        np.concatenate([getattr(loss, name) for _, loss in parts])
+        for name in ("waits", "written", "onset_errors", "cut")
+    )
+    in_whole_song = np.repeat(cut == 0, np.concatenate([np.diff(split.offsets) for split, _ in parts]))
+    middles = events.WAIT_TICKS[1:] + events.WAIT_TICKS[:-1]
+    return {
+        "waits": len(waits),
+        "waits_off_the_grid": np.mean(waits != written),
+        "waits_on_a_tie": np.isin(2 * waits, middles).sum(),
+        "ties_of_all_events": np.isin(2 * waits, middles).sum() / sum(len(s.ids()[0]) for s, _ in parts),
+        "wait_error_ms": timing.spread(written - waits),
+        "wait_error_ms_without_cut_waits": timing.spread((written - waits)[waits <= events.LONGEST_WAIT]),
+        "onset_error_ms": timing.spread(late),
+        "onset_error_ms_in_songs_without_cut": timing.spread(late[in_whole_song]),
+        "songs_cut": np.count_nonzero(cut),
+        "waits_cut": np.count_nonzero(waits > events.LONGEST_WAIT),
+        "seconds_cut": cut.sum() / nes.TICKS_PER_SECOND,
+        "seconds_cut_worst": cut.max() / nes.TICKS_PER_SECOND,
+    }
+
+
+def window_seconds(split: Split, size: int = WINDOW) -> np.ndarray:
+    """float (windows,): how long each run of ``size`` events lasts; songs cut into such runs from their first note."""
+    lasting = []
+    for ids in split.framed():
+        whole = len(ids) // size
+        ticks = events.TICKS_OF[ids[: whole * size]].reshape(whole, size)  # (windows, size)
+        lasting.append(ticks.sum(1) / nes.TICKS_PER_SECOND)
+    return np.concatenate(lasting)
+
+
+def windows(corpus: Corpus) -> dict:
+    """Median and mean seconds of 512 events a split; and by the paper's "on average": all music over all events."""
+    found = {}
+    for name, split in corpus.splits.items():
+        lasting = window_seconds(split)
+        ids, _ = split.ids()
+        overall = WINDOW * events.TICKS_OF[ids].sum() / nes.TICKS_PER_SECOND / len(ids)
+        found[name] = {"median": np.median(lasting), "mean": lasting.mean(), "overall": overall}
+    return found
+
+
+def speed(midi_folder: Path, corpus: Corpus) -> dict:
+    """Seconds from MIDI files to a packed corpus, and from the packed training split to its ids."""
+    with tempfile.TemporaryDirectory() as folder:
+        clock = time.perf_counter()
+        build.build_corpus(midi_folder, Path(folder) / "all", progress=False)
+        clock = time.perf_counter() - clock
+        begin = time.process_time()
+        packed = build.build_corpus(midi_folder, Path(folder) / "one", workers=1, progress=False)
+        packing = time.process_time() - begin
+        assert packed.fingerprint == corpus.fingerprint
+    begin = time.process_time()
+    corpus["train"].ids()
+    ids = time.process_time() - begin
+    return {"pack_clock_seconds": clock, "pack_one_core_seconds": packing, "training_ids_seconds": ids}
+
+
+def measure(progress: bool = True) -> tuple[dict, str]:
+    """All values, and the fingerprint of the corpus they were measured on. Raises DataNotFound."""
+    corpus = prepare("nesmdb-midi", progress=progress)
+    midi_folder = datasets.fetch("nesmdb-midi", progress=progress)
+    text_folder = datasets.fetch("nesmdb-tx1", progress=progress)
+    values = {"speed": speed(midi_folder, corpus)}
+    values["text"] = authors_text(midi_folder, text_folder)
+    values |= {"known": known_answers(corpus), "time_grid": time_grid(corpus), "seconds_of_512_events": windows(corpus)}
+    return values, corpus.fingerprint
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--write", action="store_true", help="store the numbers in results/representation.json")
+    chosen = parser.parse_args()
+    try:
+        values, fingerprint = measure()
+    except DataNotFound as error:
+        parser.exit(1, f"{error}\n")
+    print(json.dumps(values, indent=1, default=lambda value: value.item()))
+    if chosen.write:
+        print(results.write("representation", values, command=COMMAND, data_fingerprint=fingerprint))
+
+
+if __name__ == "__main__":
+    main()

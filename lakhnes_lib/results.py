@@ -1,0 +1,104 @@
+"""Measured numbers as data: one JSON file a benchmark, with everything needed to measure them again.
+
+Paper: §6 (its numbers are what these stand beside). Notebook: 07_quantitative_analysis; benchmarks write them, the
+README's tables are made from them. Differences from the paper: it published no such files.
+
+A file holds: name; command, which measures it again; data_fingerprint of the corpus (or null); versions of Python and
+of packages; hardware (cpu, cores that the process may use); date (ISO 8601, UTC); values, the numbers themselves.
+"""
+
+import json
+import os
+import platform
+import re
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+
+from lakhnes_lib import profiles
+from lakhnes_lib.errors import DataNotFound, LakhnesError
+from lakhnes_lib.files import replacing
+
+FIELDS = {
+    "name": str,
+    "command": str,
+    "data_fingerprint": str | None,
+    "versions": dict,
+    "hardware": dict,
+    "date": str,
+    "values": dict,
+}
+"""What every result holds, and of which type."""
+
+
+def place(name: str, folder=None) -> Path:
+    """The file of a result: in ``folder``, or in the repository's ``results``. Raises LakhnesError for a bad name."""
+    if not re.fullmatch(r"[a-z0-9][a-z0-9_-]*", name):
+        raise LakhnesError(f"{name!r}: a result's name is lower-case letters, digits, - and _")
+    return (profiles.root() / "results" if folder is None else Path(folder)) / f"{name}.json"
+
+
+def write(
+    name: str, values: dict, *, command: str, data_fingerprint: str | None = None, packages=("numpy",), folder=None
+) -> Path:
+    """Writes one result, whole or not at all, and returns its path.
+
+    values: numbers, texts, lists and tables by name (NumPy's are turned into Python's); command: what was run, from
+    the repository's root; packages: whose versions the numbers may depend on.
+    Raises LakhnesError for values that JSON does not hold (not-a-number and infinity among them), OutOfSpace.
+    """
+    path = place(name, folder)
+    result = {
+        "name": name,
+        "command": command,
+        "data_fingerprint": data_fingerprint,
+        "versions": {"python": platform.python_version()}
+        | {package: metadata.version(package) for package in packages},
+        "hardware": hardware(),
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "values": values,
+    }
+    try:
+        text = json.dumps(result, indent=1, allow_nan=False, default=_plain)
+    except (TypeError, ValueError) as error:
+        raise LakhnesError(f"{path}: the values cannot be written as JSON ({error})") from error
+    with replacing(path) as temporary:
+        temporary.write_text(text + "\n", encoding="utf-8")
+    return path
+
+
+def read(name: str, folder=None) -> dict:
+    """One result, checked. Raises DataNotFound if there is none, LakhnesError if a field is missing or foreign."""
+    path = place(name, folder)
+    try:
+        result = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise DataNotFound(f"{path}: there is no such result; `make bench` measures it") from error
+    except (OSError, ValueError) as error:
+        raise LakhnesError(f"{path}: is not a result ({error})") from error
+    if not isinstance(result, dict):
+        raise LakhnesError(f"{path}: is not a result (it holds no table of fields)")
+    for field, kind in FIELDS.items():
+        if field not in result:
+            raise LakhnesError(f"{path}: lacks the field {field!r}")
+        if not isinstance(result[field], kind):
+            raise LakhnesError(f"{path}: its field {field!r} is {type(result[field]).__name__}")
+    return result
+
+
+def hardware() -> dict:
+    """cpu: the processor's name; cores: how many of its cores this process may use."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    named = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return {"cpu": named[0] if named else platform.processor() or platform.machine(), "cores": usable}
+
+
+def _plain(value):
+    """Python's own kind of a NumPy value."""
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    raise TypeError(f"a {type(value).__name__} is no plain value")
