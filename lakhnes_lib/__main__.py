@@ -23,7 +23,7 @@ app = typer.Typer(
     **SETTINGS,
 )
 app.add_typer(data, name="data")
-for verb in (files.tokens, files.render, models.train, models.evaluate, models.generate):
+for verb in (files.tokens, files.render, models.train, models.evaluate, models.convert, models.generate):
     app.command()(verb)
 
 

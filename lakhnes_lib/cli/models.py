@@ -1,9 +1,10 @@
-"""``lakhnes train``, ``evaluate``, ``generate``: from a corpus to a model, how good it is, and what it composes.
+"""``lakhnes train``, ``evaluate``, ``convert``, ``generate``: how a model is made, how good it is, what it composes.
 
 Paper: §5, §6, §8. Notebooks: 05_training, 07_quantitative_analysis, 09_composing.
 """
 
 import math
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -13,6 +14,13 @@ from lakhnes_lib import profiles
 from lakhnes_lib.cli.options import Checkpoint, CorpusName, Device, chosen_device, progress
 from lakhnes_lib.errors import DataNotFound, LakhnesError
 from lakhnes_lib.profiles import Evaluation, Sampling
+
+
+class Protocol(StrEnum):
+    """The two of ``evaluation``."""
+
+    exact = "exact"
+    paper = "paper"
 
 
 def train(
@@ -59,9 +67,12 @@ def train(
 def evaluate(
     checkpoint: Checkpoint,
     split: Annotated[str, typer.Option(help="train, valid or test.")] = "test",
+    protocol: Annotated[
+        Protocol, typer.Option(help="exact, or paper: the published streams, which leave the end unscored.")
+    ] = Protocol.exact,
     data: CorpusName = "nesmdb-midi",
     batch: Annotated[
-        int, typer.Option(min=1, help="Songs at once; the result does not depend on it.")
+        int, typer.Option(min=1, help="Songs at once under exact; the result does not depend on it.")
     ] = Evaluation.batch,
     segment: Annotated[int, typer.Option(min=1, help="Events a step.")] = Evaluation.segment,
     memory: Annotated[int, typer.Option(min=0, help="Events of history kept.")] = Evaluation.memory_length,
@@ -69,18 +80,43 @@ def evaluate(
 ):
     """Measures a model's perplexity on a split.
 
-    Every event of every song counts once, predicted from nothing but that song's own past.
+    Under the exact protocol every event of every song counts once, predicted from nothing but that song's own past.
+    Under the paper's, ten streams read the songs by name, memory runs on from song to song, and all stop when one finds
+    no next song; what it leaves unscored is counted.
     """
     from lakhnes_lib import evaluation
     from lakhnes_lib.data.prepare import prepare
     from lakhnes_lib.models import checkpoints
 
     model = checkpoints.load(checkpoint, chosen_device(device))
-    songs = prepare(data, progress=progress())[split].framed()
-    scores = evaluation.exact(model, songs, segment=segment, memory_length=memory, batch=batch, progress=progress())
+    songs = prepare(data, progress=progress())[split]
+    settings = {"segment": segment, "memory_length": memory, "progress": progress()}
+    if protocol is Protocol.paper:
+        scores = evaluation.paper(model, songs.framed(), songs.names, **settings)
+        if not scores.targets:
+            raise DataNotFound(f"{data}: {split} has too few songs for the paper's ten streams; take --protocol exact")
+        left = scores.unscored / (scores.targets + scores.unscored)
+        note = f", {scores.unscored:,} ({left:.1%}) not scored, paper's protocol"
+    else:
+        scores, note = evaluation.exact(model, songs.framed(), batch=batch, **settings), ""
     if not scores.songs:
         raise DataNotFound(f"{data}: {split} holds no song of {evaluation.SHORTEST} events or more to measure")
-    print(f"{split}: perplexity {scores.perplexity:.4f}, {len(scores.songs):,} songs, {scores.targets:,} events")
+    read = sum(len(song) > 0 for song in scores.songs)
+    print(f"{split}: perplexity {scores.perplexity:.4f}, {read:,} songs, {scores.targets:,} events{note}")
+
+
+def convert(
+    model_pt: Annotated[Path, typer.Argument(metavar="MODEL_PT", help="A checkpoint of the paper's authors.")],
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Checkpoint folder to write.")],
+):
+    """Converts a published checkpoint to one of this library.
+
+    The file is a whole pickled program; its tensors are read, and nothing in it is run.
+    """
+    from lakhnes_lib.models import checkpoints
+
+    model = checkpoints.convert_published(model_pt, folder)
+    print(f"{folder}: {model.architecture}, {model.parameter_count():,} parameters, memory {model.memory_length}")
 
 
 def generate(

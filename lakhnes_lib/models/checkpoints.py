@@ -4,6 +4,7 @@ Paper: §9 of its repository's files. Notebook: 07_quantitative_analysis.
 Differences from the published checkpoints: those are whole pickled programs; these are named tensors and plain values.
 """
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -13,12 +14,15 @@ import torch
 
 from lakhnes_lib.errors import BadCheckpoint, DataNotFound
 from lakhnes_lib.files import replacing
+from lakhnes_lib.models import published
 from lakhnes_lib.models.language_model import LanguageModel, RandomModel, UnigramModel
+from lakhnes_lib.models.lstm import LSTM
+from lakhnes_lib.models.ngram import NGram
 from lakhnes_lib.models.transformer_xl import TransformerXL
 
 FORMAT = 1
 ARCHITECTURES: dict[str, type[LanguageModel]] = {
-    kind.architecture: kind for kind in (RandomModel, UnigramModel, TransformerXL)
+    kind.architecture: kind for kind in (RandomModel, UnigramModel, NGram, LSTM, TransformerXL)
 }
 VOCABULARY_FINGERPRINT = "55a73e389ba8e472"
 """Start of the sha256 of Table 1's 631 names, one a line; a checkpoint over other events is refused."""
@@ -26,7 +30,7 @@ VOCABULARY_FINGERPRINT = "55a73e389ba8e472"
 
 def build(architecture: str, **config) -> LanguageModel:
     """A new model of a known architecture. Raises BadCheckpoint for an unknown one or a setting it does not have."""
-    if architecture not in ARCHITECTURES:
+    if not isinstance(architecture, str) or architecture not in ARCHITECTURES:
         raise BadCheckpoint(f"architecture {architecture!r} is not known; known are {', '.join(ARCHITECTURES)}")
     try:
         return ARCHITECTURES[architecture](**config)
@@ -107,3 +111,17 @@ def load(folder, device="cpu") -> LanguageModel:
             raise BadCheckpoint(f"{folder}: tensor {name!r} holds values that are not finite")
     model.load_state_dict({name: tensor.to(expected[name].dtype) for name, tensor in tensors.items()})
     return model.to(device).eval()
+
+
+def convert_published(model_pt, folder) -> LanguageModel:
+    """Writes a checkpoint that the paper's authors published (``model.pt``) as a checkpoint folder; returns the model.
+
+    Nothing of the file is run. Raises DataNotFound, BadCheckpoint as ``published.read`` does.
+    """
+    config, tensors = published.read(model_pt)
+    model = build(TransformerXL.architecture, **config)
+    model.load_state_dict(tensors)
+    with open(model_pt, "rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    save(model, folder, published={"file": Path(model_pt).name, "sha256": digest})
+    return model.eval()

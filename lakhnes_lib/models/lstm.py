@@ -1,0 +1,78 @@
+"""LSTM: the recurrent baseline, whose whole past is one vector a layer.
+
+Paper: §5.2 (one layer of 3072 units, 40 M parameters). Notebook: 06_baselines.
+Differences from the paper: none known; where it is silent, an embedding of 64 with an output layer of its own gives its
+size, there is no dropout, and weights start as PyTorch draws them. Gradients end where a segment begins.
+"""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from lakhnes_lib.models.language_model import VOCABULARY_SIZE, LanguageModel, check_ids
+
+
+@dataclass(frozen=True)
+class Cells:
+    """What an LSTM carries from call to call: output h and cell c, each (layers, batch, units), without gradient."""
+
+    h: Tensor
+    c: Tensor
+
+
+class LSTM(LanguageModel):
+    """The paper's baseline. The defaults are its size: 40,539,191 parameters. ``memory_length`` has no effect."""
+
+    architecture = "lstm"
+
+    def __init__(
+        self,
+        vocabulary_size: int = VOCABULARY_SIZE,
+        embedding: int = 64,
+        units: int = 3072,
+        layers: int = 1,
+        dropout: float = 0.0,
+    ):
+        super().__init__(vocabulary_size)
+        self._config = {"embedding": embedding, "units": units, "layers": layers, "dropout": dropout}
+        self.embedding = nn.Embedding(vocabulary_size, embedding)
+        self.recurrent = nn.LSTM(embedding, units, layers, batch_first=True, dropout=dropout if layers > 1 else 0.0)
+        self.output = nn.Linear(units, vocabulary_size)
+        self.dropout = nn.Dropout(dropout)
+
+    @property
+    def config(self):
+        return super().config | self._config
+
+    def logits(self, ids: Tensor, state: Cells | None = None) -> tuple[Tensor, Cells]:
+        """For int64 ids (batch, time): (batch, time, vocabulary), and the state after the last position."""
+        check_ids(ids, self.vocabulary_size)
+        x = self.dropout(self.embedding(ids))  # (batch, time, embedding)
+        x, (h, c) = self.recurrent(x, None if state is None else (state.h.to(x.dtype), state.c.to(x.dtype)))
+        return self.output(self.dropout(x)), Cells(h.detach(), c.detach())
+
+    def log_probs(self, ids, state=None):
+        logits, state = self.logits(ids, state)
+        return F.log_softmax(logits, -1, dtype=torch.promote_types(logits.dtype, torch.float32)), state
+
+    def target_log_probs(self, ids, targets, state=None):
+        logits, state = self.logits(ids, state)
+        losses = F.cross_entropy(logits.flatten(0, 1).float(), targets.flatten(), ignore_index=-1, reduction="none")
+        return -losses.view(targets.shape), state
+
+    def select(self, state: Cells | None, rows: Tensor):
+        return None if state is None else Cells(state.h[:, rows], state.c[:, rows])
+
+    def restart(self, state: Cells | None, fresh: Tensor) -> Cells | None:
+        if state is None:
+            return None
+        rows = fresh.view(1, -1, 1)
+        return Cells(state.h.masked_fill(rows, 0), state.c.masked_fill(rows, 0))
+
+    def state_tree(self, state: Cells):
+        return {"h": state.h, "c": state.c}
+
+    def state_from(self, tree, device):
+        return Cells(tree["h"].to(device), tree["c"].to(device))

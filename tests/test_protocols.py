@@ -1,0 +1,236 @@
+"""The paper's protocol against a literal restatement of the published loop, and the diagnostics against plain loops."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from songs import tune
+
+from lakhnes_lib import diagnostics, evaluation
+from lakhnes_lib.__main__ import main
+from lakhnes_lib.data.corpus import write_corpus
+from lakhnes_lib.errors import DataNotFound
+from lakhnes_lib.models import checkpoints
+from lakhnes_lib.models.language_model import RandomModel, UnigramModel
+from lakhnes_lib.models.lstm import LSTM
+from lakhnes_lib.models.transformer_xl import TransformerXL
+from lakhnes_lib.music import events, nes
+
+LENGTHS = (30, 10, 9, 77, 12, 41, 2, 64, 18, 33, 25, 10, 50, 11)
+
+
+def some_songs(seed: int = 0, lengths=LENGTHS) -> list[np.ndarray]:
+    """Framed songs of these numbers of events."""
+    draw = np.random.default_rng(seed)
+    return [np.concatenate([[0], draw.integers(1, 631, n - 2), [0]]).astype(np.uint16) for n in lengths]
+
+
+def published_loop(songs, streams: int, segment: int) -> list[list[list[tuple]]]:
+    """Steps of rows of (song, place of the input in it), one event after the other."""
+    waiting = [[(number, place) for place in range(len(song))] for number, song in songs if len(song) >= 10]
+    rows, steps = [[] for _ in range(streams)], []
+    while True:
+        step = []
+        for row in range(streams):
+            inputs = []
+            while len(inputs) < segment:
+                if len(rows[row]) <= 1:
+                    if not waiting:
+                        return steps
+                    rows[row] = waiting.pop(0)
+                inputs.append(rows[row].pop(0))
+            step.append(inputs)
+        steps.append(step)
+
+
+def oracle(model, songs, order, streams, segment, memory_length) -> dict[int, list[float]]:
+    """The scores of each song, in the order in which its events were read; every row is scored by itself."""
+    model.memory_length = memory_length
+    steps = published_loop([(number, songs[number]) for number in order], streams, segment)
+    found = {number: [] for number in order if len(songs[number]) >= 10}
+    for row in range(streams):
+        state = None
+        for step in steps:
+            ids = torch.tensor([[int(songs[number][place]) for number, place in step[row]]])
+            log_probs, state = model.log_probs(ids, state)
+            for column, (number, place) in enumerate(step[row]):
+                found[number].append(float(log_probs[0, column, int(songs[number][place + 1])]))
+    return found
+
+
+@pytest.fixture(scope="module")
+def models():
+    """Small models of float64 that their past moves strongly."""
+    sizes = dict(layers=2, width=16, heads=2, head_width=8, feed_forward=32)
+    models = {"lstm": LSTM(embedding=8, units=16), "transformer_xl": TransformerXL(**sizes)}
+    draw = np.random.default_rng(1)
+    for model in models.values():
+        model.double().eval().requires_grad_(False)
+        for parameter in model.parameters():
+            parameter.data = torch.from_numpy(draw.normal(0.0, 0.5, parameter.shape))
+    return models
+
+
+@pytest.mark.parametrize("streams, segment", [(3, 16), (1, 7), (10, 9), (2, 200), (4, 1)])
+@pytest.mark.parametrize("name", ["lstm", "transformer_xl"])
+def test_paper_is_the_published_loop(models, name, streams, segment):
+    model, songs = models[name], some_songs()
+    names = [f"song {(7 * number) % len(songs):02d}" for number in range(len(songs))]
+    order = sorted(range(len(songs)), key=lambda number: names[number])
+    before = model.memory_length
+    scores = evaluation.paper(model, songs, names, streams=streams, segment=segment, memory_length=20, progress=False)
+    assert model.memory_length == before
+    expected = oracle(model, songs, order, streams, segment, 20)
+    assert scores.numbers == tuple(expected)
+    for found, row in zip(scores.songs, expected.values(), strict=True):
+        np.testing.assert_allclose(found, row, rtol=0, atol=1e-5)
+    assert scores.targets + scores.unscored == sum(len(song) - 1 for song in songs if len(song) >= 10)
+    assert scores.targets % (streams * segment) == 0
+    if scores.targets:
+        every = [score for row in expected.values() for score in row]
+        assert scores.perplexity == pytest.approx(math.exp(-sum(every) / len(every)), rel=1e-5)
+
+
+def test_one_stream_leaves_less_than_a_segment():
+    songs = some_songs()
+    scores = evaluation.paper(RandomModel(), songs, streams=1, segment=32, progress=False)
+    assert scores.numbers == tuple(n for n, song in enumerate(songs) if len(song) >= 10)  # read as they stand
+    assert 0 <= scores.unscored < 32
+    assert scores.perplexity == pytest.approx(631, rel=1e-5)
+
+
+def test_memory_runs_on_from_song_to_song(models):
+    """The first song of a stream is scored as under the exact protocol, the next one is not."""
+    songs = some_songs(3, (40, 40))
+    settings = dict(segment=13, memory_length=100, progress=False)
+    exact = evaluation.exact(models["transformer_xl"], songs, **settings)
+    paper = evaluation.paper(models["transformer_xl"], songs, streams=1, **settings)
+    assert paper.unscored == 0 and exact.unscored == 0 and exact.numbers == paper.numbers == (0, 1)
+    np.testing.assert_allclose(exact.songs[0], paper.songs[0], atol=1e-5)
+    assert np.abs(exact.songs[1] - paper.songs[1]).max() > 1e-3
+
+
+def test_too_few_songs_score_nothing():
+    scores = evaluation.paper(RandomModel(), some_songs()[:4], progress=False)
+    assert scores.targets == 0 and scores.unscored == 29 + 9 + 76
+    with pytest.raises(DataNotFound, match="no event was scored"):
+        _ = scores.perplexity
+
+
+# Diagnostics
+
+
+@pytest.fixture(scope="module")
+def scored(models):
+    songs = [events.frame(events.encode(tune(seed, 8 + 4 * seed))) for seed in range(6)]
+    songs.insert(2, np.array([0, 500, 0], np.uint16))  # too short: numbers and places differ
+    return songs, evaluation.paper(models["lstm"], songs, streams=2, segment=20, progress=False)
+
+
+def by_hand(songs, scores, label_of) -> dict:
+    """label -> the nats of its events; label_of(id, place)."""
+    found = {}
+    for number, values in zip(scores.numbers, scores.songs, strict=True):
+        for place, value in enumerate(values, 1):
+            found.setdefault(label_of(int(songs[number][place]), place), []).append(-float(value))
+    return found
+
+
+def assert_groups(groups, expected):
+    assert set(expected) <= set(groups.labels)
+    for label, targets, nats in zip(groups.labels, groups.targets, groups.nats, strict=True):
+        values = expected.get(label, [])
+        assert targets == len(values)
+        assert math.isnan(nats) if not values else nats == pytest.approx(sum(values) / len(values), rel=1e-6)
+
+
+def test_by_kind_and_voice(scored):
+    songs, scores = scored
+
+    def kind(event, _):
+        name = events.VOCABULARY[event]
+        return "time" if name[:2] == "WT" else "end" if event == 0 else "note-off" if "OFF" in name else "note-on"
+
+    def voice(event, _):
+        title = events.VOCABULARY[event][:2]
+        return title if title in nes.VOICES else "no voice"
+
+    kinds, voices = diagnostics.by_kind(scores, songs), diagnostics.by_voice(scores, songs)
+    assert_groups(kinds, by_hand(songs, scores, kind))
+    assert_groups(voices, by_hand(songs, scores, voice))
+    for groups in (kinds, voices):
+        assert groups.targets.sum() == scores.targets
+        assert np.nansum(groups.targets * groups.nats) == pytest.approx(scores.nats * scores.targets, rel=1e-6)
+        assert groups.share.sum() == pytest.approx(1)
+    np.testing.assert_allclose(kinds.perplexity, np.exp(kinds.nats))
+
+
+def test_by_position(scored):
+    songs, scores = scored
+    edges, groups = diagnostics.by_position(scores)
+    assert edges[:3].tolist() == [1, 2, 4] and groups.labels[:3] == ("1", "2-3", "4-7")
+    assert groups.targets.sum() == scores.targets
+
+    def octave(_, place):
+        first = 2 ** int(math.log2(place))
+        return "1" if first == 1 else f"{first}-{2 * first - 1}"
+
+    assert_groups(groups, by_hand(songs, scores, octave))
+    _, some = diagnostics.by_position(scores, [3, 5])
+    assert some.labels == ("3-4",) and some.targets.tolist() == [2 * sum(len(song) >= 4 for song in scores.songs)]
+
+
+def test_per_song(scored):
+    songs, scores = scored
+    targets, nats = diagnostics.per_song(scores)
+    for values, count, mean in zip(scores.songs, targets, nats, strict=True):
+        assert count == len(values)
+        assert math.isnan(mean) if not count else mean == pytest.approx(-values.mean(), rel=1e-5)
+
+
+def test_by_memory(models):
+    songs, model = some_songs(2)[:4], models["transformer_xl"]
+    found = diagnostics.by_memory(model, songs, (0, 5, 1000), segment=4, progress=False)
+    for memory_length, perplexity in zip((0, 5, 1000), found, strict=True):
+        scores = evaluation.exact(model, songs, segment=4, memory_length=memory_length, progress=False)
+        assert perplexity == scores.perplexity
+    assert len(set(found)) == 3
+
+
+# The command line, and real music
+
+
+def test_evaluate_by_both_protocols(tmp_path, capsys):
+    test = [tune(seed) for seed in range(12)]
+    corpus = write_corpus({"test": test, "valid": test[:3]}, tmp_path / "corpus")
+    checkpoints.save(LSTM(embedding=4, units=8), tmp_path / "model")
+    command = ["evaluate", str(tmp_path / "model"), "--data", str(tmp_path / "corpus"), "--device", "cpu"]
+    assert main([*command, "--protocol", "paper", "--segment", "16"]) == 0
+    line = capsys.readouterr().out
+    model, songs = checkpoints.load(tmp_path / "model"), corpus["test"]
+    scores = evaluation.paper(model, songs.framed(), songs.names, segment=16, progress=False)
+    assert f"perplexity {scores.perplexity:.4f}" in line and f"{scores.targets:,} events" in line
+    assert f"{scores.unscored:,} (" in line and "paper's protocol" in line
+    assert main(command) == 0
+    exact = evaluation.exact(model, songs.framed(), progress=False)
+    assert f"perplexity {exact.perplexity:.4f}" in capsys.readouterr().out
+    assert main([*command, "--protocol", "paper", "--split", "valid"]) == 1
+    assert "too few songs" in capsys.readouterr().err
+    assert main([*command, "--protocol", "other"]) == 2
+
+
+def test_the_papers_protocol_leaves_four_percent_of_nesmdb_unscored(nesmdb):
+    train = np.concatenate([song[1:-1] for song in nesmdb["train"].framed()]).astype(np.int64)
+    unigram = UnigramModel().fit(torch.from_numpy(train))
+    for split, songs, targets, unscored in (("test", 371, 407_130, 18_010), ("valid", 402, 641_556, 9_236)):
+        framed, names = nesmdb[split].framed(), nesmdb[split].names
+        exact = evaluation.exact(unigram, framed, progress=False)
+        paper = evaluation.paper(unigram, framed, names, progress=False)
+        assert (len(exact.songs), exact.targets) == (len(paper.songs), paper.targets + paper.unscored)
+        assert (len(exact.songs), exact.targets, paper.unscored) == (songs, targets, unscored)
+        if split == "test":  # the paper's unigram: <S> neither counted nor scored
+            kinds = diagnostics.by_kind(exact, framed)
+            music = np.array(kinds.labels) != "end"
+            nats = (kinds.targets * kinds.nats)[music].sum() / kinds.targets[music].sum()
+            assert math.exp(nats) == pytest.approx(198.14, abs=0.005)
