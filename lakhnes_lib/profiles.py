@@ -32,6 +32,7 @@ class Training:
     clip: float = 0.25
     accumulate: int = 1  # segments of gradient a step
     streams: str = "endless"  # endless (the paper's), songs or segments: see data/streams.py
+    augment: str = "none"  # none, paper or published: see music/augmentation.py
     precision: str = "auto"  # auto (bf16 where the hardware has it), bf16, fp32
     compile: bool = False
     evaluate_every: int = 1000  # steps
@@ -92,7 +93,7 @@ def load(name) -> Profile:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise BadProfile(f"{name}: there is no such profile; there are {', '.join(names())}") from error
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise BadProfile(f"{path}: is not YAML ({' '.join(str(error).split())[:120]})") from error
     profile = _fill(Profile, values, str(path))
     for part in profile.training.values():
@@ -102,6 +103,8 @@ def load(name) -> Profile:
             )
         if part.streams not in ("endless", "songs", "segments"):
             raise BadProfile(f"{path}: streams must be endless, songs or segments, not {part.streams!r}")
+        if part.augment not in ("none", "paper", "published"):
+            raise BadProfile(f"{path}: augment must be none, paper or published, not {part.augment!r}")
         if part.precision not in ("auto", "bf16", "fp32"):
             raise BadProfile(f"{path}: precision must be auto, bf16 or fp32, not {part.precision!r}")
         if min(part.steps, part.batch, part.segment, part.accumulate, part.evaluate_every) < 1:

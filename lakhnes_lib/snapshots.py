@@ -1,11 +1,12 @@
 """Snapshots: everything a training run needs to go on as if it had never stopped.
 
 Paper: none. Notebook: 05_training.
-A snapshot is a folder with ``tensors.safetensors`` and ``values.json``: tensors and plain values only, swapped in
-whole.
+A snapshot is a folder with ``values.json`` and the file of tensors that it names: tensors and plain values only. The
+one move that puts ``values.json`` in place is what makes a new snapshot the snapshot: there is one at any moment.
 """
 
 import json
+import uuid
 from pathlib import Path
 
 import safetensors
@@ -15,24 +16,36 @@ import torch
 from lakhnes_lib.errors import BadCheckpoint
 from lakhnes_lib.files import replacing
 
+VALUES, TENSORS = "values.json", "tensors.safetensors"
+
+
+def exists(folder) -> bool:
+    """Whether the folder holds a snapshot."""
+    return (Path(folder) / VALUES).is_file()
+
 
 def write(folder, tree) -> None:
     """Writes nested dicts, lists and tuples of tensors and plain values."""
-    tensors: dict[str, torch.Tensor] = {}
-    plain = _flatten(tree, tensors)
-    with replacing(folder, folder=True) as temporary:
-        safetensors.torch.save_file(tensors, temporary / "tensors.safetensors")
-        (temporary / "values.json").write_text(json.dumps(plain), encoding="utf-8")
+    folder, tensors = Path(folder), {}
+    name = f"{uuid.uuid4().hex[:8]}-{TENSORS}"
+    plain = _flatten(tree, tensors) | {"tensors": name}
+    with replacing(folder / name) as temporary:
+        safetensors.torch.save_file(tensors, temporary)
+    with replacing(folder / VALUES) as temporary:
+        temporary.write_text(json.dumps(plain), encoding="utf-8")
+    for path in folder.iterdir():  # older tensors, and what a killed run had begun to write
+        if path.name not in (name, VALUES):
+            path.unlink(missing_ok=True)
 
 
 def read(folder):
     """What ``write`` wrote; tuples come back as lists. Raises BadCheckpoint if it is damaged."""
     folder = Path(folder)
     try:
-        tensors = safetensors.torch.load_file(folder / "tensors.safetensors")
-        plain = json.loads((folder / "values.json").read_text(encoding="utf-8"))
+        plain = json.loads((folder / VALUES).read_text(encoding="utf-8"))
+        tensors = safetensors.torch.load_file(folder / Path(plain.pop("tensors", TENSORS)).name)
         return _restore(plain, tensors)
-    except (OSError, ValueError, KeyError, safetensors.SafetensorError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, safetensors.SafetensorError) as error:
         raise BadCheckpoint(f"{folder}: the snapshot is damaged ({error})") from error
 
 

@@ -16,8 +16,10 @@ from tqdm.auto import tqdm
 from lakhnes_lib import evaluation, snapshots
 from lakhnes_lib.data.streams import Streams
 from lakhnes_lib.errors import LakhnesError
+from lakhnes_lib.files import replacing
 from lakhnes_lib.models import checkpoints
 from lakhnes_lib.models.language_model import LanguageModel
+from lakhnes_lib.music import augmentation
 from lakhnes_lib.optimisers import build_optimisers, learning_rate_share
 from lakhnes_lib.profiles import Evaluation, Profile, Training
 
@@ -48,7 +50,7 @@ class Run:
         self.model, self.settings, self.measured = model.to(device), settings, measured
         self.folder, self.device = Path(folder), device
         self.streams = Streams(
-            corpus["train"].framed(),
+            augmentation.songs_by_epoch(corpus["train"], settings.augment, seed),
             settings.batch * settings.accumulate,
             settings.segment,
             seed,
@@ -58,6 +60,7 @@ class Run:
         self.optimisers = build_optimisers(self.model, settings)
         self.bf16 = runs_bf16(device, settings.precision)
         self.step, self.events, self.seconds = 0, 0, 0.0
+        self.window: list[float] = []  # losses since the log's last line
         self.best, self.best_step, self.since_best = float("inf"), 0, 0
         self.states: list = [None] * settings.accumulate
         self.details = {"data": corpus.fingerprint, "seed": seed, "training": dataclasses.asdict(settings)}
@@ -98,9 +101,12 @@ class Run:
     # --- the whole run
 
     def go(self, max_minutes: float | None = None, progress: bool = True) -> None:
-        """Trains to the last step, to early stopping, or for so many minutes; Ctrl-C and the limit keep a snapshot."""
+        """Trains to the last step, to early stopping, or for so many minutes; Ctrl-C and the limit keep a snapshot.
+
+        Raises LakhnesError if the loss is lost; the snapshot is then the last good one.
+        """
         settings, started, saved = self.settings, time.monotonic(), time.monotonic()
-        before, window, events = self.seconds, [], self.events
+        before, events = self.seconds, self.events
         self.model.train()
         bar = tqdm(total=settings.steps, initial=self.step, unit="step", disable=not progress, smoothing=0.1)
         try:
@@ -112,25 +118,28 @@ class Run:
                     raise LakhnesError(
                         f"{self.folder}: the loss became {loss} at step {self.step}; lower the learning rate"
                     )
-                window.append(loss)
+                self.window.append(loss)
                 self.seconds = before + time.monotonic() - started
                 bar.update()
                 if self.step % LOG_EVERY == 0 or self.step == settings.steps:
                     speed = (self.events - events) / max(time.monotonic() - started, 1e-9)
-                    mean = sum(window) / len(window)
+                    mean = sum(self.window) / len(self.window)
                     bar.set_postfix_str(f"loss {mean:.3f}, {speed:,.0f} events/s")
                     self._log(
                         train_loss=round(mean, 5), rate=learning_rate_share(self.step - 1, settings), speed=round(speed)
                     )
-                    window = []
+                    self.window = []
                 if self.step % settings.evaluate_every == 0 or self.step == settings.steps:
                     self._evaluate()
                 if time.monotonic() - saved > 60 * settings.snapshot_minutes:
                     self.snapshot()
                     saved = time.monotonic()
+        except KeyboardInterrupt:
+            self.snapshot()
+            raise
         finally:
             bar.close()
-            self.snapshot()
+        self.snapshot()
 
     def _evaluate(self) -> None:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
@@ -161,6 +170,7 @@ class Run:
         snapshots.write(
             self.folder / "snapshot",
             {
+                "config": self.model.config,
                 "model": self.model.state_dict(),
                 "optimisers": [optimiser.state_dict() for optimiser in self.optimisers],
                 "states": [None if s is None else self.model.state_tree(s) for s in self.states],
@@ -174,7 +184,8 @@ class Run:
     def restore(self) -> None:
         """Goes back to the snapshot; log lines written after it are dropped. Raises BadCheckpoint, LakhnesError."""
         kept = snapshots.read(self.folder / "snapshot")
-        if kept["details"] != json.loads(json.dumps(self.details)):
+        same = kept["details"] == json.loads(json.dumps(self.details))
+        if not same or kept.get("config", self.model.config) != self.model.config:
             raise LakhnesError(
                 f"{self.folder}: was begun with another profile, seed or corpus; resume with the same ones"
             )
@@ -190,10 +201,12 @@ class Run:
             setattr(self, name, value)
         log = self.folder / "log.jsonl"
         lines = log.read_text(encoding="utf-8").splitlines(keepends=True) if log.exists() else []
-        log.write_text("".join(line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= self.step))
+        lines = [line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= self.step]
+        with replacing(log) as temporary:
+            temporary.write_text("".join(lines), encoding="utf-8")
 
 
-_COUNTS = ("step", "events", "seconds", "best", "best_step", "since_best")
+_COUNTS = ("step", "events", "seconds", "best", "best_step", "since_best", "window")
 
 
 def train(
@@ -217,9 +230,9 @@ def train(
     folder = Path(folder)
     if model not in profile.models or model not in profile.training:
         raise LakhnesError(f"profile {profile.name}: has no model {model!r}, only {', '.join(profile.models)}")
-    if (folder / "snapshot").exists() and not resume:
+    if snapshots.exists(folder / "snapshot") and not resume:
         raise LakhnesError(f"{folder}: already holds a training run; resume it, or choose another folder")
-    if resume and not (folder / "snapshot").exists():
+    if resume and not snapshots.exists(folder / "snapshot"):
         raise LakhnesError(f"{folder}: holds no snapshot to resume from")
     folder.mkdir(parents=True, exist_ok=True)
     where = choose_device(device)

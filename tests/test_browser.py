@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import websocket
 
 from lakhnes_lib.listening import player
 from lakhnes_lib.music import midi, nes
@@ -25,7 +26,6 @@ CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", 
 pytestmark = pytest.mark.skipif(
     CHROMIUM is None, reason="no Chromium on this machine (Debian: apt-get install chromium)"
 )
-websocket = pytest.importorskip("websocket", reason="websocket-client is missing (JupyterLab brings it)")
 
 ROOT = Path(__file__).parents[1]
 SCREENSHOTS = os.environ.get("LAKHNES_SCREENSHOTS")

@@ -18,15 +18,17 @@ ROOT = Path(__file__).resolve().parents[1]
 LIBRARY = ROOT / "lakhnes_lib"
 MODULES = sorted(LIBRARY.rglob("*.py"))
 MODULE_LINES = 260
-LIBRARY_CODE_LINES = 5000  # of code: what is neither blank nor comment nor docstring
+LIBRARY_CODE_LINES = 6000  # of code: what is neither blank nor comment nor docstring; the aim of 5,000 is passed
 
 # Floors from bottom to top. On one floor a unit imports nothing of another unit.
 FLOORS = [
     ["errors"],
     ["files"],
     ["music", "models", "profiles"],
-    ["sound", "data", "generation", "optimisers", "snapshots"],
+    ["sound", "generation", "optimisers", "snapshots", "results"],
+    ["data"],
     ["listening", "evaluation"],
+    ["diagnostics"],
     ["training"],
     ["cli"],
     ["__main__"],

@@ -141,15 +141,7 @@ def write_corpus(splits: dict[str, list[Score] | Split], folder, rejected: dict[
     packed = {name: songs if isinstance(songs, Split) else pack(name, songs) for name, songs in splits.items()}
     manifest = {
         "format": FORMAT,
-        "splits": {
-            name: {
-                "songs": len(split),
-                "notes": len(split.notes),
-                "seconds": round(split.seconds, 3),
-                "fingerprint": split.fingerprint,
-            }
-            for name, split in packed.items()
-        },
+        "splits": {name: _described(split) for name, split in packed.items()},
         "rejected": rejected or {},
     }
     with replacing(folder, folder=True) as temporary:
@@ -159,6 +151,16 @@ def write_corpus(splits: dict[str, list[Score] | Split], folder, rejected: dict[
             (temporary / f"{name}.names.json").write_text(json.dumps(split.names), encoding="utf-8")
         (temporary / "corpus.json").write_text(json.dumps(manifest, indent=1), encoding="utf-8")
     return open_corpus(folder)
+
+
+def _described(split: Split) -> dict:
+    """What ``corpus.json`` says of a split."""
+    return {
+        "songs": len(split),
+        "notes": len(split.notes),
+        "seconds": round(split.seconds, 3),
+        "fingerprint": split.fingerprint,
+    }
 
 
 def open_corpus(folder) -> Corpus:
@@ -182,8 +184,10 @@ def open_corpus(folder) -> Corpus:
                     raise BadCorpus(f"{folder}: {name}.{part}.npy is of another version; build the corpus anew")
                 arrays.append(array)
             splits[name] = Split(name, names, *arrays)
-            if splits[name].fingerprint != said["fingerprint"] or len(splits[name]) != len(names):
+            if _described(splits[name]) != said or len(splits[name]) != len(names):
                 raise BadCorpus(f"{folder}: the split {name} was changed since it was built; build the corpus anew")
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except BadCorpus:
+        raise
+    except Exception as error:  # NumPy lets whatever its reading of a damaged head meets through
         raise BadCorpus(f"{folder}: is incomplete or damaged ({error}); build the corpus anew") from error
     return Corpus(folder, manifest, splits)

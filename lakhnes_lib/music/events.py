@@ -10,7 +10,7 @@ import numpy as np
 
 from lakhnes_lib.errors import BadEvents
 from lakhnes_lib.music import nes
-from lakhnes_lib.music.score import NOTE, Score
+from lakhnes_lib.music.score import LONGEST_SECONDS, NOTE, Score
 
 WAIT_TICKS = np.concatenate(
     [np.arange(1, 101), np.arange(110, 1001, 10), np.arange(1100, 10_001, 100), np.arange(11_000, 100_001, 1000)]
@@ -76,7 +76,7 @@ def _timeline(notes, offsets, lengths):
             (base[:-1] + lengths << 10) | _END,
         ]
     )
-    keys.sort()
+    keys.sort(kind="stable")  # the parts are nearly in order already: merging them is faster than sorting
     ids, times = keys & 1023, keys >> 10
     voices = np.where(ids == _END, -2, VOICE_OF[np.minimum(ids, len(VOCABULARY) - 1)])
     # A note-on takes over from a note that ends in the same instant.
@@ -125,20 +125,23 @@ def strip(ids, name: str = "events") -> np.ndarray:
 
     Raises BadEvents for ids that are no integers, not of the vocabulary, or ``<S>`` inside.
     """
-    ids = np.asarray(ids)
+    try:
+        ids = np.asarray(ids)
+    except ValueError:  # rows of different lengths
+        raise BadEvents(f"{name}: event ids must be one row of integers") from None
     if ids.ndim != 1 or (ids.size and ids.dtype.kind not in "iu"):
         raise BadEvents(f"{name}: event ids must be one row of integers, not {ids.dtype} of shape {ids.shape}")
     ids = ids.astype(np.int64)
     wrong = np.flatnonzero((ids < 0) | (ids >= len(VOCABULARY)))
     if len(wrong):
         raise BadEvents(f"{name}: event {wrong[0]} has id {ids[wrong[0]]}, ids go from 0 to {len(VOCABULARY) - 1}")
+    inside = np.flatnonzero(ids[1:-1] == START) + 1
+    if len(inside):
+        raise BadEvents(f"{name}: <S> stands inside the song, at event {inside[0]}; it belongs to the ends")
     if len(ids) and ids[0] == START:
         ids = ids[1:]
     if len(ids) and ids[-1] == START:
         ids = ids[:-1]
-    inside = np.flatnonzero(ids == START)
-    if len(inside):
-        raise BadEvents(f"{name}: <S> stands inside the song, at event {inside[0]}; it belongs to the ends")
     return ids
 
 
@@ -185,17 +188,26 @@ _ID_OF = {name: number for number, name in enumerate(VOCABULARY) if not IS_WAIT[
 
 
 def from_tx1(text: str, name: str = "") -> Score:
-    """Score of TX1 text; any line ends. Raises BadEvents with the line's number."""
+    """Score of TX1 text; any line ends, ``<S>`` at both ends or not. Raises BadEvents with the line's number."""
     ids, times, now = [], [], 0
-    for number, line in enumerate(text.splitlines(), 1):
-        event = line.strip()
+    lines = [(number, line.strip()) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
+    if lines and lines[0][1] == "<S>":
+        lines = lines[1:]
+    if lines and lines[-1][1] == "<S>":
+        lines = lines[:-1]
+    for number, event in lines:
         if event.startswith("WT_"):
             ticks = event[3:]
             if not (ticks.isascii() and ticks.isdigit()) or len(ticks) > 12:
                 raise BadEvents(f"{name or 'TX1'}: line {number} waits {ticks[:20]!r} ticks; a wait is a whole number")
             now += int(ticks)
-        elif event == "<S>" or not event:
-            continue
+            if now > LONGEST_SECONDS * nes.TICKS_PER_SECOND:
+                raise BadEvents(
+                    f"{name or 'TX1'}: line {number} comes after {now // nes.TICKS_PER_SECOND} s, "
+                    f"more than the {LONGEST_SECONDS} s of a song"
+                )
+        elif event == "<S>":
+            raise BadEvents(f"{name or 'TX1'}: line {number} holds <S>, which belongs to the ends")
         elif event in _ID_OF:
             ids.append(_ID_OF[event])
             times.append(now)

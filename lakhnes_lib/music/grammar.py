@@ -81,12 +81,13 @@ def check(ids, name: str = "events") -> None:
 
     Raw ids may begin and end with a wait.
     """
+    framed = np.size(ids) and np.ravel(ids)[0] == START
     ids = strip(ids, name)
     voice = VOICE_OF[ids]
 
     def refuse(bad, rule):
         if len(bad):
-            raise BadEvents(f"{name}: event {bad[0]} ({VOCABULARY[ids[bad[0]]]}) {rule}")
+            raise BadEvents(f"{name}: event {bad[0] + framed} ({VOCABULARY[ids[bad[0]]]}) {rule}")
 
     waits = IS_WAIT[ids]
     refuse(np.flatnonzero(waits[1:] & waits[:-1]) + 1, "is a wait after a wait")

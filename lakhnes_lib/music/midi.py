@@ -15,14 +15,13 @@ import symusic
 from lakhnes_lib.errors import BadMidi, BadScore
 from lakhnes_lib.files import replacing
 from lakhnes_lib.music import nes
-from lakhnes_lib.music.score import CONTROL, NOTE, TIMBRE_CHANGE, VELOCITY_CHANGE, Score
+from lakhnes_lib.music.score import CONTROL, LONGEST_SECONDS, NOTE, TIMBRE_CHANGE, VELOCITY_CHANGE, Score
 
 RESOLUTION = 22_050
 """MIDI ticks a quarter note; at 120 beats a minute that is 44,100 a second."""
 MOST_NOTES = 100_000
-LONGEST_SECONDS = 3600
 MOST_BYTES = 16_000_000
-"""Limits of what is taken for a song: the largest file of NES-MDB has 18,000 notes, its longest song five minutes."""
+"""Limits of what is taken for a song: the largest file of NES-MDB has 18,000 notes."""
 
 
 def parse(path) -> symusic.Score:
@@ -37,7 +36,10 @@ def parse(path) -> symusic.Score:
     if data[:4] != b"MThd":
         raise BadMidi(f"{path}: is {'empty' if not data else 'not a MIDI file (it does not start with MThd)'}")
     try:
-        return symusic.Score.from_midi(data)
+        song = symusic.Score.from_midi(data)
+        if song.ticks_per_quarter < 1:
+            raise ValueError("its resolution is 0 ticks a quarter note")
+        return song
     except Exception as error:  # symusic raises plain RuntimeError and ValueError for whatever it cannot parse
         raise BadMidi(f"{path}: is a damaged MIDI file ({str(error).splitlines()[0][:120]})") from error
 
@@ -77,6 +79,12 @@ def _voice_of(track, path) -> int:
     )
 
 
+def _refuse_long(length: int, path):
+    if length > LONGEST_SECONDS * nes.TICKS_PER_SECOND:
+        seconds = length // nes.TICKS_PER_SECOND
+        raise BadMidi(f"{path}: lasts {seconds} s, more than the {LONGEST_SECONDS} s of a song")
+
+
 def read(path) -> Score:
     """Score of a MIDI file in NES-MDB's form, with velocities and timbre. Raises BadMidi."""
     song = parse(path)
@@ -103,10 +111,7 @@ def read(path) -> Score:
     ends = [change.time for change in song.time_signatures if (change.numerator, change.denominator) == (1, 1)]
     length = max(int(to_samples(np.array(ends[-1:] or [0]), song)[0]), int(notes["end"].max(initial=0)))
     length = max(length, int(controls["tick"].max(initial=0)))
-    if length > LONGEST_SECONDS * nes.TICKS_PER_SECOND:
-        raise BadMidi(
-            f"{path}: lasts {length / nes.TICKS_PER_SECOND:.0f} s, more than the {LONGEST_SECONDS} s of a song"
-        )
+    _refuse_long(length, path)
     controls = controls[np.lexsort((controls["voice"], controls["tick"]))]
     try:
         return Score.build(notes, length, controls, Path(path).stem)
@@ -115,7 +120,12 @@ def read(path) -> Score:
 
 
 def write(score: Score, path) -> None:
-    """Writes the song in NES-MDB's form (120 beats a minute, 22,050 ticks a beat), velocities and timbre included."""
+    """Writes the song in NES-MDB's form (120 beats a minute, 22,050 ticks a beat), velocities and timbre included.
+
+    What is set in a voice without notes cannot be heard, and is left out: symusic reads no track without notes.
+    Raises BadMidi for a song so long that ``read`` would refuse it, OutOfSpace.
+    """
+    _refuse_long(score.length, path)
     song = symusic.Score(RESOLUTION)
     song.tempos.append(symusic.Tempo(0, 120))
     song.time_signatures.append(symusic.TimeSignature(0, 4, 4))

@@ -16,10 +16,24 @@ NOTE = np.dtype([("voice", "u1"), ("start", "i8"), ("end", "i8"), ("pitch", "u1"
 CONTROL = np.dtype([("voice", "u1"), ("tick", "i8"), ("kind", "u1"), ("value", "u1")])
 VELOCITY_CHANGE, TIMBRE_CHANGE = 11, 12
 """Kinds of control, by the MIDI control numbers that NES-MDB uses."""
+LONGEST_SECONDS = 3600
+"""What is taken for a song when a file is read: the longest of NES-MDB lasts five minutes."""
 
 
 def _no_controls() -> np.ndarray:
     return np.zeros(0, CONTROL)
+
+
+def _records(rows, dtype: np.dtype, name: str) -> np.ndarray:
+    """Records of tuples; raises BadScore where a tuple has too few or too many fields, or one that is out of range."""
+    if isinstance(rows, np.ndarray):
+        return rows
+    try:
+        return np.array([tuple(row) for row in rows], dtype)
+    except (OverflowError, TypeError, ValueError) as error:
+        raise BadScore(
+            f"{name or 'score'}: a row is not ({', '.join(dtype.names)}) in whole numbers ({error})"
+        ) from error
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,9 +128,8 @@ class Score:
 
         length: ticks; the last note's end if None.
         """
-        notes = notes if isinstance(notes, np.ndarray) else np.array([tuple(n) for n in notes], NOTE)
+        notes, controls = _records(notes, NOTE, name), _records(controls, CONTROL, name)
         notes = notes[np.lexsort((notes["voice"], notes["start"]))]
-        controls = controls if isinstance(controls, np.ndarray) else np.array([tuple(c) for c in controls], CONTROL)
         controls = controls[np.argsort(controls["tick"], kind="stable")]
         if length is None:
             length = notes["end"].max(initial=0)

@@ -1,0 +1,57 @@
+"""Songs for property tests: hypothesis strategies, and a deterministic composer of small songs for training."""
+
+import numpy as np
+from hypothesis import strategies as st
+
+from lakhnes_lib.music import nes
+from lakhnes_lib.music.score import TIMBRE_CHANGE, VELOCITY_CHANGE, Score
+
+# Few different lengths, so that notes of several voices often begin and end in one instant.
+TICKS = st.sampled_from([1, 2, 3, 100, 105, 441, 4410, 99_999, 100_000, 100_001, 250_000]) | st.integers(1, 9000)
+
+
+@st.composite
+def voices(draw, number: int):
+    """Notes of one voice, one after the other, some without a gap."""
+    notes, now = [], 0
+    for _ in range(draw(st.integers(0, 6))):
+        now += draw(st.just(0) | TICKS)
+        end = now + draw(TICKS)
+        pitch = draw(st.integers(int(nes.LOWEST_PITCH[number]), int(nes.HIGHEST_PITCH[number])))
+        notes.append((number, now, end, pitch, draw(st.integers(1, int(nes.HIGHEST_VELOCITY[number])))))
+        now = end
+    return notes
+
+
+@st.composite
+def controls(draw, length: int):
+    """Velocity and timbre changes of any voice, at any tick."""
+    rows = []
+    for _ in range(draw(st.integers(0, 5))):
+        voice = draw(st.integers(0, 3))
+        kind = draw(st.sampled_from([VELOCITY_CHANGE, TIMBRE_CHANGE]))
+        highest = nes.HIGHEST_VELOCITY[voice] if kind == VELOCITY_CHANGE else nes.TIMBRE_VALUES[voice] - 1
+        rows.append((voice, draw(st.integers(0, length)), kind, draw(st.integers(0, int(highest)))))
+    return sorted(rows, key=lambda row: (row[1], row[0]))
+
+
+@st.composite
+def scores(draw, with_controls: bool = False):
+    """Any Score: silent ones, ones that end in silence, notes that follow one another at once."""
+    notes = [note for number in range(4) for note in draw(voices(number))]
+    length = max((note[2] for note in notes), default=0) + draw(st.just(0) | TICKS)
+    return Score.build(notes, length, draw(controls(length)) if with_controls else ())
+
+
+def tune(seed: int, beats: int = 24) -> Score:
+    """A small song of a bass, a tune and a beat, the same for the same seed."""
+    random, notes = np.random.default_rng(seed), []
+    root, beat = int(random.integers(48, 60)), 11_025
+    for place in range(beats):
+        start = place * beat
+        pitch = root + 12 + int(random.choice([0, 2, 4, 5, 7, 9]))
+        notes.append((nes.P1, start, start + beat - 1000, pitch, 12))
+        if place % 4 == 0:
+            notes.append((nes.TR, start, start + min(4, beats - place) * beat, root, 1))
+        notes.append((nes.NO, start, start + 2000, 1 + place % 2, 8))
+    return Score.build(notes, (beats + 1) * beat, name=f"tune_{seed}")

@@ -1,0 +1,205 @@
+"""Checkpoints come back as they were, and whatever is missing, foreign, misshapen or damaged is named."""
+
+import json
+import pickle
+import struct
+
+import numpy as np
+import pytest
+import safetensors.torch
+import torch
+
+from lakhnes_lib.errors import BadCheckpoint, DataNotFound
+from lakhnes_lib.models import checkpoints
+from lakhnes_lib.models.language_model import UnigramModel
+
+SIZES = dict(layers=1, width=16, heads=2, head_width=8, feed_forward=16, memory_length=8, dropout=0.0)
+
+
+@pytest.fixture
+def model():
+    """A tiny Transformer-XL."""
+    torch.manual_seed(1)
+    return checkpoints.build("transformer_xl", **SIZES)
+
+
+@pytest.fixture
+def folder(model, tmp_path):
+    """Its checkpoint."""
+    checkpoints.save(model, tmp_path / "model", metrics={"valid_perplexity": 4.5})
+    return tmp_path / "model"
+
+
+def change(folder, work):
+    """Rewrites the tensors as ``work`` leaves them."""
+    tensors = safetensors.torch.load_file(folder / "model.safetensors")
+    work(tensors)
+    safetensors.torch.save_file(tensors, folder / "model.safetensors")
+
+
+def configure(folder, **values):
+    """Rewrites the config with other values; None removes one."""
+    config = json.loads((folder / "config.json").read_text()) | values
+    config = {key: value for key, value in config.items() if value is not None}
+    (folder / "config.json").write_text(json.dumps(config))
+
+
+def refused(folder, *said):
+    """Loading gives BadCheckpoint, one sentence that names the folder and all that is ``said``."""
+    with pytest.raises(BadCheckpoint) as raised:
+        checkpoints.load(folder)
+    message = str(raised.value)
+    assert message.startswith(f"{folder}: ") and all(part in message for part in said), message
+
+
+def test_round_trip(model, folder):
+    loaded = checkpoints.load(folder)
+    assert not loaded.training and loaded.config == model.config
+    assert all(
+        torch.equal(a, b) for a, b in zip(loaded.state_dict().values(), model.state_dict().values(), strict=True)
+    )
+    ids = torch.arange(1, 13).unsqueeze(0)
+    assert torch.equal(loaded.log_probs(ids)[0], model.eval().log_probs(ids)[0])
+    said = checkpoints.details(folder)
+    assert said["parameters"] == model.parameter_count() and said["metrics"] == {"valid_perplexity": 4.5}
+    checkpoints.save(loaded, folder)
+    assert [path.name for path in folder.parent.iterdir()] == ["model"]
+
+
+def test_half_the_size_in_bfloat16(model, folder, tmp_path):
+    checkpoints.save(model, tmp_path / "half", dtype=torch.bfloat16)
+    sizes = [(place / "model.safetensors").stat().st_size for place in (folder, tmp_path / "half")]
+    assert sizes[1] < 0.6 * sizes[0]
+    loaded = checkpoints.load(tmp_path / "half")
+    assert all(p.dtype == torch.float32 for p in loaded.parameters())
+    assert torch.allclose(loaded.u, model.u, rtol=2**-8)
+
+
+def test_counts_of_a_unigram(tmp_path):
+    counted = UnigramModel(smoothing=0.5).fit(torch.tensor([5, 5, 7]))
+    checkpoints.save(counted, tmp_path / "unigram")
+    loaded = checkpoints.load(tmp_path / "unigram")
+    assert torch.equal(loaded.counts, counted.counts) and loaded.smoothing == 0.5
+
+
+# --- tensors
+
+
+def test_missing_tensor(folder):
+    change(folder, lambda tensors: tensors.pop("embedding.weight"))
+    refused(folder, "tensor 'embedding.weight' is missing")
+
+
+def test_foreign_tensor(folder):
+    change(folder, lambda tensors: tensors.update(extra=torch.zeros(3)))
+    refused(folder, "tensor 'extra' is foreign to this model")
+
+
+def test_misshapen_tensor(folder):
+    change(folder, lambda tensors: tensors.update(u=torch.zeros(3, 8)))
+    refused(folder, "tensor 'u' has shape (3, 8), the model needs (2, 8)")
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_values_that_are_not_finite(folder, value):
+    def spoil(tensors):
+        tensors["layers.0.inner.weight"][2, 3] = value
+
+    change(folder, spoil)
+    refused(folder, "tensor 'layers.0.inner.weight' holds values that are not finite")
+
+
+def test_truncated_anywhere(folder):
+    path = folder / "model.safetensors"
+    whole = path.read_bytes()
+    for size in [*range(0, 200, 7), *np.linspace(200, len(whole) - 1, 20).astype(int)]:
+        path.write_bytes(whole[:size])
+        refused(folder, "its model.safetensors is damaged")
+
+
+def test_any_changed_byte_of_the_head(folder):
+    """Loads, or is refused in one sentence: never another error."""
+    path = folder / "model.safetensors"
+    whole = path.read_bytes()
+    (head,) = struct.unpack("<Q", whole[:8])
+    results = set()
+    for place in [*range(8), *range(8, 8 + head, 11)]:
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+        try:
+            checkpoints.load(folder)
+            results.add("loaded")
+        except BadCheckpoint as error:
+            assert str(error).startswith(f"{folder}: ")
+            results.add("refused")
+    assert "refused" in results
+
+
+def test_a_pickle_is_not_run(folder, tmp_path):
+    class Hostile:
+        def __reduce__(self):
+            return (open, (str(tmp_path / "was_run"), "w"))
+
+    (folder / "model.safetensors").write_bytes(pickle.dumps(Hostile()))
+    refused(folder, "its model.safetensors is damaged")
+    torch.save({"embedding.weight": torch.zeros(1)}, folder / "model.safetensors")
+    refused(folder, "its model.safetensors is damaged")
+    assert not (tmp_path / "was_run").exists()
+
+
+def test_missing_files(folder, tmp_path):
+    with pytest.raises(DataNotFound, match="none: there is no such checkpoint folder"):
+        checkpoints.load(tmp_path / "none")
+    (folder / "model.safetensors").unlink()
+    refused(folder, "has no model.safetensors")
+    (folder / "config.json").unlink()
+    refused(folder, "has no config.json, so it is no checkpoint of this library")
+
+
+# --- config
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"vocabulary": "0123456789abcdef"}, "was made for other events ('0123456789abcdef') than the 631 of Table 1"),
+        ({"vocabulary": None}, "was made for other events (None)"),
+        ({"format": 2}, "its config.json is not of checkpoint format 1"),
+        ({"format": None}, "not of checkpoint format 1"),
+        ({"config": [1]}, "not of checkpoint format 1"),
+        ({"architecture": "gpt"}, "architecture 'gpt' is not known; known are random, unigram"),
+        ({"architecture": None}, "architecture None is not known"),
+        ({"architecture": ["gpt"]}, "architecture ['gpt'] is not known"),
+        ({"config": SIZES | {"colour": 1}}, "a transformer_xl cannot be built of these settings"),
+        ({"config": SIZES | {"width": "wide"}}, "a transformer_xl cannot be built of these settings"),
+        ({"config": SIZES | {"width": -4}}, "a transformer_xl cannot be built of these settings"),
+        ({"config": SIZES | {"dropout": 2.0}}, "a transformer_xl cannot be built of these settings"),
+        ({"config": SIZES | {"width": 10**13}}, "a transformer_xl cannot be built of these settings"),
+        ({"config": SIZES | {"layers": 2}}, "tensor 'layers.1.attention_norm.bias' is missing"),
+        ({"config": SIZES | {"vocabulary_size": 10}}, "has shape (631, 16), the model needs (10, 16)"),
+    ],
+    ids=str,
+)
+def test_other_configs(folder, values, said):
+    configure(folder, **values)
+    refused(folder, said)
+
+
+@pytest.mark.parametrize("text", [b"", b"{", b"[]", b"\xff\xfe", b"null", b'"text"'])
+def test_what_is_no_config(folder, text):
+    (folder / "config.json").write_bytes(text)
+    refused(folder, "its config.json ")
+
+
+def test_a_failed_write_leaves_the_old_checkpoint(model, folder, monkeypatch):
+    before = (folder / "model.safetensors").read_bytes()
+    with torch.no_grad():
+        model.u += 1
+
+    def full(*args, **options):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(safetensors.torch, "save_file", full)
+    with pytest.raises(Exception, match="the disk is full"):
+        checkpoints.save(model, folder)
+    assert (folder / "model.safetensors").read_bytes() == before
+    assert [path.name for path in folder.parent.iterdir()] == ["model"]

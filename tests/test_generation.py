@@ -1,0 +1,237 @@
+"""Sampling: what is composed is always a song, draws are those of plain NumPy, and a seed means the same notes."""
+
+import numpy as np
+import pytest
+import torch
+
+from lakhnes_lib import generation
+from lakhnes_lib.errors import BadEvents, LakhnesError
+from lakhnes_lib.models.language_model import LanguageModel, RandomModel
+from lakhnes_lib.models.transformer_xl import TransformerXL
+from lakhnes_lib.music import events, grammar
+from lakhnes_lib.sound import apu
+
+UNIFORM = dict(temperature=1.0, top_k=None, top_p=1.0)
+
+
+class Made(LanguageModel):
+    """Gives the same distribution after every event."""
+
+    def __init__(self, probabilities: np.ndarray):
+        super().__init__()
+        self.row = torch.from_numpy(np.log(probabilities)).float()
+
+    def log_probs(self, ids, state=None):
+        return self.row.expand(*ids.shape, -1), None
+
+
+def made(seed: int = 0, sharpness: float = 2.0) -> Made:
+    """A distribution with few likely events and many unlikely ones."""
+    weights = np.exp(sharpness * np.random.default_rng(seed).normal(size=len(events.VOCABULARY)))
+    return Made(weights / weights.sum())
+
+
+@pytest.fixture(scope="module")
+def small() -> TransformerXL:
+    """A Transformer-XL with strong opinions: new weights, three times as large as usual."""
+    torch.manual_seed(1)
+    model = TransformerXL(layers=2, width=32, heads=2, head_width=16, feed_forward=64, memory_length=16).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.mul_(3)
+    return model
+
+
+# What is composed
+
+
+@pytest.fixture(scope="module")
+def thousand() -> list[np.ndarray]:
+    return generation.sample(RandomModel(), n=1000, length=40, seed=3, **UNIFORM)
+
+
+def test_a_thousand_uniform_pieces_keep_the_grammar_and_come_back_from_the_score(thousand):
+    for number, ids in enumerate(thousand):
+        grammar.check(ids, f"piece {number}")
+        score = events.decode(ids)
+        assert (events.frame(events.encode(score))[1:-1] == ids).all()
+        assert len(score.notes) == events.IS_NOTE_ON[ids].sum()
+    assert all(0 < len(ids) <= 40 and ids.dtype == np.uint16 for ids in thousand)
+    assert len({ids.tobytes() for ids in thousand}) == 1000
+    assert set(np.unique(events.VOICE_OF[np.concatenate(thousand)])) == {-1, 0, 1, 2, 3}
+
+
+def test_composed_pieces_sound(thousand):
+    for ids in thousand[:5]:
+        score = events.decode(ids)
+        sound = apu.render(score, 8000)
+        assert len(sound) == apu.length_in_samples(score, 8000) and sound.any() and np.abs(sound).max() <= 1
+
+
+def test_without_the_mask_uniform_events_break_the_grammar_but_still_decode():
+    for ids in generation.sample(RandomModel(), n=20, length=40, masked=False, **UNIFORM):
+        assert len(ids) == 40 and events.START not in ids
+        with pytest.raises(BadEvents):
+            grammar.check(ids)
+        events.decode(ids)
+
+
+@pytest.mark.parametrize("length", range(1, 9))
+def test_short_pieces_close_their_notes(length):
+    for ids in generation.sample(RandomModel(), n=50, length=length, **UNIFORM):
+        grammar.check(ids)
+        assert len(ids) <= length
+
+
+def test_the_model_ends_a_piece_only_if_it_may():
+    # Short notes and rests: silence, in which a piece can end, comes often.
+    shares = {events.START: 0.5}
+    kinds = [(events.IS_NOTE_OFF, 0.3), (events.IS_WAIT, 0.15), (events.IS_NOTE_ON, 0.05)]
+    shares |= {event: share / kind.sum() for kind, share in kinds for event in np.flatnonzero(kind)}
+    model = Made(np.array([shares[event] for event in range(len(events.VOCABULARY))]))
+    ended = generation.sample(model, n=50, length=60, stop=True, **UNIFORM)
+    going = generation.sample(model, n=50, length=60, **UNIFORM)
+    assert np.mean([len(ids) for ids in ended]) < 30 and min(len(ids) for ids in going) > 50
+    for ids in ended + going:
+        grammar.check(ids)
+        assert events.START not in ids
+
+
+# Seeds
+
+
+def test_a_seed_gives_piece_i_the_same_notes_whatever_n(small):
+    several = generation.sample(small, n=6, length=60, seed=5)
+    for n in (1, 3):
+        for ids, again in zip(several, generation.sample(small, n=n, length=60, seed=5), strict=False):
+            assert ids.tolist() == again.tolist()
+    other = generation.sample(small, n=6, length=60, seed=6)
+    assert all(ids.tolist() != again.tolist() for ids, again in zip(several, other, strict=True))
+    assert len({ids.tobytes() for ids in several}) == 6
+
+
+def test_stream_gives_the_events_of_sample_one_by_one(small):
+    options = dict(n=3, length=20, temperature=0.9, top_k=8, top_p=0.9, seed=2, memory_length=16)
+    steps = np.array(list(generation.stream(small, **options)))  # (steps, n)
+    whole = generation.sample(small, **options)
+    assert [column[column >= 0].tolist() for column in steps.T] == [ids.tolist() for ids in whole]
+
+
+# The draw against plain NumPy
+
+
+def draw_by_hand(probabilities, uniform, temperature, top_k, top_p) -> int:
+    """Temperature, top-k and top-p one after the other in Python floats, then the inverse of the sum so far."""
+    scaled = {e: float(p) ** (1 / temperature) for e, p in enumerate(probabilities) if p > 0}
+    ranked = sorted(scaled, key=lambda event: (-scaled[event], event))[:top_k]
+    total = sum(scaled[event] for event in ranked)
+    kept, mass = [], 0.0
+    for event in ranked:
+        if mass >= top_p:
+            break
+        kept.append(event)
+        mass += scaled[event] / total
+    goal, reached = uniform * sum(scaled[event] for event in kept), 0.0
+    for event in kept:
+        reached += scaled[event]
+        if goal < reached:
+            return event
+    return kept[-1]
+
+
+@pytest.mark.parametrize(
+    ("temperature", "top_k", "top_p"),
+    [
+        (1.0, None, 1.0), (0.5, None, 1.0), (2.0, None, 1.0), (1.0, 5, 1.0), (1.0, 1000, 1.0), (1.0, None, 0.6),
+        (0.7, 8, 0.8), (1.0, 1, 1.0), (0.02, None, 1.0), (1.0, None, 0.001), (0.95, 32, 1.0),
+    ],
+)  # fmt: skip
+def test_draws_are_those_of_plain_numpy(temperature, top_k, top_p):
+    model, n = made(), 400
+    options = dict(temperature=temperature, top_k=top_k, top_p=top_p)
+    drawn = generation.sample(model, n=n, length=1, seed=9, masked=False, **options)
+    probabilities = model.row.double().exp().numpy()
+    probabilities[events.START] = 0
+    for number, ids in enumerate(drawn):
+        uniform = np.random.default_rng([9, number]).random(1)[0]
+        assert ids.tolist() == [draw_by_hand(probabilities, uniform, temperature, top_k, top_p)]
+
+
+def test_drawn_shares_are_the_probabilities():
+    model, n = made(seed=4, sharpness=1.5), 20_000
+    drawn = np.concatenate(generation.sample(model, n=n, length=1, masked=False, **UNIFORM))
+    expected = model.row.double().exp().numpy()
+    expected[events.START] = 0
+    expected *= n / expected.sum()
+    counts = np.bincount(drawn, minlength=len(expected))
+    likely = expected > 20
+    z = (counts - expected)[likely] / np.sqrt(expected[likely])
+    assert likely.sum() > 50 and np.abs(z).max() < 5 and 0.5 < z.std() < 1.5
+
+
+@pytest.mark.parametrize("prime", [None, np.array([371 + 20, 50, 371]), np.array([400, 470, 40, 448, 30, 371])])
+def test_composing_equals_reading_everything_again_before_each_event(small, prime):
+    """The slow way: no memory carried by the sampler, the model reads the whole piece each time, NumPy draws."""
+    length, temperature, top_k, top_p = 30, 0.9, 20, 0.95
+    options = dict(temperature=temperature, top_k=top_k, top_p=top_p, memory_length=1000, seed=7)
+    quick = generation.sample(small, n=2, length=length, prime=prime, **options)
+    beginning = [] if prime is None else prime.tolist()
+    for number, ids in enumerate(quick):
+        uniform = np.random.default_rng([7, number]).random(length)
+        slow, rules = list(beginning), grammar.start(1)
+        for event in beginning:
+            rules = grammar.advance(rules, np.array([event]))
+        for step in range(length):
+            with torch.inference_mode():
+                log_probs, _ = small.log_probs(torch.tensor([[events.START, *slow]]))
+            able = grammar.allowed(rules, np.array([length - step]))[0]
+            if not able.any():
+                break
+            probabilities = np.where(able, log_probs[0, -1].double().exp().numpy(), 0)
+            slow.append(draw_by_hand(probabilities, uniform[step], temperature, top_k, top_p))
+            rules = grammar.advance(rules, np.array(slow[-1:]))
+        assert ids.tolist() == slow
+
+
+def test_a_prime_is_kept_and_gone_on_from(small):
+    prime = np.array([events.START, 371 + 20, 50, 371 + 25, 525 + 12], np.uint16)  # two voices sound at its end
+    for ids in generation.sample(small, n=4, length=25, prime=prime):
+        assert ids[:4].tolist() == prime[1:].tolist() and 4 < len(ids) <= 4 + 25
+        grammar.check(ids)
+
+
+# The model, and bad settings
+
+
+def test_the_model_is_left_as_it_was(small):
+    small.train()
+    try:
+        generation.sample(small, n=2, length=5, memory_length=3)
+        assert small.training and small.memory_length == 16
+        steps = generation.stream(small, n=1, length=9, seed=0, memory_length=3, **UNIFORM)
+        next(steps)
+        assert not small.training and small.memory_length == 3
+        steps.close()
+        assert small.training and small.memory_length == 16
+    finally:
+        small.eval()
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        {"n": 0}, {"length": 0}, {"temperature": 0}, {"temperature": -1.0}, {"temperature": float("nan")},
+        {"top_k": 0}, {"top_k": -3}, {"top_p": 0.0}, {"top_p": 1.01}, {"top_p": float("nan")},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_impossible_settings_are_refused_in_one_sentence(setting):
+    with pytest.raises(LakhnesError) as refused:
+        generation.sample(RandomModel(), **{"n": 1, "length": 4} | setting)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("prime", [[631], [-1], [400, 0, 400], [0.5], [[400]]], ids=str)
+def test_a_prime_out_of_the_vocabulary_is_refused(prime):
+    with pytest.raises(BadEvents):
+        generation.sample(RandomModel(), n=1, length=4, prime=np.array(prime))

@@ -1,0 +1,121 @@
+"""Profiles are strict: an unknown key, a wrong type or an impossible value is named with its place."""
+
+import dataclasses
+
+import pytest
+import yaml
+
+from lakhnes_lib import profiles
+from lakhnes_lib.errors import BadProfile
+from lakhnes_lib.models import checkpoints
+
+GOOD = {
+    "name": "mine",
+    "seed": 1,
+    "corpus": "songbook",
+    "models": {"small": {"architecture": "transformer_xl", "layers": 1}},
+    "training": {"small": {"steps": 5, "batch": 2, "segment": 8, "learning_rate": 1}},
+    "evaluation": {"batch": 3},
+}
+
+
+@pytest.fixture
+def load(tmp_path):
+    """Loads these values from ``mine.yaml``."""
+
+    def work(values):
+        text = values if isinstance(values, str) else yaml.safe_dump(values)
+        (tmp_path / "mine.yaml").write_text(text)
+        return profiles.load(tmp_path / "mine.yaml")
+
+    return work
+
+
+def test_values_and_defaults(load):
+    profile = load(GOOD)
+    assert profile.training["small"].learning_rate == 1.0 and profile.training["small"].clip == 0.25
+    assert type(profile.training["small"].learning_rate) is float
+    assert (profile.evaluation.batch, profile.evaluation.segment, profile.sampling.top_k) == (3, 128, 32)
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        profile.seed = 2
+
+
+@pytest.mark.parametrize("name", profiles.names())
+def test_those_of_the_repository(name):
+    """Each loads, is called as its file is, and all its models can be built."""
+    profile = profiles.load(name)
+    assert profile.name == name
+    assert set(profile.training) <= set(profile.models)
+    for model in profile.models.values():
+        if name != "paper" or model["architecture"] != "transformer_xl":
+            checkpoints.build(**model)
+
+
+def test_the_three_that_are_promised():
+    assert {"smoke", "laptop", "paper"} <= set(profiles.names())
+    paper = profiles.load("paper")
+    model, training = paper.models["transformer_xl"], paper.training["transformer_xl"]
+    assert [model[key] for key in ("layers", "width", "heads", "head_width", "feed_forward")] == [12, 512, 8, 64, 2048]
+    assert (model["memory_length"], training.segment, training.learning_rate) == (512, 512, 2e-5)
+
+
+def changed(place, value):
+    """GOOD with another value at a dotted place; None removes it."""
+    values = yaml.safe_load(yaml.safe_dump(GOOD))
+    *path, last = place.split(".")
+    inner = values
+    for key in path:
+        inner = inner[key]
+    if value is None:
+        del inner[last]
+    else:
+        inner[last] = value
+    return values
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "said"),
+    [
+        ("colour", 1, "has the unknown key 'colour'; known are name, seed, corpus"),
+        ("training.small.step", 5, "training: small: has the unknown key 'step'; known are steps, batch"),
+        ("evaluation.speed", 5, "evaluation: has the unknown key 'speed'"),
+        ("seed", None, "lacks 'seed'"),
+        ("training.small.steps", None, "training: small: lacks 'steps'"),
+        ("seed", "one", "seed: must be int, not 'one'"),
+        ("seed", 1.0, "seed: must be int, not 1.0"),
+        ("seed", True, "seed: must be int, not True"),
+        ("name", 3, "name: must be str, not 3"),
+        ("training.small.learning_rate", "1e-3", "training: small: learning_rate: must be float, not '1e-3'"),
+        ("training.small.compile", 1, "training: small: compile: must be bool, not 1"),
+        ("training", [1], "training: must be a table of values, not [1]"),
+        ("training.small", 5, "training: small: must be a table of values, not 5"),
+        ("models", "none", "models: must be dict, not 'none'"),
+        ("training.small.optimizer", "sgd", "training has an unknown optimizer or schedule (sgd, cosine)"),
+        ("training.small.schedule", "up", "training has an unknown optimizer or schedule (adam, up)"),
+        ("training.small.streams", "rivers", "streams must be endless, songs or segments, not 'rivers'"),
+        ("training.small.augment", "all", "augment must be none, paper or published, not 'all'"),
+        ("training.small.precision", "fp8", "precision must be auto, bf16 or fp32, not 'fp8'"),
+        ("training.small.steps", 0, "steps, batch, segment, accumulate and evaluate_every must be at least 1"),
+        ("training.small.batch", -1, "must be at least 1"),
+    ],
+)
+def test_bad_values(load, tmp_path, place, value, said):
+    with pytest.raises(BadProfile) as raised:
+        load(changed(place, value))
+    assert str(raised.value).startswith(f"{tmp_path / 'mine.yaml'}: ") and said in str(raised.value)
+
+
+@pytest.mark.parametrize("text", ["", "- 1\n", "just text", "a: [", "a: b: c", "!!python/object/apply:os.getcwd []"])
+def test_what_is_no_profile(load, text):
+    with pytest.raises(BadProfile, match="mine.yaml: (is not YAML|must be a table of values)"):
+        load(text)
+
+
+def test_what_is_not_there(tmp_path):
+    with pytest.raises(BadProfile, match="huge: there is no such profile; there are .*laptop, paper, smoke"):
+        profiles.load("huge")
+    with pytest.raises(BadProfile, match="none.yaml: there is no such profile"):
+        profiles.load(tmp_path / "none.yaml")
+    (tmp_path / "binary.yaml").write_bytes(b"\xff\xfe\xfd")
+    with pytest.raises(BadProfile, match="binary.yaml: is not YAML"):
+        profiles.load(tmp_path / "binary.yaml")
