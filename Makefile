@@ -12,7 +12,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help reproduce test lint lab data bench scrub clean
+.PHONY: help reproduce test lint lab data bench report scrub clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,7 +35,10 @@ data: $(STAMP)  ## download NES-MDB (from the folder LAKHNES_MIRROR if that is s
 	$(BIN)/lakhnes data fetch nesmdb-midi
 
 bench: $(STAMP)  ## measure the figures that the README states
-	@for file in benchmarks/[a-z]*.py; do echo "$$file"; $(BIN)/python "$$file" || exit 1; done
+	@for file in benchmarks/[a-z]*.py; do echo "$$file"; $(BIN)/python "$$file" --write || exit 1; done
+
+report: $(STAMP)  ## write the README's tables and the model card from results/
+	$(BIN)/python results/report.py
 
 scrub: $(STAMP)  ## take outputs and editor metadata out of the notebooks before a commit
 	$(BIN)/python notebooks/scrub.py
