@@ -46,7 +46,7 @@ def sample(
     by ``<S>``. Raises LakhnesError for settings out of range, BadEvents for a prime that is not in the vocabulary.
     """
     options = dict(temperature=temperature, top_k=top_k, top_p=top_p, seed=seed, memory_length=memory_length)
-    start = np.zeros(0, np.uint16) if prime is None else events.frame(prime)[1:-1]
+    start = _beginning(prime)[1:]
     pieces = [[] for _ in range(n)]
     steps = stream(model, n=n, length=length, prime=prime, masked=masked, stop=stop, **options)
     for step in tqdm(steps, total=length, unit="event", desc=f"composing {n}", disable=not progress):
@@ -73,7 +73,7 @@ def stream(
 ) -> Iterator[np.ndarray]:
     """The next event of every piece, step by step: int64 (n,), -1 for pieces that have ended. Arguments as
     ``sample``."""
-    _check(n, length, temperature, top_k, top_p)
+    _check(n, length, temperature, top_k, top_p, seed, memory_length)
     kept, training = model.memory_length, model.training
     model.eval()
     if memory_length is not None:
@@ -109,21 +109,35 @@ def stream(
         model.train(training)
 
 
-def _check(n, length, temperature, top_k, top_p):
+def _check(n, length, temperature, top_k, top_p, seed, memory_length):
+    whole = all(isinstance(value, int | np.integer) for value in (n, length, seed, top_k or 1, memory_length or 0))
+    if not whole or isinstance(temperature, str) or isinstance(top_p, str):
+        raise LakhnesError(
+            "pieces, length, seed, top-k and memory are whole numbers; temperature and top-p are numbers"
+        )
     if n < 1 or length < 1:
         raise LakhnesError(f"at least one piece of one event must be asked for, not {n} of {length}")
-    if not temperature > 0:
+    if not 0 < temperature < float("inf"):
         raise LakhnesError(f"temperature must be above 0, not {temperature}; 0.01 is as good as always the likeliest")
     if top_k is not None and top_k < 1:
         raise LakhnesError(f"top-k must be at least 1, not {top_k}")
     if not 0 < top_p <= 1:
         raise LakhnesError(f"top-p must be above 0 and at most 1, not {top_p}")
+    if seed < 0 or (memory_length is not None and memory_length < 0):
+        raise LakhnesError(f"seed and memory must be 0 or more, not {seed} and {memory_length}")
+
+
+def _beginning(prime) -> np.ndarray:
+    """``<S>`` and the prime, uint16; a wait before its first note is taken off, one at its end is kept."""
+    ids = events.strip([] if prime is None else prime, "prime")
+    notes = np.flatnonzero(~events.IS_WAIT[ids])
+    return np.concatenate([[events.START], ids[notes[0] :] if len(notes) else ids[:0]]).astype(np.uint16)
 
 
 def _read(model, prime, n):
     """Reads ``<S>`` and a prime once for all pieces; returns the last id, the state before it, and the grammar's
     state."""
-    start = np.zeros(1, np.int64) if prime is None else events.frame(prime)[:-1].astype(np.int64)
+    start = _beginning(prime).astype(np.int64)
     rules = grammar.start(1)
     for event in start[1:]:
         rules = grammar.advance(rules, np.array([event]))

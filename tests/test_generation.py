@@ -235,3 +235,19 @@ def test_impossible_settings_are_refused_in_one_sentence(setting):
 def test_a_prime_out_of_the_vocabulary_is_refused(prime):
     with pytest.raises(BadEvents):
         generation.sample(RandomModel(), n=1, length=4, prime=np.array(prime))
+
+
+def test_a_prime_that_ends_in_a_wait_keeps_it():
+    prime = np.array([events.NOTE_ON[0] + 60, 50, events.NOTE_OFF[0], 40], np.uint16)
+    piece = generation.sample(RandomModel(), n=1, length=20, top_k=None, temperature=1.0, prime=prime, seed=5)[0]
+    assert piece[:4].tolist() == prime.tolist()
+    assert not events.IS_WAIT[piece[4]]
+    grammar.check(piece)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"temperature": float("inf")}, {"temperature": "x"}, {"seed": -1}, {"top_k": 2.5}, {"memory_length": -1}]
+)
+def test_settings_of_the_wrong_type_or_range_are_named(wrong):
+    with pytest.raises(LakhnesError):
+        generation.sample(RandomModel(), n=1, length=5, **wrong)
