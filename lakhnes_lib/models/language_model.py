@@ -2,8 +2,8 @@
 
 Paper: §5.2 (baselines) and §6 (perplexity). Notebook: 06_baselines.
 A model gives, after each event, the log-probabilities of the event that follows. Perplexity and sampling are written
-once on top of this. Differences from the paper: none; the unigram counts what the published evaluation scores, ``<S>``
-included.
+once on top of this. Differences from the paper: the unigram counts ``<S>`` too, since the evaluation scores it;
+the published 198.14 is what comes out without it.
 """
 
 import torch
