@@ -172,6 +172,7 @@ def card(config: dict) -> str:
         **sizes,
         norm="before" if sizes["pre_norm"] else "after",
         fingerprint=config["stages"][-1]["data"],
+        steps=config["stages"][-1]["step"],
         stages=table(("stage", "streams", "rows × events", "steps", "events", "minutes"), stages),
         measured=table(("split", "exact perplexity", "events scored"), measured),
     )
@@ -188,7 +189,8 @@ Written by `make report` from `config.json` and [`results/perplexity.json`](../.
   augmentation and without Lakh. Corpus fingerprint `{fingerprint}`. The music belongs to its composers; the
   weights are for research and teaching.
 - **Training**: profile `laptop`, on one to two shared CPU cores, bfloat16 arithmetic, Muon for the matrices and AdamW
-  for the rest. Its curve is in `log.jsonl` (perplexity on the first 40 valid songs, memory 896).
+  for the rest. Its curve is in `log.jsonl` (perplexity on the first 40 valid songs, memory 896). The first stage was
+  stopped by hand; the second was prolonged from 1,000 to {steps:,} steps at its 500th, where its rate rises a little.
 
 {stages}
 

@@ -1,0 +1,112 @@
+"""Sampling measured: events a second with carried memory, beside reading the whole history anew for every event.
+
+python benchmarks/sampling.py [--seconds 10] [--write]
+
+Sizes: mini (the laptop profile) and paper, weights as drawn: speed does not depend on them. Each is timed at a song's
+start and with a full memory of 512 events, one piece at a time and 16 at once. PyTorch alone is needed. The published
+code on two CPU cores: 50 events a second at the start, 12 with a full memory. With --write the numbers go to
+results/sampling.json. Speeds are wall-clock: leave the machine alone meanwhile.
+"""
+
+import argparse
+import json
+import time
+from itertools import islice
+
+import numpy as np
+import torch
+
+from lakhnes_lib import generation, profiles, results, training
+from lakhnes_lib.models import checkpoints
+from lakhnes_lib.music import events
+
+COMMAND = "python benchmarks/sampling.py --write"
+MEMORY = 512
+PUBLISHED = {"start": 50, "full": 12}  # events a second, 41 million parameters, one piece
+OPTIONS = dict(temperature=0.95, top_k=32, top_p=1.0)
+START_EVENTS = 32
+PIECES = 16
+
+
+def prime() -> np.ndarray:
+    """As many events as the memory holds: a scale in one voice."""
+    pitches = np.tile(np.arange(40, 80), MEMORY)[: MEMORY // 4 + 1]
+    song = np.stack(
+        [events.NOTE_ON[0] + pitches, *(np.full(len(pitches), x) for x in (100, events.NOTE_OFF[0], 100))], 1
+    )
+    return song.ravel()[:-1]
+
+
+def with_memory(model, seconds: float, n: int, full: bool) -> float:
+    """Events a second of ``generation.stream``, all pieces counted; its first event, which reads the prime, is not."""
+    begun, made = prime() if full else None, 0
+    steps = 100_000 if full else START_EVENTS
+    spent, limit = 0.0, time.perf_counter() + seconds
+    while time.perf_counter() < limit:
+        stream = generation.stream(model, n=n, length=steps, seed=0, memory_length=MEMORY, prime=begun, **OPTIONS)
+        next(stream)
+        begin = time.perf_counter()
+        for _ in islice(stream, steps - 1):
+            made += n
+            if time.perf_counter() > limit:
+                break
+        spent += time.perf_counter() - begin
+        stream.close()
+    return made / spent
+
+
+@torch.inference_mode()
+def anew(model, seconds: float, full: bool) -> float:
+    """Events a second when every event is drawn after a pass over the whole history, without any memory."""
+    random, made, spent = torch.Generator().manual_seed(0), 0, 0.0
+    start = [0, *prime().tolist()] if full else [0]
+    history, limit = list(start), time.perf_counter() + seconds
+    while time.perf_counter() < limit or made < 3:
+        if not full and len(history) > START_EVENTS:
+            history = list(start)
+        begin = time.perf_counter()
+        ids = torch.tensor([history[-MEMORY - 1 :]], device=model.device)
+        logits = model.log_probs(ids)[0][0, -1].cpu() / OPTIONS["temperature"]
+        likely = logits.topk(OPTIONS["top_k"])
+        history.append(int(likely.indices[torch.multinomial(likely.values.softmax(-1), 1, generator=random)]))
+        made, spent = made + 1, spent + time.perf_counter() - begin
+    return made / spent
+
+
+def measure(architecture: dict, device, seconds: float) -> dict:
+    """Events a second of one size, at the start and with a full memory."""
+    torch.manual_seed(0)
+    model = checkpoints.build(**architecture).to(device).eval()
+    found = {"parameters": model.parameter_count()}
+    for name, full in (("start", False), ("full", True)):
+        one = with_memory(model, seconds, 1, full)
+        found[name] = {
+            "events_a_second": one,
+            "anew_events_a_second": anew(model, seconds, full),
+            f"events_a_second_{PIECES}_at_once": with_memory(model, seconds, PIECES, full),
+        }
+        found[name]["times_anew"] = one / found[name]["anew_events_a_second"]
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--seconds", type=float, default=10, help="time for each figure")
+    parser.add_argument("--device", help="cpu or cuda; the best there is if not given")
+    parser.add_argument("--write", action="store_true", help="keep the numbers in results/sampling.json")
+    chosen = parser.parse_args()
+    device = training.choose_device(chosen.device)
+    values = {"device": device.type, "threads": torch.get_num_threads(), "memory": MEMORY}
+    for name, profile in (("mini", "laptop"), ("paper", "paper")):
+        values[name] = measure(profiles.load(profile).models["transformer_xl"], device, chosen.seconds)
+    for place, published in PUBLISHED.items():
+        found = values["paper"][place]
+        found["published_events_a_second"] = published
+        found["times_published"] = found["events_a_second"] / published
+    print(json.dumps(values, indent=1))
+    if chosen.write:
+        print(results.write("sampling", values, command=COMMAND, packages=("numpy", "torch")))
+
+
+if __name__ == "__main__":
+    main()
