@@ -69,7 +69,6 @@ def select(folder: Path, only: list[str]) -> list[Path]:
 def execute(source: Path, target: Path, parameters: dict, limit_seconds: float) -> tuple[str, float, float]:
     """Run one notebook in its own papermill process. Returns state, seconds and peak megabytes."""
     command = [sys.executable, "-m", "papermill", str(source), str(target), "-y", json.dumps(parameters)]
-    command += ["--iopub-timeout", "60"]  # on a busy machine the default of 4 s fails healthy notebooks
     began = time.monotonic()
     with target.with_suffix(".log").open("w", encoding="utf-8") as log:
         process = subprocess.Popen(

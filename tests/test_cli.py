@@ -320,7 +320,8 @@ def test_data_fetch(capsys, tmp_path):
 def test_interrupt():
     """Ctrl-C: one line, exit code 130."""
     code = (
-        "import time, lakhnes_lib.__main__ as cli, lakhnes_lib.data.datasets as datasets; "
+        "import signal, time, lakhnes_lib.__main__ as cli, lakhnes_lib.data.datasets as datasets; "
+        "signal.signal(signal.SIGINT, signal.default_int_handler); "  # a background shell leaves it ignored
         "datasets.fetch = lambda *a, **k: (print('begun', flush=True), time.sleep(30)); sys.exit(cli.main())"
     )
     process = start("data", "fetch", "nes", code=code)
