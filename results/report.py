@@ -121,6 +121,32 @@ def speeds() -> str:
             "one core",
         ),
     ]
+    for key, title in (("mini", "mini"), ("paper", "paper's size, 4 × 512 events")):
+        rows.append(
+            (
+                f"training, {title}",
+                find("training", f"{key}.events_a_second", "{:,.0f} events/s"),
+                find("training", f"{key}.times_plain", "{:.1f} times plain attention in the same run"),
+            )
+        )
+    note = find("training", "paper.times_published", "published code, two other CPU cores: 150 events/s ({:.1f} times)")
+    rows.append(("the same", find("training", "paper.seconds_a_step", "{:.1f} s a step"), note))
+    for key, title in (("mini", "mini"), ("paper", "paper's size")):
+        for place, where in (("start", "at the start"), ("full", "with 512 events of memory")):
+            rows.append(
+                (
+                    f"composing one piece, {title}, {where}",
+                    find("sampling", f"{key}.{place}.events_a_second", "{:.0f} events/s"),
+                    find("sampling", f"{key}.{place}.times_anew", "{:.1f} times reading all anew for each event"),
+                )
+            )
+    rows.append(
+        (
+            "the same, 16 pieces at once, mini, full memory",
+            find("sampling", "mini.full.events_a_second_16_at_once", "{:.0f} events/s"),
+            "all pieces together",
+        )
+    )
     return table(("what", "measured", "note"), rows)
 
 
