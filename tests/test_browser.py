@@ -61,7 +61,7 @@ class Page:
         assert "exceptionDetails" not in answer, answer["exceptionDetails"]
         return answer["result"].get("value")
 
-    def until(self, condition: str, seconds: float = 10):
+    def until(self, condition: str, seconds: float = 30):
         """Waits until an expression is true."""
         end = time.monotonic() + seconds
         while not (value := self.run(condition)):
@@ -392,18 +392,23 @@ def _play_in_jupyterlab(page, address):
     waiting = "[...document.querySelectorAll('.jp-InputPrompt')].some(p => p.textContent.includes('*'))"
     page.until(f"{idle} && !{waiting}", 300)
     assert page.run("document.querySelectorAll('[data-mime-type=\"application/vnd.jupyter.error\"]').length") == 0
+    # JupyterLab may still build its outputs anew: each look finds the player that is there now.
     page.run(
-        "window.player = document.querySelector('.lakhnes-ready'), window.sound = player.querySelector('audio'), true"
+        "Object.defineProperties(window, {player: {get: () => document.querySelector('.lakhnes-ready')},"
+        " sound: {get: () => player.querySelector('audio')}}), true"
     )
-    page.click("player.querySelector('button.main')")
-    page.until("sound.currentTime > 0.3")
+    end = time.monotonic() + 60
+    while page.run("sound.paused") and time.monotonic() < end:  # the layout may move between the look and the click
+        page.click("player.querySelector('button.main')")
+        time.sleep(0.5)
+    page.until("sound.currentTime > 0.3", 60)
     page.click("player.querySelector('[data-mute=\"0\"]')")
     page.until("sound.src.startsWith('blob:') && !sound.paused")
     page.picture("jupyterlab")
     page.click("player.querySelector('button.main')")
     page.until("sound.paused")
     page.click("player.querySelector('canvas')")
-    assert page.run("sound.currentTime / sound.duration") == pytest.approx(0.5, abs=0.05)
+    page.until("Math.abs(sound.currentTime / sound.duration - 0.5) < 0.05")
     # The player's keys are its own: JupyterLab's commands for the same keys (next cell, run) do not hear them.
     active = (
         "[...document.querySelectorAll('.jp-Notebook .jp-Cell')].findIndex(c => c.classList.contains('jp-mod-active'))"
