@@ -17,12 +17,13 @@ from lakhnes_lib.files import replacing
 from lakhnes_lib.models import published
 from lakhnes_lib.models.language_model import LanguageModel, RandomModel, UnigramModel
 from lakhnes_lib.models.lstm import LSTM
+from lakhnes_lib.models.modern_decoder import ModernDecoder
 from lakhnes_lib.models.ngram import NGram
 from lakhnes_lib.models.transformer_xl import TransformerXL
 
 FORMAT = 1
 ARCHITECTURES: dict[str, type[LanguageModel]] = {
-    kind.architecture: kind for kind in (RandomModel, UnigramModel, NGram, LSTM, TransformerXL)
+    kind.architecture: kind for kind in (RandomModel, UnigramModel, NGram, LSTM, TransformerXL, ModernDecoder)
 }
 VOCABULARY_FINGERPRINT = "55a73e389ba8e472"
 """Start of the sha256 of Table 1's 631 names, one a line; a checkpoint over other events is refused."""
