@@ -3,9 +3,9 @@
 python benchmarks/sampling.py [--seconds 10] [--write]
 
 Sizes: mini (the laptop profile) and paper, weights as drawn: speed does not depend on them. Each is timed at a song's
-start and with a full memory of 512 events, one piece at a time and 16 at once. PyTorch alone is needed. The published
-code on two CPU cores: 50 events a second at the start, 12 with a full memory. With --write the numbers go to
-results/sampling.json. Speeds are wall-clock: leave the machine alone meanwhile.
+start and with a full memory of 512 events, one piece and 32 at once, with weights in 32 and in 16 bits. PyTorch alone
+is needed. The published code on two CPU cores: 50 events a second at the start, 12 with a full memory. With --write the
+numbers go to results/sampling.json. Speeds are wall-clock: leave the machine alone meanwhile.
 """
 
 import argparse
@@ -18,6 +18,7 @@ import torch
 
 from lakhnes_lib import generation, profiles, results, training
 from lakhnes_lib.models import checkpoints
+from lakhnes_lib.models.decoding import PRECISIONS
 from lakhnes_lib.music import events
 
 COMMAND = "python benchmarks/sampling.py --write"
@@ -25,7 +26,8 @@ MEMORY = 512
 PUBLISHED = {"start": 50, "full": 12}  # events a second, 41 million parameters, one piece
 OPTIONS = dict(temperature=0.95, top_k=32, top_p=1.0)
 START_EVENTS = 32
-PIECES = 16
+PIECES = 32
+PREFIX = {"fp32": "", "fp16": "fp16_"}
 
 
 def prime() -> np.ndarray:
@@ -37,13 +39,14 @@ def prime() -> np.ndarray:
     return song.ravel()[:-1]
 
 
-def with_memory(model, seconds: float, n: int, full: bool) -> float:
+def with_memory(model, seconds: float, n: int, full: bool, precision: str) -> float:
     """Events a second of ``generation.stream``, all pieces counted; its first event, which reads the prime, is not."""
     begun, made = prime() if full else None, 0
     steps = 100_000 if full else START_EVENTS
     spent, limit = 0.0, time.perf_counter() + seconds
     while time.perf_counter() < limit:
-        stream = generation.stream(model, n=n, length=steps, seed=0, memory_length=MEMORY, prime=begun, **OPTIONS)
+        options = OPTIONS | dict(memory_length=MEMORY, prime=begun, precision=precision)
+        stream = generation.stream(model, n=n, length=steps, seed=0, **options)
         next(stream)
         begin = time.perf_counter()
         for _ in islice(stream, steps - 1):
@@ -79,13 +82,13 @@ def measure(architecture: dict, device, seconds: float) -> dict:
     model = checkpoints.build(**architecture).to(device).eval()
     found = {"parameters": model.parameter_count()}
     for name, full in (("start", False), ("full", True)):
-        one = with_memory(model, seconds, 1, full)
-        found[name] = {
-            "events_a_second": one,
-            "anew_events_a_second": anew(model, seconds, full),
-            f"events_a_second_{PIECES}_at_once": with_memory(model, seconds, PIECES, full),
-        }
-        found[name]["times_anew"] = one / found[name]["anew_events_a_second"]
+        speeds = {"anew_events_a_second": anew(model, seconds, full)}
+        for precision in PRECISIONS:
+            one, many = (with_memory(model, seconds, n, full, precision) for n in (1, PIECES))
+            begin = PREFIX[precision]
+            speeds |= {f"{begin}events_a_second": one, f"{begin}events_a_second_{PIECES}_at_once": many}
+            speeds[f"{begin}times_anew"] = one / speeds["anew_events_a_second"]
+        found[name] = speeds
     return found
 
 
@@ -102,7 +105,10 @@ def main() -> None:
     for place, published in PUBLISHED.items():
         found = values["paper"][place]
         found["published_events_a_second"] = published
-        found["times_published"] = found["events_a_second"] / published
+        for begin in PREFIX.values():
+            found[f"{begin}times_published"] = found[f"{begin}events_a_second"] / published
+            many = found[f"{begin}events_a_second_{PIECES}_at_once"]
+            found[f"{begin}times_published_{PIECES}_at_once"] = many / published
     print(json.dumps(values, indent=1))
     if chosen.write:
         print(results.write("sampling", values, command=COMMAND, packages=("numpy", "torch")))

@@ -2,10 +2,11 @@
 
 Paper: §8 and its repository's defaults (temperature 0.95, the 32 likeliest events, ``<S>`` excluded, memory 512).
 Notebook: 09_composing.
-Differences from the paper: a grammar mask (``grammar.py``; it can be switched off), seeds, many pieces at once, top-p.
+Differences from the paper: a grammar mask (``grammar.py``; it can be switched off), seeds, many pieces at once, top-p,
+least and greatest lengths, and ``choices`` for those who narrow down what may come.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
@@ -13,11 +14,16 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from lakhnes_lib.errors import LakhnesError
+from lakhnes_lib.models.decoding import PRECISIONS, Decoding
 from lakhnes_lib.models.language_model import LanguageModel
-from lakhnes_lib.music import events, grammar
+from lakhnes_lib.music import events, grammar, nes
 
 PRIME_SEGMENT = 128
 """Events of a given beginning that the model reads at a time."""
+
+Choices = Callable[[int, np.ndarray, grammar.State, np.ndarray], np.ndarray | None]
+"""(step, rows, rules, last) -> which events may come, bool (rows or 1, 631), or None for all of the grammar's.
+rows: int64, the pieces still going; rules: where they stand; last: int64, their newest events."""
 
 
 def sample(
@@ -30,10 +36,9 @@ def sample(
     top_p: float = 1.0,
     seed: int = 0,
     memory_length: int | None = 512,
-    prime: np.ndarray | None = None,
-    masked: bool = True,
-    stop: bool = False,
+    prime: np.ndarray | list[np.ndarray] | None = None,
     progress: bool = False,
+    **options,
 ) -> list[np.ndarray]:
     """Composes ``n`` pieces of at most ``length`` events: uint16 ids each, without ``<S>``, ready for
     ``events.decode``.
@@ -41,19 +46,20 @@ def sample(
     temperature: above 0, divides the logits; top_k: draw from so many of the likeliest events, None for all;
     top_p: draw from the fewest events that hold this share of the probability; seed: the same seed gives piece i the
     same notes whatever ``n`` is; memory_length: events of history, None for the model's own; prime: ids of a beginning,
-    which the pieces go on from (and which is part of what is returned, but not of ``length``); masked: keep the
-    grammar, and close every note within ``length`` (False: sample as the paper does); stop: let the model end a piece
-    by ``<S>``. Raises LakhnesError for settings out of range, BadEvents for a prime that is not in the vocabulary.
+    or a list with one for each piece, which the pieces go on from (and which is part of what is returned, but not of
+    any length); options: as of ``stream``. Raises LakhnesError for settings out of range, BadEvents for a prime that is
+    not in the vocabulary.
     """
-    options = dict(temperature=temperature, top_k=top_k, top_p=top_p, seed=seed, memory_length=memory_length)
-    start = _beginning(prime)[1:]
-    pieces = [[] for _ in range(n)]
-    steps = stream(model, n=n, length=length, prime=prime, masked=masked, stop=stop, **options)
+    check(n, length, temperature, top_k, top_p, seed, memory_length)
+    starts = _beginnings(prime, n)
+    pieces = [start[1:].tolist() for start in (starts if len(starts) == n else starts * n)]
+    settings = dict(temperature=temperature, top_k=top_k, top_p=top_p, seed=seed, memory_length=memory_length)
+    steps = stream(model, n=n, length=length, prime=prime, **settings, **options)
     for step in tqdm(steps, total=length, unit="event", desc=f"composing {n}", disable=not progress):
         for piece, event in zip(pieces, step.tolist(), strict=True):
             if event >= 0:
                 piece.append(event)
-    return [np.concatenate([start, np.array(piece, np.uint16)]) for piece in pieces]
+    return [np.array(piece, np.uint16) for piece in pieces]
 
 
 @torch.inference_mode()
@@ -67,31 +73,51 @@ def stream(
     top_p: float,
     seed: int,
     memory_length: int | None,
-    prime: np.ndarray | None = None,
+    prime: np.ndarray | list[np.ndarray] | None = None,
     masked: bool = True,
     stop: bool = False,
+    shortest: int = 0,
+    seconds: float | None = None,
+    shortest_seconds: float = 0.0,
+    choices: Choices | None = None,
+    precision: str = "fp32",
 ) -> Iterator[np.ndarray]:
-    """The next event of every piece, step by step: int64 (n,), -1 for pieces that have ended. Arguments as
-    ``sample``."""
-    _check(n, length, temperature, top_k, top_p, seed, memory_length)
+    """The next event of every piece, step by step: int64 (n,), -1 for pieces that have ended.
+
+    Arguments as of ``sample``, and: masked: keep the grammar, and close every note within ``length`` and ``seconds``
+    (False: sample as the paper does); stop: let the model end a piece by ``<S>``, but not before ``shortest`` events
+    and ``shortest_seconds``; seconds: composed time at most; choices: narrows down what may come; precision: fp16 holds
+    the weights of a Transformer-XL in 16 bits, which is faster and may change a note. A piece ends early where nothing
+    may come.
+    """
+    check(n, length, temperature, top_k, top_p, seed, memory_length)
+    least, most = (round((value or 0) * nes.TICKS_PER_SECOND) for value in (shortest_seconds, seconds))
+    if not 0 <= shortest <= length or least < 0 or (seconds is not None and most < max(least, 1)):
+        raise LakhnesError("a piece's least length must be 0 or more, and no more than its greatest, above 0")
+    if precision not in PRECISIONS:
+        raise LakhnesError(f"precision must be one of {', '.join(PRECISIONS)}, not {precision!r}")
     kept, training = model.memory_length, model.training
     model.eval()
     if memory_length is not None:
         model.memory_length = memory_length
     try:
         uniform = np.stack([np.random.default_rng([seed, row]).random(length) for row in range(n)])
-        ids, state, rules = _read(model, prime, n)
-        rows = np.arange(n)  # pieces still going
+        decoding, chosen, rules = _begin(model, prime, n, precision)
+        rows, ticks = np.arange(n), np.zeros(n, np.int64)  # pieces still going, and their composed time
         for step in range(length):
-            log_probs, state = model.log_probs(ids, state)
-            logits = log_probs[:, -1]
+            log_probs = decoding.feed(torch.from_numpy(chosen).to(model.device))
             if masked:
-                left = np.full(len(rows), length - step)
-                able = torch.from_numpy(grammar.allowed(rules, left, stop)).to(logits.device)
+                able = grammar.allowed(rules, np.full(len(rows), length - step), stop)
             else:
-                able = torch.ones_like(logits, dtype=torch.bool)
+                able = np.ones(log_probs.shape, bool)
                 able[:, events.START] = stop
-            chosen = _draw(logits, able, temperature, top_k, top_p, uniform[rows, step])
+            able[:, events.START] &= (step >= shortest) & (ticks >= least)
+            if seconds is not None:
+                able &= _in_time(rules, most - ticks)
+            if choices is not None and (narrower := choices(step, rows, rules, chosen)) is not None:
+                able &= narrower
+            options = dict(temperature=temperature, top_k=top_k, top_p=top_p, uniform=uniform[rows, step])
+            chosen = draw(log_probs, torch.from_numpy(able).to(model.device), **options)
             going = chosen > events.START  # <S> ends a piece, and so does having no event to choose
             out = np.full(n, -1)
             out[rows[going]] = chosen[going]
@@ -99,17 +125,18 @@ def stream(
             if not going.all():
                 if not going.any():
                     return
-                rows, chosen = rows[going], chosen[going]
-                state = model.select(state, torch.from_numpy(np.flatnonzero(going)).to(model.device))
+                rows, chosen, ticks = rows[going], chosen[going], ticks[going]
+                decoding.select(torch.from_numpy(np.flatnonzero(going)).to(model.device))
                 rules = grammar.State(rules.sounding[going], rules.last[going], rules.waiting[going])
             rules = grammar.advance(rules, chosen)
-            ids = torch.from_numpy(chosen).to(model.device).unsqueeze(1)
+            ticks += events.TICKS_OF[chosen]
     finally:
         model.memory_length = kept
         model.train(training)
 
 
-def _check(n, length, temperature, top_k, top_p, seed, memory_length):
+def check(n, length, temperature, top_k, top_p, seed, memory_length) -> None:
+    """Raises LakhnesError for the first setting that is out of range or of the wrong kind."""
     whole = all(isinstance(value, int | np.integer) for value in (n, length, seed, top_k or 1, memory_length or 0))
     if not whole or isinstance(temperature, str) or isinstance(top_p, str):
         raise LakhnesError(
@@ -127,34 +154,59 @@ def _check(n, length, temperature, top_k, top_p, seed, memory_length):
         raise LakhnesError(f"seed and memory must be 0 or more, not {seed} and {memory_length}")
 
 
-def _beginning(prime) -> np.ndarray:
-    """``<S>`` and the prime, uint16; a wait before its first note is taken off, one at its end is kept."""
-    ids = events.strip([] if prime is None else prime, "prime")
-    notes = np.flatnonzero(~events.IS_WAIT[ids])
-    return np.concatenate([[events.START], ids[notes[0] :] if len(notes) else ids[:0]]).astype(np.uint16)
+def _beginnings(prime, n: int) -> list[np.ndarray]:
+    """``<S>`` and the prime, int64, once for all pieces or once for each; a wait before a prime's first note is taken
+    off, one at its end is kept."""
+    several = isinstance(prime, list) and len(prime) and np.ndim(prime[0]) > 0
+    if several and len(prime) != n:
+        raise LakhnesError(f"{len(prime)} beginnings were given for {n} pieces: give one for all, or one for each")
+    starts = []
+    for ids in prime if several else [[] if prime is None else prime]:
+        ids = events.strip(ids, "prime")
+        notes = np.flatnonzero(~events.IS_WAIT[ids])
+        starts.append(np.concatenate([[events.START], ids[notes[0] :] if len(notes) else ids[:0]]))
+    return starts
 
 
-def _read(model, prime, n):
-    """Reads ``<S>`` and a prime once for all pieces; returns the last id, the state before it, and the grammar's
-    state."""
-    start = _beginning(prime).astype(np.int64)
-    rules = grammar.start(1)
-    for event in start[1:]:
-        rules = grammar.advance(rules, np.array([event]))
-    ids = torch.from_numpy(start).to(model.device).unsqueeze(0)
+def _begin(model, prime, n: int, precision: str) -> tuple[Decoding, np.ndarray, grammar.State]:
+    """What the model has read of the pieces' beginnings, all but their last events; these; the grammar's state."""
+    starts = _beginnings(prime, n)
+    states = []
+    for start in starts:
+        states.append(grammar.start(1))
+        for event in start[1:, None]:
+            states[-1] = grammar.advance(states[-1], event)
+    which = np.zeros(n, np.int64) if len(starts) == 1 else np.arange(n)
+    rules = grammar.State(*(np.concatenate([getattr(s, part) for s in states])[which] for part in vars(states[0])))
+    # Shorter beginnings stand at the right; their rows begin afresh where they begin.
+    longest = max(map(len, starts))
+    ids = torch.tensor(np.stack([np.pad(start, (longest - len(start), 0)) for start in starts])).to(model.device)
+    first = torch.tensor([longest - len(start) for start in starts], device=model.device)
+    edges = sorted({*first.tolist(), *range(0, longest - 1, PRIME_SEGMENT), longest - 1})
     state = None
-    for first in range(0, len(start) - 1, PRIME_SEGMENT):
-        _, state = model.log_probs(ids[:, first : min(first + PRIME_SEGMENT, len(start) - 1)], state)
-    if state is not None:
-        state = model.select(state, torch.zeros(n, dtype=torch.int64, device=model.device))
-    rules = grammar.State(*(np.repeat(part, n, 0) for part in (rules.sounding, rules.last, rules.waiting)))
-    return ids[:, -1:].expand(n, 1), state, rules
+    for edge, following in zip(edges, edges[1:], strict=False):
+        state = model.restart(state, first == edge)
+        _, state = model.log_probs(ids[:, edge:following], state)
+    state = model.restart(state, first == longest - 1)
+    return model.decoding(torch.from_numpy(which), state, precision=precision), ids[which, -1].cpu().numpy(), rules
 
 
-def _draw(logits: Tensor, able: Tensor, temperature: float, top_k, top_p: float, uniform: np.ndarray) -> np.ndarray:
-    """One event for each row of logits (batch, events), among those ``able``, by one uniform number each; -1: none is
-    able."""
-    logits = logits.double().masked_fill(~able, float("-inf")) / temperature
+def _in_time(rules: grammar.State, rest: np.ndarray) -> np.ndarray:
+    """Which events leave time to end every note by a wait, at the latest after ``rest`` ticks: bool (rows, 631)."""
+    silent = ~rules.sounding.any(1)
+    able = events.TICKS_OF <= (rest - silent)[:, None]  # a wait in silence leaves time for a note
+    able[rest == 0] = False
+    closing = (rest == 0) & ~silent  # from the first voice to the last, so that no further wait is needed
+    able[closing, np.asarray(events.NOTE_OFF)[rules.sounding[closing].argmax(1)]] = True
+    return able
+
+
+def draw(
+    log_probs: Tensor, able: Tensor, *, temperature: float, top_k: int | None, top_p: float, uniform: np.ndarray
+) -> np.ndarray:
+    """One event for each row of log_probs (rows, 631), among those ``able`` (bool, the same shape), by one uniform
+    number each, float64 (rows,): int64 (rows,), -1 where none is able."""
+    logits = log_probs.double().masked_fill(~able, float("-inf")) / temperature
     ordered, order = logits.sort(dim=-1, descending=True, stable=True)
     if top_k is not None:
         ordered[:, top_k:] = float("-inf")

@@ -8,7 +8,7 @@ from lakhnes_lib import generation
 from lakhnes_lib.errors import BadEvents, LakhnesError
 from lakhnes_lib.models.language_model import LanguageModel, RandomModel
 from lakhnes_lib.models.transformer_xl import TransformerXL
-from lakhnes_lib.music import events, grammar
+from lakhnes_lib.music import events, grammar, nes
 from lakhnes_lib.sound import apu
 
 UNIFORM = dict(temperature=1.0, top_k=None, top_p=1.0)
@@ -200,6 +200,61 @@ def test_a_prime_is_kept_and_gone_on_from(small):
         grammar.check(ids)
 
 
+# Least and greatest lengths, narrower choices, several beginnings
+
+
+def seconds_of(ids) -> float:
+    return events.TICKS_OF[ids].sum() / nes.TICKS_PER_SECOND
+
+
+@pytest.mark.parametrize("seconds", [1 / 44_100, 0.001, 0.4, 3.0])
+def test_a_greatest_time_is_kept_with_every_note_closed(seconds):
+    pieces = generation.sample(RandomModel(), n=200, length=60, seconds=seconds, seed=1, **UNIFORM)
+    for ids in pieces:
+        grammar.check(ids)
+        assert seconds_of(ids) <= seconds + 1e-9
+        assert not len(ids) or not events.IS_WAIT[ids[-1]]
+    if seconds < 1:  # many pieces end for lack of time, not of events
+        assert np.mean([len(ids) < 50 for ids in pieces]) > 0.3
+    if 0.01 < seconds < 1:  # the time is used
+        assert np.mean([seconds_of(ids) for ids in pieces]) > 0.5 * seconds
+
+
+def test_a_model_that_wants_to_stop_goes_on_for_the_least_length():
+    likely = events.IS_NOTE_OFF * 0.3 / 4 + events.IS_WAIT * 0.2 / 370 + events.IS_NOTE_ON * 0.05 / 256
+    likely[events.START] = 0.45
+    model, options = Made(likely / likely.sum()), dict(n=60, length=80, stop=True) | UNIFORM
+    assert min(len(ids) for ids in generation.sample(model, **options)) < 10
+    long = generation.sample(model, shortest=30, **options)
+    assert 30 <= min(map(len, long)) and np.mean([len(ids) for ids in long]) < 50
+    assert min(map(seconds_of, generation.sample(model, shortest_seconds=2.0, **options))) >= 2.0
+
+
+def test_choices_narrow_down_what_the_grammar_allows():
+    seen = []
+
+    def melody_alone(step, rows, rules, last):
+        assert len(rows) == len(last) == len(rules.last)
+        seen.append((step, rows.tolist()))
+        return events.IS_WAIT | (events.VOICE_OF == 1) if step % 2 else None
+
+    pieces = generation.sample(RandomModel(), n=3, length=30, choices=melody_alone, **UNIFORM)
+    assert seen[0] == (0, [0, 1, 2]) and [step for step, _ in seen] == list(range(len(seen)))
+    for ids in pieces:
+        assert np.isin(events.VOICE_OF[ids[1::2]], (-1, 1)).all()
+
+
+def test_each_piece_goes_on_from_its_own_beginning(small):
+    """As if it were composed alone, though the beginnings have different lengths."""
+    primes = [np.array([371 + 20, 50, 371]), np.array([], int), np.array([400, 470, 40, 448, 30, 371] * 30)[:-1]]
+    together = generation.sample(small, n=3, length=30, prime=primes, seed=4, memory_length=40)
+    for number, prime in enumerate(primes):
+        alone = generation.sample(small, n=number + 1, length=30, prime=prime, seed=4, memory_length=40)
+        assert together[number].tolist() == alone[number].tolist()
+    with pytest.raises(LakhnesError, match="3 beginnings"):
+        generation.sample(small, n=2, length=30, prime=primes)
+
+
 # The model, and bad settings
 
 
@@ -217,11 +272,37 @@ def test_the_model_is_left_as_it_was(small):
         small.eval()
 
 
+def test_an_interrupted_piece_leaves_everything_in_order(small):
+    def stop_at_seven(step, *_):
+        if step == 7:
+            raise KeyboardInterrupt
+
+    whole = generation.sample(small, n=2, length=12, seed=3)
+    small.train()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            generation.sample(small, n=2, length=12, seed=3, memory_length=5, choices=stop_at_seven)
+        assert small.training and small.memory_length == 16
+    finally:
+        small.eval()
+    again = generation.sample(small, n=2, length=12, seed=3)
+    assert [ids.tolist() for ids in whole] == [ids.tolist() for ids in again]
+
+
+def test_weights_in_16_bits_compose_songs_whose_notes_do_not_depend_on_n(small):
+    several = generation.sample(small, n=5, length=40, precision="fp16")
+    assert several[0].tolist() == generation.sample(small, n=1, length=40, precision="fp16")[0].tolist()
+    for ids in several:
+        grammar.check(ids)
+
+
 @pytest.mark.parametrize(
     "setting",
     [
         {"n": 0}, {"length": 0}, {"temperature": 0}, {"temperature": -1.0}, {"temperature": float("nan")},
         {"top_k": 0}, {"top_k": -3}, {"top_p": 0.0}, {"top_p": 1.01}, {"top_p": float("nan")},
+        {"shortest": 5}, {"shortest": -1}, {"seconds": 0}, {"seconds": -1}, {"seconds": 1, "shortest_seconds": 2},
+        {"precision": "bf16"},
     ],
     ids=str,
 )  # fmt: skip

@@ -3,8 +3,7 @@
 Paper: §4.1; the letters are those of "Transformer-XL" (arXiv 1901.02860), §3.3:
 score(i, j) = (q_i + u)·k_j  [terms a, c]  +  (q_i + v)·r_{i-j}  [terms b, d].  Notebook: 04_transformer_xl.
 Differences from the paper: none in the result. On a CPU the score matrices' traffic through memory costs more than the
-arithmetic, so they are made a few rows of the batch at a time, used while they are in the cache, and made again for the
-gradient; on a GPU the position terms enter PyTorch's fused attention as a bias.
+arithmetic, so they are made a few rows or heads at a time and used while they are in the cache; on a GPU the position terms enter PyTorch's fused attention as a bias.
 """
 
 from math import sqrt
@@ -14,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 _SCORES_IN_CACHE = 2**19
-"""Scores made at a time: with their gradient in float32 about 4 MB, a share of the second-level cache."""
+"""Scores made at a time: 1 MB in bfloat16, the second-level cache of a core."""
 
 
 def relative_shift(scores: Tensor) -> Tensor:
@@ -58,70 +57,68 @@ def attention_weights(query: Tensor, key: Tensor, r: Tensor, u: Tensor, v: Tenso
 
 
 class _InCache(torch.autograd.Function):
-    """The same, a few rows of the batch at a time, on a CPU."""
+    """The same on a CPU, some rows or heads at a time; the weights are kept for the gradient."""
 
     @staticmethod
-    def scores(query, key, r, u, v, mask):
-        """Masked scores of some rows, (rows, heads, time, keys) in float32 or wider."""
-        time, keys = query.shape[2], key.shape[2]
-        scale = 1 / sqrt(query.shape[-1])
-        content = (query + u).mul_(scale) @ key.transpose(-1, -2)
-        distance = (query + v).mul_(scale) @ r.transpose(-1, -2)
-        # The relative shift without a copy: each row starts one column later than the row below it. What runs over the
-        # end of a row is ahead of the query, and masked.
-        rows, heads = distance.shape[:2]
-        shifted = distance.as_strided(
-            (rows, heads, time, keys), (heads * time * keys, time * keys, keys - 1, 1), time - 1
-        )
-        wide = torch.promote_types(content.dtype, torch.float32)
-        return content.to(wide).add_(shifted).add_(mask.unsqueeze(1))
+    def parts(batch: int, heads: int, each: int):
+        """Slices of rows and of heads whose scores, ``each`` a head, stay in the cache together."""
+        together = max(1, _SCORES_IN_CACHE // each)
+        if together >= heads:
+            step = together // heads
+            return [(slice(row, row + step), slice(None)) for row in range(0, batch, step)]
+        return [
+            (slice(row, row + 1), slice(head, head + together))
+            for row in range(batch)
+            for head in range(0, heads, together)
+        ]
 
     @staticmethod
     def forward(ctx, query, key, value, r, u, v, mask):
-        batch, heads, time, _ = query.shape
-        step = max(1, _SCORES_IN_CACHE // (heads * time * key.shape[2]))
+        batch, heads, time, width = query.shape
+        keys, scale = key.shape[2], 1 / sqrt(width)
         out = torch.empty_like(query, memory_format=torch.contiguous_format)
-        sums = query.new_empty(batch, heads, time, 1, dtype=torch.promote_types(query.dtype, torch.float32))
-        for row in range(0, batch, step):
-            rows = slice(row, row + step)
-            scores = _InCache.scores(query[rows], key[rows], r, u, v, mask[rows] if len(mask) > 1 else mask)
-            sums[rows] = scores.logsumexp(-1, keepdim=True)
-            out[rows] = scores.sub_(sums[rows]).exp_().to(value.dtype) @ value[rows]
-        ctx.save_for_backward(query, key, value, r, u, v, mask, out, sums)
-        ctx.step = step
+        kept = any(ctx.needs_input_grad)
+        weights = query.new_empty(batch, heads, time, keys) if kept else None
+        mask = mask.to(query.dtype).unsqueeze(1)
+        for rows, some in _InCache.parts(batch, heads, time * keys):
+            q = query[rows, some]
+            scores = (q + u[some]).mul_(scale) @ key[rows, some].transpose(-1, -2)
+            distance = (q + v[some]).mul_(scale) @ r[some].transpose(-1, -2)
+            # The relative shift without a copy: each row starts one column later than the row below it. What runs over
+            # the end of a row is ahead of the query, and masked.
+            shifted = distance.as_strided(
+                distance.shape, (distance.stride(0), time * keys, keys - 1, 1), distance.storage_offset() + time - 1
+            )
+            part = scores.add_(shifted).add_(mask[rows] if len(mask) > 1 else mask).softmax(-1)
+            if kept:
+                weights[rows, some] = part
+            out[rows, some] = part @ value[rows, some]
+        ctx.save_for_backward(query, key, value, r, u, v, weights, out)
         return out
 
     @staticmethod
     def backward(ctx, grad):
-        query, key, value, r, u, v, mask, out, sums = ctx.saved_tensors
+        query, key, value, r, u, v, weights, out = ctx.saved_tensors
         batch, heads, time, width = query.shape
         keys, scale = key.shape[2], 1 / sqrt(width)
         d_query, d_key, d_value = (
             torch.empty_like(x, memory_format=torch.contiguous_format) for x in (query, key, value)
         )
-        d_r = torch.zeros_like(r, dtype=sums.dtype)
-        d_u, d_v = torch.zeros_like(u, dtype=sums.dtype), torch.zeros_like(v, dtype=sums.dtype)
-        # Room for the shift back: a row starts one column earlier than the row below; the first rows reach before the
-        # start.
-        room = query.new_zeros(min(ctx.step, batch), heads, time - 1 + time * keys)
-        for row in range(0, batch, ctx.step):
-            rows = slice(row, row + ctx.step)
-            q, k, some = query[rows], key[rows], grad[rows]
-            weights = _InCache.scores(q, k, r, u, v, mask[rows] if len(mask) > 1 else mask).sub_(sums[rows]).exp_()
-            d_value[rows] = weights.to(value.dtype).transpose(-1, -2) @ some
-            gain = (some @ value[rows].transpose(-1, -2)).to(weights.dtype)
-            gain -= (some.to(gain.dtype) * out[rows]).sum(-1, keepdim=True)
-            d_scores = room[: len(q), :, time - 1 :].view(len(q), heads, time, keys)
-            d_scores.copy_(gain.mul_(weights))
-            content = d_scores @ k
-            d_key[rows] = (d_scores.transpose(-1, -2) @ (q + u)).mul_(scale)
-            stride = room.shape[-1]
-            unshifted = room.as_strided((len(q), heads, time, keys), (heads * stride, stride, keys + 1, 1))
-            unshifted = unshifted.contiguous()
-            distance = unshifted @ r
-            d_r += (unshifted.transpose(-1, -2) @ (q + v)).sum(0)
-            d_query[rows] = (content + distance).mul_(scale)
-            d_u += content.sum((0, 2), dtype=d_u.dtype).unsqueeze(1)
-            d_v += distance.sum((0, 2), dtype=d_v.dtype).unsqueeze(1)
+        wide = torch.promote_types(query.dtype, torch.float32)
+        d_r, d_u, d_v = (torch.zeros_like(x, dtype=wide) for x in (r, u, v))
+        sums = (grad * out).sum(-1, keepdim=True)
+        for rows, some in _InCache.parts(batch, heads, time * keys):
+            q, g, w = query[rows, some], grad[rows, some], weights[rows, some]
+            d_value[rows, some] = w.transpose(-1, -2) @ g
+            d_scores = (g @ value[rows, some].transpose(-1, -2)).sub_(sums[rows, some]).mul_(w)
+            # The shift back: a row starts one column earlier than the row below; the first rows reach before the start.
+            room = F.pad(d_scores.flatten(-2), (time - 1, 0))
+            unshifted = room.as_strided(w.shape, (*room.stride()[:2], keys + 1, 1)).contiguous()
+            content, distance = d_scores @ key[rows, some], unshifted @ r[some]
+            d_key[rows, some] = (d_scores.transpose(-1, -2) @ (q + u[some])).mul_(scale)
+            d_r[some] += (unshifted.transpose(-1, -2) @ (q + v[some])).sum(0)
+            d_u[some] += content.sum((0, 2), dtype=wide).unsqueeze(1)
+            d_v[some] += distance.sum((0, 2), dtype=wide).unsqueeze(1)
+            d_query[rows, some] = content.add_(distance).mul_(scale)
         d_r, d_u, d_v = ((x * scale).to(query.dtype) for x in (d_r, d_u, d_v))
         return d_query, d_key, d_value, d_r, d_u, d_v, None

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from lakhnes_lib.errors import BadEvents
+from lakhnes_lib.models.decoding import Decoding
 
 VOCABULARY_SIZE = 631
 
@@ -69,6 +70,13 @@ class LanguageModel(nn.Module):
     def select(self, state, rows: Tensor):
         """The state of these rows of the batch: int64 (rows,), any order, repeats allowed."""
         return state
+
+    def decoding(self, rows: int | Tensor, state=None, memory_length: int | None = None, precision: str = "fp32"):
+        """The model reading several pieces event by event: a ``Decoding``, whose arguments these are.
+
+        precision: "fp16" lets a model that can do so hold its weights in 16 bits meanwhile, which a CPU reads faster.
+        """
+        return Decoding(self, rows, state, memory_length)
 
     def restart(self, state, fresh: Tensor):
         """The same state with nothing remembered in the rows where ``fresh`` (bool (batch,)) holds."""

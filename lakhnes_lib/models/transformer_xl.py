@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lakhnes_lib.models.attention import attention_weights, causal_mask, relative_attention
+from lakhnes_lib.models.decoding import RelativeDecoding
 from lakhnes_lib.models.language_model import VOCABULARY_SIZE, LanguageModel, check_ids
 
 
@@ -147,7 +148,7 @@ class TransformerXL(LanguageModel):
             memory = Memory([()] * len(self.layers), 0, torch.zeros(batch, dtype=torch.int64, device=ids.device))
         keys = memory.length + time
         mask = self._mask(memory, time)
-        projected = self._projected(keys)
+        projected = self.projected(keys)
         x = self.dropout(self.embedding(ids) * self.width**0.5)
         kept = min(keys, self.memory_length)
         layers = []
@@ -161,7 +162,7 @@ class TransformerXL(LanguageModel):
                 layers.append((key[:, :, keys - kept :], value[:, :, keys - kept :]))
         return self.dropout(self.norm(x)), Memory(layers, kept, (memory.valid + time).clamp_max(kept))
 
-    def _projected(self, keys: int) -> list[Tensor]:
+    def projected(self, keys: int) -> list[Tensor]:
         """Every layer's r for the distances keys - 1 … 0; in evaluation made once, and kept for shorter histories."""
         weight = self.embedding.weight
         fixed = not self.training and not torch.is_grad_enabled()
@@ -229,6 +230,9 @@ class TransformerXL(LanguageModel):
         if state is None:
             return None
         return replace(state, layers=[tuple(x[rows] for x in part) for part in state.layers], valid=state.valid[rows])
+
+    def decoding(self, rows, state=None, memory_length=None, precision="fp32"):
+        return RelativeDecoding(self, rows, state, memory_length, precision)
 
     def restart(self, state: Memory | None, fresh: Tensor) -> Memory | None:
         """The same state, with nothing remembered in the rows where ``fresh`` (bool (batch,)) holds."""
