@@ -111,7 +111,7 @@ def main() -> None:
     device = training.choose_device(chosen.device)
     laptop, paper = (profiles.load(name) for name in ("laptop", "paper"))
     values = {"device": device.type, "threads": torch.get_num_threads()}
-    for name, profile, changes in (("mini", laptop, {}), ("paper", paper, {"batch": 4})):
+    for name, profile, changes in (("mini", laptop, {"batch": 16}), ("paper", paper, {"batch": 4})):
         settings = replace(profile.training["transformer_xl"], **changes)
         values[name] = measure(profile.models["transformer_xl"], settings, device, chosen.seconds)
     values["paper"]["published_seconds_a_step"] = PUBLISHED_SECONDS_A_STEP

@@ -1,6 +1,6 @@
 """Makes a shipped model of a training run: weights in bfloat16, how they came about, and the training curve.
 
-python assets/pretrained/ship.py mini runs/laptop/transformer_xl runs/laptop/transformer_xl_memory
+python assets/pretrained/ship.py mini runs/laptop/mini runs/laptop/mini_memory
 
 Name the folders of all stages in order; the best weights of the last are shipped. Then
 `benchmarks/perplexity.py --write` measures them and `make report` writes the numbers into config.json and the model's

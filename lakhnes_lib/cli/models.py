@@ -1,6 +1,6 @@
-"""``lakhnes train``, ``evaluate``, ``convert``, ``generate``: how a model is made, how good it is, what it composes.
+"""``lakhnes train``, ``evaluate``, ``convert``: how a model is made, and how good it is.
 
-Paper: §5, §6, §8. Notebooks: 05_training, 07_quantitative_analysis, 09_composing.
+Paper: §5, §6. Notebooks: 05_training, 07_quantitative_analysis.
 """
 
 import math
@@ -13,7 +13,7 @@ import typer
 from lakhnes_lib import profiles
 from lakhnes_lib.cli.options import Checkpoint, CorpusName, Device, chosen_device, progress
 from lakhnes_lib.errors import DataNotFound, LakhnesError
-from lakhnes_lib.profiles import Evaluation, Sampling
+from lakhnes_lib.profiles import Evaluation
 
 
 class Protocol(StrEnum):
@@ -24,12 +24,24 @@ class Protocol(StrEnum):
 
 
 def train(
-    profile: Annotated[str, typer.Option(help="smoke, laptop, paper, or the path of a YAML file.")],
-    model: Annotated[str, typer.Option(help="Which of the profile's models.")] = "transformer_xl",
+    profile: Annotated[
+        str | None,
+        typer.Option(help="smoke, laptop, paper, or the path of a YAML file [default for your own music: laptop]."),
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(help="Which of the profile's models [default: transformer_xl, own_music for your own music]."),
+    ] = None,
     start: Annotated[
         Path | None, typer.Option("--from", help="Checkpoint to fine-tune from [default: new weights].")
     ] = None,
-    data: CorpusName = None,
+    data: Annotated[
+        str | None,
+        typer.Option(help="songbook, nesmdb-midi, nesmdb-tx1, a packed corpus, or a folder of your own music files."),
+    ] = None,
+    mix: Annotated[
+        str | None, typer.Option(help="A second corpus: the profile's mix_share of the notes comes from it.")
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the run [default: runs/PROFILE/MODEL].")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the run's last snapshot.")] = False,
     max_minutes: Annotated[float | None, typer.Option(min=0, help="Stop in good order after so long.")] = None,
@@ -39,29 +51,42 @@ def train(
 
     The best weights by valid perplexity stand in OUT/best. A run that ends early, by --max-minutes,
     Ctrl-C or a power cut, goes on with --resume as if it had never stopped.
+
+    With a folder of music files as --data (MIDI of any kind, VGM, TX1; five at least) the model learns their style:
+    lakhnes train --from assets/pretrained/mini --data FOLDER. Three files of five are for training, one says when to
+    stop, and one is held back, to measure perplexity before and after. Files that cannot be used are counted by reason.
     """
-    from lakhnes_lib import training
+    from lakhnes_lib import own_music, training
+    from lakhnes_lib.data import mixture
     from lakhnes_lib.data.prepare import prepare
 
-    settings = profiles.load(profile)
+    own = data is not None and Path(data).is_dir() and not (Path(data) / "corpus.json").exists()
+    if profile is None and not own:
+        raise typer.BadParameter("name a profile: smoke, laptop, paper, or a YAML file", param_hint="--profile")
+    settings, model = profiles.load(profile or "laptop"), model or (own_music.MODEL if own else "transformer_xl")
     out = out or profiles.root() / "runs" / settings.name / model
-    corpus = prepare(data or settings.corpus, progress=progress())
-    run = training.train(
-        settings,
-        corpus,
-        out,
-        model=model,
-        start=start,
-        resume=resume,
-        max_minutes=max_minutes,
-        device=str(chosen_device(device)),
-        progress=progress(),
-    )
+    if own:
+        corpus = own_music.gather(data, settings.seed, progress())
+        print(own_music.describe(corpus), flush=True)
+    else:
+        corpus = prepare(data or settings.corpus, progress=progress())
+    share = settings.training[model].mix_share if model in settings.training else 0.0
+    if (mix is None) != (share == 0):
+        raise LakhnesError(f"profile {profile}: {model}: its mix_share of {share} and --mix need each other")
+    if mix is not None:
+        corpus = mixture.mix(corpus, prepare(mix, progress=progress()), share)
+    options = {"model": model, "start": start, "resume": resume, "max_minutes": max_minutes}
+    options |= {"device": str(chosen_device(device)), "progress": progress()}
+    tuned = own_music.tune(settings, corpus, out, **options) if own else None
+    run = tuned.run if tuned else training.train(settings, corpus, out, **options)
     print(f"{run.step:,} of {run.settings.steps:,} steps, {run.events:,} events, {run.seconds / 60:.1f} minutes")
     if math.isfinite(run.best):
         print(f"best valid perplexity: {math.exp(run.best):.4f}, at step {run.best_step:,}: {out / 'best'}")
     else:
         print(f"no valid perplexity measured yet; --resume goes on: {out}")
+    if tuned and tuned.after:
+        before = f", {tuned.before:.4f} before" if tuned.before else ""
+        print(f"perplexity of the files held back: {tuned.after:.4f}{before}")
 
 
 def evaluate(
@@ -117,61 +142,3 @@ def convert(
 
     model = checkpoints.convert_published(model_pt, folder)
     print(f"{folder}: {model.architecture}, {model.parameter_count():,} parameters, memory {model.memory_length}")
-
-
-def generate(
-    checkpoint: Checkpoint,
-    out: Annotated[Path, typer.Argument(metavar="OUT_DIR", help="Folder for the pieces.")],
-    pieces: Annotated[int, typer.Option("-n", "--pieces", min=1, help="How many.")] = Sampling.pieces,
-    seed: Annotated[int, typer.Option(min=0, help="The same seed composes the same pieces.")] = 0,
-    beginning: Annotated[
-        Path | None, typer.Option("--continue", help="Music file (MIDI, TX1, VGM) to go on from.")
-    ] = None,
-    prime: Annotated[int, typer.Option(min=1, help="With --continue: how many of its first events are kept.")] = 512,
-    length: Annotated[int, typer.Option(min=1, help="Events to compose, at most.")] = Sampling.length,
-    temperature: Annotated[float, typer.Option(help="Above 1 bolder, below 1 more careful.")] = Sampling.temperature,
-    top_k: Annotated[int, typer.Option(min=0, help="Draw from so many of the likeliest; 0: all.")] = Sampling.top_k,
-    top_p: Annotated[
-        float, typer.Option(help="Draw from the fewest with this share of the probability.")
-    ] = Sampling.top_p,
-    memory: Annotated[int, typer.Option(min=0, help="Events of history kept.")] = Sampling.memory_length,
-    masked: Annotated[
-        bool, typer.Option("--masked/--free", help="Keep the grammar of events, or not (the paper).")
-    ] = True,
-    device: Device = None,
-):
-    """Composes new pieces: MIDI, TX1 and WAV of each.
-
-    OUT_DIR gets seedS_NN.mid, .tx1.txt and .wav for each piece NN of seed S. With --continue every piece begins with
-    the first events of that file.
-    """
-    from lakhnes_lib import generation
-    from lakhnes_lib.cli.files import read_song, write_song
-    from lakhnes_lib.models import checkpoints
-    from lakhnes_lib.music import events
-
-    given = None
-    if beginning is not None:
-        given = events.frame(events.encode(read_song(beginning)))[1:-1][:prime]
-        if not len(given):
-            raise LakhnesError(f"{beginning}: holds no note to go on from")
-    model = checkpoints.load(checkpoint, chosen_device(device))
-    composed = generation.sample(
-        model,
-        n=pieces,
-        length=length,
-        temperature=temperature,
-        top_k=top_k or None,
-        top_p=top_p,
-        seed=seed,
-        memory_length=memory,
-        prime=given,
-        masked=masked,
-        progress=progress(),
-    )
-    for number, ids in enumerate(composed):
-        name = f"seed{seed}_{number:02d}"
-        score = events.decode(ids, name)
-        for ending in ("mid", "tx1.txt", "wav"):
-            write_song(score, out / f"{name}.{ending}", 44_100)
-        print(f"{out / name}.mid: {score.seconds:.1f} s, {len(score.notes):,} notes")

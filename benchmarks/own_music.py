@@ -1,0 +1,89 @@
+"""Does a folder of ten files help? Perplexity of files held back, before and after fine-tuning the shipped model.
+
+python benchmarks/own_music.py [--only SET] [--write]
+
+Two folders of ten: the largest files of one game of NES-MDB's test split (one composer, which the model has never
+heard), and the first files of a part of the Lakh MIDI Dataset that can be mapped (songs of all kinds). Each is
+fine-tuned by the profile laptop's entry `own_music`, as `lakhnes train --from assets/pretrained/mini --data FOLDER`
+does it.
+
+Needs NES-MDB and lmd-full-5-sample (`lakhnes data fetch`, or LAKHNES_MIRROR). With --write the numbers go to
+results/own_music.json, after each folder.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import tempfile
+from itertools import islice
+from pathlib import Path
+
+from lakhnes_lib import own_music, profiles, results
+from lakhnes_lib.data import datasets
+from lakhnes_lib.errors import DataNotFound, Rejected
+from lakhnes_lib.music.mapping import map_to_nes
+
+COMMAND = "python benchmarks/own_music.py --write"
+FILES, GAME = 10, "145_Golgo13"
+
+
+def usable(path: Path) -> bool:
+    try:
+        return bool(map_to_nes(path))
+    except Rejected:
+        return False
+
+
+def game() -> list[Path]:
+    folder = datasets.fetch("nesmdb-midi", mirror=os.environ.get("LAKHNES_MIRROR"))
+    return sorted((folder / "test").glob(f"{GAME}_*.mid"), key=lambda path: (-path.stat().st_size, path.name))[:FILES]
+
+
+def lakh() -> list[Path]:
+    folder = datasets.fetch("lmd-full-5-sample", mirror=os.environ.get("LAKHNES_MIRROR"))
+    return list(islice(filter(usable, sorted(folder.rglob("*.mid"))), FILES))
+
+
+SETS = {"game": game, "lakh": lakh}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--only", choices=SETS, help="one folder; the other's numbers are kept")
+    parser.add_argument("--write", action="store_true", help="store the numbers in results/own_music.json")
+    chosen = parser.parse_args()
+    profile, start = profiles.load("laptop"), profiles.root() / "assets/pretrained/mini"
+    try:
+        found = results.read("own_music")["values"] if chosen.only else {}
+    except DataNotFound:
+        found = {}
+    for name in [chosen.only] if chosen.only else SETS:
+        with tempfile.TemporaryDirectory() as place:
+            folder = Path(place) / "music"
+            folder.mkdir()
+            try:
+                for path in SETS[name]():
+                    shutil.copy(path, folder)
+            except DataNotFound as error:
+                parser.exit(1, f"{error}\n")
+            corpus = own_music.gather(folder)
+            print(own_music.describe(corpus), flush=True)
+            tuned = own_music.tune(profile, corpus, Path(place) / "run", start=start)
+        found[name] = {
+            "files": {split: len(files) for split, files in corpus.manifest["taken"].items()},
+            "songs": {split: len(songs) for split, songs in corpus.splits.items()},
+            "events_held_back": sum(len(song) - 1 for song in corpus["test"].framed()),
+            "perplexity_before": tuned.before,
+            "perplexity_after": tuned.after,
+            "steps": tuned.run.step,
+            "best_step": tuned.run.best_step,
+            "minutes": tuned.run.seconds / 60,
+        }
+        print(json.dumps({name: found[name]}, indent=1), flush=True)
+        if chosen.write:
+            results.write("own_music", found, command=COMMAND, packages=("numpy", "torch", "symusic"))
+
+
+if __name__ == "__main__":
+    main()
