@@ -10,9 +10,10 @@ import sys
 
 import typer
 
-from lakhnes_lib.cli import files, models
+from lakhnes_lib.cli import composing, files, mapping, models
 from lakhnes_lib.cli.data import data
 from lakhnes_lib.cli.options import SETTINGS
+from lakhnes_lib.cli.study import study
 from lakhnes_lib.errors import LakhnesError
 
 app = typer.Typer(
@@ -23,8 +24,10 @@ app = typer.Typer(
     **SETTINGS,
 )
 app.add_typer(data, name="data")
-for verb in (files.tokens, files.render, models.train, models.evaluate, models.convert, models.generate):
+app.add_typer(study, name="study")
+for verb in (files.tokens, files.render, models.train, models.evaluate, models.convert, composing.generate):
     app.command()(verb)
+app.command("map")(mapping.map_songs)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -17,6 +17,20 @@ class BadMidi(LakhnesError):
     """A MIDI file that cannot be read, or is not in NES-MDB's form."""
 
 
+class Rejected(LakhnesError):
+    """A MIDI file from which the mapping makes no NES music.
+
+    reason: a short key, the same in every version (``lakhnes_lib.music.mapping.REASONS``), to count files by.
+    """
+
+    def __init__(self, reason: str, message: str = ""):
+        super().__init__(reason, message)
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return self.args[1] or self.reason
+
+
 class BadEvents(LakhnesError):
     """Event ids or event text that break the vocabulary or the grammar."""
 
@@ -47,3 +61,7 @@ class DataNotFound(LakhnesError):
 
 class OutOfSpace(LakhnesError):
     """The disk is full; what had been written of the unfinished file has been removed."""
+
+
+class BadStudy(LakhnesError):
+    """A listening test that cannot be made, is damaged, or whose answers cannot be used."""

@@ -33,6 +33,8 @@ class Training:
     accumulate: int = 1  # segments of gradient a step
     streams: str = "endless"  # endless (the paper's), songs or segments: see data/streams.py
     augment: str = "none"  # none, paper or published: see music/augmentation.py
+    draws: str = "fresh"  # fresh or published: the examples drawn of Lakh songs, see data/lakh.py
+    mix_share: float = 0.0  # of the notes, how many come from a second corpus: data/mixture.py
     precision: str = "auto"  # auto (bf16 where the hardware has it), bf16, fp32
     compile: bool = False
     evaluate_every: int = 1000  # steps
@@ -105,6 +107,11 @@ def load(name) -> Profile:
             raise BadProfile(f"{path}: streams must be endless, songs or segments, not {part.streams!r}")
         if part.augment not in ("none", "paper", "published"):
             raise BadProfile(f"{path}: augment must be none, paper or published, not {part.augment!r}")
+        if part.draws not in ("fresh", "published") or not 0 <= part.mix_share < 1:
+            raise BadProfile(
+                f"{path}: draws must be fresh or published, and mix_share from 0 to below 1, "
+                f"not {part.draws!r} and {part.mix_share}"
+            )
         if part.precision not in ("auto", "bf16", "fp32"):
             raise BadProfile(f"{path}: precision must be auto, bf16 or fp32, not {part.precision!r}")
         if min(part.steps, part.batch, part.segment, part.accumulate, part.evaluate_every) < 1:

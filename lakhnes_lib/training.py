@@ -50,7 +50,7 @@ class Run:
         self.model, self.settings, self.measured = model.to(device), settings, measured
         self.folder, self.device = Path(folder), device
         self.streams = Streams(
-            augmentation.songs_by_epoch(corpus["train"], settings.augment, seed),
+            augmentation.songs_by_epoch(corpus["train"], settings.augment, seed, settings.draws),
             settings.batch * settings.accumulate,
             settings.segment,
             seed,
@@ -184,6 +184,8 @@ class Run:
     def restore(self) -> None:
         """Goes back to the snapshot; log lines written after it are dropped. Raises BadCheckpoint, LakhnesError."""
         kept = snapshots.read(self.folder / "snapshot")
+        defaults = {entry.name: entry.default for entry in dataclasses.fields(Training)}
+        kept["details"]["training"] = defaults | kept["details"]["training"]  # of a version that knew fewer settings
         same = kept["details"] == json.loads(json.dumps(self.details))
         if not same or kept.get("config", self.model.config) != self.model.config:
             raise LakhnesError(

@@ -16,7 +16,9 @@ Home = Annotated[
 ]
 CorpusName = Annotated[
     str | None,
-    typer.Option("--data", help="songbook, nesmdb-midi, nesmdb-tx1, or a folder that `lakhnes tokens` packed."),
+    typer.Option(
+        "--data", help="songbook, nesmdb-midi, nesmdb-tx1, or a folder that `lakhnes tokens` or `lakhnes map` packed."
+    ),
 ]
 Checkpoint = Annotated[
     Path, typer.Argument(metavar="CHECKPOINT", help="Folder with model.safetensors and config.json.")

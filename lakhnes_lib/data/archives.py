@@ -10,7 +10,10 @@ import hashlib
 import lzma
 import re
 import tarfile
+import zipfile
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -85,12 +88,12 @@ class _Bounded:
     """Forward-only reader that ends at a limit, so that no archive grows without end, in memory or on disk."""
 
     def __init__(self, file, most_bytes: int):
-        self.file, self.most_bytes, self.place = file, most_bytes, 0
+        self.file, self.most_bytes, self.place, self.last = file, most_bytes, 0, b""
 
     def read(self, size: int) -> bytes:
         if size > _LARGEST_HEADER:
             raise BadArchive(f"has a header of {size:,} bytes")
-        data = self.file.read(size)
+        data = self.last = self.file.read(size)
         self.place += len(data)
         if self.place > self.most_bytes:
             raise BadArchive(f"unpacks to more than {self.most_bytes:,} bytes")
@@ -114,9 +117,13 @@ def _open(path: Path):
     return open(path, "rb")
 
 
+def _leads_out(name: str) -> bool:
+    return name.startswith("/") or "\\" in name or "\0" in name or ":" in name or ".." in name.split("/")
+
+
 def _check(member: tarfile.TarInfo) -> None:
     name = member.name
-    if name.startswith("/") or "\\" in name or "\0" in name or ":" in name or ".." in name.split("/"):
+    if _leads_out(name):
         raise BadArchive(f"holds the name {name!r}, which leads out of its folder or is not portable")
     if not (member.isreg() or member.isdir()) or member.issparse():
         raise BadArchive(f"holds {name!r}, which is a link or a device, not a plain file")
@@ -161,31 +168,67 @@ def unpack(
     """
     archive, folder, rows, members = Path(archive), Path(folder), [], 0
     bar = tqdm(total=files, unit="file", desc="unpacking", disable=not progress, leave=False)
+    with _damage_told(archive), bar:
+        for member, source in _tar_members(archive, most_bytes):
+            members += 1
+            if members > most_members:
+                raise BadArchive(f"holds more than {most_members:,} members")
+            _check(member)
+            name = _relative(member.name, content) if member.isreg() else ""
+            if name:
+                rows.append((name, *_write(source, folder / name, md5_names, member.name)))
+                bar.update()
+    if not rows:
+        raise BadArchive(f"{archive.name}: holds none of the files it should")
+    return _inventory(rows)
+
+
+def _tar_members(archive: Path, most_bytes: int) -> Iterator[tuple[tarfile.TarInfo, object]]:
+    """Each member and, of plain files, what its content can be read from until the next is asked for."""
+    with _open(archive) as plain:
+        stream = _Bounded(plain, most_bytes)
+        with tarfile.open(fileobj=stream, mode="r:") as tar:
+            while (member := tar.next()) is not None:
+                tar.members.clear()  # or a large archive's members would all be kept in memory
+                yield member, tar.extractfile(member) if member.isreg() else None
+            if stream.last.strip(b"\0"):  # tarfile takes a block that is no header for the end
+                raise EOFError("a header is damaged")
+            while stream.read(CHUNK):  # to the end, where the compressed file's checksum stands
+                pass
+
+
+@contextmanager
+def _damage_told(archive: Path):
     try:
-        with bar, _open(archive) as plain:
-            stream = _Bounded(plain, most_bytes)
-            with tarfile.open(fileobj=stream, mode="r:") as tar:
-                while (member := tar.next()) is not None:
-                    tar.members.clear()  # or a large archive's members would all be kept in memory
-                    members += 1
-                    if members > most_members:
-                        raise BadArchive(f"holds more than {most_members:,} members")
-                    _check(member)
-                    name = _relative(member.name, content) if member.isreg() else ""
-                    if name:
-                        source = tar.extractfile(member)
-                        rows.append((name, *_write(source, folder / name, md5_names, member.name)))
-                        bar.update()
-                while stream.read(CHUNK):  # to the end, where the compressed file's checksum stands
-                    pass
+        yield
     except BadArchive as error:
         raise BadArchive(f"{archive.name}: {error}") from None
-    except (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError) as error:
+    except (tarfile.TarError, zipfile.BadZipFile, EOFError, zlib.error, lzma.LZMAError) as error:
         raise BadArchive(f"{archive.name}: is damaged or cut off ({error})") from error
     except OSError as error:
         if error.errno is None:  # gzip and bz2 report damage this way; the disk's errors have a number
             raise BadArchive(f"{archive.name}: is damaged or cut off ({error})") from error
         raise
-    if not rows:
-        raise BadArchive(f"{archive.name}: holds none of the files it should")
-    return _inventory(rows)
+
+
+def contents(archive, most_bytes: int, most_each: int) -> Iterator[tuple[str, bytes | None]]:
+    """Name and first ``most_each`` bytes of each plain file in a tar or zip archive, in its order; nothing is unpacked.
+
+    None stands for the bytes of a file whose name leads elsewhere, or that is encrypted. Links and devices are passed
+    over. Raises BadArchive, when it gets there, where the archive is damaged, cut off, or unpacks to more than
+    ``most_bytes``.
+    """
+    archive = Path(archive)
+    with _damage_told(archive):
+        if zipfile.is_zipfile(archive):
+            with zipfile.ZipFile(archive) as packed:
+                for entry in (entry for entry in packed.infolist() if not entry.is_dir()):
+                    if entry.flag_bits & 1 or _leads_out(entry.filename):
+                        yield entry.filename, None
+                        continue
+                    with packed.open(entry) as source:
+                        yield entry.filename, source.read(most_each)
+            return
+        for member, source in _tar_members(archive, most_bytes):
+            if source is not None:
+                yield member.name, None if _leads_out(member.name) else source.read(most_each)

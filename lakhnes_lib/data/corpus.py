@@ -6,7 +6,7 @@ Event ids are derived when asked for. Differences from the paper: it stored even
 
 A corpus is a folder: ``corpus.json``, and for each split ``NAME.notes.npy``, ``NAME.controls.npy``, ``NAME.songs.npy``
 and ``NAME.names.json``. ``corpus.json`` holds the fingerprint (sha256) of every split, and the files that were
-rejected, with why.
+rejected, with why. A corpus of candidates (``lakh.py``) stands in such a folder too, with arrays of its own.
 """
 
 import hashlib
@@ -16,9 +16,11 @@ from pathlib import Path
 
 import numpy as np
 
+from lakhnes_lib.data.lakh import LakhSplit
+from lakhnes_lib.data.packed import Packed
 from lakhnes_lib.errors import BadCorpus, DataNotFound
 from lakhnes_lib.files import replacing
-from lakhnes_lib.music import events, nes
+from lakhnes_lib.music import events
 from lakhnes_lib.music.score import CONTROL, NOTE, Score
 
 FORMAT = 1
@@ -29,14 +31,10 @@ VALID_SHARE = 10
 """A folder without splits gives about one song in this many to valid, chosen by the file's content."""
 
 
-class Split:
-    """The songs of one split; ``notes``, ``controls`` and ``songs`` are read-only memory maps of the packed arrays."""
+class Split(Packed):
+    """The songs of one split: ``notes``, ``controls`` and ``songs``."""
 
-    def __init__(self, name: str, names: list[str], notes: np.ndarray, controls: np.ndarray, songs: np.ndarray):
-        self.name, self.names, self.notes, self.controls, self.songs = name, names, notes, controls, songs
-
-    def __len__(self) -> int:
-        return len(self.songs)
+    FORMAT, PARTS = FORMAT, {"notes": NOTE, "controls": CONTROL, "songs": SONG}
 
     @cached_property
     def offsets(self) -> np.ndarray:
@@ -65,18 +63,9 @@ class Split:
         ids, offsets = self.ids()
         return [events.frame(ids[a:b]) for a, b in zip(offsets[:-1], offsets[1:], strict=True)]
 
-    @cached_property
-    def fingerprint(self) -> str:
-        """sha256 over the names and the packed arrays."""
-        digest = hashlib.sha256(json.dumps(self.names).encode())
-        for array in (self.notes, self.controls, self.songs):
-            digest.update(np.ascontiguousarray(array).view(np.uint8).data if len(array) else b"")
-        return digest.hexdigest()
-
-    @property
-    def seconds(self) -> float:
-        """Length of all songs together."""
-        return float(self.songs["length"].sum()) / nes.TICKS_PER_SECOND
+    def packed(self, epoch: int, seed: int, draws: str):
+        """Notes, offsets and lengths of all songs, the same every epoch."""
+        return self.notes, self.offsets, self.songs["length"]
 
 
 class Corpus:
@@ -133,44 +122,39 @@ def join(name: str, parts: list[Split]) -> Split:
     )
 
 
-def write_corpus(splits: dict[str, list[Score] | Split], folder, rejected: dict[str, str] | None = None) -> Corpus:
+def write_corpus(
+    splits: dict[str, list[Score] | Packed], folder, rejected: dict[str, str] | None = None, **said
+) -> Corpus:
     """Writes songs by split as a corpus folder, whole or not at all, and opens it.
 
-    rejected: file -> why it was left out, kept in the manifest. Raises OutOfSpace.
+    rejected: file -> why it was left out; said: what else the manifest is to say, plain values. Raises OutOfSpace.
     """
-    packed = {name: songs if isinstance(songs, Split) else pack(name, songs) for name, songs in splits.items()}
+    packed = {name: songs if isinstance(songs, Packed) else pack(name, songs) for name, songs in splits.items()}
     manifest = {
-        "format": FORMAT,
-        "splits": {name: _described(split) for name, split in packed.items()},
-        "rejected": rejected or {},
+        "format": next((split.FORMAT for split in packed.values()), FORMAT),
+        "splits": {name: split.described() for name, split in packed.items()},
     }
+    manifest |= said | {"rejected": rejected or {}}
     with replacing(folder, folder=True) as temporary:
         for name, split in packed.items():
-            for part in ("notes", "controls", "songs"):
+            for part in split.PARTS:
                 np.save(temporary / f"{name}.{part}.npy", getattr(split, part), allow_pickle=False)
             (temporary / f"{name}.names.json").write_text(json.dumps(split.names), encoding="utf-8")
         (temporary / "corpus.json").write_text(json.dumps(manifest, indent=1), encoding="utf-8")
     return open_corpus(folder)
 
 
-def _described(split: Split) -> dict:
-    """What ``corpus.json`` says of a split."""
-    return {
-        "songs": len(split),
-        "notes": len(split.notes),
-        "seconds": round(split.seconds, 3),
-        "fingerprint": split.fingerprint,
-    }
-
-
 def open_corpus(folder) -> Corpus:
     """Opens a corpus folder. Raises DataNotFound if there is none, BadCorpus if a byte of it was changed."""
     folder = Path(folder)
     if not (folder / "corpus.json").is_file():
-        raise DataNotFound(f"{folder}: is not a corpus (it holds no corpus.json); `lakhnes tokens` makes one")
+        raise DataNotFound(
+            f"{folder}: is not a corpus (it holds no corpus.json); `lakhnes tokens` or `lakhnes map` makes one"
+        )
     try:
         manifest = json.loads((folder / "corpus.json").read_text(encoding="utf-8"))
-        if manifest.get("format") != FORMAT:
+        kind = {Split.FORMAT: Split, LakhSplit.FORMAT: LakhSplit}.get(manifest.get("format"))
+        if kind is None:
             raise BadCorpus(
                 f"{folder}: has corpus format {manifest.get('format')!r}, this version reads {FORMAT}; build it anew"
             )
@@ -178,13 +162,13 @@ def open_corpus(folder) -> Corpus:
         for name, said in manifest["splits"].items():
             names = json.loads((folder / f"{name}.names.json").read_text(encoding="utf-8"))
             arrays = []
-            for part, dtype in (("notes", NOTE), ("controls", CONTROL), ("songs", SONG)):
+            for part, dtype in kind.PARTS.items():
                 array = np.load(folder / f"{name}.{part}.npy", mmap_mode="r", allow_pickle=False)
                 if array.dtype != dtype or array.ndim != 1:
                     raise BadCorpus(f"{folder}: {name}.{part}.npy is of another version; build the corpus anew")
                 arrays.append(array)
-            splits[name] = Split(name, names, *arrays)
-            if _described(splits[name]) != said or len(splits[name]) != len(names):
+            splits[name] = kind(name, names, *arrays, settings=manifest.get("settings"))
+            if splits[name].described() != said or len(splits[name]) != len(names):
                 raise BadCorpus(f"{folder}: the split {name} was changed since it was built; build the corpus anew")
     except BadCorpus:
         raise

@@ -176,34 +176,36 @@ def _change(**values) -> np.void:
 def framed_songs(setting: str, notes: np.ndarray, offsets, lengths, rng: np.random.Generator) -> list[np.ndarray]:
     """What a model sees of many songs, each changed at random: ids uint16 (events,), ``<S>`` before and after.
 
-    Arguments as ``draw`` and ``change_songs``. A song may come out empty. Raises LakhnesError for an unknown setting.
+    Arguments as ``draw`` and ``change_songs``; setting ``none`` leaves every song as it is. A song may come out empty.
+    Raises LakhnesError for an unknown setting.
     """
     offsets, lengths = np.asarray(offsets, np.int64), np.asarray(lengths, np.int64)
-    sounding = np.zeros((len(lengths), 4), bool)
+    sounding, songs = np.zeros((len(lengths), 4), bool), []
     sounding[np.repeat(np.arange(len(lengths)), np.diff(offsets)), notes["voice"]] = True
-    changes, songs = draw(setting, sounding, rng), []
+    changes = draw(setting, sounding, rng) if setting != "none" else unchanged(len(lengths))
     for start in range(0, len(lengths), _SONGS_AT_ONCE):
         part = slice(start, start + _SONGS_AT_ONCE)
         borders = offsets[start : start + _SONGS_AT_ONCE + 1]
         packed = notes[borders[0] : borders[-1]], borders - borders[0], lengths[part]
-        if setting == "paper":
+        if setting == "none":
+            songs += _frame(*events.encode_songs(*packed), trim=True)
+        elif setting == "paper":
             songs += _frame(*events.encode_songs(*change_songs(*packed, changes[part])), trim=True)
         else:
             songs += _frame(*change_events(*packed, changes[part]), trim=False)
     return songs
 
 
-def songs_by_epoch(split, setting: str, seed: int):
-    """What ``streams.Streams`` reads of a corpus' split: its framed songs, or a function that draws those of an epoch.
+def songs_by_epoch(split, setting: str, seed: int, draws: str = "fresh"):
+    """What ``streams.Streams`` reads of a corpus' split: a function that gives the framed songs of an epoch.
 
-    setting: ``none`` or one of ``SETTINGS``. The same seed and epoch give the same songs.
+    setting: ``none`` or one of ``SETTINGS``; draws: which examples a split of candidates gives (``data/lakh.py``). The
+    same seed and epoch give the same songs.
     """
-    if setting == "none":
-        return split.framed()
 
     def drawn(epoch: int) -> list[np.ndarray]:
         rng = np.random.default_rng([seed, epoch, 1])  # not the numbers that shuffle the songs
-        return framed_songs(setting, split.notes, split.offsets, split.songs["length"], rng)
+        return framed_songs(setting, *split.packed(epoch, seed, draws), rng)
 
     return drawn
 

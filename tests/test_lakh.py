@@ -1,0 +1,279 @@
+"""Packed candidates: what goes in comes out, examples are those of the mapping, and training reads them."""
+
+import dataclasses
+import importlib.util
+import json
+import shutil
+from collections import Counter
+
+import numpy as np
+import pytest
+from bands import candidates
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from songs import tune
+
+from lakhnes_lib import profiles, training
+from lakhnes_lib.__main__ import main
+from lakhnes_lib.data import corpus, lakh, mixture
+from lakhnes_lib.data.prepare import prepare
+from lakhnes_lib.errors import BadCorpus, BadProfile, DataNotFound
+from lakhnes_lib.music import augmentation, events, mapping
+from lakhnes_lib.music.tracks import TRACK_NOTE
+
+OPTIONS = mapping.MappingOptions(most_examples=5, most_example_seconds=6.0)
+SETTINGS = {"seed": 4, "options": dataclasses.asdict(OPTIONS)}
+
+
+def same(one: mapping.Candidates, other: mapping.Candidates) -> bool:
+    pairs = [
+        (a, b) for part in ("melodies", "drums") for a, b in zip(getattr(one, part), getattr(other, part), strict=True)
+    ]
+    return (one.name, one.content_hash) == (other.name, other.content_hash) and all(
+        a.dtype == b.dtype == TRACK_NOTE and np.array_equal(a, b) for a, b in pairs
+    )
+
+
+@pytest.fixture(scope="module")
+def kept():
+    return candidates(range(12))
+
+
+@pytest.fixture(scope="module")
+def packed(kept, tmp_path_factory):
+    """A corpus of nine songs to train on and three to stop by."""
+    splits = {"train": lakh.pack(kept[:9]), "valid": lakh.pack(kept[9:])}
+    for name, split in splits.items():
+        split.name, split.settings = name, SETTINGS
+    return corpus.write_corpus(splits, tmp_path_factory.mktemp("lakh") / "corpus", settings=SETTINGS)
+
+
+@st.composite
+def any_candidates(draw):
+    """Tracks of notes anywhere in ten minutes, late and overlapping ones too."""
+    notes = st.tuples(st.integers(0, 26_000_000), st.integers(1, 9_000_000), st.integers(0, 127), st.integers(1, 127))
+    track = st.lists(notes, min_size=1, max_size=5).map(
+        lambda rows: np.array(sorted((start, start + ticks, *rest) for start, ticks, *rest in rows), TRACK_NOTE)
+    )
+    content = f"{draw(st.integers(0, 2**256 - 1)):064x}"
+    melodies, drums = draw(st.lists(track, min_size=1, max_size=4)), draw(st.lists(track, max_size=2))
+    return mapping.Candidates(draw(st.text(max_size=5)), content, melodies, drums)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(any_candidates(), max_size=4), st.data())
+def test_candidates_come_out_as_they_went_in(songs, data):
+    split = lakh.pack(songs)
+    assert len(split) == len(songs)
+    assert all(same(split.candidates(i), song) for i, song in enumerate(songs))
+    places = data.draw(st.permutations(range(len(songs))))
+    chosen = lakh.join([split.part(places[:1]), lakh.pack([]), split.part(places[1:])])
+    assert all(same(chosen.candidates(i), songs[place]) for i, place in enumerate(places))
+    assert lakh.join([split]).fingerprint == split.fingerprint
+    assert split.seconds == pytest.approx(
+        sum(max(track["end"].max() for track in (*song.melodies, *song.drums)) for song in songs) / 44_100
+    )
+
+
+def test_what_is_opened_is_what_was_written(packed, kept):
+    train = prepare(packed.folder)["train"]
+    assert isinstance(train, lakh.LakhSplit) and isinstance(train.notes, np.memmap) and not train.notes.flags.writeable
+    assert all(same(train.candidates(i), song) for i, song in enumerate(kept[:9]))
+    assert train.options == OPTIONS and train.seed == 4
+    with pytest.raises(IndexError, match="train has 9 songs, there is no song 9"):
+        train.score(9)
+
+
+def test_any_change_is_noticed(packed, tmp_path):
+    copy = shutil.copytree(packed.folder, tmp_path / "corpus")
+    for name in sorted(path.name for path in copy.glob("train.*")):
+        whole = (copy / name).read_bytes()
+        for place in (0, len(whole) // 2, len(whole) - 2):
+            (copy / name).write_bytes(whole[:place] + bytes([whole[place] ^ 2]) + whole[place + 1 :])
+            with pytest.raises(BadCorpus, match="was changed|is incomplete or damaged"):
+                corpus.open_corpus(copy)
+        (copy / name).write_bytes(whole)
+    said = json.loads((copy / "corpus.json").read_text())
+    said["settings"]["options"]["most_examples"] = 6
+    (copy / "corpus.json").write_text(json.dumps(said))
+    with pytest.raises(BadCorpus, match="train was changed"):
+        corpus.open_corpus(copy)
+
+
+# --- examples
+
+
+def read(split, epoch, seed=1, draws="fresh"):
+    """The examples of a part one by one: notes and length."""
+    notes, offsets, lengths = split.packed(epoch, seed, draws)
+    return [(notes[a:b], length) for a, b, length in zip(offsets, offsets[1:], lengths, strict=False)]
+
+
+def test_published_draws_are_those_of_the_mapping(packed, kept, monkeypatch):
+    """Whatever the run's seed; three parts of four songs hold each song once, and the next ones begin again."""
+    monkeypatch.setitem(lakh.SONGS_A_PART, "published", 3)
+    expected = [score for song in kept[:9] for score in mapping.examples(song, 4, options=OPTIONS)]
+    found = [pair for epoch in range(3) for pair in read(packed["train"], epoch, draws="published")]
+    assert len(found) == len(expected) == sum(min(5, (3, 6, 6, 24)[seed % 4]) for seed in range(9))
+    known = Counter((score.notes.tobytes(), score.length) for score in expected)
+    assert Counter((notes.tobytes(), int(length)) for notes, length in found) == known
+    again = [pair for epoch in range(3, 6) for pair in read(packed["train"], epoch, 2, "published")]
+    assert Counter((notes.tobytes(), int(length)) for notes, length in again) == known
+    firsts = [mapping.examples(song, 4, options=OPTIONS)[0] for song in kept[:9]]
+    assert [packed["train"].score(i) for i in range(9)] == firsts
+    framed = [events.frame(events.encode(score)).tolist() for score in firsts]
+    assert [ids.tolist() for ids in packed["train"].framed()] == framed
+
+
+def test_fresh_draws_read_each_song_once_a_turn(packed, monkeypatch):
+    """In parts that do not divide the songs: five songs at a time of nine."""
+    monkeypatch.setitem(lakh.SONGS_A_PART, "fresh", 5)
+    read_songs = []
+    fresh = lakh.LakhSplit.fresh
+    monkeypatch.setattr(
+        lakh.LakhSplit, "fresh", lambda self, *place: read_songs.append((place[0], place[2])) or fresh(self, *place)
+    )
+    parts = [read(packed["train"], epoch) for epoch in range(9)]
+    assert [len(part) for part in parts] == [5] * 9
+    assert sorted(read_songs) == [(song, turn) for song in range(9) for turn in range(5)]
+    orders = [[song for song, turn in read_songs if turn == wanted] for wanted in range(5)]
+    assert len({tuple(order) for order in orders}) == 5
+    texts = [[notes.tobytes() for notes, _ in part] for part in parts]
+    assert texts[3] == [notes.tobytes() for notes, _ in read(packed["train"], 3)]
+    assert texts[3] != [notes.tobytes() for notes, _ in read(packed["train"], 3, seed=2)]
+    assert len({text for part in texts for text in part}) > 36
+
+
+@pytest.mark.parametrize("song", range(4))
+def test_fresh_draws_give_every_assignment_alike(packed, kept, song):
+    """By the velocities: part n plays at 60 + n, the drums louder."""
+    count, seen = 1 + song, Counter()
+    options = dataclasses.replace(OPTIONS, most_example_seconds=180.0, drums=False, most_examples=99)
+    split = lakh.pack([dataclasses.replace(kept[song], drums=[])])
+    split.settings = {"seed": 0, "options": dataclasses.asdict(options)}
+    possible = mapping.assignments(count, np.random.default_rng(0), options)
+    expected = {
+        order: mapping.draw(split.candidates(0), order, np.random.default_rng(0), options) for order in possible
+    }
+    for turn in range(60 * len(possible)):
+        score = split.fresh(0, 0, turn)
+        seen[next(order for order, drawn in expected.items() if drawn == score)] += 1
+    assert set(seen) == set(possible)
+    assert all(25 < times < 100 for times in seen.values())  # 60 expected, deviation 8
+
+
+@pytest.mark.parametrize("setting", ["none", "paper", "published"])
+def test_training_reads_framed_examples(packed, setting):
+    songs = augmentation.songs_by_epoch(packed["train"], setting, 1, "fresh")
+    found, again = songs(2), songs(2)
+    assert len(found) == 9 and all(np.array_equal(a, b) for a, b in zip(found, again, strict=True))
+    assert all(ids.dtype == np.uint16 and ids[0] == ids[-1] == events.START for ids in found)
+    if setting == "none":
+        scores = [mapping.Score.build(notes, length) for notes, length in read(packed["train"], 2)]
+        assert [ids.tolist() for ids in found] == [events.frame(events.encode(score)).tolist() for score in scores]
+
+
+# --- a share of it
+
+
+@pytest.fixture(scope="module")
+def tunes(tmp_path_factory):
+    songs = {"train": [tune(seed) for seed in range(6)], "valid": [tune(6)]}
+    return corpus.write_corpus(songs, tmp_path_factory.mktemp("tunes") / "corpus")
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
+def test_mixture_holds_its_share(tunes, packed, share):
+    mixed = mixture.mix(tunes, packed, share)
+    own, _, own_lengths = tunes["train"].packed(0, 0, "fresh")
+    contents = set()
+    for epoch in range(3):
+        notes, offsets, lengths = mixed["train"].packed(epoch, 0, "fresh")
+        assert np.array_equal(notes[: len(own)], own) and np.array_equal(lengths[: len(own_lengths)], own_lengths)
+        assert offsets[0] == 0 and offsets[-1] == len(notes) and len(offsets) == len(lengths) + 1
+        added, longest = len(notes) - len(own), np.diff(offsets).max()
+        wanted = share / (1 - share) * len(own)
+        assert wanted <= added < wanted + longest
+        for a, b, length in zip(offsets, offsets[1:], lengths, strict=False):
+            mapping.Score.build(notes[a:b], length)
+        contents.add(notes[len(own) :].tobytes())
+    assert len(contents) == 3
+    assert mixed.fingerprint not in (tunes.fingerprint, mixture.mix(tunes, packed, 0.2).fingerprint)
+    assert mixed["valid"] is tunes["valid"]
+
+
+def test_nothing_to_mix_in(tunes):
+    empty = corpus.Corpus(tunes.folder, {}, {"train": lakh.pack([])})
+    with pytest.raises(DataNotFound, match="the corpus to mix in has no notes"):
+        mixture.mix(tunes, empty, 0.5)["train"].packed(0, 0, "fresh")
+
+
+# --- training
+
+
+def profile(**changes):
+    model = dict(architecture="transformer_xl", layers=1, width=16, heads=2, head_width=8, feed_forward=16)
+    steps = dict(
+        steps=30, batch=3, segment=32, learning_rate=1e-3, evaluate_every=10, precision="fp32", streams="songs"
+    )
+    return profiles.Profile("test", 3, "songbook", {"tiny": model}, {"tiny": profiles.Training(**steps | changes)})
+
+
+def losses(run):
+    lines = (run.folder / "log.jsonl").read_text().splitlines()
+    return [[line.get("train_loss"), line.get("valid_loss")] for line in map(json.loads, lines)]
+
+
+@pytest.mark.parametrize("draws", ["fresh", "published"])
+def test_training_goes_on_where_it_was_stopped(packed, tmp_path, monkeypatch, draws):
+    """Over the border of a part."""
+    monkeypatch.setitem(lakh.SONGS_A_PART, draws, 2)
+    options = dict(model="tiny", device="cpu", progress=False)
+    whole = training.train(profile(draws=draws), packed, tmp_path / "whole", **options)
+    assert whole.streams.epoch >= 1
+    step = training.Run._train_step
+
+    def stop():
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(training.Run, "_train_step", lambda run: step(run) if run.step < 14 else stop())
+        training.train(profile(draws=draws), packed, tmp_path / "parts", **options)
+    assert losses(training.train(profile(draws=draws), packed, tmp_path / "parts", resume=True, **options)) == losses(
+        whole
+    )
+
+
+def test_train_verb_reads_lakh_and_mixes_it_in(packed, tunes, tmp_path, capsys):
+    text = (profiles.root() / "profiles/smoke.yaml").read_text(encoding="utf-8")
+    text = text.replace("    steps: 60\n", "    steps: 2\n").replace("evaluate_every: 20", "evaluate_every: 2")
+    (tmp_path / "plain.yaml").write_text(text)
+    (tmp_path / "mixed.yaml").write_text(text.replace("    steps: 2\n", "    steps: 2\n    mix_share: 0.3\n", 1))
+
+    def train(name, out, *more):
+        command = ["train", "--profile", tmp_path / f"{name}.yaml", "--out", tmp_path / out, "--device", "cpu", *more]
+        return main([str(word) for word in command])
+
+    assert train("plain", "one", "--data", packed.folder) == 0
+    assert train("mixed", "two", "--data", tunes.folder, "--mix", packed.folder) == 0
+    assert "2 of 2 steps" in capsys.readouterr().out
+    for name, more in {"mixed": (), "plain": ("--mix", packed.folder)}.items():
+        assert train(name, "three", "--data", tunes.folder, *more) == 1
+        assert "mix_share" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("line", ["draws: some", "mix_share: 1.0", "mix_share: -0.1"])
+def test_profile_says_what_draws_there_are(tmp_path, line):
+    text = (profiles.root() / "profiles/smoke.yaml").read_text(encoding="utf-8")
+    (tmp_path / "odd.yaml").write_text(text.replace("    steps: 60\n", f"    steps: 60\n    {line}\n", 1))
+    with pytest.raises(BadProfile, match="draws must be fresh or published, and mix_share from 0 to below 1"):
+        profiles.load(tmp_path / "odd.yaml")
+
+
+def test_scaling_page_says_what_was_measured():
+    path = profiles.root() / "results" / "scaling.py"
+    spec = importlib.util.spec_from_file_location("results_scaling", path)
+    scaling = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(scaling)
+    text = scaling.PAGE.read_text(encoding="utf-8")
+    assert scaling.page(text) == text, "run `python results/scaling.py`"
