@@ -1,0 +1,131 @@
+"""The listening tests measured: what their statistics recover, and a study of real songs from clips to p-values.
+
+python benchmarks/study.py [CORPUS] [--studies 1000] [--write]
+
+CORPUS is a packed corpus folder; without one it is NES-MDB (`lakhnes data fetch nesmdb-midi`, or LAKHNES_MIRROR).
+First part: so many simulated studies of the published size, by listeners of known strengths; how often the 95 %
+intervals hold what was put in, and how far the estimates are from it. Second part: both tests are made of real songs,
+the shipped model, a 5-gram and random events, taken by simulated listeners and analysed by one command. Those answers
+measure nothing; what is measured are the clips and the seconds. With --write the numbers go to results/study.json.
+"""
+
+import argparse
+import json
+import tempfile
+import time
+import wave
+from pathlib import Path
+
+import numpy as np
+import torch
+from scipy.special import expit
+
+from lakhnes_lib import profiles, results
+from lakhnes_lib.__main__ import main as lakhnes
+from lakhnes_lib.data.prepare import prepare
+from lakhnes_lib.errors import DataNotFound
+from lakhnes_lib.listening import study, study_answers, study_page, study_statistics
+from lakhnes_lib.listening.study_simulation import simulate
+from lakhnes_lib.models import checkpoints
+from lakhnes_lib.models.ngram import NGram
+
+COMMAND = "python benchmarks/study.py --write"
+STRENGTHS = {"real": 1.1, "LakhNES": 0.1, "TXL": 0.0, "LSTM": -0.5, "5-gram": -1.2, "random": -20.0}
+LISTENERS = {"few": 6, "many": 40}
+DRAWS = 200
+
+
+def recovery(studies: int, listeners: int, spread: float = 0.0) -> dict:
+    """Coverage and error over simulated preference studies, and of the Wilson intervals of as many Turing tests."""
+    inside, strengths, wilson, methods = [], [], [], []
+    designs = {kind: study.plan(kind, STRENGTHS, batches=20, seed=1) for kind in study.SECONDS}
+    for seed in range(studies):
+        options = dict(batches=3, spread=spread, seed=seed)
+        rows = simulate(designs["preference"], STRENGTHS, listeners, **options)
+        found = study_statistics.strengths(study_answers.answers_of(designs["preference"], rows), DRAWS, seed)
+        methods = found.methods
+        true = np.array([STRENGTHS[name] for name in methods])
+        true -= true.mean()
+        inside.append((found.low <= true) & (true <= found.high))
+        strengths.append(found.strength - true)
+        rows = simulate(designs["turing"], STRENGTHS, listeners, **options)
+        for row in study_statistics.shares(study_answers.answers_of(designs["turing"], rows)):
+            wilson.append(row.low <= expit(STRENGTHS["real"] - STRENGTHS[row.name]) <= row.high)
+    return {
+        "studies": studies,
+        "listeners": listeners,
+        "spread": spread,
+        "bootstrap_over": found.unit,
+        "coverage_bradley_terry": np.mean(inside),
+        "coverage_wilson": np.mean(wilson),
+        "bias": dict(zip(methods, np.mean(strengths, 0), strict=True)),
+        "standard_deviation": dict(zip(methods, np.std(strengths, 0), strict=True)),
+    }
+
+
+def loudness(design) -> np.ndarray:
+    """RMS of every clip."""
+    found = []
+    for name in design.clips:
+        with wave.open(str(design.folder / "clips" / f"{name}.wav")) as sound:
+            samples = np.frombuffer(sound.readframes(sound.getnframes()), "<i2") / 32767
+        found.append(np.sqrt(np.mean(samples**2)))
+    return np.array(found)
+
+
+def whole_study(kind: str, sources: dict, folder: Path) -> dict:
+    """One batch made, put on a page, answered by simulated listeners, and analysed by the command line."""
+    begin = time.perf_counter()
+    design = study.make(kind, sources, folder / kind, batches=1, seed=7, progress=False)
+    made = time.perf_counter() - begin
+    page = study_page.write(design, folder / f"{kind}.html")
+    strengths = {"real": 1.1, "mini": 0.0, "5-gram": -1.2, "random": -20.0}
+    study_answers.write(folder / f"{kind}.csv", design, simulate(design, strengths, 30, seed=7))
+    remark = "30 simulated listeners, who heard nothing"
+    paths = [str(folder / name) for name in (kind, f"{kind}.csv")]
+    assert lakhnes(["study", "report", *paths, "--out", str(folder / f"{kind}-report"), "--remark", remark]) == 0
+    rms = loudness(design)
+    return {
+        "pairs": len(design.trials),
+        "clips": len(design.clips),
+        "seconds_to_make": made,
+        "page_megabytes": page.stat().st_size / 1e6,
+        "loudest_over_softest_decibel": 20 * np.log10(rms.max() / rms.min()),
+        "report": json.loads((folder / f"{kind}-report" / "report.json").read_text(encoding="utf-8"))["shares"],
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("corpus", nargs="?", default="nesmdb-midi", help="a packed corpus folder")
+    parser.add_argument("--studies", type=int, default=1000, help="simulated studies of each kind")
+    parser.add_argument("--folder", type=Path, help="where the real study is kept; nowhere if not given")
+    parser.add_argument("--write", action="store_true", help="keep the numbers in results/study.json")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    try:
+        corpus = prepare(options.corpus)
+    except DataNotFound as error:
+        parser.exit(1, f"{error}\n")
+    values = {"draws": DRAWS, "strengths": STRENGTHS}
+    for name, listeners in LISTENERS.items():
+        values[f"{name}_listeners"] = recovery(options.studies, listeners)
+    values["many_listeners_who_differ"] = recovery(options.studies, LISTENERS["many"], spread=0.5)
+    values["needed_for_5_points"] = study_statistics.needed(0.65, 0.70)
+    values["power_of_180"] = study_statistics.power(180, 0.65, 0.70)
+    sources = {
+        "real": [corpus["test"].score(number) for number in range(len(corpus["test"]))],
+        "mini": checkpoints.load(profiles.root() / "assets" / "pretrained" / "mini"),
+        "5-gram": NGram(smoothing="backoff").fit(corpus["train"].framed()),
+    }
+    with tempfile.TemporaryDirectory() as temporary:
+        for kind in study.SECONDS:
+            values[kind] = whole_study(kind, sources, options.folder or Path(temporary))
+    print(json.dumps(values, indent=1, default=float))
+    if options.write:
+        packages = ("numpy", "scipy", "torch")
+        print(results.write("study", values, command=COMMAND, data_fingerprint=corpus.fingerprint, packages=packages))
+
+
+if __name__ == "__main__":
+    main()

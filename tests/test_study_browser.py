@@ -1,0 +1,93 @@
+"""The page of a listening test in a real browser: taken by keys and by clicks, reloaded, downloaded, read back."""
+
+import time
+
+import pytest
+from quartets import quartet
+
+from lakhnes_lib.listening import study, study_page
+from lakhnes_lib.listening.study_answers import read
+
+pytest_plugins = ["browser"]
+
+
+@pytest.fixture(scope="module")
+def design(tmp_path_factory):
+    pieces = {"real": [quartet(seed) for seed in range(9)], "mini": [quartet(seed) for seed in range(9, 18)]}
+    folder = tmp_path_factory.mktemp("study") / "design"
+    options = dict(seconds=1.0, pairs=4, controls=1, seed=5, progress=False)
+    return study.make("turing", pieces, folder, **options)
+
+
+def press(page, *keys):
+    for key in keys:
+        page.key(key)
+
+
+def says(page, text):
+    page.until(f"document.querySelector('main').textContent.includes({text!r})")
+
+
+def element(selector):
+    return f"document.querySelector({selector!r})"
+
+
+def test_study_is_taken_reloaded_downloaded_and_read(page, design, tmp_path):
+    place = study_page.write(design, tmp_path / "page.html")
+    page.open(place.as_uri())
+    says(page, "4 pairs")
+    page.picture("study_welcome")
+    press(page, "1", "a")  # nothing happens before consent
+    page.click(element("#start"))
+    says(page, "Pair 1 of 4")
+    press(page, "1")  # nor a choice before both clips were heard
+    says(page, "Pair 1 of 4")
+    assert page.run("[...document.querySelectorAll('.choose')].every(b => b.disabled)")
+    press(page, "a", "b")
+    page.until(f"!{element('.choose')}.disabled")
+    page.until(element("[data-play=B]") + ".textContent.includes('Stop')", 5)
+    page.picture("study_pair")
+    page.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": "dark"}])
+    assert page.run("getComputedStyle(document.body).backgroundColor") == "rgb(17, 19, 24)"
+    page.picture("study_dark")
+    nameless = "[...document.querySelectorAll('button, progress')].filter(e => !(e.ariaLabel || e.textContent.trim()))"
+    assert page.run(f"{nameless}.length") == 0
+    press(page, "1")
+    says(page, "Pair 2 of 4")
+    press(page, "u")
+    says(page, "Pair 1 of 4")
+    press(page, "a", "b", "ArrowRight")
+    says(page, "Pair 2 of 4")
+    page.open(place.as_uri())
+    says(page, "Pair 2 of 4")
+    for side in "AB":
+        page.click(element(f"[data-play={side}]"))
+    page.click(element("[data-choose=A]"))
+    says(page, "Pair 3 of 4")
+    for name in "Pair 4 of 4", "Thank you":
+        press(page, "b", "a", "2")
+        says(page, name)
+    page.picture("study_end")
+    downloads = tmp_path / "downloads"
+    page.call("Browser.setDownloadBehavior", behavior="allow", downloadPath=str(downloads))
+    page.click(element("#download"))
+    latest = time.monotonic() + 10
+    while not (files := list(downloads.glob("*.csv"))):
+        assert time.monotonic() < latest
+        time.sleep(0.05)
+    answers = read(design, files)
+    assert not answers.refused and not answers.replaced and len(answers.listeners) == 1
+    rows = [line.split(",") for line in files[0].read_text().splitlines()[1:]]
+    assert [(row[2], row[3]) for row in rows] == [
+        (trial.id, choice) for trial, choice in zip(design.trials, "babb", strict=True)
+    ]
+    page.click(element("#next"))
+    says(page, "You will hear")
+    press(page, "u")  # the keys of the listener before are off
+    page.click(element("#start"))
+    says(page, "Pair 1 of 4")
+    press(page, "a", "b", "1")
+    says(page, "Pair 2 of 4")
+    page.run("confirm = () => true")
+    page.click(element("#delete"))
+    says(page, "Thank you")  # the second listener's answers are gone, the first's are not
