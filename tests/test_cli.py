@@ -264,51 +264,6 @@ def test_evaluate(trained, capsys, one_line):
     assert main([*command, "--batch", "0"]) == 2
 
 
-def test_generate(trained, song, tmp_path, capsys, one_line):
-    from lakhnes_lib.music import events, midi
-
-    checkpoint, folder = trained[0] / "run/best", tmp_path / "pieces"
-    command = [
-        "generate",
-        str(checkpoint),
-        str(folder),
-        "-n",
-        "2",
-        "--length",
-        "40",
-        "--device",
-        "cpu",
-        "--memory",
-        "16",
-    ]
-    assert main([*command, "--seed", "3"]) == 0
-    assert capsys.readouterr().out.count(" notes\n") == 2
-    names = sorted(path.name for path in folder.iterdir())
-    assert names == [f"seed3_0{i}.{ending}" for i in (0, 1) for ending in ("mid", "tx1.txt", "wav")]
-    texts = [(folder / f"seed3_0{i}.tx1.txt").read_text() for i in (0, 1)]
-    assert texts[0] != texts[1]
-    for i in (0, 1):
-        score = midi.read(folder / f"seed3_0{i}.mid")
-        assert events.to_tx1(score) == texts[i]
-        with wave.open(str(folder / f"seed3_0{i}.wav")) as sound:
-            assert sound.getnframes() == score.length
-    assert main([*command, "--seed", "3", "--pieces", "1"]) == 0
-    assert (folder / "seed3_00.tx1.txt").read_text() == texts[0]
-    midi.write(song, tmp_path / "song.mid")
-    capsys.readouterr()
-    assert main([*command, "--continue", str(tmp_path / "song.mid"), "--prime", "30"]) == 0
-    # Two waits never follow each other, so what is composed leaves the prime's notes as they are, but for open ones.
-    begun = [line for line in events.to_tx1(song).splitlines() if "WT_" not in line][:8]
-    made = [line for line in (folder / "seed0_01.tx1.txt").read_text().splitlines() if "WT_" not in line][:8]
-    assert made == begun
-    assert "temperature must be above 0" in one_line(*command, "--temperature", "0")
-    assert "top-p" in one_line(*command, "--top-p", "0")
-    (tmp_path / "silent.tx1").write_text("WT_100\n")
-    assert "no note to go on from" in one_line(*command, "--continue", tmp_path / "silent.tx1")
-    assert main(["generate", str(checkpoint), str(folder), "-n", "0"]) == 2
-    assert main(["generate", str(checkpoint)]) == 2
-
-
 @pytest.mark.skipif(not os.environ.get("LAKHNES_MIRROR"), reason="LAKHNES_MIRROR names no folder of real archives")
 def test_data_fetch(capsys, tmp_path):
     for options in ([], ["--quick"]):

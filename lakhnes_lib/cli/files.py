@@ -12,45 +12,14 @@ import typer
 from lakhnes_lib.cli.options import progress
 from lakhnes_lib.errors import DataNotFound, LakhnesError
 
-MIDI, TEXT, VGM, WAV = (".mid", ".midi"), (".tx1.txt", ".tx1", ".txt"), (".vgm", ".vgz"), (".wav",)
-
-
-def _ending(path: Path, known: tuple[str, ...], what: str) -> str:
-    for ending in known:
-        if path.name.lower().endswith(ending):
-            return ending
-    raise LakhnesError(f"{path}: its ending is none of those that can be {what} ({', '.join(known)})")
-
 
 def read_song(path: Path):
     """Score of a music file, by its ending."""
     from lakhnes_lib.data import build
+    from lakhnes_lib.sound import files
 
-    _ending(path, MIDI + TEXT + VGM, "read")
+    files.ending(path, files.READABLE, "read")
     return build.read_song(path)
-
-
-def write_song(score, path: Path, sample_rate: int) -> None:
-    """A score to a file, by the file's ending."""
-    ending = _ending(path, WAV + MIDI + TEXT + VGM, "written")
-    if ending in WAV:
-        from lakhnes_lib.sound import apu, audio
-
-        audio.write_wav(apu.blocks(score, sample_rate), path, sample_rate)
-    elif ending in VGM:
-        from lakhnes_lib.sound import vgm
-
-        vgm.write(score, path)
-    elif ending in MIDI:
-        from lakhnes_lib.music import midi
-
-        midi.write(score, path)
-    else:
-        from lakhnes_lib.files import replacing
-        from lakhnes_lib.music import events
-
-        with replacing(path) as temporary:
-            temporary.write_text(events.to_tx1(score), encoding="ascii", newline="\n")
 
 
 def tokens(
@@ -75,8 +44,10 @@ def tokens(
 
         sys.stdout.write(events.to_tx1(read_song(source)))
     else:
-        _ending(out, TEXT, "written as event text")
-        write_song(read_song(source), out, 0)
+        from lakhnes_lib.sound import files
+
+        files.ending(out, files.TEXT, "written as event text")
+        files.write_song(read_song(source), out)
 
 
 def _pack(source: Path, out: Path, workers: int) -> None:
@@ -106,27 +77,29 @@ def render(
     The ending of OUT says which: WAV, MIDI, VGM or TX1. A folder is rendered file by file into the folder OUT; files
     that cannot be read are named on stderr and left out.
     """
-    from lakhnes_lib.sound import presets
+    from lakhnes_lib.sound import files, presets
 
     if not source.is_dir():
-        _ending(out, WAV + MIDI + TEXT + VGM, "written")
-        write_song(presets.dress(read_song(source), duty, volume), out, rate)
+        files.ending(out, files.WRITABLE, "written")
+        files.write_song(presets.dress(read_song(source), duty, volume), out, rate)
         return
     from tqdm import tqdm
 
     ending = f".{to.lstrip('.')}"
-    _ending(Path(f"x{ending}"), WAV + MIDI + TEXT + VGM, "written")
-    files = sorted(path for path in source.rglob("*") if path.name.lower().endswith(MIDI + TEXT + VGM))
+    files.ending(f"x{ending}", files.WRITABLE, "written")
+    paths = sorted(path for path in source.rglob("*") if path.name.lower().endswith(files.READABLE))
     refused = 0
-    with tqdm(files, unit="file", disable=not progress()) as bar:
+    with tqdm(paths, unit="file", disable=not progress()) as bar:
         for path in bar:
             inner = path.relative_to(source)
-            stem = inner.name[: -len(_ending(path, MIDI + TEXT + VGM, "read"))]
+            stem = inner.name[: -len(files.ending(path, files.READABLE, "read"))]
             try:
-                write_song(presets.dress(read_song(path), duty, volume), out / inner.with_name(stem + ending), rate)
+                files.write_song(
+                    presets.dress(read_song(path), duty, volume), out / inner.with_name(stem + ending), rate
+                )
             except LakhnesError as error:
                 refused += 1
                 bar.write(f"left out: {error}", file=sys.stderr)
-    if refused == len(files):
+    if refused == len(paths):
         raise DataNotFound(f"{source}: holds no music file that can be rendered")
-    print(f"{len(files) - refused:,} files rendered, {refused:,} left out")
+    print(f"{len(paths) - refused:,} files rendered, {refused:,} left out")

@@ -1,0 +1,155 @@
+"""``lakhnes generate``: every way to compose, what it writes, and what it says to bad input."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+import wave
+from pathlib import Path
+
+import pytest
+import torch
+from songs import tune
+
+from lakhnes_lib.__main__ import main
+from lakhnes_lib.models import checkpoints
+from lakhnes_lib.models.transformer_xl import TransformerXL
+from lakhnes_lib.music import events, midi, nes
+from lakhnes_lib.music.score import Score
+
+ROOT = Path(__file__).resolve().parents[1]
+SONG = tune(1, beats=12)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A folder with a checkpoint and a song."""
+    folder = tmp_path_factory.mktemp("generate")
+    torch.manual_seed(0)
+    size = dict(layers=1, width=16, heads=2, head_width=8, feed_forward=16, memory_length=32)
+    checkpoints.save(TransformerXL(**size), folder / "model")
+    midi.write(SONG, folder / "song.mid")
+    return folder
+
+
+@pytest.fixture
+def generate(place, capsys):
+    """Runs the verb; returns exit code, output and errors."""
+
+    def run(*options, out="pieces"):
+        command = ["generate", place / "model", place / out, "--device", "cpu", "--memory", "32", *options]
+        code = main(list(map(str, command)))
+        return code, *capsys.readouterr()
+
+    return run
+
+
+def test_from_nothing(generate, place):
+    code, out, _ = generate("-n", 2, "--length", 40, "--seed", 3, out="nothing")
+    assert code == 0 and out.count(" notes\n") == 2
+    folder = place / "nothing"
+    endings = ("json", "mid", "png", "tx1.txt", "vgm", "wav")
+    assert sorted(path.name for path in folder.iterdir()) == ["index.html"] + [
+        f"seed3_0{i}.{ending}" for i in (0, 1) for ending in endings
+    ]
+    texts = [(folder / f"seed3_0{i}.tx1.txt").read_text() for i in (0, 1)]
+    assert texts[0] != texts[1]
+    for i in (0, 1):
+        score = midi.read(folder / f"seed3_0{i}.mid")
+        assert events.to_tx1(score) == texts[i]
+        with wave.open(str(folder / f"seed3_0{i}.wav")) as sound:
+            assert sound.getnframes() == score.length
+    assert "seed3_01.wav" in (folder / "index.html").read_text()
+    assert generate("--pieces", 1, "--length", 40, "--seed", 3, out="again")[0] == 0
+    assert (place / "again/seed3_00.tx1.txt").read_text() == texts[0]
+
+
+@pytest.mark.parametrize("option", [("--first-events", 30), ("--first-seconds", 0.9)], ids=lambda option: option[0])
+def test_continue(generate, place, option):
+    code, out, err = generate("-n", 2, "--length", 30, "--continue", place / "song.mid", *option, out="on")
+    assert code == 0 and "its perplexity under the model is " in out and not err
+    begun = [line for line in events.to_tx1(SONG).splitlines() if "WT_" not in line][:8]
+    for number in (0, 1):
+        made = (place / f"on/seed0_0{number}.tx1.txt").read_text().splitlines()
+        assert [line for line in made if "WT_" not in line][:8] == begun
+
+
+def test_a_beginning_longer_than_the_memory_is_told(generate, place):
+    code, _, err = generate("-n", 1, "--length", 5, "--continue", place / "song.mid")
+    assert code == 0 and "the model keeps 32 in mind" in err
+
+
+def test_rhythm(generate, place):
+    code, _, _ = generate("-n", 1, "--rhythm", place / "song.mid", "--first-seconds", 2, out="rhythm")
+    assert code == 0
+    given, made = SONG.excerpt(0, 2), midi.read(place / "rhythm/seed0_00.mid")
+    for voice in range(4):
+        assert abs(given.voice(voice)["start"] - made.voice(voice)["start"]).max(initial=0) < 500
+    assert (given.voice(nes.NO)["pitch"] == made.voice(nes.NO)["pitch"]).all()
+    assert (given.voice(nes.P1)["pitch"] != made.voice(nes.P1)["pitch"]).any()
+
+
+def test_given(generate, place):
+    options = ("-n", 1, "--given", "tr,NO", place / "song.mid", "--particles", 3, "--first-seconds", 2)
+    assert generate(*options, out="given")[0] == 0
+    given, made = SONG.excerpt(0, 2), midi.read(place / "given/seed0_00.mid")
+    for voice in (nes.TR, nes.NO):
+        assert (given.voice(voice)["pitch"] == made.voice(voice)["pitch"]).all()
+    assert len(made.voice(nes.P1)) + len(made.voice(nes.P2))
+
+
+def test_ctrl_c_keeps_what_is_done(place):
+    out = place / "stopped"
+    code = (
+        "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "
+        "from lakhnes_lib import generation; plain = generation.draw; steps = []\n"
+        "def draw(*a, **k):\n"
+        "    steps.append(1)\n"
+        "    if len(steps) == 60: print('sixty', flush=True)\n"
+        "    return plain(*a, **k)\n"
+        "generation.draw = draw\n"
+        "from lakhnes_lib.__main__ import main; sys.exit(main())"
+    )
+    options = ["-n", "2", "--length", "1000000", "--memory", "8", "--device", "cpu"]
+    command = [sys.executable, "-c", code, "generate", str(place / "model"), str(out), *options]
+    process = subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ
+    )
+    assert process.stdout.readline() == "sixty\n"
+    time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert (process.returncode, err.strip().splitlines()[-1]) == (130, "interrupted")
+    for number in (0, 1):
+        assert len(midi.read(out / f"seed0_0{number}.mid").notes)
+    assert (out / "index.html").exists()
+
+
+def test_bad_input(generate, place, tmp_path):
+    silent, noise = tmp_path / "silent.tx1", tmp_path / "hum.mid"
+    silent.write_text("WT_100\n")
+    midi.write(Score.build([(nes.P1, 0, 50_000, 60, 9)], name="hum"), noise)
+    (tmp_path / "damaged.mid").write_bytes(b"MThd")
+    song = place / "song.mid"
+    for options, rule in (
+        (("--temperature", 0), "temperature must be above 0, not 0"),
+        (("--temperature", -1), "temperature must be above 0, not -1"),
+        (("--top-p", 0), "top-p must be above 0"),
+        (("--continue", silent), "no note to go on from"),
+        (("--rhythm", song, "--first-seconds", 0), "no music between 0 s and 0"),
+        (("--continue", tmp_path / "damaged.mid"), "damaged"),
+        (("--continue", tmp_path / "none.mid"), "cannot be read"),
+        (("--rhythm", silent), "so there is no pitch to choose"),
+        (("--given", "BASS", song), "'BASS' is no voice"),
+        (("--given", "P1,P2,TR,NO", song), "leave at least one to be composed"),
+        (("--given", "NO", noise), "there is no note to compose around"),
+    ):
+        code, out, err = generate("-n", 1, *options)
+        assert code == 1 and err.startswith("error: ") and err.count("\n") == 1 and rule in err, (options, err)
+    for options in (("-n", 0), ("--top-k", -1), ("--particles", 0), ("--first-events", 3), ("--given", "NO"),
+                    ("--continue", song, "--rhythm", song)):  # fmt: skip
+        assert generate(*options)[0] == 2
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model/model.safetensors").write_bytes((place / "model/model.safetensors").read_bytes())
+    assert main(["generate", str(tmp_path / "model"), str(tmp_path / "out")]) == 1

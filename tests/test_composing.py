@@ -1,0 +1,354 @@
+"""Composing from a beginning, a rhythm and given voices: what is given stays, what is added is valid and seeded."""
+
+import itertools
+import json
+import wave
+
+import numpy as np
+import pytest
+import symusic
+import torch
+from songs import tune
+
+from lakhnes_lib.composing import agreement, beginnings, given_voices, keeping, rhythm
+from lakhnes_lib.data.build import read_song
+from lakhnes_lib.errors import BadMidi, LakhnesError
+from lakhnes_lib.models.language_model import LanguageModel, RandomModel, UnigramModel
+from lakhnes_lib.models.transformer_xl import TransformerXL
+from lakhnes_lib.music import events, grammar, midi, nes
+from lakhnes_lib.music.score import Score
+
+SETTINGS = dict(temperature=1.0, top_k=None, top_p=1.0, memory_length=32)
+SONG = tune(3, beats=8)
+
+
+@pytest.fixture(scope="module")
+def model():
+    torch.manual_seed(0)
+    size = dict(layers=1, width=16, heads=2, head_width=8, feed_forward=16, memory_length=32)
+    return TransformerXL(**size).eval()
+
+
+def last(steps) -> list[np.ndarray]:
+    """What the last step of a way to compose gives."""
+    *_, made = steps
+    return [np.array(ids) for ids in made]
+
+
+def names(ids) -> list[str]:
+    return [events.VOCABULARY[event] for event in ids]
+
+
+# Beginnings
+
+
+def test_cut_at_a_time_keeps_what_has_begun_and_leaves_open_what_sounds():
+    song = Score.build([(nes.P1, 44_100, 132_300, 60, 9), (nes.TR, 66_150, 88_200, 40, 1)], 176_400)
+    assert names(beginnings.cut(song, seconds=1.6)) == ["P1_NOTEON_60", "WT_22000", "TR_NOTEON_40"]
+    assert names(beginnings.cut(song, seconds=1.4)) == ["P1_NOTEON_60"]
+    assert names(beginnings.cut(song, count=2)) == ["P1_NOTEON_60", "WT_22000"]
+    assert len(beginnings.cut(song)) == len(events.frame(events.encode(song))) - 2
+
+
+@pytest.mark.parametrize("options", [{"seconds": 0.9}, {"seconds": 0.0}, {"count": 0}])
+def test_nothing_to_go_on_from(options):
+    song = Score.build([(nes.P1, 44_100, 132_300, 60, 9)], name="late")
+    with pytest.raises(LakhnesError, match="late: .* holds no note to go on from"):
+        beginnings.cut(song, **options)
+    with pytest.raises(LakhnesError, match="no note to go on from"):
+        beginnings.cut(Score.build([], 1000))
+
+
+def test_continuations_begin_alike_and_go_on_differently(model):
+    prime = beginnings.cut(SONG, seconds=1.0)
+    made = last(beginnings.compose(model, prime, n=3, length=40, seed=1, **SETTINGS))
+    for ids in made:
+        grammar.check(ids)
+        assert ids[: len(prime)].tolist() == prime.tolist() and len(ids) > len(prime)
+    assert not np.array_equal(made[0], made[1])
+    again = last(beginnings.compose(model, prime, n=1, length=40, seed=1, **SETTINGS))
+    assert again[0].tolist() == made[0].tolist()
+
+
+def test_perplexity_of_a_beginning_is_that_of_its_events(model):
+    assert beginnings.perplexity(RandomModel(), beginnings.cut(SONG)) == pytest.approx(631, rel=1e-5)
+    ids = beginnings.cut(SONG, count=20).astype(np.int64)
+    with torch.inference_mode():
+        log_probs, _ = model.log_probs(torch.from_numpy(np.concatenate([[0], ids]))[None, :-1])
+    by_hand = np.exp(-np.mean([float(log_probs[0, i, event]) for i, event in enumerate(ids)]))
+    assert beginnings.perplexity(model, ids) == pytest.approx(by_hand, rel=1e-4)
+    assert np.isnan(beginnings.perplexity(model, ids[:3]))
+
+
+def test_what_is_composed_before_a_stop_is_a_score(model):
+    for steps in (
+        beginnings.compose(model, beginnings.cut(SONG, count=9), n=2, length=90, seed=0, **SETTINGS),
+        rhythm.compose(model, SONG, n=2, seed=0, **SETTINGS),
+        given_voices.compose(model, SONG, [nes.NO], n=2, particles=4, **SETTINGS),
+    ):
+        made = list(itertools.islice(steps, 17))[-1]
+        for ids in made:
+            assert events.decode(np.array(ids)).length > 0
+        steps.close()
+
+
+# Reading
+
+
+def band(path, *parts):
+    """A General MIDI file at 120 beats a minute: (program, is drum, [(beat, beats, pitch)]) for each instrument."""
+    song = symusic.Score(480)
+    song.tempos.append(symusic.Tempo(0, 120))
+    for program, is_drum, notes in parts:
+        track = symusic.Track("band", program, is_drum)
+        for beat, beats, pitch in notes:
+            track.notes.append(symusic.Note(int(beat * 480), int(beats * 480), pitch, 100))
+        song.tracks.append(track)
+    song.dump_midi(path)
+    return path
+
+
+def test_midi_of_other_instruments_is_mapped(tmp_path):
+    bass = [(beat, 0.9, 40 + beat % 5) for beat in range(12)]
+    song = beginnings.read(band(tmp_path / "bass.mid", (33, False, bass)))
+    assert song.name == "bass" and len(song.notes) == 12
+    with pytest.raises(LakhnesError, match="one note at a time"):
+        beginnings.read(band(tmp_path / "piano.mid", (0, False, [(0, 8, 60), (0, 8, 64), (4, 12, 67)])))
+
+
+def test_two_notes_in_one_voice_are_an_error(tmp_path):
+    song = symusic.Score(22_050)
+    track = symusic.Track("p1", 80, False)
+    for start, pitch in ((0, 60), (500, 64)):
+        track.notes.append(symusic.Note(start, 1000, pitch, 9))
+    song.tracks.append(track)
+    song.dump_midi(tmp_path / "two.mid")
+    with pytest.raises(BadMidi, match="starts before its voice's last note ends"):
+        beginnings.read(tmp_path / "two.mid")
+
+
+# Rhythm
+
+
+def test_rhythm_keeps_everything_but_the_pitches(model):
+    script = events.frame(events.encode(SONG))[1:-1]
+    made = last(rhythm.compose(model, SONG, n=3, seed=2, **SETTINGS))
+    free = events.IS_NOTE_ON[script] & (events.VOICE_OF[script] != nes.NO)
+    for ids in made:
+        grammar.check(ids)
+        assert np.array_equal(ids[~free], script[~free])
+        assert np.array_equal(events.VOICE_OF[ids[free]], events.VOICE_OF[script[free]])
+        assert events.IS_NOTE_ON[ids[free]].all()
+    assert len({ids.tobytes() for ids in made}) == 3
+
+
+def test_rhythm_obeys_temperature_and_top_k(model):
+    cold = last(rhythm.compose(model, SONG, n=3, seed=2, **SETTINGS | {"temperature": 1e-6}))
+    first = last(rhythm.compose(model, SONG, n=3, seed=5, **SETTINGS | {"top_k": 1}))
+    assert len({ids.tobytes() for ids in cold + first}) == 1
+    ids = cold[0].astype(np.int64)
+    with torch.inference_mode():
+        log_probs, _ = model.log_probs(torch.from_numpy(np.concatenate([[0], ids]))[None, :-1])
+    for place in np.flatnonzero(events.IS_NOTE_ON[ids] & (events.VOICE_OF[ids] != nes.NO))[:8]:
+        same = np.flatnonzero(events.IS_NOTE_ON & (events.VOICE_OF == events.VOICE_OF[ids[place]]))
+        assert ids[place] == same[int(log_probs[0, place, same].argmax())], "the likeliest pitch of its voice"
+
+
+def test_rhythm_without_a_melodic_onset():
+    with pytest.raises(LakhnesError, match="hum: no note of P1, P2 or TR begins"):
+        next(rhythm.compose(RandomModel(), Score.build([(nes.NO, 0, 9, 3, 5)], name="hum"), n=1, seed=0, **SETTINGS))
+
+
+def test_drums_alone_are_a_rhythm(tmp_path):
+    hits = [(0, 0.1, 36), (0, 0.1, 42), (1, 0.1, 38), (1.5, 0.1, 42), (2, 0.1, 36)]
+    song = rhythm.read(band(tmp_path / "drums.mid", (0, True, hits)))
+    beat = 22_050
+    assert song.voice(nes.TR)["start"].tolist() == [0, 2 * beat]
+    assert song.voice(nes.P1)["start"].tolist() == [beat]
+    assert song.voice(nes.P2)["start"].tolist() == [0, 1.5 * beat]
+    assert song.voice(nes.NO)["start"].tolist() == [0, beat, 1.5 * beat, 2 * beat]
+    assert song.voice(nes.NO)["pitch"].tolist() == [4, 10, 16, 4], "in one instant the deepest sounds"
+    midi.write(song.only([nes.NO]), tmp_path / "noise.mid")
+    assert np.array_equal(rhythm.read(tmp_path / "noise.mid").voice(nes.TR)["start"], [0, 2 * beat])
+    midi.write(SONG, tmp_path / "song.mid")
+    assert rhythm.read(tmp_path / "song.mid") == SONG
+    grammar.check(last(rhythm.compose(RandomModel(), song, n=1, seed=0, **SETTINGS))[0])
+
+
+# Given voices
+
+
+@pytest.mark.parametrize("voices", [[nes.NO], [nes.TR, nes.NO], [nes.P1], [nes.P1, nes.P2, nes.NO]], ids=str)
+@pytest.mark.parametrize("particles", [1, 6])
+def test_given_voices_stay_and_the_rest_is_valid(model, voices, particles):
+    made = last(given_voices.compose(model, SONG, voices, n=2, particles=particles, seed=4, **SETTINGS))
+    for ids in made:
+        grammar.check(ids)
+        score = events.decode(ids)
+        begin = SONG.only(voices).notes["start"].min()
+        for voice in voices:
+            given, found = SONG.voice(voice), score.voice(voice)
+            assert np.array_equal(given["pitch"], found["pitch"])
+            for edge in ("start", "end"):  # half a step of the coarsest part of the grid, and never added up
+                assert np.abs(given[edge] - begin - found[edge]).max(initial=0) <= 500
+        assert score.length <= SONG.length
+    assert not np.array_equal(made[0], made[1])
+    again = last(given_voices.compose(model, SONG, voices, n=1, particles=particles, seed=4, **SETTINGS))
+    assert np.array_equal(again[0], made[0])
+
+
+def test_a_pause_longer_than_the_longest_wait(model):
+    song = Score.build([(nes.NO, 0, 4410, 3, 9), (nes.NO, 400_000, 404_410, 3, 9)])
+    ids = last(given_voices.compose(model, song, [nes.NO], particles=3, **SETTINGS))[0]
+    grammar.check(ids)
+    assert np.abs(events.decode(ids).voice(nes.NO)["start"] - [0, 400_000]).max() <= 500
+
+
+class Listener(LanguageModel):
+    """A model that says at once, and for ever, which pitch of P1 it expects of TR: TR plays what P1 has played."""
+
+    PITCHES = np.array([60, 64, 67, 72])
+
+    def log_probs(self, ids, state=None):
+        rows, time = ids.shape
+        weights = torch.full((rows, time, 631), 1e-6)
+        heard = torch.zeros(rows, dtype=torch.int64) if state is None else state
+        p1, tr = (int(events.NOTE_ON[voice]) for voice in (nes.P1, nes.TR))
+        for step in range(time):
+            on = (ids[:, step] >= p1 + 33) & (ids[:, step] <= p1 + 108)
+            heard = torch.where(on, ids[:, step] - p1, heard)
+            wait = torch.from_numpy(events.IS_WAIT[ids[:, step].numpy()]) | (ids[:, step] == events.START)
+            weights[:, step, 1:371] = torch.where(wait, 1e-6, 1.0)[:, None] / 370
+            for pitch in self.PITCHES:
+                weights[:, step, p1 + pitch] = torch.where(wait & (heard == 0), 1.0, 1e-6)
+            for row in range(rows):
+                if heard[row]:
+                    weights[row, step, tr + int(heard[row])] = 1.0 if wait[row] else 1e-6
+        return (weights / weights.sum(-1, keepdim=True)).log(), heard
+
+    def select(self, state, rows):
+        return state[rows]
+
+
+def test_particles_hear_what_the_given_voice_does_later():
+    """P1 sounds before TR and must guess; only particles that guessed TR's pitch predict it, and they are kept."""
+    hits = 0
+    for seed, pitch in enumerate(Listener.PITCHES.tolist() * 2):
+        song = Score.build([(nes.NO, 0, 100, 1, 9), (nes.TR, 22_000, 44_000, pitch, 1)])
+        ids = last(given_voices.compose(Listener(), song, [nes.TR, nes.NO], particles=24, seed=seed, **SETTINGS))[0]
+        grammar.check(ids)
+        first = events.decode(ids).voice(nes.P1)["pitch"][:1].tolist()
+        hits += first == [pitch]
+    assert hits >= 6, "by chance two of eight"
+
+
+def test_evidence_is_unbiased():
+    """The mean likelihood of many single particles equals that of few sets of particles that are multiplied."""
+    model = UnigramModel(smoothing=0.0)
+    counts = torch.zeros(631, dtype=torch.float64)
+    p1, no = int(events.NOTE_ON[nes.P1]), int(events.NOTE_ON[nes.NO])
+    for event, share in ((p1 + 60, 2), (p1 + 62, 1), (int(events.NOTE_OFF[nes.P1]), 1), (no + 1, 3)):
+        counts[event] = share
+    counts[int(events.NOTE_OFF[nes.NO])], counts[50], counts[100] = 2, 3, 4
+    model.counts = counts
+    song = Score.build([(nes.NO, 0, 100, 1, 9), (nes.NO, 200, 250, 1, 9)])
+    given = given_voices.given_events(song, [nes.NO])
+
+    def likelihood(particles, seed):
+        search = given_voices.Search(model, given, [nes.NO], particles=particles, seed=seed, **SETTINGS)
+        while not search.done:
+            search.step()
+        return np.exp(search.evidence), search.resampled
+
+    alone = likelihood(6000, 0)[0]  # of which the mean is taken, whether they are multiplied or not
+    sets = [likelihood(8, seed) for seed in range(250)]
+    assert sum(count for _, count in sets) > 25, "the weights did become uneven"
+    values = np.array([value for value, _ in sets])
+    assert abs(values.mean() - alone) < 4 * values.std() / np.sqrt(len(values)) + 0.02 * alone
+
+
+@pytest.mark.parametrize(
+    ("voices", "rule"),
+    [([0, 1, 2, 3], "all four voices are given"), ([nes.P2], "P2 given, and there is no note"), ([], "no voice given"),
+     ([4], "numbers from 0 to 3")],
+)  # fmt: skip
+def test_voices_that_cannot_be_given(voices, rule):
+    with pytest.raises(LakhnesError, match=rule):
+        given_voices.given_events(SONG, voices)
+
+
+def test_settings_out_of_range(model):
+    for wrong, rule in (
+        ({"temperature": 0}, "temperature"), ({"temperature": -1}, "temperature"), ({"top_k": 0}, "top-k"),
+        ({"n": 0}, "at least one piece"), ({"particles": 0}, "at least one particle"), ({"seed": -1}, "seed"),
+    ):  # fmt: skip
+        with pytest.raises(LakhnesError, match=rule):
+            next(given_voices.compose(model, SONG, [nes.NO], **SETTINGS | wrong))
+        if "particles" not in wrong:
+            with pytest.raises(LakhnesError, match=rule):
+                next(rhythm.compose(model, SONG, **{"n": 1, "seed": 0} | SETTINGS | wrong))
+    with pytest.raises(LakhnesError, match="'DRUMS' is no voice"):
+        given_voices.voices_of("TR,drums")
+    assert given_voices.voices_of("no, p1") == [nes.NO, nes.P1]
+
+
+# Agreement
+
+
+def scale(*pitches, seconds=4, step=11_025) -> Score:
+    length = seconds * nes.TICKS_PER_SECOND
+    return Score.build([(0, at, at + step, pitches[at // step % len(pitches)], 9) for at in range(0, length, step)])
+
+
+def test_keys_of_scales():
+    major, minor = (0, 2, 4, 5, 7, 9, 11), (0, 2, 3, 5, 7, 8, 11)
+    for tonic in range(12):
+        c = [60 + tonic + step for step in major] + [60 + tonic] * 3 + [67 + tonic] * 2
+        assert agreement.keys(scale(*c, seconds=3)).argmax() == tonic
+        c = [60 + tonic + step for step in minor] + [60 + tonic] * 3 + [67 + tonic, 63 + tonic]
+        assert agreement.keys(scale(*c, seconds=3)).argmax() == 12 + tonic
+    assert np.isnan(agreement.keys(Score.build([(nes.NO, 0, 9, 3, 5)]))).all()
+
+
+def slow_distance(a, b) -> int:
+    row = list(range(len(b) + 1))
+    for i, x in enumerate(a, 1):
+        row, before = [i], row
+        for j, y in enumerate(b, 1):
+            row.append(min(before[j] + 1, row[j - 1] + 1, before[j - 1] + (x != y)))
+    return row[-1]
+
+
+def test_edit_distance_against_the_textbook():
+    random = np.random.default_rng(0)
+    for width in (0, 1, 7):
+        a, b = random.random((50, 9)) < 0.4, random.random((50, width)) < 0.4
+        assert agreement.edit_distance(a, b).tolist() == [slow_distance(x, y) for x, y in zip(a, b, strict=True)]
+
+
+def test_agreement_of_pairs_that_fit_and_pairs_that_do_not():
+    given = [scale(*(p + t for p in (60, 64, 67, 60, 67, 65, 62)), step=s) for t, s in ((0, 11_025), (6, 5_512))]
+    found = agreement.agreement(given, given)
+    assert found["pairs"] == 2 and found["key_1"] == 1.0 and found["key_1_shuffled"] == 0.0
+    assert found["bars"] == 4 and found["rhythm"] == 0.0 and found["rhythm_shuffled"] > 5
+    alone = agreement.agreement(given[:1], given[:1])
+    assert alone["key_1_shuffled"] is None and alone["rhythm_shuffled"] is None
+
+
+# Keeping
+
+
+def test_every_form_comes_back_and_the_gallery_shows_it(tmp_path):
+    song = SONG.renamed("<a> & b")
+    keeping.keep(song, tmp_path, "piece_00", "from <nothing>")
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(
+        f"piece_00.{ending}" for ending in (*keeping.ENDINGS, "png", "json")
+    )
+    assert read_song(tmp_path / "piece_00.mid") == song and len(read_song(tmp_path / "piece_00.vgm").notes)
+    assert events.to_tx1(read_song(tmp_path / "piece_00.tx1.txt")) == events.to_tx1(song)
+    with wave.open(str(tmp_path / "piece_00.wav")) as sound:
+        assert sound.getnframes() == song.length
+    assert json.loads((tmp_path / "piece_00.json").read_text())["caption"] == "from <nothing>"
+    page = keeping.gallery(tmp_path).read_text(encoding="utf-8")
+    assert "&lt;a&gt; &amp; b" in page and "<nothing>" not in page
+    assert all(f'"piece_00.{ending}"' in page for ending in (*keeping.ENDINGS, "png"))
