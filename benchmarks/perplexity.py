@@ -1,67 +1,169 @@
-"""Perplexity, by both protocols, of the shipped model and the simplest baselines on NES-MDB's valid and test splits.
+"""Perplexity, by both protocols, of every model there is, on NES-MDB's valid and test splits.
 
-python benchmarks/perplexity.py [--write]
+python benchmarks/perplexity.py [--only NAME] [--split test] [--published] [--write]
+
+Random, unigram and the two 5-grams are made anew each time. Checkpoints are those in assets/pretrained (as they are
+stored, in bfloat16) and in runs/PROFILE/MODEL/best but for the smoke profile's. With --published they are the authors'
+own instead, if they are fetched or stand in the folder LAKHNES_MIRROR. All compute in float32. A checkpoint measured
+before, with the same weights on the same data, is kept as it is, and so is one that is not here any more.
 
 Needs NES-MDB (`lakhnes data fetch nesmdb-midi`, or LAKHNES_MIRROR). With --write the numbers go to
-results/perplexity.json. The shipped model is read as it is stored (bfloat16) and computes in float32.
+results/perplexity.json, after each model.
 """
 
 import argparse
+import hashlib
 import json
+import os
 import time
+from datetime import UTC, datetime
+from pathlib import Path
 
 import numpy as np
 import torch
 
-from lakhnes_lib import evaluation, profiles, results
+from lakhnes_lib import evaluation, profiles, results, training
+from lakhnes_lib.data import datasets, registry
 from lakhnes_lib.data.prepare import prepare
-from lakhnes_lib.errors import DataNotFound
+from lakhnes_lib.errors import DataNotFound, LakhnesError
 from lakhnes_lib.models import checkpoints
 from lakhnes_lib.models.language_model import RandomModel, UnigramModel
+from lakhnes_lib.models.ngram import SMOOTHINGS, NGram
 
 COMMAND = "python benchmarks/perplexity.py --write"
 SPLITS = ("valid", "test")
+SETTINGS = {"segment": 128, "memory_length": 896}
+STREAMS = 10
 
 
-def measure(model, splits: dict) -> dict:
-    """Parameters, for each split exact perplexity, songs, targets and seconds, for test also the paper's protocol."""
-    found = {"parameters": model.parameter_count()}
-    for name in SPLITS:
-        songs, begin = splits[name].framed(), time.perf_counter()
-        exact = evaluation.exact(model, songs)
-        spent = time.perf_counter() - begin
-        found[name] = {
-            "exact": exact.perplexity,
-            "songs": len(exact.songs),
-            "targets": exact.targets,
-            "seconds": spent,
-            "events_a_second": exact.targets / spent,
-        }
-    streams = evaluation.paper(model, splits["test"].framed(), splits["test"].names)
-    found["test"] |= {"paper": streams.perplexity, "paper_unscored": streams.unscored}
+def unigram(songs):
+    targets = [song[1:] for song in songs if len(song) >= evaluation.SHORTEST]
+    return UnigramModel().fit(torch.from_numpy(np.concatenate(targets).astype(np.int64)))
+
+
+BASELINES = {"random": lambda songs: RandomModel(), "unigram": unigram} | {
+    f"5-gram_{smoothing}": lambda songs, smoothing=smoothing: NGram(smoothing=smoothing).fit(songs)
+    for smoothing in SMOOTHINGS
+}
+
+
+def folders() -> dict[str, Path]:
+    """The checkpoints of this repository: mini, laptop/lstm, …"""
+    root = profiles.root()
+    found = {path.parent.name: path.parent for path in root.glob("assets/pretrained/*/config.json")}
+    runs = [path.parent for path in root.glob("runs/*/*/best/config.json")]
+    return found | {f"{run.parts[-3]}/{run.parts[-2]}": run for run in runs if run.parts[-3] != "smoke"}
+
+
+def published() -> dict[str, Path]:
+    """The authors' checkpoints at hand, converted: published/nes, …; says which are not."""
+    mirror, found = os.environ.get("LAKHNES_MIRROR"), {}
+    for name in (name for name, entry in registry.REGISTRY.items() if entry.folder.startswith("published/")):
+        folder = datasets.home() / "converted" / name
+        try:
+            if not folder.exists():
+                if not mirror and not datasets.folder(name).exists():
+                    raise DataNotFound(f"not at hand; `lakhnes data fetch {name}` brings it")
+                file = next(datasets.fetch(name, mirror=mirror).rglob("*.pt"), None)
+                checkpoints.convert_published(file or datasets.folder(name) / "model.pt", folder)
+            found[f"published/{name}"] = folder
+        except LakhnesError as error:
+            print(f"published/{name}: {error}")
     return found
+
+
+def weights(folder: Path) -> str:
+    """sha256 over a checkpoint's tensors and sizes."""
+    sizes = json.dumps(checkpoints.details(folder)["config"], sort_keys=True).encode()
+    return hashlib.sha256((folder / "model.safetensors").read_bytes() + sizes).hexdigest()
+
+
+def trained(folder: Path) -> dict:
+    """How a checkpoint came about: its last stage's profile, seed, data and settings; its log; the valid curve."""
+    about = checkpoints.details(folder)
+    stage = about.get("stages", [about])[-1]
+    found = {key: stage[key] for key in ("profile", "seed", "data", "training") if key in stage}
+    log = next((place / "log.jsonl" for place in (folder, folder.parent) if (place / "log.jsonl").exists()), None)
+    if log is None:
+        return found | {key: about[key] for key in ("published",) if key in about}
+    rows = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
+    curve, heard = [], []
+    for row in rows:
+        heard += [row["train_loss"]] if "train_loss" in row else []
+        if "valid_loss" in row:
+            means = {"train_loss": float(np.mean(heard)), "valid_loss": row["valid_loss"]}
+            curve.append({key: row[key] for key in ("step", "events", "seconds")} | means)
+            heard = []
+    return found | {"minutes": rows[-1]["seconds"] / 60, "events": rows[-1]["events"], "curve": curve}
+
+
+def measure(model, split, streams: bool) -> dict:
+    """Exact perplexity of a split, songs, targets and seconds; with streams, also by the paper's protocol."""
+    songs, begin = split.framed(), time.perf_counter()
+    exact = evaluation.exact(model, songs, **SETTINGS)
+    spent = time.perf_counter() - begin
+    found = {"exact": exact.perplexity, "songs": len(exact.songs), "targets": exact.targets}
+    found |= {"seconds": spent, "events_a_second": exact.targets / spent}
+    if streams:
+        paper = evaluation.paper(model, songs, split.names, streams=STREAMS, **SETTINGS)
+        found |= {"paper": paper.perplexity, "paper_targets": paper.targets, "paper_unscored": paper.unscored}
+    return found
+
+
+def earlier(fingerprint: str) -> dict:
+    """The models measured before on the same data."""
+    try:
+        result = results.read("perplexity")
+    except DataNotFound:
+        return {}
+    same = result["data_fingerprint"] == fingerprint and result["values"].items() >= SETTINGS.items()
+    return result["values"]["models"] if same else {}
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--only", action="append", metavar="NAME", help="as random, mini, laptop/lstm; repeatable")
+    parser.add_argument("--split", action="append", choices=SPLITS, help="repeatable; both if not given")
+    parser.add_argument("--published", action="store_true", help="the authors' checkpoints, where they are at hand")
+    parser.add_argument("--device", help="cpu or cuda; the best there is if not given")
     parser.add_argument("--write", action="store_true", help="store the numbers in results/perplexity.json")
     chosen = parser.parse_args()
     try:
         corpus = prepare("nesmdb-midi")
     except DataNotFound as error:
         parser.exit(1, f"{error}\n")
-    targets = [song[1:] for song in corpus["train"].framed() if len(song) >= evaluation.SHORTEST]
-    unigram = UnigramModel().fit(torch.from_numpy(np.concatenate(targets).astype(np.int64)))
-    models = {"random": RandomModel(), "unigram": unigram}
-    models["mini"] = checkpoints.load(profiles.root() / "assets" / "pretrained" / "mini")
-    values = {"segment": 128, "memory_length": 896, "streams": 10}
-    values |= {name: measure(model, corpus.splits) for name, model in models.items()}
-    print(json.dumps(values, indent=1))
-    if chosen.write:
-        packages = ("numpy", "torch")
-        print(
-            results.write("perplexity", values, command=COMMAND, data_fingerprint=corpus.fingerprint, packages=packages)
+    device, found = training.choose_device(chosen.device), earlier(corpus.fingerprint)
+    places = published() if chosen.published else dict.fromkeys(BASELINES) | dict(sorted(folders().items()))
+    names = [name for name in places if name in (chosen.only or [name])]
+    if missing := set(chosen.only or []) - set(names):
+        parser.error(f"there is no model {', '.join(sorted(missing))}, only {', '.join(places)}")
+    train = corpus["train"].framed()
+    for name in names:
+        folder = places[name]
+        made = {"weights": weights(folder)} | trained(folder) if folder else {}
+        known = found.get(name, {}) if folder else {}
+        entry = (
+            {key: known[key] for key in SPLITS if key in known} if known.get("weights") == made.get("weights") else {}
         )
+        if missing := [split for split in chosen.split or SPLITS if split not in entry]:
+            model = checkpoints.load(folder, device) if folder else BASELINES[name](train)
+            for split in missing:
+                print(f"{name}: {split}", flush=True)
+                entry[split] = measure(model, corpus[split], split == "test")
+            made |= {"architecture": model.architecture, "config": model.config, "parameters": model.parameter_count()}
+            now = datetime.now(UTC).isoformat(timespec="seconds")
+            entry["measured"] = {"date": now, "device": model.device.type, "hardware": results.hardware()}
+            found[name] = made | entry
+        print(json.dumps({name: {key: found[name].get(key) for key in ("parameters", *SPLITS)}}, indent=1))
+        if chosen.write:
+            kept = earlier(corpus.fingerprint)  # anew: another process may have measured meanwhile
+            results.write(
+                "perplexity",
+                SETTINGS | {"streams": STREAMS, "models": kept | {name: found[name]}},
+                command=COMMAND,
+                data_fingerprint=corpus.fingerprint,
+                packages=("numpy", "torch"),
+            )
 
 
 if __name__ == "__main__":

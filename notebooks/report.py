@@ -137,9 +137,12 @@ def write_index(folder: Path, profile: str, records: list[dict], environment: di
         f"<tr><th scope='row'>{html.escape(k)}</th><td>{html.escape(v)}</td></tr>" for k, v in environment.items()
     )
     cards = "\n".join(_card(record) for record in records)
+    gallery = ""
+    if (folder / "composed/index.html").exists():
+        gallery = '<p><a href="composed/index.html">The gallery: every piece that this run has composed</a></p>'
     body = f"""<header><h1>LakhNES: the {html.escape(profile)} run</h1>{remark}
 <p>{summary}; {minutes:.1f} minutes in all.</p></header>
-<main><ol class="cards">{cards}</ol>
+<main>{gallery}<ol class="cards">{cards}</ol>
 <section><h2>Where it ran</h2><table>{rows}</table>
 <p>Minutes are by the clock. Peak memory is that of a notebook's largest process.</p></section></main>"""
     return _write(folder / "index.html", f"LakhNES: {profile} run", body)

@@ -1,16 +1,18 @@
-"""Writes what the measured numbers in this folder say: the README's tables, and the shipped model's card.
+"""Writes what the measured numbers in this folder say: the README's tables and pictures, and the shipped models' cards.
 
 python results/report.py            writes them
-python results/report.py --check    exits with 1 if the README or the card says anything else
+python results/report.py --check    exits with 1 if the README or a card says anything else
 """
 
 import argparse
 import json
 import sys
+from functools import partial
 from pathlib import Path
 
-from lakhnes_lib import profiles, results
+from lakhnes_lib import profiles, reproduction, results
 from lakhnes_lib.errors import DataNotFound, LakhnesError
+from lakhnes_lib.listening import diagnostic_plots
 
 BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
 
@@ -59,28 +61,54 @@ def known_answers() -> str:
 
 
 def perplexities() -> str:
-    rows = []
-    for key, title, paper in (("random", "random", "631.00"), ("unigram", "unigram", "198.14")):
-        rows.append((title, paper, *measured(f"perplexity/{key}.test", "exact", "paper"), measured_valid(key)))
-    for key, title, paper in (
-        ("backoff", "5-gram, the published back-off: its probabilities do not sum to one", "37.25"),
-        ("kneser_ney", "5-gram, interpolated modified Kneser–Ney", "–"),
-    ):
-        exact, streams = measured(f"ngram/{key}.test", "exact", "paper")
-        rows.append((title, paper, exact, streams, *measured(f"ngram/{key}.valid", "exact")))
-    title = find("perplexity", "mini.parameters", "Transformer-XL, {:,} parameters (`assets/pretrained/mini`)")
-    rows.append((title, "3.501 (41 M)", *measured("perplexity/mini.test", "exact", "paper"), measured_valid("mini")))
-    return table(("model", "paper, test", "test, exact", "test, paper's protocol", "valid, exact"), rows)
+    lines = []
+    for row in reproduction.table_2():
+        test, valid = row.ours.get("test", {}), row.ours.get("valid", {})
+        difference = f"{test['paper'] / row.paper - 1:+.1%}" if row.paper and "paper" in test else "–"
+        count, minutes = row.ours.get("parameters"), row.ours.get("minutes")
+        lines.append(
+            (
+                row.title,
+                row.size,
+                "–" if count is None else f"{count / 1e6:.1f} M" if count >= 1e5 else f"{count:,}",
+                number(row.paper, 2),
+                number(test.get("exact")),
+                number(test.get("paper")),
+                difference.replace("-0.0%", "0.0%"),
+                number(valid.get("exact")),
+                number(minutes, 0),
+            )
+        )
+    head = ("model", "size: paper", "here", "test: paper", "here, exact", "here, paper's protocol", "difference",
+            "valid, exact", "minutes of training")  # fmt: skip
+    mass = find("ngram", "backoff.test_mass.mean", "{:.2f}")
+    honest = find("ngram", "backoff.test_mass.perplexity_after_normalising", "{:.1f}")
+    notes = [
+        "“Difference” is ours by the paper's protocol from the paper's. The trained models here are smaller than the "
+        "paper's and were trained for minutes, so those rows compare with each other rather than with the paper's. "
+        "“–” is not measured.",
+        f"The published 5-gram is no distribution: its probabilities sum to {mass} on average, and made to sum to one "
+        f"they give {honest}.",
+    ]
+    pictures = [f"![{title}](results/{name}.png)" for name, (title, _) in figures().items()]
+    return "\n\n".join([table(head, lines), *notes, *pictures])
 
 
-def measured(place: str, *keys: str) -> tuple:
-    """Perplexities of one split, by ``result/path``."""
-    name, path = place.split("/")
-    return tuple(find(name, f"{path}.{key}", "{:.3f}") for key in keys)
+def number(value: float | None, digits: int = 3) -> str:
+    return "–" if value is None else f"{value:.{digits}f}"
 
 
-def measured_valid(model: str) -> str | None:
-    return measured(f"perplexity/{model}.valid", "exact")[0]
+def figures() -> dict:
+    """Name of a picture in results/ -> its title, and what draws it; of training and Figure 3 once they were run."""
+    rows = [(row.title, row.perplexity) for row in reproduction.table_2() if row.perplexity]
+    found = {"table_2": ("Table 2: perplexity on test", partial(diagnostic_plots.beside, rows))}
+    if lines := reproduction.training_curves("laptop"):
+        draw = partial(diagnostic_plots.curves, lines, x="minutes on one or two CPU cores")
+        found["training"] = ("Training, profile laptop: perplexity on valid songs", draw)
+    if len(lines := reproduction.figure_3()) > 1:
+        draw = partial(diagnostic_plots.curves, lines, x="amount of pre-training on Lakh", scale="even")
+        found["figure_3"] = ("Figure 3: perplexity on test after pre-training and fine-tuning", draw)
+    return found
 
 
 def speeds() -> str:
@@ -153,13 +181,15 @@ def speeds() -> str:
 def hardware() -> str:
     result = results.read("perplexity")
     versions = ", ".join(f"{name} {version}" for name, version in result["versions"].items())
-    cores = "two cores" if result["hardware"]["cores"] == 2 else f"{result['hardware']['cores']} cores"
+    found = {results.read(path.stem)["hardware"]["cores"] for path in results.place("x").parent.glob("*.json")}
+    test, values = reproduction.measured()["random"]["test"], result["values"]
     return (
-        f"Measured on {cores} of a shared {result['hardware']['cpu']} machine without a GPU ({versions}) by "
-        "`make bench`; every number, with its command, data fingerprint and date, is in [`results`](results). "
-        "“Exact” scores each event of each song once, with nothing but that song's own past (371 test songs, "
-        "407,130 events; segments of 128, memory 896); the paper's protocol carries memory across songs and leaves "
-        "part of the split unscored."
+        f"Measured on {' or '.join(map(str, sorted(found)))} cores of a shared {result['hardware']['cpu']} machine "
+        f"({versions}) by `make bench`; every number, with its command, data fingerprint and date, is in "
+        "[`results`](results). “Exact” scores each event of each song once, with nothing but that song's own past "
+        f"({test['songs']} test songs, {test['targets']:,} events; segments of {values['segment']}, memory "
+        f"{values['memory_length']}); the paper's protocol carries memory across songs and leaves "
+        f"{test['paper_unscored'] / test['targets']:.1%} of the test split unscored."
     )
 
 
@@ -169,19 +199,30 @@ def section() -> str:
     return "\n\n".join([hardware(), *parts])
 
 
-def metrics() -> dict:
-    """The shipped model's own numbers, as its config.json holds them."""
-    values = results.read("perplexity")["values"]
-    return {f"{split}_perplexity": values["mini"][split]["exact"] for split in ("valid", "test")}
+def shipped() -> dict[Path, dict]:
+    """The folders of the shipped models, with what their config.json should hold: as metrics what was measured."""
+    found = {}
+    for place in sorted((profiles.root() / "assets" / "pretrained").glob("*/config.json")):
+        config = json.loads(place.read_text(encoding="utf-8"))
+        found[place.parent] = config | {"metrics": metrics(place.parent.name)}
+    return found
 
 
-def card(config: dict) -> str:
-    """The shipped model's card, from its config.json and what was measured."""
-    sizes, values = config["config"], results.read("perplexity")["values"]
+def metrics(name: str) -> dict:
+    """Exact perplexity of a shipped model by split, as far as it was measured."""
+    entry = reproduction.measured().get(name, {})
+    return {f"{split}_perplexity": entry[split]["exact"] for split in ("valid", "test") if split in entry}
+
+
+def card(name: str, config: dict) -> str:
+    """A shipped model's card, from its config.json and what was measured."""
+    entry = reproduction.measured().get(name, {})
     stages = [
         (
             str(number),
+            stage["profile"],
             stage["training"]["streams"],
+            stage["training"].get("augment", "none"),
             f"{stage['training']['batch']} × {stage['training']['segment']}",
             f"{stage['step']:,}",
             f"{stage['events']:,}",
@@ -190,33 +231,35 @@ def card(config: dict) -> str:
         for number, stage in enumerate(config["stages"], 1)
     ]
     measured = [
-        (split, f"{values['mini'][split]['exact']:.3f}", f"{values['mini'][split]['targets']:,}")
+        (split, f"{entry[split]['exact']:.3f}", f"{entry[split]['targets']:,}")
         for split in ("valid", "test")
+        if split in entry
     ]
+    sizes = ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in config["config"].items())
     return CARD.format(
+        name=name,
+        architecture=reproduction.ARCHITECTURES[config["architecture"]],
         parameters=config["parameters"],
-        **sizes,
-        norm="before" if sizes["pre_norm"] else "after",
+        sizes=sizes,
+        note=config.get("note", "") and f"\n\n{config['note']}",
         fingerprint=config["stages"][-1]["data"],
-        steps=config["stages"][-1]["step"],
-        stages=table(("stage", "streams", "rows × events", "steps", "events", "minutes"), stages),
-        measured=table(("split", "exact perplexity", "events scored"), measured),
+        stages=table(STAGES, stages),
+        measured=table(("split", "exact perplexity", "events scored"), measured) if measured else "Not measured yet.",
     )
 
 
-CARD = """# mini: a small Transformer-XL that composes for the NES
+STAGES = ("stage", "profile", "streams", "augmentation", "rows × events", "steps", "events", "minutes")
+CARD = """# {name}: a small {architecture} that composes for the NES
 
 Written by `make report` from `config.json` and [`results/perplexity.json`](../../../results/perplexity.json).
 
-- **Model**: Transformer-XL (§4.1 of the paper), {parameters:,} parameters: {layers} layers of width {width}, {heads}
-  heads of {head_width}, feed-forward {feed_forward}, layer normalisation {norm} each part;
-  631 events; stored as bfloat16.
-- **Data**: the training split of NES-MDB (4,502 songs; Donahue, Mao and McAuley, ISMIR 2018), as events, without
-  augmentation and without Lakh. Corpus fingerprint `{fingerprint}`. The music belongs to its composers; the
-  weights are for research and teaching.
-- **Training**: profile `laptop`, on one to two shared CPU cores, bfloat16 arithmetic, Muon for the matrices and AdamW
-  for the rest. Its curve is in `log.jsonl` (perplexity on the first 40 valid songs, memory 896). The first stage was
-  stopped by hand; the second was prolonged from 1,000 to {steps:,} steps at its 500th, where its rate rises a little.
+- **Model**: {architecture}, {parameters:,} parameters, stored as bfloat16
+  ({sizes}).
+- **Data**: the training split of NES-MDB (4,502 songs; Donahue, Mao and McAuley, ISMIR 2018), as events. Corpus
+  fingerprint `{fingerprint}`. The music belongs to its
+  composers; the weights are for research and teaching.
+- **Training**: on shared CPU cores, in bfloat16 arithmetic. The curve is in `log.jsonl` (perplexity on the first valid
+  songs). All settings, the seed among them, are in `config.json`.{note}
 
 {stages}
 
@@ -225,21 +268,19 @@ Written by `make report` from `config.json` and [`results/perplexity.json`](../.
 {measured}
 
 Exact protocol: each event of each song of at least 10 events once, with nothing but that song's own past; segments of
-128, memory 896; `python benchmarks/perplexity.py`. The paper's model of 41 M parameters reaches 3.501 on test under its
-own protocol.
+128, memory 896; `python benchmarks/perplexity.py --only {name}`. The paper's model of 41 M parameters reaches 3.501 on
+test under its own protocol.
 
 ## Use
 
-`lakhnes generate assets/pretrained/mini OUT_DIR`, or notebook 00. What it composes keeps the grammar of events, so it
-is always a valid score; it has no plan beyond its memory, and may repeat itself or wander.
+`lakhnes generate assets/pretrained/{name} OUT_DIR`. What it composes keeps the grammar of events, so it is always a
+valid score; it has no plan beyond its memory, and may repeat itself or wander.
 
 ## How it was made
 
-    lakhnes train --profile laptop
-    lakhnes train --profile laptop --model transformer_xl_memory --from runs/laptop/transformer_xl/best
-    python assets/pretrained/ship.py mini runs/laptop/transformer_xl runs/laptop/transformer_xl_memory
-    python benchmarks/perplexity.py --write
-    make report
+One `lakhnes train` for each stage, `--from` the best weights of the one before; then
+`python assets/pretrained/ship.py {name} RUN…`, `python benchmarks/perplexity.py --only {name} --write` and
+`make report`.
 """
 
 
@@ -255,14 +296,15 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--check", action="store_true", help="write nothing; fail if a file differs")
     chosen = parser.parse_args()
-    root, mini = profiles.root(), profiles.root() / "assets" / "pretrained" / "mini"
+    root = profiles.root()
     try:
-        config = json.loads((mini / "config.json").read_text(encoding="utf-8")) | {"metrics": metrics()}
-        written: dict[Path, str] = {
-            root / "README.md": readme((root / "README.md").read_text(encoding="utf-8")),
-            mini / "README.md": card(config),
-            mini / "config.json": json.dumps(config, indent=1) + "\n",
-        }
+        written = {root / "README.md": readme((root / "README.md").read_text(encoding="utf-8"))}
+        for folder, config in shipped().items():
+            written[folder / "README.md"] = card(folder.name, config)
+            written[folder / "config.json"] = json.dumps(config, indent=1) + "\n"
+        if not chosen.check:
+            for name, (title, draw) in figures().items():
+                (root / "results" / f"{name}.png").write_bytes(draw(title=title).png())
     except LakhnesError as error:
         print(error, file=sys.stderr)
         return 1

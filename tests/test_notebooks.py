@@ -295,3 +295,11 @@ def test_scrub_takes_outputs_and_metadata_but_keeps_tagged_ones(tmp_path):
     changed = path.stat().st_mtime_ns
     scrub.main([path])
     assert path.stat().st_mtime_ns == changed
+
+
+def test_report_leads_to_the_gallery_of_composed_pieces(tmp_path):
+    without = report.write_index(tmp_path, "smoke", [], {}).read_text(encoding="utf-8")
+    (tmp_path / "composed").mkdir()
+    (tmp_path / "composed/index.html").write_text("pieces")
+    assert "composed/index.html" not in without
+    assert 'href="composed/index.html"' in report.write_index(tmp_path, "smoke", [], {}).read_text(encoding="utf-8")

@@ -1,0 +1,110 @@
+"""The paper's numbers beside ours: the rows of Table 2, the points of Figure 3.
+
+Paper: §6. Notebook: 07_quantitative_analysis; `make report` writes the README's table from the same rows. The paper's
+side is cited here; ours is read from ``results/perplexity.json``, which `benchmarks/perplexity.py` measures.
+A row's runs go by name: runs/PROFILE/NAME. Those fine-tuned after Lakh say how much of it: transformer_xl_lakh_4
+(and transformer_xl_lakh_0, without); pre-training itself is lakh_4.
+Differences from the paper: it has no Kneser-Ney 5-gram and no modern decoder.
+"""
+
+import re
+from dataclasses import dataclass
+
+import numpy as np
+
+from lakhnes_lib import results
+
+TABLE_2 = (
+    ("random", "0", 631.00, "random"),
+    ("unigram", "631", 198.14, "unigram"),
+    ("5-gram, the published back-off", "9 M", 37.25, "5-gram_backoff"),
+    ("5-gram, modified Kneser–Ney", "–", None, "5-gram_kneser_ney"),
+    ("LSTM", "40 M", 14.11, "lstm"),
+    ("LSTM, augmented", "40 M", 12.64, "lstm_augmented"),
+    ("Transformer-XL", "41 M", 3.50, "transformer_xl"),
+    ("Transformer-XL, augmented", "41 M", 2.74, "transformer_xl_augmented"),
+    ("Transformer-XL, augmented, after Lakh", "41 M", 2.46, "transformer_xl_lakh"),
+    ("modern decoder", "–", None, "modern_decoder"),
+)
+"""Title, the paper's size and test perplexity, and the name of ours."""
+FIGURE_3 = ((0, 1, 2, 4), (2.741, 2.545, 2.472, 2.460))
+"""Epochs of Lakh MIDI, and test perplexity after fine-tuning."""
+PUBLISHED = (
+    ("the authors' checkpoint: NES-MDB alone", "41 M", 3.501, "published/nes"),
+    ("the authors' checkpoint: augmented", "41 M", 2.741, "published/nes-aug"),
+    ("the authors' checkpoint: Lakh, 100k steps", "41 M", 2.545, "published/lakhnes-100k"),
+    ("the authors' checkpoint: Lakh, 200k steps", "41 M", 2.472, "published/lakhnes-200k"),
+    ("the authors' checkpoint: Lakh, 400k steps", "41 M", 2.460, "published/lakhnes-400k"),
+)
+ARCHITECTURES = {"lstm": "LSTM", "transformer_xl": "Transformer-XL", "modern_decoder": "modern decoder"}
+
+
+@dataclass(frozen=True)
+class Row:
+    """A model. size, paper: the paper's; name: ours in ``measured``, None if not measured; ours: what was measured."""
+
+    title: str
+    size: str
+    paper: float | None
+    name: str | None
+    ours: dict
+
+    @property
+    def perplexity(self) -> dict[str, float]:
+        """Perplexities on test: the paper's, ours exact, ours by the paper's protocol; as far as there are any."""
+        test = self.ours.get("test", {})
+        found = {"paper": self.paper, "here, exact": test.get("exact"), "here, paper's protocol": test.get("paper")}
+        return {kind: value for kind, value in found.items() if value is not None}
+
+
+def measured() -> dict:
+    """What was measured of each model, by name. Raises DataNotFound, LakhnesError as ``results.read``."""
+    return results.read("perplexity")["values"]["models"]
+
+
+def runs(row: str, models: dict) -> list[str]:
+    """The measured models of a row: runs of any profile, smallest first; else the shipped one or the baseline."""
+    if row == "transformer_xl_lakh":
+        return [name for amount, name in after_lakh(models) if amount][-1:]
+    found = [name for name in models if name.endswith(f"/{row}") and not name.startswith("published/")]
+    return sorted(found, key=lambda name: models[name]["parameters"]) or [name for name in (row,) if name in models]
+
+
+def after_lakh(models: dict) -> list[tuple[int, str]]:
+    """Models fine-tuned after pre-training, and after how much of it; from none to much."""
+    found = [(re.search(r"(?:^|/)transformer_xl_lakh_(\d+)$", name), name) for name in models]
+    return sorted((int(match[1]), name) for match, name in found if match)
+
+
+def table_2(models: dict | None = None) -> list[Row]:
+    """Every row of the paper's table, ours and the shipped model; of the authors' checkpoints those measured."""
+    models = measured() if models is None else models
+    entries = [(*entry[:3], name) for entry in TABLE_2 for name in runs(entry[3], models) or [None]]
+    if "mini" in models:
+        title = f"shipped {ARCHITECTURES.get(models['mini']['architecture'], 'model')}, assets/pretrained/mini"
+        entries.append((title, "–", None, "mini"))
+    entries += [entry for entry in PUBLISHED if entry[3] in models]
+    return [Row(*entry, models.get(entry[3], {})) for entry in entries]
+
+
+def figure_3(models: dict | None = None) -> dict[str, tuple]:
+    """The figure's lines, for ``diagnostic_plots.curves``: the paper's, and ours if at least two points were run."""
+    models = measured() if models is None else models
+    lines = {"paper: epochs of Lakh": FIGURE_3}
+    points = [(amount, models[name]["test"]["exact"]) for amount, name in after_lakh(models) if "test" in models[name]]
+    if len(points) > 1:
+        lines["here: a smaller model"] = tuple(zip(*points, strict=True))
+    return lines
+
+
+def training_curves(profile: str, models: dict | None = None) -> dict[str, tuple]:
+    """Perplexity on NES-MDB's valid over minutes of training, by run of a profile, for ``diagnostic_plots.curves``."""
+    models = measured() if models is None else models
+    return {
+        name.removeprefix(f"{profile}/"): (
+            [point["seconds"] / 60 for point in entry["curve"]],
+            np.exp([point["valid_loss"] for point in entry["curve"]]),
+        )
+        for name, entry in models.items()
+        if name.startswith(f"{profile}/") and "/lakh" not in name and entry.get("curve")
+    }
