@@ -125,7 +125,7 @@ def main():
         "one_particle": around(model, given, 1, one),
         "particles": around(model, given, chosen.particles, many),
     }
-    values = {"particles": chosen.particles, "seconds_given": SECONDS, "parameters": model.parameter_count()}
+    values = {"particle_count": chosen.particles, "seconds_given": SECONDS, "parameters": model.parameter_count()}
     measured = {"real": musical_figures.measure(given)}
     pieces = {}
     for name, way in ways.items():

@@ -2,11 +2,12 @@
 
 Paper: none of its tools do this; §8 comes nearest. Notebook: 09_composing. Works with every language model.
 A model reads from left to right, so while it composes it cannot know what the given voices do next. Several particles
-compose side by side. Each plays the given events at their times, draws what the free voices do between them, and is
-weighed by the probability that the model gave to what the given voices do (and to their doing nothing else). When few
-particles hold most of the weight, they are multiplied and the others end: sequential Monte Carlo (Doucet, de Freitas
-and Gordon 2001). At temperature 1 without cuts the particles come from the model's own distribution given those
-voices, the better the more there are; of the last ones the one that predicted the given voices best is kept.
+compose side by side. Each plays the given events at their times and draws what the free voices do between them, from
+the model's probabilities of what leaves the given voices alone. Its weight is the model's probability of all its events
+over that with which they were drawn: how well it predicts the given voices. When few particles hold most of the
+weight, they are multiplied and the others end: sequential Monte Carlo (Doucet, de Freitas and Gordon 2001). At
+temperature 1 without cuts the particles come from the model's own distribution given those voices (and given that no
+free voice rests too long, ``LONGEST_REST``), the better the more there are; of the last ones, that which gave the given events the highest probability is kept.
 Particles differ in how many events they need, so some are ahead. They are compared as if all stood where the last one
 stands: what a given event costs on average is taken off who has passed it, and stays with it as its weight.
 """
@@ -21,6 +22,9 @@ from lakhnes_lib.errors import LakhnesError
 from lakhnes_lib.music import events, grammar, nes
 from lakhnes_lib.music.score import Score
 
+LONGEST_REST = 1.0
+"""Seconds after which a silent free voice has to begin a note with the next given event: silence is the easiest company
+to predict music in, and no company at all."""
 _NONE = len(nes.VOICES)  # stands for "no voice", above all voices
 _LEAST = -1e4  # natural logarithm that stands for probability 0: a model may rule out what is given
 
@@ -80,9 +84,11 @@ class Search:
         self.made = np.zeros((particles, 0), np.uint16)  # <S> where a particle had ended
         self.now = np.full(particles, times[0])
         self.place = np.zeros(particles, np.int64)  # the next given event
+        self.heard = np.full((particles, _NONE), times[0])  # when each voice sounded last
         self.due = np.ones(particles, bool)  # its instant has come
         self.weight = np.zeros(particles)  # natural logarithm, since the last choice among particles
         self.total = np.zeros(particles)  # the same since the beginning
+        self.fit = np.zeros(particles)  # log-probability of the given events alone
         self.gains = np.full((particles, len(times)), np.nan)  # of which each given event brought so much
         self.acting = np.array([1.0, 2.0])  # after waits not to a given event: probability of a free voice's, and waits
         self.known, self.resampled = 0.0, 0
@@ -100,7 +106,7 @@ class Search:
 
     def best(self) -> np.ndarray:
         """Ids of the particle that has predicted the given voices best."""
-        ids = self.made[int(np.argmax(self.total))]
+        ids = self.made[int(np.argmax(self.fit))]
         return ids[ids != events.START]
 
     def step(self) -> None:
@@ -133,8 +139,10 @@ class Search:
         self.weight += mass
         self.total += mass
         self.now += events.TICKS_OF[chosen]
+        self.heard = np.where(self.rules.sounding, self.now[:, None], self.heard)
         played = np.flatnonzero(self.due & ~waiting & (chosen == self.ids[self.place]))
         self.gains[played, self.place[played]] = self.total[played] - np.nansum(self.gains[played], 1)
+        self.fit[played] += sure[played]
         self.place[played] += 1
         self.due[played] = self.times[self.place[played]] == self.times[self.place[played] - 1]
         self.due |= events.IS_WAIT[chosen] & (chosen == landing)
@@ -143,8 +151,8 @@ class Search:
 
     def _able(self) -> tuple[np.ndarray, np.ndarray]:
         """What may come: bool (particles, 631), <S> for those at their end; and the wait that leads to the next given
-        event, <S> if none is so long: the nearest on the grid, so that a given event is late or early by half a grid step
-        at most."""
+        event, <S> if none is so long: the nearest on the grid, so that an event is late or early by half a grid step at
+        most."""
         before = np.where(self.due, self.voices[self.place], _NONE)  # voices that come before the given event
         open_voices = self.free & (np.arange(_NONE) < before[:, None])
         left = np.maximum(self.times[self.place] - self.now, 1)
@@ -153,6 +161,10 @@ class Search:
         able &= np.concatenate([open_voices, ~self.due[:, None]], 1)[:, events.VOICE_OF]  # the last column: waits
         able[:, 1 : len(events.WAIT_TICKS) + 1] &= np.arange(1, len(events.WAIT_TICKS) + 1) <= landing[:, None]
         able[self.due, self.ids[self.place[self.due]]] = True
+        resting = open_voices & ~self.rules.sounding & (np.arange(_NONE) > self.rules.last[:, None])
+        resting &= self.due[:, None] & (self.now[:, None] - self.heard > LONGEST_REST * nes.TICKS_PER_SECOND)
+        begins = np.where(resting.any(1), resting.argmax(1), _NONE)[:, None] == events.VOICE_OF
+        able = np.where(resting.any(1)[:, None], begins & events.IS_NOTE_ON, able)
         landing[left > events.LONGEST_WAIT + 500] = events.START  # no one wait leads there
         for row in np.flatnonzero(self.due & (self.times[self.place] == self.times[-1])):  # the last instant
             held = np.flatnonzero(open_voices[row] & self.rules.sounding[row])
@@ -177,7 +189,7 @@ class Search:
             self.resampled += 1
 
     def _take(self, rows: np.ndarray) -> None:
-        for name in ("made", "now", "place", "due", "weight", "total", "gains"):
+        for name in ("made", "now", "heard", "place", "due", "weight", "total", "fit", "gains"):
             setattr(self, name, getattr(self, name)[rows])
         self.rules = grammar.State(*(getattr(self.rules, name)[rows] for name in ("sounding", "last", "waiting")))
         self.decoding.select(torch.from_numpy(rows).to(self.device))

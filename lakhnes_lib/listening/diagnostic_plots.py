@@ -76,8 +76,7 @@ def curves(models: dict, ax=None, *, x: str, scale: str = "linear", title: str =
     ax.set_xlabel(x, loc="left", color=INK)
     ax.set_ylabel(y, color=INK)
     tidy(ax)
-    if len(series) > 1:
-        ax.legend(frameon=False, fontsize=9, loc="upper left", bbox_to_anchor=(1.01, 1), borderaxespad=0)
+    ax.legend(frameon=False, fontsize=9, loc="upper left", bbox_to_anchor=(1.01, 1), borderaxespad=0)
     head(ax, title)
     return made
 

@@ -41,7 +41,7 @@ def parse(path) -> symusic.Score:
             raise ValueError("its resolution is 0 ticks a quarter note")
         return song
     except Exception as error:  # symusic raises plain RuntimeError and ValueError for whatever it cannot parse
-        raise BadMidi(f"{path}: is a damaged MIDI file ({str(error).splitlines()[0][:120]})") from error
+        raise BadMidi(f"{path}: is a damaged MIDI file ({' '.join(str(error).split())[:120][:120]})") from error
 
 
 def to_samples(ticks: np.ndarray, song: symusic.Score) -> np.ndarray:
