@@ -4,13 +4,15 @@ Paper: §6 (its numbers are what these stand beside). Notebook: 07_quantitative_
 README's tables are made from them. Differences from the paper: it published no such files.
 
 A file holds: name; command, which measures it again; data_fingerprint of the corpus (or null); versions of Python and
-of packages; hardware (cpu, cores that the process may use); date (ISO 8601, UTC); values, the numbers themselves.
+of packages; hardware (cpu, cores that the process may use); commit that was measured (with a plus if files had changed
+since; null if not known); date (ISO 8601, UTC); values, the numbers themselves.
 """
 
 import json
 import os
 import platform
 import re
+import subprocess
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -25,6 +27,7 @@ FIELDS = {
     "data_fingerprint": str | None,
     "versions": dict,
     "hardware": dict,
+    "commit": str | None,
     "date": str,
     "values": dict,
 }
@@ -55,6 +58,7 @@ def write(
         "versions": {"python": platform.python_version()}
         | {package: metadata.version(package) for package in packages},
         "hardware": hardware(),
+        "commit": commit(),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "values": values,
     }
@@ -95,6 +99,15 @@ def hardware() -> dict:
     named = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return {"cpu": named[0] if named else platform.processor() or platform.machine(), "cores": usable}
+
+
+def commit() -> str | None:
+    """The commit of the repository, with a plus if tracked files differ from it; None outside of git."""
+    command = ["git", "-C", str(profiles.root()), "describe", "--always", "--abbrev=12", "--dirty=+", "--exclude=*"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None
 
 
 def _plain(value):
