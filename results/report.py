@@ -10,7 +10,7 @@ import sys
 from functools import partial
 from pathlib import Path
 
-from lakhnes_lib import profiles, reproduction, results
+from lakhnes_lib import musical_figures, profiles, reproduction, results
 from lakhnes_lib.errors import DataNotFound, LakhnesError
 from lakhnes_lib.listening import diagnostic_plots
 
@@ -159,23 +159,81 @@ def speeds() -> str:
         )
     note = find("training", "paper.times_published", "published code, two other CPU cores: 150 events/s ({:.1f} times)")
     rows.append(("the same", find("training", "paper.seconds_a_step", "{:.1f} s a step"), note))
+    rows += [
+        (
+            "Lakh MIDI files mapped to candidates, from archive to packed corpus",
+            find("lakh", "files_a_second_and_core", "{:.0f} files/s"),
+            "one core; published script: 5.6 files/s on two",
+        ),
+        (
+            "the same for all 9,991 files of LMD-full's folder 5: accepted; published draws of them",
+            find("lakh", "files.accepted", "{:,}"),
+            find("lakh", "published_examples.examples", "{:,} examples; docs/scaling.md works out all of Lakh"),
+        ),
+    ]
     for key, title in (("mini", "mini"), ("paper", "paper's size")):
         for place, where in (("start", "at the start"), ("full", "with 512 events of memory")):
+            for begin, bits in (("", "32"), ("fp16_", "16")):
+                rows.append(
+                    (
+                        f"composing one piece, {title}, {where}, weights in {bits} bits",
+                        find("sampling", f"{key}.{place}.{begin}events_a_second", "{:.0f} events/s"),
+                        find("sampling", f"{key}.{place}.{begin}times_anew", "{:.1f} times reading all anew each time"),
+                    )
+                )
+        for begin, bits in (("", "32"), ("fp16_", "16")):
             rows.append(
                 (
-                    f"composing one piece, {title}, {where}",
-                    find("sampling", f"{key}.{place}.events_a_second", "{:.0f} events/s"),
-                    find("sampling", f"{key}.{place}.times_anew", "{:.1f} times reading all anew for each event"),
+                    f"composing 32 pieces at once, {title}, with 512 events of memory, weights in {bits} bits",
+                    find("sampling", f"{key}.full.{begin}events_a_second_32_at_once", "{:.0f} events/s"),
+                    "all pieces together",
                 )
             )
     rows.append(
         (
-            "the same, 16 pieces at once, mini, full memory",
-            find("sampling", "mini.full.events_a_second_16_at_once", "{:.0f} events/s"),
-            "all pieces together",
+            "composing at the paper's size with a full memory, over the published code (12 events/s)",
+            find("sampling", "paper.full.fp16_times_published", "{:.1f} times, one piece"),
+            find("sampling", "paper.full.fp16_times_published_32_at_once", "{:.1f} times, 32 pieces at once"),
         )
     )
     return table(("what", "measured", "note"), rows)
+
+
+SETS = (("test", "real: test"), ("valid", "real: valid"), ("mini", "mini"), ("uniform", "uniform, grammar kept"))
+
+
+def music() -> str:
+    rows = [
+        (title, *(find("musical_figures", f"sets.{key}.figures.{name}.50%", "{:.3g}") for key, _ in SETS))
+        for name, title in musical_figures.FIGURES.items()
+    ]
+    title = "longest run of notes shared with the training split, transposed or not"
+    rows.append((title, *(find("musical_figures", f"sets.{key}.copying.notes.50%", "{:.0f}") for key, _ in SETS)))
+    return table(("median of 100 pieces of 512 events", *(title for _, title in SETS)), rows)
+
+
+def studies() -> str:
+    rows = [
+        (
+            f"fine-tuning mini on {title}: perplexity of two files held back, before and after",
+            find("own_music", f"{key}.perplexity_before", "{:.3f}"),
+            find("own_music", f"{key}.perplexity_after", "{:.3f}"),
+        )
+        for key, title in (("game", "ten files of one game"), ("lakh", "ten Lakh files"))
+    ]
+    rows += [
+        (
+            f"1,000 simulated studies, {title}: share of 95 % intervals that hold the truth (Bradley–Terry; Wilson)",
+            find("study", f"{key}.coverage_bradley_terry", "{:.1%}"),
+            find("study", f"{key}.coverage_wilson", "{:.1%}"),
+        )
+        for key, title in (
+            ("few_listeners", "6 listeners"),
+            ("many_listeners", "40 listeners"),
+            ("many_listeners_who_differ", "40 listeners who differ"),
+        )
+    ]
+    return table(("what", "measured", ""), rows)
 
 
 def hardware() -> str:
@@ -196,6 +254,7 @@ def hardware() -> str:
 def section() -> str:
     """What stands between the markers."""
     parts = ["### Known answers", known_answers(), "### Perplexity", perplexities(), "### Speed and sound", speeds()]
+    parts += ["### The music, and what people make of it", music(), studies()]
     return "\n\n".join([hardware(), *parts])
 
 

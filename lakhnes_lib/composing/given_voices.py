@@ -7,7 +7,8 @@ the model's probabilities of what leaves the given voices alone. Its weight is t
 over that with which they were drawn: how well it predicts the given voices. When few particles hold most of the
 weight, they are multiplied and the others end: sequential Monte Carlo (Doucet, de Freitas and Gordon 2001). At
 temperature 1 without cuts the particles come from the model's own distribution given those voices (and given that no
-free voice rests too long, ``LONGEST_REST``), the better the more there are; of the last ones, that which gave the given events the highest probability is kept.
+free voice rests too long, ``LONGEST_REST``), the better the more there are. Of the last ones, that which gave the given
+events the highest probability is kept.
 Particles differ in how many events they need, so some are ahead. They are compared as if all stood where the last one
 stands: what a given event costs on average is taken off who has passed it, and stays with it as its weight.
 """
