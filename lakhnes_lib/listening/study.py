@@ -4,9 +4,9 @@ Paper: §7. Notebook: 08_user_study. Answers: ``study_answers``; their statistic
 As published: clips of 5 seconds (Turing test: one real, one from a model) or 10 (preference: two of all methods) from
 random places; in 2 of 10 pairs real music stands against uniformly random events; models sample with temperature 1 and
 without top-k. Differences from the paper: which methods meet, and on which side, is balanced instead of drawn; all four
-voices begin a note within each clip (the paper: within its piece); clips are equally loud and faded at the cut; no clip
-is used twice; everything follows from the seed. Real music goes through the events as well, so that its dynamics and
-timbres, which models lack, do not give it away. A design is a folder: ``design.json``, which says what each clip is (keep it from listeners), and ``clips/NAME.wav``.
+voices begin a note within each clip (the paper: within its piece); clips are equally loud and faded, none comes twice;
+everything follows from the seed. Real music goes through the events too, lest its dynamics and timbres give it away.
+A design is a folder: ``design.json``, which says what each clip is (keep it from listeners), and ``clips/NAME.wav``.
 """
 
 import hashlib

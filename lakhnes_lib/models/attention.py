@@ -3,7 +3,8 @@
 Paper: §4.1; the letters are those of "Transformer-XL" (arXiv 1901.02860), §3.3:
 score(i, j) = (q_i + u)·k_j  [terms a, c]  +  (q_i + v)·r_{i-j}  [terms b, d].  Notebook: 04_transformer_xl.
 Differences from the paper: none in the result. On a CPU the score matrices' traffic through memory costs more than the
-arithmetic, so they are made a few rows or heads at a time and used while they are in the cache; on a GPU the position terms enter PyTorch's fused attention as a bias.
+arithmetic, so they are made a few rows or heads at a time and used while they are in the cache; on a GPU the position
+terms enter PyTorch's fused attention as a bias.
 """
 
 from math import sqrt

@@ -12,7 +12,7 @@ and choice of both is a field of ``MappingOptions``. Differences from them:
 
 import hashlib
 import itertools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -114,7 +114,7 @@ def candidates(path, options: MappingOptions = PUBLISHED) -> Candidates:
         data = path.read_bytes()
     except OSError as error:
         raise Rejected("unreadable", f"{path}: cannot be read ({error.strerror})") from error
-    return candidates_of(data, path.stem, options)
+    return replace(candidates_of(data, str(path), options), name=path.stem)  # messages name the whole path
 
 
 def candidates_of(data: bytes, name: str, options: MappingOptions = PUBLISHED) -> Candidates:

@@ -10,7 +10,6 @@ from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
-import symusic
 
 from lakhnes_lib.errors import BadMidi, BadScore
 from lakhnes_lib.files import replacing
@@ -24,8 +23,10 @@ MOST_BYTES = 16_000_000
 """Limits of what is taken for a song: the largest file of NES-MDB has 18,000 notes."""
 
 
-def parse(path) -> symusic.Score:
-    """The file's content in MIDI ticks. Raises BadMidi if it is not there, not MIDI, cut off or absurdly large."""
+def parse(path):
+    """A symusic Score, in MIDI ticks. Raises BadMidi if it is not there, not MIDI, cut off or absurdly large."""
+    import symusic  # here, so that packed music is read without it
+
     path = Path(path)
     try:
         data = path.read_bytes() if path.stat().st_size <= MOST_BYTES else None
@@ -41,10 +42,10 @@ def parse(path) -> symusic.Score:
             raise ValueError("its resolution is 0 ticks a quarter note")
         return song
     except Exception as error:  # symusic raises plain RuntimeError and ValueError for whatever it cannot parse
-        raise BadMidi(f"{path}: is a damaged MIDI file ({' '.join(str(error).split())[:120][:120]})") from error
+        raise BadMidi(f"{path}: is a damaged MIDI file ({' '.join(str(error).split())[:120]})") from error
 
 
-def to_samples(ticks: np.ndarray, song: symusic.Score) -> np.ndarray:
+def to_samples(ticks: np.ndarray, song) -> np.ndarray:
     """MIDI ticks -> ticks of 1/44,100 s (int64), by the file's tempo changes; exact before the last rounding."""
     ticks = np.asarray(ticks, np.int64)
     changes = {0: 500_000} | {tempo.time: tempo.mspq for tempo in song.tempos}
@@ -125,6 +126,8 @@ def write(score: Score, path) -> None:
     What is set in a voice without notes cannot be heard, and is left out: symusic reads no track without notes.
     Raises BadMidi for a song so long that ``read`` would refuse it, OutOfSpace.
     """
+    import symusic
+
     _refuse_long(score.length, path)
     song = symusic.Score(RESOLUTION)
     song.tempos.append(symusic.Tempo(0, 120))

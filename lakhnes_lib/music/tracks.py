@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import symusic
 
 from lakhnes_lib.errors import BadMidi
 from lakhnes_lib.music import midi
@@ -52,6 +51,8 @@ def parse_tracks(data: bytes, name="MIDI data") -> tuple[list[Track], int]:
 
     name: the file, for messages. Raises BadMidi for what is not MIDI, is cut off, or counts time in an impossible way.
     """
+    import symusic  # here, so that a packed corpus is read without it
+
     if data[:4] != b"MThd":
         raise BadMidi(f"{name}: is {'not a MIDI file (it does not start with MThd)' if data else 'empty'}")
     try:
@@ -94,8 +95,8 @@ def parse_tracks(data: bytes, name="MIDI data") -> tuple[list[Track], int]:
     return tracks, int(samples[-1])
 
 
-def _tempo_changes(song: symusic.Score) -> list:
-    """The file's tempos without those that repeat the one before."""
+def _tempo_changes(song) -> list:
+    """A symusic Score's tempos without those that repeat the one before."""
     tempos = list(song.tempos)
     before = [500_000, *(tempo.mspq for tempo in tempos)]
     return [tempo for tempo, last in zip(tempos, before, strict=False) if tempo.mspq != last]
