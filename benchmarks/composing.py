@@ -1,6 +1,6 @@
 """Composing measured: pieces of every way, all checked; what particles gain; how well composed voices fit given ones.
 
-python benchmarks/composing.py [--pieces 100] [--checkpoint FOLDER] [--write]
+python benchmarks/composing.py [--pieces 100] [--around 100] [--checkpoint FOLDER] [--write]
 
 Songs of NES-MDB's test split (one a game first) in which all four voices play bring what is given: their first seconds.
 From nothing; on from a beginning; to a rhythm; around triangle and noise by one particle and by many. Every piece is
@@ -9,6 +9,7 @@ checked against the grammar and what was given, and rendered. Needs NES-MDB. Wit
 
 import argparse
 import json
+import sys
 import time
 
 import numpy as np
@@ -22,7 +23,6 @@ from lakhnes_lib.models import checkpoints
 from lakhnes_lib.music import events, grammar, nes
 from lakhnes_lib.sound import apu
 
-COMMAND = "python benchmarks/composing.py --write"
 SETTINGS = dict(temperature=0.95, top_k=32, top_p=1.0, memory_length=512)
 SECONDS, LENGTH, BATCH = 6.0, 256, 20
 GIVEN, FREE = (nes.TR, nes.NO), (nes.P1, nes.P2)
@@ -107,6 +107,7 @@ def around(model, given, particles: int, found: dict):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--pieces", type=int, default=100, help="of every way")
+    parser.add_argument("--around", type=int, default=100, help="of them around given voices, which takes longest")
     parser.add_argument("--particles", type=int, default=16)
     parser.add_argument("--checkpoint", default=str(profiles.root() / "assets/pretrained/mini"))
     parser.add_argument("--write", action="store_true", help="keep the numbers in results/composing.json")
@@ -122,15 +123,15 @@ def main():
         "from_nothing": from_nothing(model, given, chosen.pieces),
         "continued": continued(model, given, chosen.pieces),
         "to_rhythm": to_rhythm(model, given, chosen.pieces),
-        "one_particle": around(model, given, 1, one),
-        "particles": around(model, given, chosen.particles, many),
+        "one_particle": around(model, given[: chosen.around], 1, one),
+        "particles": around(model, given[: chosen.around], chosen.particles, many),
     }
     values = {"particle_count": chosen.particles, "seconds_given": SECONDS, "parameters": model.parameter_count()}
     measured = {"real": musical_figures.measure(given)}
     pieces = {}
     for name, way in ways.items():
         begin = time.perf_counter()
-        ids = list(tqdm(way, desc=name, total=chosen.pieces, unit="piece"))
+        ids = list(tqdm(way, desc=name, unit="piece"))
         seconds = time.perf_counter() - begin
         pieces[name] = check(ids)
         measured[name] = musical_figures.measure(pieces[name])
@@ -155,9 +156,9 @@ def main():
     }
     print(json.dumps(values, indent=1, default=float))
     if chosen.write:
-        packages = ("numpy", "torch")
+        packages, command = ("numpy", "torch"), " ".join(["python", *sys.argv])
         print(
-            results.write("composing", values, command=COMMAND, data_fingerprint=corpus.fingerprint, packages=packages)
+            results.write("composing", values, command=command, data_fingerprint=corpus.fingerprint, packages=packages)
         )
 
 
