@@ -86,7 +86,8 @@ def perplexities() -> str:
     notes = [
         "“Difference” is ours by the paper's protocol from the paper's. The trained models here are smaller than the "
         "paper's and were trained for minutes, so those rows compare with each other rather than with the paper's. "
-        "“–” is not measured. After Lakh, the minutes are the fine-tuning's alone.",
+        "“–” is not measured. The model after Lakh was fine-tuned for half as many steps as the row above it, and its "
+        "minutes are the fine-tuning's alone: Figure 3 compares like with like.",
         f"The published 5-gram is no distribution: its probabilities sum to {mass} on average, and made to sum to one "
         f"they give {honest}.",
     ]
