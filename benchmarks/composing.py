@@ -15,7 +15,7 @@ import time
 import numpy as np
 from tqdm import tqdm
 
-from lakhnes_lib import musical_figures, profiles, results
+from lakhnes_lib import generation, musical_figures, profiles, results
 from lakhnes_lib.composing import agreement, beginnings, given_voices, rhythm
 from lakhnes_lib.data.prepare import prepare
 from lakhnes_lib.errors import DataNotFound
@@ -68,7 +68,7 @@ def from_nothing(model, _, count):
 def continued(model, given, _):
     for first in range(0, len(given), BATCH):
         primes = [beginnings.cut(song, seconds=SECONDS / 2) for song in given[first : first + BATCH]]
-        steps = beginnings.generation.stream(
+        steps = generation.stream(
             model, n=len(primes), length=LENGTH, seed=first, prime=list(map(np.array, primes)), **SETTINGS
         )
         grown = np.stack(list(steps), 1)
