@@ -2,10 +2,11 @@
 
 Paper: none; it stands beside §4.1's Transformer-XL, behind the same interface. Notebook: 07_quantitative_analysis.
 Differences from the Transformer-XL: normalisation before each net, by root mean square alone (Zhang & Sennrich 2019);
-rotary positions (Su et al. 2021), where half of each head's pairs do not turn and match at any distance; normalised
-queries and keys (Henry et al. 2020); squared ReLU (So et al. 2021); nets that begin as the identity; an output table of
-its own; and embeddings of the last four events, so that the first layer already sees what stood before each match.
-The memory holds keys and values, in training too, where no gradient passes into it.
+rotary positions (Su et al. 2021) in half of each head, while the other half matches at any distance; normalised queries
+and keys with a learned sharpness (Henry et al. 2020); squared ReLU (So et al. 2021); embeddings of the last four
+events; and late keys (the key offset of the nanoGPT speed runs, 2025): what matches at any distance is the key of the
+event before, so that one layer finds what came next the last time. The memory holds keys and values, in training too,
+where no gradient passes into it.
 """
 
 from dataclasses import dataclass, replace
@@ -27,12 +28,13 @@ _ABSENT = -1
 class Past:
     """What the decoder carries from call to call.
 
-    layers: each layer's keys (turned) and values, (batch, heads, length, head width); length: positions kept;
-    position: place of the next event, from which keys are turned; valid: int64 (batch,), how many positions, from the
-    newest, a row may look back to; ids: int64 (batch, 3), the last events, -1 where there is none.
+    layers: each layer's keys (turned and late) and values, (batch, heads, length, head width), and the half key that
+    the next event's will hold, (batch, heads, 1, head width / 2); length: positions kept; position: place of the next
+    event, from which keys are turned; valid: int64 (batch,), how many positions, from the newest, a row may look back
+    to; ids: int64 (batch, 3), the last events, -1 where there is none.
     """
 
-    layers: list[tuple[Tensor, Tensor]]
+    layers: list[tuple[Tensor, Tensor, Tensor]]
     length: int
     position: int
     valid: Tensor
@@ -40,18 +42,16 @@ class Past:
 
 
 def turns(first: int, time: int, head_width: int, device=None) -> tuple[Tensor, Tensor]:
-    """Cosine and sine of every position's angles, from position ``first`` on: each float64 (time, head width / 2)."""
+    """Cosine and sine of every position's angles, from position ``first`` on: each float64 (time, head width / 4)."""
     place = torch.arange(first, first + time, device=device, dtype=torch.float64)
-    quarter = head_width // 4
-    rates = ROTARY_BASE ** -torch.linspace(0, 1, quarter, device=device, dtype=torch.float64)
-    angle = torch.outer(place, F.pad(rates, (0, head_width // 2 - quarter)))
+    angle = torch.outer(place, ROTARY_BASE ** -torch.linspace(0, 1, head_width // 4, device=device, dtype=place.dtype))
     return angle.cos(), angle.sin()
 
 
 def turn(x: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
-    """x (…, time, head width) with its pairs (i, i + head width / 2) turned by their positions' angles."""
-    a, b = x.chunk(2, -1)
-    return torch.cat([a * cosine - b * sine, b * cosine + a * sine], -1)
+    """x (…, time, head width): pairs (i, i + head width / 4) of its first half turned by their positions' angles."""
+    a, b, still = x.split([x.shape[-1] // 4, x.shape[-1] // 4, x.shape[-1] // 2], -1)
+    return torch.cat([a * cosine - b * sine, b * cosine + a * sine, still], -1)
 
 
 def attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor) -> Tensor:
@@ -68,25 +68,36 @@ def attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor) -> Tensor:
 class Block(nn.Module):
     """Attention, then a feed-forward net, each added to what it reads."""
 
-    def __init__(self, width: int, heads: int, feed_forward: int, dropout: float, qk_norm: bool, activation: str):
+    def __init__(self, width, heads, feed_forward, dropout, qk_norm, late_keys, activation):
         super().__init__()
-        self.heads, self.qk_norm, self.activation = heads, qk_norm, activation
-        self.query_key_value = nn.Linear(width, 3 * width, bias=False)
+        self.heads, self.late_keys, self.activation = heads, late_keys, activation
+        self.query = nn.Linear(width, width, bias=False)
+        self.key = nn.Linear(width, width, bias=False)
+        self.value = nn.Linear(width, width, bias=False)
+        self.sharpness = nn.Parameter(torch.full((heads, 1, 1), 2.0)) if qk_norm else None
         self.output = nn.Linear(width, width, bias=False)
         self.inner = nn.Linear(width, feed_forward * (2 if activation == "swiglu" else 1), bias=False)
         self.outer = nn.Linear(feed_forward, width, bias=False)
         self.dropout = nn.Dropout(dropout)
 
-    def project(self, x: Tensor, angles) -> tuple[Tensor, Tensor, Tensor]:
-        """Query, key and value of x (batch, time, width): each (batch, heads, time, head width)."""
-        parts = self.query_key_value(F.rms_norm(x, x.shape[-1:])).unflatten(-1, (3, self.heads, -1))
-        query, key, value = parts.permute(2, 0, 3, 1, 4)
-        if self.qk_norm:
+    def project(self, x: Tensor, angles, before: Tensor | None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Query, key and value of x (batch, time, width), each (batch, heads, time, head width); then the half key that
+        the event after these will hold, as ``before`` (None: none) is that of x's first: (batch, heads, 1, half)."""
+        x = F.rms_norm(x, x.shape[-1:])
+        query, key, value = (
+            part(x).unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in (self.query, self.key, self.value)
+        )
+        if self.sharpness is not None:
             query, key = (F.rms_norm(part, part.shape[-1:]) for part in (query, key))
+            query = query * self.sharpness.to(query.dtype)
         if angles is not None:
             cosine, sine = (part.to(query.dtype) for part in angles)
             query, key = turn(query, cosine, sine), turn(key, cosine, sine)
-        return query, key, value
+        turned, still = key.chunk(2, -1)
+        if self.late_keys:
+            first = torch.zeros_like(still[:, :, :1]) if before is None else before.to(still.dtype)
+            key = torch.cat([turned, torch.cat([first, still[:, :, :-1]], 2)], -1)
+        return query, key, value, still[:, :, -1:]
 
     def feed(self, x: Tensor) -> Tensor:
         """x and what the feed-forward net adds to it."""
@@ -99,16 +110,16 @@ class Block(nn.Module):
         return x + self.dropout(self.outer(inner))
 
     def forward(self, x: Tensor, past, angles, mask: Tensor):
-        """x: (batch, time, width); past: keys and values before it, or None. Returns x's shape, all keys, values."""
-        query, key, value = self.project(x, angles)
+        """x: (batch, time, width); past: this layer's of ``Past``, or None. Returns x's shape, and past and x's."""
+        query, key, value, last = self.project(x, angles, None if past is None else past[2])
         if past is not None:
             key, value = torch.cat([past[0].to(key.dtype), key], 2), torch.cat([past[1].to(value.dtype), value], 2)
         attended = attend(query, key, value, mask).transpose(1, 2).flatten(-2)
-        return self.feed(x + self.dropout(self.output(attended))), key, value
+        return self.feed(x + self.dropout(self.output(attended))), (key, value, last)
 
 
 class ModernDecoder(LanguageModel):
-    """The defaults are the laptop's size: 5.6 million parameters. Flags take one change out, to measure its gain."""
+    """The defaults are the laptop's size: 5.5 million parameters. Flags take one change out, to measure its gain."""
 
     architecture = "modern_decoder"
 
@@ -124,6 +135,8 @@ class ModernDecoder(LanguageModel):
         previous: int = 3,
         rotary: bool = True,
         qk_norm: bool = True,
+        late_keys: bool = True,
+        tied: bool = True,
         activation: str = "squared_relu",
     ):
         super().__init__(vocabulary_size, memory_length)
@@ -136,24 +149,26 @@ class ModernDecoder(LanguageModel):
             "previous": previous,
             "rotary": rotary,
             "qk_norm": qk_norm,
+            "late_keys": late_keys,
+            "tied": tied,
             "activation": activation,
         }
         self.head_width, self.rotary = width // heads, rotary
         # One table for each of the last events; its last row stands for an event before the song's first.
         self.embeddings = nn.ModuleList(nn.Embedding(vocabulary_size + 1, width) for _ in range(1 + previous))
         self.blocks = nn.ModuleList(
-            Block(width, heads, feed_forward, dropout, qk_norm, activation) for _ in range(layers)
+            Block(width, heads, feed_forward, dropout, qk_norm, late_keys, activation) for _ in range(layers)
         )
-        self.output = nn.Embedding(vocabulary_size, width)
+        # Tied, an event copied from the past is predicted without first learning how to spell it.
+        self.output = None if tied else nn.Embedding(vocabulary_size + 1, width)
         self.dropout = nn.Dropout(dropout)
-        for table in self.embeddings:
-            nn.init.normal_(table.weight, 0.0, 0.5)
+        for table in (*self.embeddings, *([] if tied else [self.output])):
+            nn.init.normal_(table.weight, 0.0, 0.02)
         for block in self.blocks:
-            for matrix in (block.query_key_value, block.inner):
-                nn.init.normal_(matrix.weight, 0.0, matrix.in_features**-0.5)
-            nn.init.zeros_(block.output.weight)
-            nn.init.zeros_(block.outer.weight)
-        nn.init.zeros_(self.output.weight)
+            for matrix in (block.query, block.key, block.value, block.inner):
+                nn.init.normal_(matrix.weight, 0.0, width**-0.5)
+            for matrix in (block.output, block.outer):
+                nn.init.normal_(matrix.weight, 0.0, 0.02)
 
     @property
     def config(self):
@@ -173,8 +188,8 @@ class ModernDecoder(LanguageModel):
         kept = min(past.length + time, self.memory_length)
         layers = []
         for block, before in zip(self.blocks, past.layers, strict=True):
-            x, key, value = block(x, before, angles, mask)
-            layers.append(tuple(part[:, :, part.shape[2] - kept :].detach() for part in (key, value)))
+            x, (key, value, last) = block(x, before, angles, mask)
+            layers.append((*(part[:, :, part.shape[2] - kept :].detach() for part in (key, value)), last.detach()))
         ahead = Past(layers, kept, past.position + time, (past.valid + time).clamp_max(kept), history[:, time:])
         return F.rms_norm(x, x.shape[-1:]), ahead
 
@@ -183,6 +198,7 @@ class ModernDecoder(LanguageModel):
         steps = history.shape[1] - time
         rows = history.where(history >= 0, self.vocabulary_size)  # -1 would be the table's last row, but not on a GPU
         x = sum(table(rows[:, steps - back : steps - back + time]) for back, table in enumerate(self.embeddings))
+        x = x * x.shape[-1] ** 0.5
         device = x.device.type
         return x.to(torch.get_autocast_dtype(device)) if torch.is_autocast_enabled(device) else x
 
@@ -197,7 +213,8 @@ class ModernDecoder(LanguageModel):
 
     def logits(self, hidden: Tensor) -> Tensor:
         """(…, width) -> (…, vocabulary)."""
-        return F.linear(hidden, self.output.weight)
+        table = self.embeddings[0] if self.output is None else self.output
+        return F.linear(hidden, table.weight[:-1])
 
     def log_probs(self, ids, state=None):
         hidden, state = self.hidden(ids, state)
@@ -213,7 +230,7 @@ class ModernDecoder(LanguageModel):
     def select(self, state: Past | None, rows: Tensor):
         if state is None:
             return None
-        layers = [(key[rows], value[rows]) for key, value in state.layers]
+        layers = [tuple(part[rows] for part in layer) for layer in state.layers]
         return replace(state, layers=layers, valid=state.valid[rows], ids=state.ids[rows])
 
     def restart(self, state: Past | None, fresh: Tensor) -> Past | None:
@@ -221,7 +238,9 @@ class ModernDecoder(LanguageModel):
         if state is None:
             return None
         ids = state.ids.masked_fill(fresh.unsqueeze(1), _ABSENT)
-        return replace(state, valid=state.valid.masked_fill(fresh, 0), ids=ids)
+        begun = fresh.view(-1, 1, 1, 1)
+        layers = [(key, value, last.masked_fill(begun, 0)) for key, value, last in state.layers]
+        return replace(state, layers=layers, valid=state.valid.masked_fill(fresh, 0), ids=ids)
 
     def state_tree(self, state: Past):
         return {name: getattr(state, name) for name in ("layers", "length", "position", "valid", "ids")}
