@@ -7,19 +7,15 @@ With --write the numbers go to results/apu.json. The published chain (Python 2 a
 alone: 142 s for 15 s of sound.
 """
 
-import argparse
 import itertools
-import json
 import os
 import time
 
 os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
 import numpy as np  # noqa: E402
+from _shared import arguments, corpus_at_hand, keep  # noqa: E402
 
-from lakhnes_lib import results  # noqa: E402
-from lakhnes_lib.data.prepare import prepare  # noqa: E402
-from lakhnes_lib.errors import DataNotFound  # noqa: E402
 from lakhnes_lib.music import nes  # noqa: E402
 from lakhnes_lib.music.nes import P1, P2, TR  # noqa: E402
 from lakhnes_lib.music.score import TIMBRE_CHANGE, Score  # noqa: E402
@@ -28,7 +24,6 @@ from lakhnes_lib.sound.bandlimit import OutputFilter, StepSum  # noqa: E402
 from lakhnes_lib.sound.edges import Walk  # noqa: E402
 
 PUBLISHED_TIMES_REAL_TIME = 15 / 142
-COMMAND = "python benchmarks/apu.py --write"
 SONGS = 50
 
 
@@ -188,20 +183,12 @@ def level(scores):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--write", action="store_true", help="store the numbers in results/apu.json")
-    chosen = parser.parse_args()
-    try:
-        corpus = prepare("nesmdb-midi")
-    except DataNotFound as error:
-        parser.exit(1, f"{error}\n")
+    chosen = arguments("apu", __doc__).parse_args()
+    corpus = corpus_at_hand()
     songs = corpus["test"]
     scores = [songs.score(place) for place in np.linspace(0, len(songs) - 1, SONGS).round().astype(int).tolist()]
     values = {"speed": speed(scores), "pitch": pitch_error(), "aliasing": aliasing(), "level": level(scores)}
-    print(json.dumps(values, indent=1))
-    if chosen.write:
-        packages = ("numpy", "scipy")
-        print(results.write("apu", values, command=COMMAND, data_fingerprint=corpus.fingerprint, packages=packages))
+    keep("apu", values, chosen.write, corpus=corpus, packages=("numpy", "scipy"))
 
 
 if __name__ == "__main__":

@@ -8,20 +8,15 @@ thread, so that other work on the machine does not count. Beside it stands the s
 the first songs of the same split. With --write the numbers go to results/augmentation.json.
 """
 
-import argparse
-import json
 import time
 
 import numpy as np
+from _shared import arguments, corpus_at_hand, keep
 
-from lakhnes_lib import results
 from lakhnes_lib.data import corpus
-from lakhnes_lib.data.prepare import prepare
-from lakhnes_lib.errors import DataNotFound
 from lakhnes_lib.music import augmentation, events, nes
 from lakhnes_lib.music.score import Score
 
-COMMAND = "python benchmarks/augmentation.py --write"
 EPOCHS = 3
 SLOW_SONGS = 40
 
@@ -81,18 +76,11 @@ def measure(train: corpus.Split) -> dict:
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = arguments("augmentation", __doc__)
     parser.add_argument("corpus", nargs="?", default="nesmdb-midi", help="a packed corpus folder")
-    parser.add_argument("--write", action="store_true", help="keep the numbers in results/augmentation.json")
     options = parser.parse_args()
-    try:
-        data = prepare(options.corpus)
-    except DataNotFound as error:
-        parser.exit(1, f"{error}\n")
-    found = measure(data["train"])
-    print(json.dumps(found, indent=1))
-    if options.write:
-        results.write("augmentation", found, command=COMMAND, data_fingerprint=data.fingerprint)
+    data = corpus_at_hand(options.corpus)
+    keep("augmentation", measure(data["train"]), options.write, corpus=data)
 
 
 if __name__ == "__main__":

@@ -7,18 +7,14 @@ From nothing; on from a beginning; to a rhythm; around triangle and noise by one
 checked against the grammar and what was given, and rendered. Needs NES-MDB. With --write: results/composing.json.
 """
 
-import argparse
-import json
-import sys
 import time
 
 import numpy as np
+from _shared import arguments, corpus_at_hand, keep
 from tqdm import tqdm
 
-from lakhnes_lib import generation, musical_figures, profiles, results
+from lakhnes_lib import generation, musical_figures, profiles
 from lakhnes_lib.composing import agreement, beginnings, given_voices, rhythm
-from lakhnes_lib.data.prepare import prepare
-from lakhnes_lib.errors import DataNotFound
 from lakhnes_lib.models import checkpoints
 from lakhnes_lib.music import events, grammar, nes
 from lakhnes_lib.sound import apu
@@ -105,17 +101,13 @@ def around(model, given, particles: int, found: dict):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = arguments("composing", __doc__)
     parser.add_argument("--pieces", type=int, default=100, help="of every way")
     parser.add_argument("--around", type=int, default=100, help="of them around given voices, which takes longest")
     parser.add_argument("--particles", type=int, default=16)
     parser.add_argument("--checkpoint", default=str(profiles.root() / "assets/pretrained/mini"))
-    parser.add_argument("--write", action="store_true", help="keep the numbers in results/composing.json")
     chosen = parser.parse_args()
-    try:
-        corpus = prepare("nesmdb-midi")
-    except DataNotFound as error:
-        parser.exit(1, f"{error}\n")
+    corpus = corpus_at_hand()
     model = checkpoints.load(chosen.checkpoint)
     given = songs(corpus["test"], chosen.pieces)
     one, many = {}, {}
@@ -154,12 +146,7 @@ def main():
         name: {figure: None if np.isnan(all_).all() else float(np.nanmedian(all_)) for figure, all_ in found.items()}
         for name, found in measured.items()
     }
-    print(json.dumps(values, indent=1, default=float))
-    if chosen.write:
-        packages, command = ("numpy", "torch"), " ".join(["python", *sys.argv])
-        print(
-            results.write("composing", values, command=command, data_fingerprint=corpus.fingerprint, packages=packages)
-        )
+    keep("composing", values, chosen.write, corpus=corpus, packages=("numpy", "torch"))
 
 
 if __name__ == "__main__":

@@ -8,9 +8,7 @@ workers, killed half way and resumed, and on a local Dask cluster of two worker 
 compares the bytes. Speeds are processor time of one core. With --write the numbers go to results/lakh.json.
 """
 
-import argparse
 import gc
-import json
 import lzma
 import os
 import resource
@@ -21,15 +19,12 @@ import tempfile
 import time
 from pathlib import Path
 
+from _shared import arguments, at_hand, keep
 from distributed import LocalCluster
 
-from lakhnes_lib import results
 from lakhnes_lib.data import datasets, mapping_run
 from lakhnes_lib.data.corpus import Corpus
-from lakhnes_lib.errors import DataNotFound
 from lakhnes_lib.music import augmentation
-
-COMMAND = "python benchmarks/lakh.py --write"
 
 
 def processor_seconds(who: int) -> float:
@@ -125,14 +120,10 @@ def same_bytes(source: Path, corpus: Corpus, folder: Path) -> dict:
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--write", action="store_true", help="keep the numbers in results/lakh.json")
+    parser = arguments("lakh", __doc__)
     parser.add_argument("--same", default="lmd-full-5", help="data set that is mapped again to compare the bytes")
     options = parser.parse_args()
-    try:
-        source, again = (datasets.fetch(name, progress=True) for name in ("lmd-full-5", options.same))
-    except DataNotFound as error:
-        parser.exit(1, f"{error}\n")
+    source, again = (at_hand(datasets.fetch, name) for name in ("lmd-full-5", options.same))
     with tempfile.TemporaryDirectory() as folder:
         corpus, values = mapped(source, Path(folder) / "all")
         values |= {name: corpus.manifest[name] for name in ("files", "published_examples", "settings", "limits")}
@@ -140,11 +131,7 @@ def main():
         if again != source:
             one = mapping_run.map_corpus(again, Path(folder) / "sample", workers=1)
         values["same_bytes"] = same_bytes(again, corpus if again == source else one, Path(folder))
-        print(json.dumps(values, indent=1))
-        if options.write:
-            command = COMMAND if again == source else f"{COMMAND} --same {options.same}"
-            packages = ("numpy", "symusic", "distributed")
-            results.write("lakh", values, command=command, data_fingerprint=corpus.fingerprint, packages=packages)
+        keep("lakh", values, options.write, corpus=corpus, packages=("numpy", "symusic", "distributed"))
 
 
 if __name__ == "__main__":

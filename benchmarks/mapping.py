@@ -7,19 +7,17 @@ used it; it takes a tenth of a second a file. --files takes the first N in order
 their content. With --write the numbers go to results/mapping.json.
 """
 
-import argparse
-import json
 import time
 import warnings
 from collections import Counter
 
 import numpy as np
 import pretty_midi
+from _shared import arguments, at_hand, keep
 from tqdm import tqdm
 
-from lakhnes_lib import results
 from lakhnes_lib.data import datasets
-from lakhnes_lib.errors import BadMidi, DataNotFound, Rejected
+from lakhnes_lib.errors import BadMidi, Rejected
 from lakhnes_lib.music import mapping, nes
 from lakhnes_lib.music.tracks import TRACK_NOTE, Track, parse_tracks
 
@@ -101,15 +99,11 @@ def outcome(tracks: list[Track], length: int) -> tuple[str, list, list]:
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = arguments("mapping", __doc__)
     parser.add_argument("--set", default="lmd-full-5", help="data set of the registry")
     parser.add_argument("--files", type=int, help="only so many files")
-    parser.add_argument("--write", action="store_true", help="store the numbers in results/mapping.json")
     chosen = parser.parse_args()
-    try:
-        folder = datasets.fetch(chosen.set)
-    except DataNotFound as error:
-        parser.exit(1, f"{error}\n")
+    folder = at_hand(datasets.fetch, chosen.set)
     paths = sorted(folder.rglob("*.mid"))[: chosen.files]
 
     reasons, songs, begin = Counter(), [], time.process_time()
@@ -165,15 +159,7 @@ def main():
         "readers_explained": EXPLAINED,
         "decisions": {key: count for key, count in decisions.most_common() if count},
     }
-    print(json.dumps(values, indent=1))
-    if chosen.write:
-        command = f"python benchmarks/mapping.py --set {chosen.set}" + (
-            f" --files {chosen.files}" if chosen.files else ""
-        )
-        place = results.write(
-            "mapping", values, command=f"{command} --write", packages=("numpy", "symusic", "pretty_midi")
-        )
-        print(place)
+    keep("mapping", values, chosen.write, packages=("numpy", "symusic", "pretty_midi"))
 
 
 if __name__ == "__main__":

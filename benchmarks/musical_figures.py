@@ -10,23 +10,19 @@ Needs NES-MDB (`lakhnes data fetch nesmdb-midi`, or LAKHNES_MIRROR). With --writ
 results/musical_figures.json, and the picture to results/musical_figures.png.
 """
 
-import argparse
-import json
 import time
 
 import numpy as np
+from _shared import arguments, corpus_at_hand, keep
 
-from lakhnes_lib import generation, musical_figures, profiles, results, training
+from lakhnes_lib import generation, musical_figures, profiles, training
 from lakhnes_lib.copying import CopyIndex
-from lakhnes_lib.data.prepare import prepare
-from lakhnes_lib.errors import DataNotFound
 from lakhnes_lib.files import replacing
 from lakhnes_lib.listening.figures_plots import figures_picture
 from lakhnes_lib.models import checkpoints
 from lakhnes_lib.models.language_model import RandomModel
 from lakhnes_lib.music import events
 
-COMMAND = "python benchmarks/musical_figures.py --write"
 LENGTH, SHORTEST = 512, 200
 """Events of a piece, and of the shortest real song that is taken."""
 PUBLISHED = {"temperature": 0.95, "top_k": 32, "memory_length": 512}
@@ -59,14 +55,10 @@ def copied(index: CopyIndex, pieces) -> dict:
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = arguments("musical_figures", __doc__)
     parser.add_argument("--pieces", type=int, default=100, help="pieces of each set (default 100)")
-    parser.add_argument("--write", action="store_true", help="store the numbers in results/musical_figures.json")
     chosen = parser.parse_args()
-    try:
-        corpus = prepare("nesmdb-midi")
-    except DataNotFound as error:
-        parser.exit(1, f"{error}\n")
+    corpus = corpus_at_hand()
     mini = checkpoints.load(profiles.root() / "assets/pretrained/mini", training.choose_device())
     sets = {
         "test": beginnings(corpus["test"], chosen.pieces),
@@ -82,15 +74,7 @@ def main():
         far = musical_figures.distances(measured[name], measured["test"])
         figures = {figure: spread(each) | {"distance": far[figure]} for figure, each in measured[name].items()}
         values["sets"][name] = {"figures": figures, "copying": copied(index, pieces)}
-    print(json.dumps(values, indent=1))
-    if chosen.write:
-        path = results.write(
-            "musical_figures",
-            values,
-            command=COMMAND,
-            data_fingerprint=corpus.fingerprint,
-            packages=("numpy", "scipy", "torch"),
-        )
+    if path := keep("musical_figures", values, chosen.write, corpus=corpus, packages=("numpy", "scipy", "torch")):
         with replacing(path.with_suffix(".png")) as temporary:
             temporary.write_bytes(figures_picture(measured, real="test", uniform="uniform").png())
 

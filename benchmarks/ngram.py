@@ -7,8 +7,6 @@ Seconds are processor time of one thread. Memory is the most that the process he
 way, dictionaries of tuples, over the first songs of the same split. With --write the numbers go to results/ngram.json.
 """
 
-import argparse
-import json
 import resource
 import sys
 import time
@@ -16,13 +14,11 @@ from collections import Counter
 
 import numpy as np
 import torch
+from _shared import arguments, corpus_at_hand, keep
 
-from lakhnes_lib import evaluation, results
-from lakhnes_lib.data.prepare import prepare
-from lakhnes_lib.errors import DataNotFound
+from lakhnes_lib import evaluation
 from lakhnes_lib.models.ngram import SMOOTHINGS, NGram
 
-COMMAND = "python benchmarks/ngram.py --write"
 SPLITS = ("valid", "test")
 SLOW_SONGS = 200
 CONTEXTS = 10_000
@@ -130,19 +126,12 @@ def measure(corpus) -> dict:
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = arguments("ngram", __doc__)
     parser.add_argument("corpus", nargs="?", default="nesmdb-midi", help="a packed corpus folder")
-    parser.add_argument("--write", action="store_true", help="keep the numbers in results/ngram.json")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    try:
-        corpus = prepare(options.corpus)
-    except DataNotFound as error:
-        parser.exit(1, f"{error}\n")
-    found = measure(corpus)
-    print(json.dumps(found, indent=1))
-    if options.write:
-        results.write("ngram", found, command=COMMAND, data_fingerprint=corpus.fingerprint, packages=("numpy", "torch"))
+    corpus = corpus_at_hand(options.corpus)
+    keep("ngram", measure(corpus), options.write, corpus=corpus, packages=("numpy", "torch"))
 
 
 if __name__ == "__main__":

@@ -11,20 +11,19 @@ Needs NES-MDB and lmd-full-5-sample (`lakhnes data fetch`, or LAKHNES_MIRROR). W
 results/own_music.json, after each folder.
 """
 
-import argparse
-import json
 import os
 import shutil
 import tempfile
 from itertools import islice
 from pathlib import Path
 
+from _shared import arguments, at_hand, keep
+
 from lakhnes_lib import own_music, profiles, results
 from lakhnes_lib.data import datasets
 from lakhnes_lib.errors import DataNotFound, Rejected
 from lakhnes_lib.music.mapping import map_to_nes
 
-COMMAND = "python benchmarks/own_music.py --write"
 FILES, GAME = 10, "145_Golgo13"
 
 
@@ -49,9 +48,8 @@ SETS = {"game": game, "lakh": lakh}
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = arguments("own_music", __doc__)
     parser.add_argument("--only", choices=SETS, help="one folder; the other's numbers are kept")
-    parser.add_argument("--write", action="store_true", help="store the numbers in results/own_music.json")
     chosen = parser.parse_args()
     profile, start = profiles.load("laptop"), profiles.root() / "assets/pretrained/mini"
     try:
@@ -62,11 +60,8 @@ def main():
         with tempfile.TemporaryDirectory() as place:
             folder = Path(place) / "music"
             folder.mkdir()
-            try:
-                for path in SETS[name]():
-                    shutil.copy(path, folder)
-            except DataNotFound as error:
-                parser.exit(1, f"{error}\n")
+            for path in at_hand(SETS[name]):
+                shutil.copy(path, folder)
             corpus = own_music.gather(folder)
             print(own_music.describe(corpus), flush=True)
             tuned = own_music.tune(profile, corpus, Path(place) / "run", start=start)
@@ -80,9 +75,8 @@ def main():
             "best_step": tuned.run.best_step,
             "minutes": tuned.run.seconds / 60,
         }
-        print(json.dumps({name: found[name]}, indent=1), flush=True)
-        if chosen.write:
-            results.write("own_music", found, command=COMMAND, packages=("numpy", "torch", "symusic"))
+        shown = {name: found[name]}
+        keep("own_music", found, chosen.write, shown=shown, packages=("numpy", "torch", "symusic"))
 
 
 if __name__ == "__main__":

@@ -11,7 +11,6 @@ Needs NES-MDB (`lakhnes data fetch nesmdb-midi`, or LAKHNES_MIRROR). With --writ
 results/perplexity.json, after each model.
 """
 
-import argparse
 import hashlib
 import json
 import os
@@ -21,16 +20,15 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from _shared import arguments, corpus_at_hand, keep
 
 from lakhnes_lib import evaluation, profiles, results, training
 from lakhnes_lib.data import datasets, registry
-from lakhnes_lib.data.prepare import prepare
 from lakhnes_lib.errors import DataNotFound, LakhnesError
 from lakhnes_lib.models import checkpoints
 from lakhnes_lib.models.language_model import RandomModel, UnigramModel
 from lakhnes_lib.models.ngram import SMOOTHINGS, NGram
 
-COMMAND = "python benchmarks/perplexity.py --write"
 SPLITS = ("valid", "test")
 SETTINGS = {"segment": 128, "memory_length": 896}
 STREAMS = 10
@@ -121,18 +119,14 @@ def earlier(fingerprint: str) -> dict:
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = arguments("perplexity", __doc__)
     parser.add_argument("--only", action="append", metavar="NAME", help="as random, mini, laptop/lstm; repeatable")
     parser.add_argument("--split", action="append", choices=SPLITS, help="repeatable; both if not given")
     parser.add_argument("--exact", action="store_true", help="leave the paper's protocol out")
     parser.add_argument("--published", action="store_true", help="the authors' checkpoints, where they are at hand")
     parser.add_argument("--device", help="cpu or cuda; the best there is if not given")
-    parser.add_argument("--write", action="store_true", help="store the numbers in results/perplexity.json")
     chosen = parser.parse_args()
-    try:
-        corpus = prepare("nesmdb-midi")
-    except DataNotFound as error:
-        parser.exit(1, f"{error}\n")
+    corpus = corpus_at_hand()
     device, found = training.choose_device(chosen.device), earlier(corpus.fingerprint)
     places = published() if chosen.published else dict.fromkeys(BASELINES) | dict(sorted(folders().items()))
     names = [name for name in places if name in (chosen.only or [name])]
@@ -155,16 +149,10 @@ def main():
             now = datetime.now(UTC).isoformat(timespec="seconds")
             entry["measured"] = {"date": now, "device": model.device.type, "hardware": results.hardware()}
             found[name] = made | entry
-        print(json.dumps({name: {key: found[name].get(key) for key in ("parameters", *SPLITS)}}, indent=1))
-        if chosen.write:
-            kept = earlier(corpus.fingerprint)  # anew: another process may have measured meanwhile
-            results.write(
-                "perplexity",
-                SETTINGS | {"streams": STREAMS, "models": kept | {name: found[name]}},
-                command=COMMAND,
-                data_fingerprint=corpus.fingerprint,
-                packages=("numpy", "torch"),
-            )
+        kept = earlier(corpus.fingerprint)  # anew: another process may have measured meanwhile
+        values = SETTINGS | {"streams": STREAMS, "models": kept | {name: found[name]}}
+        shown = {name: {key: found[name].get(key) for key in ("parameters", *SPLITS)}}
+        keep("perplexity", values, chosen.write, shown=shown, corpus=corpus, packages=("numpy", "torch"))
 
 
 if __name__ == "__main__":

@@ -7,22 +7,18 @@ the numbers go to results/representation.json. Speeds are processor time of one 
 given in seconds on the clock, for which the machine has to be left alone.
 """
 
-import argparse
-import json
 import tempfile
 import time
 from pathlib import Path
 
 import numpy as np
+from _shared import arguments, at_hand, corpus_at_hand, keep
 
-from lakhnes_lib import results
 from lakhnes_lib.data import build, datasets
 from lakhnes_lib.data.corpus import SPLITS, Corpus, Split
-from lakhnes_lib.data.prepare import prepare
-from lakhnes_lib.errors import BadEvents, DataNotFound
+from lakhnes_lib.errors import BadEvents
 from lakhnes_lib.music import events, grammar, midi, nes, timing
 
-COMMAND = "python benchmarks/representation.py --write"
 WINDOW = 512
 
 
@@ -120,28 +116,18 @@ def speed(midi_folder: Path, corpus: Corpus) -> dict:
     return {"pack_clock_seconds": clock, "pack_one_core_seconds": packing, "training_ids_seconds": ids}
 
 
-def measure(progress: bool = True) -> tuple[dict, str]:
-    """All values, and the fingerprint of the corpus they were measured on. Raises DataNotFound."""
-    corpus = prepare("nesmdb-midi", progress=progress)
-    midi_folder = datasets.fetch("nesmdb-midi", progress=progress)
-    text_folder = datasets.fetch("nesmdb-tx1", progress=progress)
+def measure(corpus: Corpus) -> dict:
+    """All values; the program ends if the files that the corpus was made of are not here."""
+    midi_folder, text_folder = (at_hand(datasets.fetch, name) for name in ("nesmdb-midi", "nesmdb-tx1"))
     values = {"speed": speed(midi_folder, corpus)}
     values["text"] = authors_text(midi_folder, text_folder)
     values |= {"known": known_answers(corpus), "time_grid": time_grid(corpus), "seconds_of_512_events": windows(corpus)}
-    return values, corpus.fingerprint
+    return values
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--write", action="store_true", help="store the numbers in results/representation.json")
-    chosen = parser.parse_args()
-    try:
-        values, fingerprint = measure()
-    except DataNotFound as error:
-        parser.exit(1, f"{error}\n")
-    print(json.dumps(values, indent=1, default=lambda value: value.item()))
-    if chosen.write:
-        print(results.write("representation", values, command=COMMAND, data_fingerprint=fingerprint))
+    chosen, corpus = arguments("representation", __doc__).parse_args(), corpus_at_hand()
+    keep("representation", measure(corpus), chosen.write, corpus=corpus)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ the shipped model, a 5-gram and random events, taken by simulated listeners and 
 measure nothing; what is measured are the clips and the seconds. With --write the numbers go to results/study.json.
 """
 
-import argparse
 import json
 import tempfile
 import time
@@ -18,18 +17,16 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from _shared import arguments, corpus_at_hand, keep
 from scipy.special import expit
 
-from lakhnes_lib import profiles, results
+from lakhnes_lib import profiles
 from lakhnes_lib.__main__ import main as lakhnes
-from lakhnes_lib.data.prepare import prepare
-from lakhnes_lib.errors import DataNotFound
 from lakhnes_lib.listening import study, study_answers, study_page, study_statistics
 from lakhnes_lib.listening.study_simulation import simulate
 from lakhnes_lib.models import checkpoints
 from lakhnes_lib.models.ngram import NGram
 
-COMMAND = "python benchmarks/study.py --write"
 STRENGTHS = {"real": 1.1, "LakhNES": 0.1, "TXL": 0.0, "LSTM": -0.5, "5-gram": -1.2, "random": -20.0}
 LISTENERS = {"few": 6, "many": 40}
 DRAWS = 200
@@ -96,17 +93,13 @@ def whole_study(kind: str, sources: dict, folder: Path) -> dict:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = arguments("study", __doc__)
     parser.add_argument("corpus", nargs="?", default="nesmdb-midi", help="a packed corpus folder")
     parser.add_argument("--studies", type=int, default=1000, help="simulated studies of each kind")
     parser.add_argument("--folder", type=Path, help="where the real study is kept; nowhere if not given")
-    parser.add_argument("--write", action="store_true", help="keep the numbers in results/study.json")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    try:
-        corpus = prepare(options.corpus)
-    except DataNotFound as error:
-        parser.exit(1, f"{error}\n")
+    corpus = corpus_at_hand(options.corpus)
     values = {"draws": DRAWS, "strengths": STRENGTHS}
     for name, listeners in LISTENERS.items():
         values[f"{name}_listeners"] = recovery(options.studies, listeners)
@@ -121,10 +114,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         for kind in study.SECONDS:
             values[kind] = whole_study(kind, sources, options.folder or Path(temporary))
-    print(json.dumps(values, indent=1, default=float))
-    if options.write:
-        packages = ("numpy", "scipy", "torch")
-        print(results.write("study", values, command=COMMAND, data_fingerprint=corpus.fingerprint, packages=packages))
+    keep("study", values, options.write, corpus=corpus, packages=("numpy", "scipy", "torch"))
 
 
 if __name__ == "__main__":

@@ -8,20 +8,18 @@ The plain version holds every score, its relative shift by padding, and their gr
 results/training.json. Speeds are wall-clock: leave the machine alone meanwhile.
 """
 
-import argparse
-import json
 import statistics
 import time
 from dataclasses import replace
 from math import sqrt
 
 import torch
+from _shared import arguments, keep
 
-from lakhnes_lib import profiles, results, training
+from lakhnes_lib import profiles, training
 from lakhnes_lib.models import checkpoints, transformer_xl
 from lakhnes_lib.optimisers import build_optimisers
 
-COMMAND = "python benchmarks/training.py --write"
 PUBLISHED_SECONDS_A_STEP = 13  # 41 million parameters, 4 x 512 events, two CPU cores
 
 
@@ -103,10 +101,9 @@ def measure(architecture, settings, device, seconds: float) -> dict:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = arguments("training", __doc__)
     parser.add_argument("--seconds", type=float, default=20, help="time for each size")
     parser.add_argument("--device", help="cpu or cuda; the best there is if not given")
-    parser.add_argument("--write", action="store_true", help="keep the numbers in results/training.json")
     chosen = parser.parse_args()
     device = training.choose_device(chosen.device)
     laptop, paper = (profiles.load(name) for name in ("laptop", "paper"))
@@ -116,9 +113,7 @@ def main() -> None:
         values[name] = measure(profile.models["transformer_xl"], settings, device, chosen.seconds)
     values["paper"]["published_seconds_a_step"] = PUBLISHED_SECONDS_A_STEP
     values["paper"]["times_published"] = PUBLISHED_SECONDS_A_STEP / values["paper"]["seconds_a_step"]
-    print(json.dumps(values, indent=1))
-    if chosen.write:
-        print(results.write("training", values, command=COMMAND, packages=("numpy", "torch")))
+    keep("training", values, chosen.write, packages=("numpy", "torch"))
 
 
 if __name__ == "__main__":

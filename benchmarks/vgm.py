@@ -5,21 +5,15 @@ python benchmarks/vgm.py [--write]
 Needs NES-MDB (`lakhnes data fetch nesmdb-midi`, or LAKHNES_MIRROR). With --write the numbers go to results/vgm.json.
 """
 
-import argparse
-import json
 import tempfile
 import time
 from pathlib import Path
 
 import numpy as np
+from _shared import arguments, corpus_at_hand, keep
 from tqdm import tqdm
 
-from lakhnes_lib import results
-from lakhnes_lib.data.prepare import prepare
-from lakhnes_lib.errors import DataNotFound
 from lakhnes_lib.sound import vgm
-
-COMMAND = "python benchmarks/vgm.py --write"
 
 
 def same_voice_and_pitch_without_gap(score) -> int:
@@ -29,13 +23,7 @@ def same_voice_and_pitch_without_gap(score) -> int:
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--write", action="store_true", help="store the numbers in results/vgm.json")
-    chosen = parser.parse_args()
-    try:
-        corpus = prepare("nesmdb-midi")
-    except DataNotFound as error:
-        parser.exit(1, f"{error}\n")
+    chosen, corpus = arguments("vgm", __doc__).parse_args(), corpus_at_hand()
     scores = [split.score(number) for split in corpus.splits.values() for number in range(len(split))]
     counts = dict.fromkeys(("songs", "exactly_back", "notes_back", "notes", "controls", "indistinguishable_notes"), 0)
     writing = reading = seconds = 0.0
@@ -66,9 +54,7 @@ def main():
         "songs_read_per_second": len(scores) / reading,
         "median_bytes_vgz": float(np.median(sizes)),
     }
-    print(json.dumps(values, indent=1))
-    if chosen.write:
-        print(results.write("vgm", values, command=COMMAND, data_fingerprint=corpus.fingerprint))
+    keep("vgm", values, chosen.write, corpus=corpus)
 
 
 if __name__ == "__main__":

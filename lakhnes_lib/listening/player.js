@@ -9,16 +9,8 @@ function build(root) {
   const whole = Math.max(...pieces.map(p => p.length)) || 1; // seconds; one time axis for all pieces
   let piece = pieces[0], wanted = "roll", frame = 0, seen = "", scene;
 
-  // --- elements; all text goes in as text, never as markup ---
-  function make(tag, attributes = {}, ...children) {
-    const element = document.createElement(tag);
-    for (const [name, value] of Object.entries(attributes))
-      if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
-      else if (value !== false) element.setAttribute(name, value);
-    element.append(...children);
-    return element;
-  }
-  const button = (text, act, attributes = {}) => make("button", { type: "button", onclick: act, ...attributes }, text);
+  // --- elements ---
+  const { make, button } = elements;
   const choice = (label, options, act) => make("select", { "aria-label": label, onchange: e => act(e.target.value) },
     ...options.map(([value, text]) => make("option", { value }, text)));
   const press = (element, on) => element.setAttribute("aria-pressed", String(on));

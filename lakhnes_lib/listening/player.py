@@ -169,7 +169,7 @@ def _asset(name: str) -> str:
     return (files(__package__) / name).read_text(encoding="utf-8")
 
 
-_SCRIPTS = ("sound.js", "views.js", "player.js")
+_SCRIPTS = ("elements.js", "sound.js", "views.js", "player.js")
 _LINK_TYPES = {"mid": ("audio/midi", "MIDI"), "vgm": ("application/octet-stream", "VGM")}
 
 

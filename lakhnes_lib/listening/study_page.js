@@ -30,16 +30,8 @@
   const csv = () => ["listener,design,trial,choice,time", ...state.sessions.flatMap(({ listener, answers }) =>
     answers.map(({ trial, choice, time }) => [listener, study.design, trial, choice, time].join(",")))].join("\n") + "\n";
 
-  // --- elements; all text goes in as text, never as markup ---
-  function make(tag, attributes = {}, ...children) {
-    const element = document.createElement(tag);
-    for (const [name, value] of Object.entries(attributes))
-      if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
-      else if (value !== false) element.setAttribute(name, value);
-    element.append(...children);
-    return element;
-  }
-  const button = (text, act, attributes = {}) => make("button", { type: "button", onclick: act, ...attributes }, ...[text].flat());
+  // --- elements ---
+  const { make, button } = elements;
   const download = (text, attributes) => button(text, () => {
     const url = URL.createObjectURL(new Blob([csv()], { type: "text/csv" }));
     make("a", { href: url, download: `answers_${study.design}_${session().listener}.csv` }).click();

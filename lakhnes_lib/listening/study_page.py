@@ -47,8 +47,9 @@ def write(design: Design, path, batches=None, *, title: str = TITLE, consent=CON
         "consent": list(consent),
         "trials": trials,
     }
-    page = Template(_asset("html")).substitute(
-        title=escape(title), style=_asset("css"), script=_asset("js"), data=json.dumps(data).replace("<", "\\u003c")
+    style, script = _asset("study_page.css"), _asset("elements.js") + _asset("study_page.js")
+    page = Template(_asset("study_page.html")).substitute(
+        title=escape(title), style=style, script=script, data=json.dumps(data).replace("<", "\\u003c")
     )
     path = Path(path)
     with replacing(path) as temporary:
@@ -56,5 +57,5 @@ def write(design: Design, path, batches=None, *, title: str = TITLE, consent=CON
     return path
 
 
-def _asset(ending: str) -> str:
-    return (files(__package__) / f"study_page.{ending}").read_text(encoding="utf-8")
+def _asset(name: str) -> str:
+    return (files(__package__) / name).read_text(encoding="utf-8")

@@ -77,6 +77,7 @@ class _InCache(torch.autograd.Function):
     def forward(ctx, query, key, value, r, u, v, mask):
         batch, heads, time, width = query.shape
         keys, scale = key.shape[2], 1 / sqrt(width)
+        r = r.contiguous()  # else every product below would copy its part of it once more
         out = torch.empty_like(query, memory_format=torch.contiguous_format)
         kept = any(ctx.needs_input_grad)
         weights = query.new_empty(batch, heads, time, keys) if kept else None
