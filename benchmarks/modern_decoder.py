@@ -51,14 +51,9 @@ def trained(name: str, profile, corpus, steps: int | None) -> tuple:
 def measure(name: str, profile, corpus, steps: int | None) -> dict:
     run, folder = trained(name, profile, corpus, steps)
     model = checkpoints.load(folder / "best", run.device)
-    measured = profile.evaluation
-    found = {}
-    for memory in (0, 256, measured.memory_length):
-        with torch.autocast(run.device.type, torch.bfloat16, enabled=run.bf16):
-            scored = evaluation.exact(
-                model, corpus["valid"].framed()[::EVERY], segment=256, memory_length=memory, batch=measured.batch
-            )
-        found[str(memory)] = scored.perplexity
+    measured = {"segment": 256, "memory_length": profile.evaluation.memory_length}
+    with torch.autocast(run.device.type, torch.bfloat16, enabled=run.bf16):
+        scored = evaluation.exact(model, corpus["valid"].framed()[::EVERY], **measured)
     heard = [json.loads(line) for line in (folder / "log.jsonl").read_text(encoding="utf-8").splitlines()]
     return {
         "parameters": sum(part.numel() for part in model.parameters()),
@@ -67,7 +62,7 @@ def measure(name: str, profile, corpus, steps: int | None) -> dict:
         "events": run.events,
         "minutes": run.seconds / 60,
         "train_loss": [row["train_loss"] for row in heard if "train_loss" in row][-1],
-        "valid_perplexity_by_memory": found,
+        "valid_perplexity": scored.perplexity,
         "valid_targets": scored.targets,
     }
 

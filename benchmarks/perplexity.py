@@ -136,10 +136,10 @@ def main():
     for name in names:
         folder = places[name]
         made = {"weights": weights(folder)} | trained(folder) if folder else {}
-        known = found.get(name, {}) if folder else {}
-        entry = (
-            {key: known[key] for key in SPLITS if key in known} if known.get("weights") == made.get("weights") else {}
-        )
+        # The same weights measured before, under whatever name.
+        known = next((old for old in found.values() if folder and old.get("weights") == made["weights"]), {})
+        entry = {key: known[key] for key in SPLITS if key in known}
+        found[name] = known | made
         if missing := [split for split in chosen.split or SPLITS if split not in entry]:
             model = checkpoints.load(folder, device) if folder else BASELINES[name](train)
             for split in missing:
@@ -148,7 +148,7 @@ def main():
             made |= {"architecture": model.architecture, "config": model.config, "parameters": model.parameter_count()}
             now = datetime.now(UTC).isoformat(timespec="seconds")
             entry["measured"] = {"date": now, "device": model.device.type, "hardware": results.hardware()}
-            found[name] = made | entry
+            found[name] |= made | entry
         kept = earlier(corpus.fingerprint)  # anew: another process may have measured meanwhile
         values = SETTINGS | {"streams": STREAMS, "models": kept | {name: found[name]}}
         shown = {name: {key: found[name].get(key) for key in ("parameters", *SPLITS)}}
