@@ -2,32 +2,38 @@
 
 python benchmarks/sampling.py [--seconds 10] [--write]
 
-Sizes: mini (the laptop profile) and paper, weights as drawn: speed does not depend on them. Each is timed at a song's
-start and with a full memory of 512 events, one piece and 32 at once, with weights in 32 and in 16 bits. PyTorch alone
-is needed. The published code on two CPU cores: 50 events a second at the start, 12 with a full memory. With --write the
+Sizes: mini and modern (the laptop profile's Transformer-XL and modern decoder) and paper, weights as drawn: speed does
+not depend on them. Each is timed at a song's start and with a full memory of 512 events, one piece and 32 at once:
+reading the whole history anew for every event, by the model's ``log_probs`` as perplexity is measured ("plain": memory
+carried, but made anew at every step), and as the library composes, with weights in 32, 16 and 8 bits. PyTorch alone is
+needed. The published code on two CPU cores: 50 events a second at the start, 12 with a full memory. With --write the
 numbers go to results/sampling.json. Speeds are wall-clock: leave the machine alone meanwhile.
 """
 
-import argparse
-import json
 import time
 from itertools import islice
 
 import numpy as np
 import torch
+from _shared import arguments, keep
 
-from lakhnes_lib import generation, profiles, results, training
+from lakhnes_lib import generation, profiles, training
 from lakhnes_lib.models import checkpoints
-from lakhnes_lib.models.decoding import PRECISIONS
+from lakhnes_lib.models.decoding import Decoding
+from lakhnes_lib.models.products import PRECISIONS
 from lakhnes_lib.music import events
 
-COMMAND = "python benchmarks/sampling.py --write"
 MEMORY = 512
 PUBLISHED = {"start": 50, "full": 12}  # events a second, 41 million parameters, one piece
 OPTIONS = dict(temperature=0.95, top_k=32, top_p=1.0)
 START_EVENTS = 32
 PIECES = 32
-PREFIX = {"fp32": "", "fp16": "fp16_"}
+SIZES = {
+    "mini": ("laptop", "transformer_xl"),
+    "modern": ("laptop", "modern_decoder"),
+    "paper": ("paper", "transformer_xl"),
+}
+PREFIX = {"fp32": "", "fp16": "fp16_", "int8": "int8_"}
 
 
 def prime() -> np.ndarray:
@@ -58,6 +64,15 @@ def with_memory(model, seconds: float, n: int, full: bool, precision: str) -> fl
     return made / spent
 
 
+def plain(model, seconds: float, n: int, full: bool) -> float:
+    """The same with the base class's decoding, which only calls ``log_probs`` and knows nothing of the model."""
+    model.decoding = lambda rows, state, precision: Decoding(model, rows, state)
+    try:
+        return with_memory(model, seconds, n, full, "fp32")
+    finally:
+        del model.decoding
+
+
 @torch.inference_mode()
 def anew(model, seconds: float, full: bool) -> float:
     """Events a second when every event is drawn after a pass over the whole history, without any memory."""
@@ -83,6 +98,8 @@ def measure(architecture: dict, device, seconds: float) -> dict:
     found = {"parameters": model.parameter_count()}
     for name, full in (("start", False), ("full", True)):
         speeds = {"anew_events_a_second": anew(model, seconds, full)}
+        speeds["plain_events_a_second"] = plain(model, seconds, 1, full)
+        speeds[f"plain_events_a_second_{PIECES}_at_once"] = plain(model, seconds, PIECES, full)
         for precision in PRECISIONS:
             one, many = (with_memory(model, seconds, n, full, precision) for n in (1, PIECES))
             begin = PREFIX[precision]
@@ -93,15 +110,17 @@ def measure(architecture: dict, device, seconds: float) -> dict:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = arguments("sampling", __doc__)
     parser.add_argument("--seconds", type=float, default=10, help="time for each figure")
     parser.add_argument("--device", help="cpu or cuda; the best there is if not given")
-    parser.add_argument("--write", action="store_true", help="keep the numbers in results/sampling.json")
+    parser.add_argument("--threads", type=int, help="CPU threads; PyTorch's choice if not given")
     chosen = parser.parse_args()
     device = training.choose_device(chosen.device)
+    if chosen.threads:
+        torch.set_num_threads(chosen.threads)
     values = {"device": device.type, "threads": torch.get_num_threads(), "memory": MEMORY}
-    for name, profile in (("mini", "laptop"), ("paper", "paper")):
-        values[name] = measure(profiles.load(profile).models["transformer_xl"], device, chosen.seconds)
+    for name, (profile, model) in SIZES.items():
+        values[name] = measure(profiles.load(profile).models[model], device, chosen.seconds)
     for place, published in PUBLISHED.items():
         found = values["paper"][place]
         found["published_events_a_second"] = published
@@ -109,9 +128,7 @@ def main() -> None:
             found[f"{begin}times_published"] = found[f"{begin}events_a_second"] / published
             many = found[f"{begin}events_a_second_{PIECES}_at_once"]
             found[f"{begin}times_published_{PIECES}_at_once"] = many / published
-    print(json.dumps(values, indent=1))
-    if chosen.write:
-        print(results.write("sampling", values, command=COMMAND, packages=("numpy", "torch")))
+    keep("sampling", values, chosen.write, packages=("numpy", "torch"))
 
 
 if __name__ == "__main__":

@@ -10,12 +10,12 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
-from torch import Tensor
 from tqdm.auto import tqdm
 
 from lakhnes_lib.errors import LakhnesError
-from lakhnes_lib.models.decoding import PRECISIONS, Decoding
+from lakhnes_lib.models.decoding import Decoding
 from lakhnes_lib.models.language_model import LanguageModel
+from lakhnes_lib.models.products import PRECISIONS
 from lakhnes_lib.music import events, grammar, nes
 
 PRIME_SEGMENT = 128
@@ -86,16 +86,14 @@ def stream(
 
     Arguments as of ``sample``, and: masked: keep the grammar, and close every note within ``length`` and ``seconds``
     (False: sample as the paper does); stop: let the model end a piece by ``<S>``, but not before ``shortest`` events
-    and ``shortest_seconds``; seconds: composed time at most; choices: narrows down what may come; precision: fp16 holds
-    the weights of a Transformer-XL in 16 bits, which is faster and may change a note. A piece ends early where nothing
-    may come.
+    and ``shortest_seconds``; seconds: composed time at most; choices: narrows down what may come; precision: fp16 and
+    int8 let a Transformer hold its weights in 16 or 8 bits, which is faster and may change a note; with int8 piece i's
+    notes depend on ``n`` as well. A piece ends early where nothing may come.
     """
-    check(n, length, temperature, top_k, top_p, seed, memory_length)
+    check(n, length, temperature, top_k, top_p, seed, memory_length, precision)
     least, most = (round((value or 0) * nes.TICKS_PER_SECOND) for value in (shortest_seconds, seconds))
     if not 0 <= shortest <= length or least < 0 or (seconds is not None and most < max(least, 1)):
         raise LakhnesError("a piece's least length must be 0 or more, and no more than its greatest, above 0")
-    if precision not in PRECISIONS:
-        raise LakhnesError(f"precision must be one of {', '.join(PRECISIONS)}, not {precision!r}")
     kept, training = model.memory_length, model.training
     model.eval()
     if memory_length is not None:
@@ -104,29 +102,31 @@ def stream(
         uniform = np.stack([np.random.default_rng([seed, row]).random(length) for row in range(n)])
         decoding, chosen, rules = _begin(model, prime, n, precision)
         rows, ticks = np.arange(n), np.zeros(n, np.int64)  # pieces still going, and their composed time
+        device = model.device  # which a model has to look for
         for step in range(length):
-            log_probs = decoding.feed(torch.from_numpy(chosen).to(model.device))
+            log_probs = decoding.feed(torch.from_numpy(chosen).to(device))
             if masked:
                 able = grammar.allowed(rules, np.full(len(rows), length - step), stop)
             else:
                 able = np.ones(log_probs.shape, bool)
                 able[:, events.START] = stop
-            able[:, events.START] &= (step >= shortest) & (ticks >= least)
+            if stop:
+                able[:, events.START] &= (step >= shortest) & (ticks >= least)
             if seconds is not None:
                 able &= _in_time(rules, most - ticks)
             if choices is not None and (narrower := choices(step, rows, rules, chosen)) is not None:
                 able &= narrower
             options = dict(temperature=temperature, top_k=top_k, top_p=top_p, uniform=uniform[rows, step])
-            chosen = draw(log_probs, torch.from_numpy(able).to(model.device), **options)
+            chosen = draw(log_probs.cpu().numpy(), able, **options)
             going = chosen > events.START  # <S> ends a piece, and so does having no event to choose
             out = np.full(n, -1)
-            out[rows[going]] = chosen[going]
+            out[rows] = np.where(going, chosen, -1)
             yield out
             if not going.all():
                 if not going.any():
                     return
                 rows, chosen, ticks = rows[going], chosen[going], ticks[going]
-                decoding.select(torch.from_numpy(np.flatnonzero(going)).to(model.device))
+                decoding.select(torch.from_numpy(np.flatnonzero(going)).to(device))
                 rules = grammar.State(rules.sounding[going], rules.last[going], rules.waiting[going])
             rules = grammar.advance(rules, chosen)
             ticks += events.TICKS_OF[chosen]
@@ -135,8 +135,10 @@ def stream(
         model.train(training)
 
 
-def check(n, length, temperature, top_k, top_p, seed, memory_length) -> None:
+def check(n, length, temperature, top_k, top_p, seed, memory_length, precision="fp32") -> None:
     """Raises LakhnesError for the first setting that is out of range or of the wrong kind."""
+    if precision not in PRECISIONS:
+        raise LakhnesError(f"precision must be one of {', '.join(PRECISIONS)}, not {precision!r}")
     whole = all(isinstance(value, int | np.integer) for value in (n, length, seed, top_k or 1, memory_length or 0))
     if not whole or isinstance(temperature, str) or isinstance(top_p, str):
         raise LakhnesError(
@@ -202,19 +204,35 @@ def _in_time(rules: grammar.State, rest: np.ndarray) -> np.ndarray:
 
 
 def draw(
-    log_probs: Tensor, able: Tensor, *, temperature: float, top_k: int | None, top_p: float, uniform: np.ndarray
+    log_probs: np.ndarray, able: np.ndarray, *, temperature: float, top_k: int | None, top_p: float, uniform: np.ndarray
 ) -> np.ndarray:
-    """One event for each row of log_probs (rows, 631), among those ``able`` (bool, the same shape), by one uniform
-    number each, float64 (rows,): int64 (rows,), -1 where none is able."""
-    logits = log_probs.double().masked_fill(~able, float("-inf")) / temperature
-    ordered, order = logits.sort(dim=-1, descending=True, stable=True)
-    if top_k is not None:
-        ordered[:, top_k:] = float("-inf")
-    probabilities = ordered.softmax(-1)
-    below = probabilities.cumsum(-1) - probabilities
-    probabilities = probabilities.masked_fill(below >= top_p, 0.0)
-    reached = probabilities.cumsum(-1)
-    goal = torch.from_numpy(uniform).to(logits.device).unsqueeze(1) * reached[:, -1:]
-    place = torch.searchsorted(reached, goal, right=True).clamp_max((probabilities > 0).sum(-1, keepdim=True) - 1)
-    chosen = order.gather(1, place.clamp_min(0)).squeeze(1)
-    return chosen.masked_fill(~able.any(-1), -1).cpu().numpy()
+    """One event for each row of log_probs, floats (rows, 631), among those ``able`` (bool, the same shape), by one
+    uniform number each, float64 (rows,): int64 (rows,), -1 where none is able."""
+    logits = np.where(able, log_probs, log_probs.dtype.type("-inf"))
+    order = _likeliest(logits.astype(np.float32, copy=False), top_k)
+    rows = np.arange(len(order))[:, None]
+    ordered = logits[rows, order].astype(np.float64)
+    greatest = np.maximum(ordered[:, :1], np.finfo(np.float32).min)  # a row may have no event at all
+    probabilities = np.exp((ordered - greatest) / temperature)
+    reached = probabilities.cumsum(1)
+    if top_p < 1:
+        below = reached - probabilities
+        probabilities[below >= top_p * reached[:, -1:]] = 0.0
+        reached = probabilities.cumsum(1)
+    place = (reached <= uniform[:, None] * reached[:, -1:]).sum(1)
+    place = np.clip(place, 0, np.maximum((probabilities > 0).sum(1) - 1, 0))
+    return np.where(probabilities[:, 0] > 0, order[rows[:, 0], place], -1)
+
+
+def _likeliest(logits: np.ndarray, top_k: int | None) -> np.ndarray:
+    """The likeliest events of each row of float32 (rows, events), the likeliest first; of equals the first in the
+    vocabulary comes first: int64 (rows, top_k or fewer).
+
+    Numbers are sorted, which NumPy does far faster than it sorts places: a value's bits, which rise with it above 0 and
+    fall below, and the event's number behind them.
+    """
+    bits = (logits + np.float32(0)).view(np.int32).astype(np.int64)  # + 0 turns -0 into 0
+    bits ^= (bits >> 31) & 0x7FFFFFFF
+    keys = (~bits << 10) | np.arange(logits.shape[1])
+    keys.sort(axis=1)
+    return keys[:, :top_k] & 1023

@@ -74,7 +74,7 @@ class Run:
 
     def _train_step(self) -> float:
         """One optimiser step; returns the mean loss of its targets in nats."""
-        segment, batch = next(self.streams), self.settings.batch
+        settings, segment, batch = self.settings, next(self.streams), self.settings.batch
         ids, targets, fresh = (
             torch.from_numpy(x).to(self.device) for x in (segment.ids, segment.targets, segment.fresh)
         )
@@ -84,6 +84,8 @@ class Run:
             group["lr"] = group["highest"] * share
         for part in range(self.settings.accumulate):
             rows = slice(part * batch, (part + 1) * batch)
+            if self.states[part] is None and settings.compile and self.streams.kind != "segments":
+                self.states[part] = self.model.empty(batch, torch.bfloat16 if self.bf16 else torch.float32)
             state = self.model.restart(self.states[part], fresh[rows])
             scores, state = self._compiled(ids[rows], targets[rows], state)
             self.states[part] = None if self.streams.kind == "segments" else state

@@ -4,13 +4,16 @@ import numpy as np
 import pytest
 import torch
 
-from lakhnes_lib.models import decoding
+from lakhnes_lib.models import products
 from lakhnes_lib.models.lstm import LSTM
+from lakhnes_lib.models.modern_decoder import ModernDecoder
 from lakhnes_lib.models.transformer_xl import TransformerXL
 
 CLOSE = 1e-4
 HALF = 0.05
 """Weights of 11 bits: what they may change, in nats, where the log-probabilities span more than ten."""
+EIGHTH = 0.5
+"""The same for weights and inputs of 8 bits."""
 
 
 def small(**settings) -> TransformerXL:
@@ -22,6 +25,25 @@ def small(**settings) -> TransformerXL:
         for parameter in model.parameters():
             parameter.add_(torch.randn_like(parameter) * 0.2)
     return model
+
+
+def modern(**settings) -> ModernDecoder:
+    """The same for a modern decoder."""
+    torch.manual_seed(1)
+    model = ModernDecoder(**dict(layers=2, width=32, heads=2, feed_forward=64, memory_length=16) | settings).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(torch.randn_like(parameter) * 0.2)
+    return model
+
+
+MODELS = {
+    "transformer_xl": small,
+    "pre_norm": lambda **settings: small(pre_norm=True, **settings),
+    "modern_decoder": modern,
+    "modern_without": lambda **settings: modern(rotary=False, late_keys=False, tied=False, **settings),
+    "modern_otherwise": lambda **settings: modern(qk_norm=False, activation="swiglu", **settings),
+}
 
 
 def songs(rows: int, time: int, seed: int = 0) -> torch.Tensor:
@@ -43,19 +65,19 @@ def segment(model, ids, memory_length: int, state=None):
     return torch.stack(said, 1)
 
 
-@pytest.mark.parametrize("pre_norm", [False, True])
+@pytest.mark.parametrize("make", MODELS.values(), ids=MODELS)
 @pytest.mark.parametrize("memory_length", [0, 1, 5, 70, 1000])
 @pytest.mark.parametrize("begun", [0, 3, 40])
-def test_log_probs_are_those_of_the_model(pre_norm, memory_length, begun):
+def test_log_probs_are_those_of_the_model(make, memory_length, begun):
     """Memories shorter and longer than the piece, from nothing and from a beginning that was read before."""
-    model, ids = small(pre_norm=pre_norm, memory_length=memory_length), songs(3, begun + 80)
+    model, ids = make(memory_length=memory_length), songs(3, begun + 80)
     with torch.inference_mode():
         state = model.log_probs(ids[:, :begun])[1] if begun else None
     expected = segment(model, ids[:, begun:], memory_length, state)
-    full, half = (model.decoding(torch.arange(3), state, precision=precision) for precision in decoding.PRECISIONS)
-    for step in range(80):
-        assert apart(full.feed(ids[:, begun + step]), expected[:, step]) < CLOSE
-        assert apart(half.feed(ids[:, begun + step]), expected[:, step]) < HALF
+    for precision, limit in zip(products.PRECISIONS, (CLOSE, HALF, EIGHTH), strict=True):
+        read = model.decoding(torch.arange(3), state, precision=precision)
+        gaps = [apart(read.feed(ids[:, begun + step]), expected[:, step]) for step in range(80)]
+        assert max(gaps) < limit, precision
 
 
 def test_one_long_segment_says_the_same():
@@ -67,7 +89,7 @@ def test_one_long_segment_says_the_same():
         assert apart(read.feed(ids[:, step]), expected[:, step]) < CLOSE
 
 
-@pytest.mark.parametrize("model", [small(), LSTM(embedding=4, units=8)], ids=["transformer_xl", "lstm"])
+@pytest.mark.parametrize("model", [small(), modern(), LSTM(embedding=4, units=8)], ids=lambda model: model.architecture)
 def test_pieces_are_dropped_doubled_and_reordered(model):
     ids, rows = songs(3, 50), torch.tensor([2, 0, 2, 1, 2])
     read = model.eval().decoding(3, memory_length=12)
@@ -80,10 +102,11 @@ def test_pieces_are_dropped_doubled_and_reordered(model):
         assert apart(read.feed(other[:, step]), expected[:, step]) < CLOSE
 
 
+@pytest.mark.parametrize("make", [small, modern])
 @pytest.mark.parametrize("memory_length", [8, 100])
-def test_pieces_that_began_at_different_times(memory_length):
+def test_pieces_that_began_at_different_times(make, memory_length):
     """Each row looks back to its own beginning, in the ring too."""
-    model, ids, lengths = small(memory_length=memory_length), songs(3, 60), (30, 4, 17)
+    model, ids, lengths = make(memory_length=memory_length), songs(3, 60), (30, 4, 17)
     with torch.inference_mode():
         state = None
         for place in range(30):
@@ -96,11 +119,12 @@ def test_pieces_that_began_at_different_times(memory_length):
         assert apart(found[None], expected) < CLOSE
 
 
-@pytest.mark.parametrize("precision", decoding.PRECISIONS)
+@pytest.mark.parametrize("precision", products.STEADY)
 @pytest.mark.parametrize("threads", [1, 2])
-def test_a_piece_does_not_depend_on_those_beside_it(precision, threads):
+@pytest.mark.parametrize("make", [lambda **sizes: small(head_width=64, **sizes), modern], ids=["xl", "modern"])
+def test_a_piece_does_not_depend_on_those_beside_it(make, precision, threads):
     """To the last bit, at sizes at which a matrix product of few rows takes another path than one of many."""
-    model = small(width=256, heads=4, head_width=64, feed_forward=1024, memory_length=40)
+    model = make(width=256, heads=4, feed_forward=1024, memory_length=40)
     ids, before = songs(33, 50), torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
@@ -113,8 +137,9 @@ def test_a_piece_does_not_depend_on_those_beside_it(precision, threads):
         torch.set_num_threads(before)
 
 
-def test_a_row_of_the_state_begins_every_piece():
-    model, ids = small(), songs(1, 30)
+@pytest.mark.parametrize("make", [small, modern])
+def test_a_row_of_the_state_begins_every_piece(make):
+    model, ids = make(), songs(1, 30)
     with torch.inference_mode():
         _, state = model.log_probs(ids[:, :20])
     read = model.decoding(4, state)

@@ -296,6 +296,18 @@ def test_weights_in_16_bits_compose_songs_whose_notes_do_not_depend_on_n(small):
         grammar.check(ids)
 
 
+def test_weights_in_8_bits_compose_songs_and_a_seed_with_the_same_n_means_the_same_notes(small):
+    pieces, again = (generation.sample(small, n=5, length=40, seed=2, precision="int8") for _ in range(2))
+    assert [ids.tolist() for ids in pieces] == [ids.tolist() for ids in again]
+    for ids in pieces:
+        grammar.check(ids)
+
+
+def test_of_equally_likely_events_the_first_are_kept():
+    pieces = generation.sample(RandomModel(), n=50, length=1, top_k=3, temperature=1.0, masked=False)
+    assert {int(ids[0]) for ids in pieces} == {1, 2, 3}
+
+
 @pytest.mark.parametrize(
     "setting",
     [

@@ -7,7 +7,8 @@ import torch
 
 from lakhnes_lib.errors import BadEvents
 from lakhnes_lib.models import checkpoints
-from lakhnes_lib.models.modern_decoder import ROTARY_BASE, ModernDecoder
+from lakhnes_lib.models.modern_block import ROTARY_BASE
+from lakhnes_lib.models.modern_decoder import ModernDecoder
 
 SMALL = dict(vocabulary_size=30, layers=2, width=32, heads=2, feed_forward=48, memory_length=64)
 
@@ -154,6 +155,13 @@ def test_rows_start_afresh_and_are_picked():
     torch.testing.assert_close(picked, model.log_probs(ids[[2, 0, 2]])[0][:, 5:], atol=1e-10, rtol=0)
     again = model.state_from(model.state_tree(state), "cpu")
     assert torch.equal(model.log_probs(ids[:, 5:], again)[0], model.log_probs(ids[:, 5:], state)[0])
+
+
+def test_an_empty_memory_is_none():
+    model, ids = small(memory_length=16), torch.randint(0, 30, (2, 12))
+    log_probs, state = model.log_probs(ids, model.empty(2, torch.float64))
+    torch.testing.assert_close(log_probs, model.log_probs(ids)[0], atol=1e-10, rtol=0)
+    assert state.length == 16 and state.valid.tolist() == [12, 12]
 
 
 def test_a_new_model_knows_nothing_and_learns():

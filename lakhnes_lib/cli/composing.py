@@ -47,6 +47,9 @@ def generate(
     masked: Annotated[
         bool, typer.Option("--masked/--free", help="Keep the grammar of events, or not (the paper); --given keeps it.")
     ] = True,
+    precision: Annotated[
+        str, typer.Option(help="Weights in fp32, fp16 or int8: fewer bits are faster and may change a note.")
+    ] = "fp32",
     device: Device = None,
 ):
     """Composes new pieces: from nothing, or from what you bring.
@@ -80,7 +83,9 @@ def generate(
         raise typer.BadParameter("is one way; take one of --continue, --rhythm, --given", param_hint="each of them")
     if first_events is not None and beginning is None:
         raise typer.BadParameter("goes with --continue", param_hint="--first-events")
-    options = dict(temperature=temperature, top_k=top_k or None, top_p=top_p, memory_length=memory, seed=seed)
+    options = dict(
+        temperature=temperature, top_k=top_k or None, top_p=top_p, memory_length=memory, seed=seed, precision=precision
+    )
 
     def song(file, read):
         score = read(file)

@@ -70,17 +70,19 @@ class Search:
     resampled: how often particles were multiplied.
     """
 
-    def __init__(self, model, given, voices, *, particles, seed, temperature, top_k, top_p, memory_length):
+    def __init__(
+        self, model, given, voices, *, particles, seed, temperature, top_k, top_p, memory_length, precision="fp32"
+    ):
         if particles < 1:
             raise LakhnesError(f"at least one particle is needed, not {particles}")
-        generation.check(1, 1, temperature, top_k, top_p, 0, memory_length)
+        generation.check(1, 1, temperature, top_k, top_p, 0, memory_length, precision)
         times, ids = given
         self.times, self.ids = np.append(times, times[-1]), np.append(ids, events.START)
         self.voices = np.append(events.VOICE_OF[ids], _NONE)
         self.free = ~np.isin(np.arange(_NONE), list(voices))  # (4,)
         self.choice = dict(temperature=temperature, top_k=top_k, top_p=top_p)
         self.random = np.random.default_rng(seed)
-        self.device, self.decoding = model.device, model.decoding(particles, memory_length=memory_length)
+        self.device, self.decoding = model.device, model.decoding(particles, None, memory_length, precision)
         self.rules = grammar.start(particles)
         self.made = np.zeros((particles, 0), np.uint16)  # <S> where a particle had ended
         self.now = np.full(particles, times[0])
@@ -131,8 +133,7 @@ class Search:
         mass = np.logaddexp.reduce(np.where(able, log_probs, -np.inf), axis=1)
         stopped = self.rules.waiting & ~self.due
         self.acting += np.exp(mass[stopped]).sum(), stopped.sum()
-        scores = (torch.from_numpy(part).to(self.device) for part in (log_probs, able))
-        chosen = generation.draw(*scores, **self.choice, uniform=self.random.random(len(able)))
+        chosen = generation.draw(log_probs, able, **self.choice, uniform=self.random.random(len(able)))
         mass += np.where(chosen == goal, sure - gathered, -np.log(share) * early[rows, chosen])
         mass[waiting] = 0.0
         self.rules = grammar.advance(self.rules, chosen)

@@ -5,7 +5,7 @@ Paper: §8 (sampling with a memory of 512 events). Notebook: 09_composing.
 step reads the weights and the memory once, and writes one position. Keys and values lie in a ``Ring``: a new position
 takes the oldest one's slot, nothing moves. What depends on distances is a table of two turns, of which a step reads
 the window that fits its place in the ring.
-Differences from the paper: none in what is computed; weights may be held in 16 bits.
+Differences from the paper: none in what is computed; weights may be held in 16 or 8 bits (``products.py``).
 """
 
 from collections.abc import Callable
@@ -14,13 +14,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from lakhnes_lib.models.products import STEADY, linear
+
 ROWS = 4
 """Matrix products of one to three rows, or with some threads of a few more, sum in another order on a CPU. Padded to a
 multiple of this, a row's result does not depend on the rows beside it: a seed means the same notes however many pieces
-are composed. It holds to the last bit for one thread and for two, as the tests check."""
+are composed. It holds to the last bit for one thread and for two, as the tests check, for the precisions in STEADY."""
 FIRST_SLOTS = 64
 """Slots of a ring at first; it doubles until it holds the memory."""
-PRECISIONS = ("fp32", "fp16")
 
 
 class Decoding:
@@ -57,7 +58,7 @@ class Decoding:
 class Ring:
     """Keys and values of every layer for the newest positions of several pieces.
 
-    keys: (rows, heads, slots, head width) and values: (rows, heads, head width, slots) for each layer; so lies what a
+    keys: (layers, rows, heads, slots, head width) and values: (layers, rows, heads, head width, slots); so lies what a
     step's two products read one after the other. slot: of the newest position; length: slots in use, from 0 on.
     """
 
@@ -67,64 +68,67 @@ class Ring:
         self.most, self.slot = memory_length + 1, 0
         self.length = min(past[0][0].shape[2], memory_length)
         first = past[0][0].shape[2] - self.length
-        self.keys = [key[:, :, first:] for key, _ in past]
-        self.values = [value[:, :, first:].transpose(2, 3) for _, value in past]
+        self.keys = torch.stack([key[:, :, first:] for key, _ in past])
+        self.values = torch.stack([value[:, :, first:].transpose(2, 3) for _, value in past])
         self.slots = self.length
         foreign = torch.arange(self.length, 0, -1, device=valid.device) > valid.unsqueeze(1)
-        self.mask = (
-            self.keys[0].new_zeros(foreign.shape).masked_fill_(foreign, float("-inf")) if foreign.any() else None
-        )
+        self.foreign = int(foreign.sum(1).max()) if self.length else 0  # slots that not every row may look at
+        self.mask = self.keys.new_zeros(foreign.shape).masked_fill_(foreign, float("-inf")) if self.foreign else None
+        self.windows: list[tuple[Tensor, Tensor]] = []
 
     def advance(self) -> None:
         """Makes room for one more position: in a new slot, or in the oldest one's."""
         if self.length == self.most:
             self.slot = (self.slot + 1) % self.most
-            return
-        if self.length == self.slots:
-            room = min(self.most, max(FIRST_SLOTS, 2 * self.slots)) - self.slots
-            self.slots += room
-            self.keys = [F.pad(key, (0, 0, 0, room)) for key in self.keys]
-            self.values = [F.pad(value, (0, room)).contiguous() for value in self.values]
-            self.mask = None if self.mask is None else F.pad(self.mask, (0, room))
-        self.slot, self.length = self.length, self.length + 1
-
-    def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, bias: Tensor) -> Tensor:
-        """Writes the newest key and value, and returns softmax(query · keys + bias) · values.
-
-        query (scaled), key, value: (rows, heads, head width); bias: (rows, heads, length). Returns (rows, heads * head
-        width).
-        """
-        keys, values = self.keys[layer], self.values[layer]
-        keys[:, :, self.slot] = key
-        values[..., self.slot] = value
-        # A column taken as a transposed row: for a column that is none MKL has no fast product.
-        column = query.reshape(-1, 1, query.shape[-1]).transpose(1, 2)
-        scores = torch.bmm(keys[:, :, : self.length].flatten(0, 1), column)
-        scores = scores.view(bias.shape).add_(bias)
+        else:
+            if self.length == self.slots:
+                self._grow()
+            self.slot, self.length, self.windows = self.length, self.length + 1, []
         if self.mask is not None:
             self.mask[:, self.slot] = 0
-            scores += self.mask[:, None, : self.length]
-        weights = scores.softmax(-1).view(-1, 1, self.length).transpose(1, 2)
-        return torch.bmm(values[..., : self.length].flatten(0, 1), weights).view(len(key), -1)
+            if self.length == self.most and self.foreign - 1 <= self.slot < self.most - 1:
+                self.mask = None
+        # Views for all layers at once: for small models each one costs as much as a product.
+        self.newest = list(
+            zip(self.keys[..., self.slot, :].unbind(), self.values[..., self.slot].unbind(), strict=True)
+        )
+        if not self.windows:
+            keys, values = self.keys[..., : self.length, :], self.values[..., : self.length]
+            self.windows = list(zip(keys.flatten(1, 2).unbind(), values.flatten(1, 2).unbind(), strict=True))
+
+    def _grow(self) -> None:
+        room = min(self.most, max(FIRST_SLOTS, 2 * self.slots)) - self.slots
+        self.slots += room
+        self.keys = F.pad(self.keys, (0, 0, 0, room))
+        self.values = F.pad(self.values, (0, room))
+        self.mask = None if self.mask is None else F.pad(self.mask, (0, room))
+
+    def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None = None) -> Tensor:
+        """Writes the newest key and value, and returns softmax(query · keys + bias) · values.
+
+        query (scaled), key, value: (rows, heads, head width); bias: (rows * heads, length, 1), which is written over.
+        Returns (rows, heads * head width).
+        """
+        new_key, new_value = self.newest[layer]
+        new_key.copy_(key)
+        new_value.copy_(value)
+        keys, values = self.windows[layer]
+        # A column taken as a transposed row: for a column that is none MKL has no fast product.
+        column = query.reshape(-1, 1, query.shape[-1]).transpose(1, 2)
+        scores = torch.bmm(keys, column) if bias is None else bias.baddbmm_(keys, column)
+        if self.mask is not None:
+            scores.view(len(key), -1, self.length).add_(self.mask[:, None, : self.length])
+        weights = scores.view(-1, 1, self.length).softmax(-1).transpose(1, 2)
+        return torch.bmm(values, weights).view(len(key), -1)
 
     def select(self, rows: Tensor) -> None:
-        self.keys, self.values = [key[rows] for key in self.keys], [value[rows] for value in self.values]
+        self.keys, self.values, self.windows = self.keys[:, rows], self.values[:, rows], []
         self.mask = None if self.mask is None else self.mask[rows]
 
 
-def linear(weight: Tensor, bias: Tensor | None, precision: str = "fp32") -> Callable[[Tensor], Tensor]:
-    """x (rows, in) -> x · weightᵀ + bias, (rows, out), for a weight that stays as it is.
-
-    precision: fp16 holds the weight in 16 bits. An x86 CPU then sums in float32; a GPU multiplies in float16; other
-    CPUs gain nothing by it and hold it in full.
-    """
-    if precision == "fp16" and weight.is_cpu and torch.backends.quantized.engine in ("x86", "fbgemm"):
-        packed = torch.ops.quantized.linear_prepack_fp16(weight.float(), None if bias is None else bias.float())
-        return lambda x: torch.ops.quantized.linear_dynamic_fp16(x, packed)
-    if precision == "fp16" and weight.is_cuda:
-        weight, bias = weight.half(), None if bias is None else bias.half()
-        return lambda x: F.linear(x.half(), weight, bias).float()
-    return lambda x: F.linear(x, weight, bias)
+def norm(module: torch.nn.LayerNorm) -> Callable[[Tensor], Tensor]:
+    """The same normalisation without what a module's call costs, which is as much again for few rows."""
+    return lambda x: torch.layer_norm(x, module.normalized_shape, module.weight, module.bias, module.eps)
 
 
 class RelativeDecoding(Decoding):
@@ -141,48 +145,57 @@ class RelativeDecoding(Decoding):
         nothing = model.u.new_zeros(self.rows, heads, 0, width)
         past = [(nothing, nothing)] * len(model.layers) if state is None else self.state.layers
         valid = torch.zeros(self.rows, device=model.device) if state is None else self.state.valid
-        self.ring, self.state, self.tables = Ring(past, valid, self.memory_length), None, []
-        scale = width**-0.5
-        self.products = []
+        self.ring, self.state = Ring(past, valid, self.memory_length), None
+        self.together = ROWS if model.device.type == "cpu" and precision in STEADY else 1
+        self.parts = []
         for layer in model.layers:
-            together = torch.cat([layer.query.weight * scale, layer.key_value.weight])
-            bias = F.pad(model.u.flatten() * scale, (0, 2 * heads * width))
-            matrices = (
-                (together, bias),
-                *((part.weight, part.bias) for part in (layer.output, layer.inner, layer.outer)),
+            together = torch.cat([layer.query.weight * width**-0.5, layer.key_value.weight])
+            bias = F.pad(model.u.flatten() * width**-0.5, (0, 2 * heads * width))
+            self.parts.append(
+                (
+                    linear(together, bias, precision),
+                    linear(layer.output.weight, layer.output.bias, precision),
+                    linear(layer.inner.weight, layer.inner.bias, precision, relu=True),
+                    linear(layer.outer.weight, layer.outer.bias, precision),
+                    norm(layer.attention_norm),
+                    norm(layer.feed_forward_norm),
+                )
             )
-            self.products.append([linear(weight, bias, precision) for weight, bias in matrices])
+        self.pre_norm = model.layers[0].pre_norm
         self.logits = linear(model.embedding.weight, model.output_bias, precision)
+        self.r = model.u.new_zeros(len(model.layers), heads, width, 0)
 
     def _turn(self) -> None:
-        """Makes the tables of distances for the ring's size: r, (heads, head width, 2 slots), and (v - u)·r."""
-        shift = (self.model.v - self.model.u).unsqueeze(1) * self.model.u.shape[1] ** -0.5
-        self.tables = []
-        for r in self.model.projected(self.ring.slots):  # distances slots - 1 … 0
-            r = r.roll(1, 1).repeat(1, 2, 1).transpose(1, 2)  # column j: distance -j mod slots
-            self.tables.append((r, shift @ r))
+        """Makes the tables of distances for the ring's size: r, (layers, heads, head width, 2 slots), and (v - u)·r,
+        (layers, heads, 1, 2 slots). Column j stands for the distance -j mod slots."""
+        r = torch.stack(self.model.projected(self.ring.slots))  # distances slots - 1 … 0
+        self.r = r.roll(1, 2).repeat(1, 1, 2, 1).transpose(2, 3).contiguous()
+        self.shift = (self.model.v - self.model.u).unsqueeze(1) * self.r.shape[2] ** -0.5 @ self.r
 
     @torch.inference_mode()
     def feed(self, ids):
         model, ring, rows = self.model, self.ring, len(ids)
+        heads, width = model.u.shape
         ring.advance()
-        if not self.tables or self.tables[0][0].shape[2] != 2 * ring.slots:
+        if self.r.shape[3] != 2 * ring.slots:
             self._turn()
         window = slice(ring.slots - ring.slot, ring.slots - ring.slot + ring.length)
-        more = -rows % ROWS if ids.is_cpu else 0
-        x = F.embedding(F.pad(ids, (0, more)), model.embedding.weight) * model.width**0.5
-        for number, layer in enumerate(model.layers):
-            project, output, inner, outer = self.products[number]
-            r, shift = self.tables[number]
-            parts = project(layer.attention_norm(x) if layer.pre_norm else x).view(rows + more, 3, *model.u.shape)
-            distance = torch.baddbmm(shift[:, :, window], parts[:, 0].transpose(0, 1), r[:, :, window])
-            attended = ring.attend(number, *parts[:rows].unbind(1), distance[:, :rows].transpose(0, 1))
-            x = output(F.pad(attended, (0, 0, 0, more))).add_(x)
-            if layer.pre_norm:
-                x = outer(inner(layer.feed_forward_norm(x)).relu_()).add_(x)
+        tables = zip(self.r[..., window].unbind(), self.shift[..., window].unbind(), strict=True)
+        more = -rows % self.together
+        x = F.embedding(F.pad(ids, (0, more)) if more else ids, model.embedding.weight) * model.width**0.5
+        for number, (r, shift) in enumerate(tables):
+            project, output, inner, outer, attention_norm, feed_forward_norm = self.parts[number]
+            parts = project(attention_norm(x) if self.pre_norm else x).view(rows + more, 3, heads, width)
+            query, key, value = parts.unbind(1)
+            distance = torch.baddbmm(shift, query.transpose(0, 1), r)  # (heads, rows, length)
+            bias = distance[:, :rows].transpose(0, 1).contiguous().view(rows * heads, ring.length, 1)
+            attended = ring.attend(number, query[:rows], key[:rows], value[:rows], bias)
+            x = output(F.pad(attended, (0, 0, 0, more)) if more else attended).add_(x)
+            if self.pre_norm:
+                x = outer(inner(feed_forward_norm(x))).add_(x)
             else:
-                x = layer.attention_norm(x)
-                x = layer.feed_forward_norm(outer(inner(x).relu_()).add_(x))
+                x = attention_norm(x)
+                x = feed_forward_norm(outer(inner(x)).add_(x))
         return F.log_softmax(self.logits(model.norm(x))[:rows], -1)
 
     @torch.inference_mode()

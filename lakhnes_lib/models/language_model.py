@@ -74,9 +74,15 @@ class LanguageModel(nn.Module):
     def decoding(self, rows: int | Tensor, state=None, memory_length: int | None = None, precision: str = "fp32"):
         """The model reading several pieces event by event: a ``Decoding``, whose arguments these are.
 
-        precision: "fp16" lets a model that can do so hold its weights in 16 bits meanwhile, which a CPU reads faster.
+        precision: "fp16" or "int8" lets a model that can do so hold its weights in 16 or 8 bits meanwhile, which a CPU
+        reads faster.
         """
         return Decoding(self, rows, state, memory_length)
+
+    def empty(self, batch: int, dtype: torch.dtype):
+        """A state of ``batch`` rows in which nothing is remembered, of its full size: with it a compiled training step
+        always has the same shapes. None where the model has no such state."""
+        return None
 
     def restart(self, state, fresh: Tensor):
         """The same state with nothing remembered in the rows where ``fresh`` (bool (batch,)) holds."""

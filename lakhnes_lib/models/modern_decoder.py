@@ -17,9 +17,9 @@ from torch import Tensor, nn
 
 from lakhnes_lib.models.attention import causal_mask
 from lakhnes_lib.models.language_model import VOCABULARY_SIZE, LanguageModel, check_ids
+from lakhnes_lib.models.modern_block import Block, turns
+from lakhnes_lib.models.rotary_decoding import RotaryDecoding
 
-ROTARY_BASE = 1024.0
-"""The slowest turn of a pair that turns takes 2 pi times so many events."""
 _ABSENT = -1
 """Stands before a song's first event in the history of ids."""
 
@@ -39,83 +39,6 @@ class Past:
     position: int
     valid: Tensor
     ids: Tensor
-
-
-def turns(first: int, time: int, head_width: int, device=None) -> tuple[Tensor, Tensor]:
-    """Cosine and sine of every position's angles, from position ``first`` on: each float64 (time, head width / 4)."""
-    place = torch.arange(first, first + time, device=device, dtype=torch.float64)
-    angle = torch.outer(place, ROTARY_BASE ** -torch.linspace(0, 1, head_width // 4, device=device, dtype=place.dtype))
-    return angle.cos(), angle.sin()
-
-
-def turn(x: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
-    """x (…, time, head width): pairs (i, i + head width / 4) of its first half turned by their positions' angles."""
-    a, b, still = x.split([x.shape[-1] // 4, x.shape[-1] // 4, x.shape[-1] // 2], -1)
-    return torch.cat([a * cosine - b * sine, b * cosine + a * sine, still], -1)
-
-
-def attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor) -> Tensor:
-    """softmax(query · key / √(head width) + mask) · value, (batch, heads, time, head width); mask (… , time, keys).
-
-    On a CPU the product is written out: for short segments it beats the fused kernel there.
-    """
-    if query.device.type == "cpu" and query.shape[2] > 1 and key.shape[2] <= 1024:
-        scores = (query * query.shape[-1] ** -0.5) @ key.transpose(-1, -2) + mask.to(query.dtype)
-        return scores.softmax(-1) @ value
-    return F.scaled_dot_product_attention(query, key, value, attn_mask=mask.to(query.dtype))
-
-
-class Block(nn.Module):
-    """Attention, then a feed-forward net, each added to what it reads."""
-
-    def __init__(self, width, heads, feed_forward, dropout, qk_norm, late_keys, activation):
-        super().__init__()
-        self.heads, self.late_keys, self.activation = heads, late_keys, activation
-        self.query = nn.Linear(width, width, bias=False)
-        self.key = nn.Linear(width, width, bias=False)
-        self.value = nn.Linear(width, width, bias=False)
-        self.sharpness = nn.Parameter(torch.full((heads, 1, 1), 2.0)) if qk_norm else None
-        self.output = nn.Linear(width, width, bias=False)
-        self.inner = nn.Linear(width, feed_forward * (2 if activation == "swiglu" else 1), bias=False)
-        self.outer = nn.Linear(feed_forward, width, bias=False)
-        self.dropout = nn.Dropout(dropout)
-
-    def project(self, x: Tensor, angles, before: Tensor | None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Query, key and value of x (batch, time, width), each (batch, heads, time, head width); then the half key that
-        the event after these will hold, as ``before`` (None: none) is that of x's first: (batch, heads, 1, half)."""
-        x = F.rms_norm(x, x.shape[-1:])
-        query, key, value = (
-            part(x).unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in (self.query, self.key, self.value)
-        )
-        if self.sharpness is not None:
-            query, key = (F.rms_norm(part, part.shape[-1:]) for part in (query, key))
-            query = query * self.sharpness.to(query.dtype)
-        if angles is not None:
-            cosine, sine = (part.to(query.dtype) for part in angles)
-            query, key = turn(query, cosine, sine), turn(key, cosine, sine)
-        turned, still = key.chunk(2, -1)
-        if self.late_keys:
-            first = torch.zeros_like(still[:, :, :1]) if before is None else before.to(still.dtype)
-            key = torch.cat([turned, torch.cat([first, still[:, :, :-1]], 2)], -1)
-        return query, key, value, still[:, :, -1:]
-
-    def feed(self, x: Tensor) -> Tensor:
-        """x and what the feed-forward net adds to it."""
-        inner = self.inner(F.rms_norm(x, x.shape[-1:]))
-        if self.activation == "swiglu":
-            gate, inner = inner.chunk(2, -1)
-            inner = F.silu(gate) * inner
-        else:
-            inner = F.relu(inner).square()
-        return x + self.dropout(self.outer(inner))
-
-    def forward(self, x: Tensor, past, angles, mask: Tensor):
-        """x: (batch, time, width); past: this layer's of ``Past``, or None. Returns x's shape, and past and x's."""
-        query, key, value, last = self.project(x, angles, None if past is None else past[2])
-        if past is not None:
-            key, value = torch.cat([past[0].to(key.dtype), key], 2), torch.cat([past[1].to(value.dtype), value], 2)
-        attended = attend(query, key, value, mask).transpose(1, 2).flatten(-2)
-        return self.feed(x + self.dropout(self.output(attended))), (key, value, last)
 
 
 class ModernDecoder(LanguageModel):
@@ -159,7 +82,7 @@ class ModernDecoder(LanguageModel):
         self.blocks = nn.ModuleList(
             Block(width, heads, feed_forward, dropout, qk_norm, late_keys, activation) for _ in range(layers)
         )
-        # Tied, an event copied from the past is predicted without first learning how to spell it.
+        # Tied: an event copied from the past is predicted without first learning how to spell it.
         self.output = None if tied else nn.Embedding(vocabulary_size + 1, width)
         self.dropout = nn.Dropout(dropout)
         for table in (*self.embeddings, *([] if tied else [self.output])):
@@ -177,21 +100,26 @@ class ModernDecoder(LanguageModel):
     def hidden(self, ids: Tensor, past: Past | None = None) -> tuple[Tensor, Past]:
         """The last layer's output for int64 ids (batch, time): (batch, time, width), and what follows' past."""
         check_ids(ids, self.vocabulary_size)
+        x, angles, ahead = self.enter(ids, past)
+        mask = self._mask(past, ids.shape[1])
+        for block, before in zip(self.blocks, past.layers if past else [None] * len(self.blocks), strict=True):
+            x, (key, value, last) = block(x, before, angles, mask)
+            newest = (part[:, :, part.shape[2] - ahead.length :].detach() for part in (key, value))
+            ahead.layers.append((*newest, last.detach()))
+        return F.rms_norm(x, x.shape[-1:]), ahead
+
+    def enter(self, ids: Tensor, past: Past | None) -> tuple[Tensor, tuple[Tensor, Tensor] | None, Past]:
+        """The first layer's input, (batch, time, width); the angles of ``turns``, None without rotary positions; and
+        the past after these ids, but for its layers."""
         batch, time = ids.shape
         if past is None:
             nothing = ids.new_full((batch, len(self.embeddings) - 1), _ABSENT)
-            past = Past([None] * len(self.blocks), 0, 0, ids.new_zeros(batch), nothing)
+            past = Past([], 0, 0, ids.new_zeros(batch), nothing)
         history = torch.cat([past.ids, ids], 1)
-        x = self.dropout(self.embed(history, time))
         angles = turns(past.position, time, self.head_width, ids.device) if self.rotary else None
-        mask = self._mask(past, time)
         kept = min(past.length + time, self.memory_length)
-        layers = []
-        for block, before in zip(self.blocks, past.layers, strict=True):
-            x, (key, value, last) = block(x, before, angles, mask)
-            layers.append((*(part[:, :, part.shape[2] - kept :].detach() for part in (key, value)), last.detach()))
-        ahead = Past(layers, kept, past.position + time, (past.valid + time).clamp_max(kept), history[:, time:])
-        return F.rms_norm(x, x.shape[-1:]), ahead
+        ahead = Past([], kept, past.position + time, (past.valid + time).clamp_max(kept), history[:, time:])
+        return self.dropout(self.embed(history, time)), angles, ahead
 
     def embed(self, history: Tensor, time: int) -> Tensor:
         """The sum of the last events' vectors at the newest ``time`` positions of a history of ids."""
@@ -202,10 +130,11 @@ class ModernDecoder(LanguageModel):
         device = x.device.type
         return x.to(torch.get_autocast_dtype(device)) if torch.is_autocast_enabled(device) else x
 
-    def _mask(self, past: Past, time: int) -> Tensor:
+    def _mask(self, past: Past | None, time: int) -> Tensor:
         """(batch or 1, 1, time, keys): 0 where a query may look, -inf elsewhere."""
-        mask = causal_mask(time, past.length + time, past.valid.device)
-        if past.length and bool((past.valid < past.length).any()):
+        length = past.length if past else 0
+        mask = causal_mask(time, length + time, self.device)
+        if length and (self.training or bool((past.valid < past.length).any())):
             age = torch.arange(past.length, 0, -1, device=mask.device)
             foreign = F.pad(age > past.valid.unsqueeze(1), (0, time))
             mask = mask.masked_fill(foreign.unsqueeze(1), float("-inf"))
@@ -213,8 +142,12 @@ class ModernDecoder(LanguageModel):
 
     def logits(self, hidden: Tensor) -> Tensor:
         """(…, width) -> (…, vocabulary)."""
-        table = self.embeddings[0] if self.output is None else self.output
-        return F.linear(hidden, table.weight[:-1])
+        return F.linear(hidden, self.output_weight)
+
+    @property
+    def output_weight(self) -> Tensor:
+        """(vocabulary, width)."""
+        return (self.embeddings[0] if self.output is None else self.output).weight[:-1]
 
     def log_probs(self, ids, state=None):
         hidden, state = self.hidden(ids, state)
@@ -232,6 +165,17 @@ class ModernDecoder(LanguageModel):
             return None
         layers = [tuple(part[rows] for part in layer) for layer in state.layers]
         return replace(state, layers=layers, valid=state.valid[rows], ids=state.ids[rows])
+
+    def decoding(self, rows, state=None, memory_length=None, precision="fp32"):
+        return RotaryDecoding(self, rows, state, memory_length, precision)
+
+    def empty(self, batch, dtype):
+        heads, place = self.blocks[0].heads, dict(device=self.device, dtype=dtype)
+        whole = torch.zeros(batch, heads, self.memory_length, self.head_width, **place)
+        layer = whole, whole, torch.zeros(batch, heads, 1, self.head_width // 2, **place)
+        ids = torch.full((batch, len(self.embeddings) - 1), _ABSENT, device=self.device)
+        valid = torch.zeros(batch, dtype=torch.int64, device=self.device)
+        return Past([layer] * len(self.blocks), self.memory_length, 0, valid, ids)
 
     def restart(self, state: Past | None, fresh: Tensor) -> Past | None:
         """The same state, with nothing remembered in the rows where ``fresh`` (bool (batch,)) holds."""
