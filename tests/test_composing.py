@@ -95,12 +95,12 @@ def test_what_is_composed_before_a_stop_is_a_score(model):
 # Reading
 
 
-def band(path, *parts):
+def band(path, *parts, name="band"):
     """A General MIDI file at 120 beats a minute: (program, is drum, [(beat, beats, pitch)]) for each instrument."""
     song = symusic.Score(480)
     song.tempos.append(symusic.Tempo(0, 120))
     for program, is_drum, notes in parts:
-        track = symusic.Track("band", program, is_drum)
+        track = symusic.Track(name, program, is_drum)
         for beat, beats, pitch in notes:
             track.notes.append(symusic.Note(int(beat * 480), int(beats * 480), pitch, 100))
         song.tracks.append(track)
@@ -112,6 +112,7 @@ def test_midi_of_other_instruments_is_mapped(tmp_path):
     bass = [(beat, 0.9, 40 + beat % 5) for beat in range(12)]
     song = beginnings.read(band(tmp_path / "bass.mid", (33, False, bass)))
     assert song.name == "bass" and len(song.notes) == 12
+    assert len(beginnings.read(band(tmp_path / "unnamed.mid", (33, False, bass), name="")).notes) == 12
     with pytest.raises(LakhnesError, match="one note at a time"):
         beginnings.read(band(tmp_path / "piano.mid", (0, False, [(0, 8, 60), (0, 8, 64), (4, 12, 67)])))
 

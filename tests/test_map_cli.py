@@ -450,3 +450,10 @@ def test_lakh_files_as_found_in_the_wild(mirror, tmp_path):
     assert files["seen"] == 400 == files["accepted"] + sum(files["rejected"].values())
     assert 4 < drawn["examples"] / 400 < 5  # the published script: 4.7 examples a file
     assert files["rejected"]["unreadable"] < 10 and not {"crashed", "too_slow"} & files["rejected"].keys()
+
+
+@pytest.mark.parametrize("verb", ["map", "tokens"])
+@pytest.mark.parametrize("workers", ["0", "-2"])
+def test_a_number_of_workers_that_is_none(verb, workers, tmp_path, capsys):
+    assert main([verb, str(tmp_path), str(tmp_path / "out"), "--workers", workers]) == 2
+    assert "-1 is one for each core" in capsys.readouterr().err

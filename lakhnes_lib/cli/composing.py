@@ -80,7 +80,7 @@ def generate(
     from lakhnes_lib.music import events
 
     if sum(way is not None for way in (beginning, rhythm, given)) > 1:
-        raise typer.BadParameter("is one way; take one of --continue, --rhythm, --given", param_hint="each of them")
+        raise typer.BadParameter("take only one of them", param_hint="--continue, --rhythm, --given")
     if first_events is not None and beginning is None:
         raise typer.BadParameter("goes with --continue", param_hint="--first-events")
     options = dict(
@@ -111,6 +111,7 @@ def generate(
         print(f"{beginning}: its perplexity under the model is {beginnings.perplexity(model, prime, memory):.2f}")
         if len(prime) > memory:
             print(f"{beginning}: of {len(prime):,} events the model keeps {memory:,} in mind", file=sys.stderr)
+    keeping.gallery(out)  # a folder that cannot be written is found out before the work
     made, stopped = [], False
     try:
         for now in tqdm(steps, unit="event", desc="composing", disable=not progress()):
@@ -123,5 +124,6 @@ def generate(
         keeping.keep(score, out, name, caption)
         print(f"{out / name}.mid: {score.seconds:.1f} s, {len(score.notes):,} notes")
     keeping.gallery(out)
+    print(f"{out / 'index.html'} plays them")
     if stopped:
         raise KeyboardInterrupt

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from lakhnes_lib.cli.options import progress
+from lakhnes_lib.cli.options import Workers, progress
 from lakhnes_lib.errors import DataNotFound, LakhnesError
 
 
@@ -27,7 +27,7 @@ def tokens(
     out: Annotated[
         Path | None, typer.Argument(metavar="OUT", help="File of event text, or folder of the corpus.")
     ] = None,
-    workers: Annotated[int, typer.Option(help="Processes for a folder; -1 is one for each core.")] = -1,
+    workers: Workers = -1,
 ):
     """Turns music into events: a file into TX1 text, a folder into a corpus.
 

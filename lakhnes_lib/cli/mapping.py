@@ -9,14 +9,14 @@ from typing import Annotated
 
 import typer
 
-from lakhnes_lib.cli.options import progress
+from lakhnes_lib.cli.options import Workers, progress
 from lakhnes_lib.errors import DataNotFound
 
 
 def map_songs(
     source: Annotated[Path, typer.Argument(metavar="IN", help="Folder or archive (tar, zip) of MIDI files.")],
     out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder of the corpus to write.")],
-    workers: Annotated[int, typer.Option(help="Processes; -1 is one for each core.")] = -1,
+    workers: Workers = -1,
     scheduler: Annotated[
         str | None, typer.Option(help="Use the workers of a Dask scheduler, such as tcp://host:8786.")
     ] = None,

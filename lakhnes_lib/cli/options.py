@@ -26,6 +26,15 @@ Checkpoint = Annotated[
 Device = Annotated[str | None, typer.Option(help="cpu or cuda [default: cuda where there is one].")]
 
 
+def _workers(number: int) -> int:
+    if number == -1 or number > 0:
+        return number
+    raise typer.BadParameter(f"{number} processes are none; -1 is one for each core")
+
+
+Workers = Annotated[int, typer.Option(callback=_workers, help="Processes; -1 is one for each core.")]
+
+
 def progress() -> bool:
     """Bars are for people: none where stderr goes to a file."""
     return sys.stderr.isatty()

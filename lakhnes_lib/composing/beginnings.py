@@ -26,7 +26,8 @@ def read(path) -> Score:
     try:
         return read_song(path)
     except BadMidi:
-        if {track.name.strip().lower() for track in midi.parse(path).tracks} <= {"", *nes.MIDI_NAMES}:
+        named = {track.name.strip().lower() for track in midi.parse(path).tracks} - {""}
+        if named and named <= set(nes.MIDI_NAMES):
             raise  # meant for the NES, and wrong
         options = mapping.MappingOptions(least_seconds=0.0)
         return mapping.map_to_nes(path, options=options)[0].renamed(Path(path).stem)
