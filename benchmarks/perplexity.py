@@ -150,6 +150,8 @@ def main():
             entry["measured"] = {"date": now, "device": model.device.type, "hardware": results.hardware()}
             found[name] |= made | entry
         kept = earlier(corpus.fingerprint)  # anew: another process may have measured meanwhile
+        same = kept.get(name, {}) if folder and kept.get(name, {}).get("weights") == made["weights"] else {}
+        found[name] = same | found[name]
         values = SETTINGS | {"streams": STREAMS, "models": kept | {name: found[name]}}
         shown = {name: {key: found[name].get(key) for key in ("parameters", *SPLITS)}}
         keep("perplexity", values, chosen.write, shown=shown, corpus=corpus, packages=("numpy", "torch"))
