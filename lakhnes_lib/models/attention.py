@@ -57,6 +57,11 @@ def attention_weights(query: Tensor, key: Tensor, r: Tensor, u: Tensor, v: Tenso
     return (scores / sqrt(query.shape[-1]) + mask.unsqueeze(1)).softmax(-1)
 
 
+def _transposed_product(a: Tensor, b: Tensor) -> Tensor:
+    """aᵀ · b for a large and b small, as (bᵀ · a)ᵀ: PyTorch would first write a large aᵀ."""
+    return (b.transpose(-1, -2) @ a).transpose(-1, -2)
+
+
 class _InCache(torch.autograd.Function):
     """The same on a CPU, some rows or heads at a time; the weights are kept for the gradient."""
 
@@ -91,9 +96,8 @@ class _InCache(torch.autograd.Function):
             shifted = distance.as_strided(
                 distance.shape, (distance.stride(0), time * keys, keys - 1, 1), distance.storage_offset() + time - 1
             )
-            part = scores.add_(shifted).add_(mask[rows] if len(mask) > 1 else mask).softmax(-1)
-            if kept:
-                weights[rows, some] = part
+            scores.add_(shifted).add_(mask[rows] if len(mask) > 1 else mask)
+            part = torch.softmax(scores, -1, out=weights[rows, some] if kept else scores)
             out[rows, some] = part @ value[rows, some]
         ctx.save_for_backward(query, key, value, r, u, v, weights, out)
         return out
@@ -109,16 +113,19 @@ class _InCache(torch.autograd.Function):
         wide = torch.promote_types(query.dtype, torch.float32)
         d_r, d_u, d_v = (torch.zeros_like(x, dtype=wide) for x in (r, u, v))
         sums = (grad * out).sum(-1, keepdim=True)
-        for rows, some in _InCache.parts(batch, heads, time * keys):
+        parts = _InCache.parts(batch, heads, time * keys)
+        # Each head's gradient of its scores, behind zeros: the shift back starts before its first row.
+        room = query.new_zeros(*query[parts[0]].shape[:2], time + time * keys)
+        for rows, some in parts:
             q, g, w = query[rows, some], grad[rows, some], weights[rows, some]
-            d_value[rows, some] = w.transpose(-1, -2) @ g
-            d_scores = (g @ value[rows, some].transpose(-1, -2)).sub_(sums[rows, some]).mul_(w)
-            # The shift back: a row starts one column earlier than the row below; the first rows reach before the start.
-            room = F.pad(d_scores.flatten(-2), (time - 1, 0))
-            unshifted = room.as_strided(w.shape, (*room.stride()[:2], keys + 1, 1)).contiguous()
+            d_value[rows, some] = _transposed_product(w, g)
+            d_scores = room[: len(q), :, time:].view(w.shape)
+            torch.sub(g @ value[rows, some].transpose(-1, -2), sums[rows, some], out=d_scores).mul_(w)
+            # The shift back: a row starts one column earlier than the row below.
+            unshifted = room[: len(q)].as_strided(w.shape, (*room.stride()[:2], keys + 1, 1), 1).contiguous()
             content, distance = d_scores @ key[rows, some], unshifted @ r[some]
-            d_key[rows, some] = (d_scores.transpose(-1, -2) @ (q + u[some])).mul_(scale)
-            d_r[some] += (unshifted.transpose(-1, -2) @ (q + v[some])).sum(0)
+            d_key[rows, some] = _transposed_product(d_scores, q + u[some]).mul_(scale)
+            d_r[some] += _transposed_product(unshifted, q + v[some]).sum(0)
             d_u[some] += content.sum((0, 2), dtype=wide).unsqueeze(1)
             d_v[some] += distance.sum((0, 2), dtype=wide).unsqueeze(1)
             d_query[rows, some] = content.add_(distance).mul_(scale)

@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from lakhnes_lib.models.dropout import Dropout
 from lakhnes_lib.models.language_model import VOCABULARY_SIZE, LanguageModel, check_ids
 
 
@@ -40,7 +41,7 @@ class LSTM(LanguageModel):
         self.embedding = nn.Embedding(vocabulary_size, embedding)
         self.recurrent = nn.LSTM(embedding, units, layers, batch_first=True, dropout=dropout if layers > 1 else 0.0)
         self.output = nn.Linear(units, vocabulary_size)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     @property
     def config(self):

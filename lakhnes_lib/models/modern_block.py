@@ -7,6 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from lakhnes_lib.models.dropout import Dropout
+
 ROTARY_BASE = 1024.0
 """The slowest turn of a pair that turns takes 2 pi times so many events."""
 
@@ -48,7 +50,7 @@ class Block(nn.Module):
         self.output = nn.Linear(width, width, bias=False)
         self.inner = nn.Linear(width, feed_forward * (2 if activation == "swiglu" else 1), bias=False)
         self.outer = nn.Linear(feed_forward, width, bias=False)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def project(self, x: Tensor, angles, before: Tensor | None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Query, key and value of x (batch, time, width), each (batch, heads, time, head width); then the half key that

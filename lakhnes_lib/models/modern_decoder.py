@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lakhnes_lib.models.attention import causal_mask
+from lakhnes_lib.models.dropout import Dropout
 from lakhnes_lib.models.language_model import VOCABULARY_SIZE, LanguageModel, check_ids
 from lakhnes_lib.models.modern_block import Block, turns
 from lakhnes_lib.models.rotary_decoding import RotaryDecoding
@@ -84,7 +85,7 @@ class ModernDecoder(LanguageModel):
         )
         # Tied: an event copied from the past is predicted without first learning how to spell it.
         self.output = None if tied else nn.Embedding(vocabulary_size + 1, width)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         for table in (*self.embeddings, *([] if tied else [self.output])):
             nn.init.normal_(table.weight, 0.0, 0.02)
         for block in self.blocks:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from lakhnes_lib.models.attention import attention_weights, causal_mask, relative_attention
 from lakhnes_lib.models.decoding import RelativeDecoding
+from lakhnes_lib.models.dropout import Dropout
 from lakhnes_lib.models.language_model import VOCABULARY_SIZE, LanguageModel, check_ids
 
 
@@ -59,7 +60,7 @@ class Layer(nn.Module):
         self.inner = nn.Linear(width, feed_forward)
         self.outer = nn.Linear(feed_forward, width)
         self.feed_forward_norm = nn.LayerNorm(width)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def split(self, x: Tensor) -> Tensor:
         """(…, time, heads * head width) -> (…, heads, time, head width)."""
@@ -127,7 +128,7 @@ class TransformerXL(LanguageModel):
             Layer(width, heads, head_width, feed_forward, dropout, pre_norm) for _ in range(layers)
         )
         self.norm = nn.LayerNorm(width) if pre_norm else nn.Identity()
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         for name, parameter in self.named_parameters():
             if name.endswith("norm.weight"):
                 nn.init.normal_(parameter, 1.0, 0.02)

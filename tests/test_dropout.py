@@ -1,0 +1,52 @@
+"""Dropout by sixteen random bits a value: its share, its scale, its gradient, and that it is off where it should be."""
+
+import pytest
+import torch
+
+from lakhnes_lib.models.dropout import Dropout
+
+SHAPE = 7, 301, 129  # no multiple of the four values that a drawn number serves
+
+
+@pytest.mark.parametrize("p", [0.1, 0.5, 0.9])
+def test_share_and_scale(p):
+    torch.manual_seed(0)
+    y = Dropout(p)(torch.ones(SHAPE))
+    gone = (y == 0).double().mean().item()
+    assert abs(gone - p) < 5 * (p * (1 - p) / y.numel()) ** 0.5
+    assert y[y != 0].unique().tolist() == pytest.approx([1 / (1 - p)])
+
+
+def test_values_are_drawn_one_by_one():
+    torch.manual_seed(0)
+    kept = Dropout(0.5)(torch.ones(1000, 400)).bool().double()
+    for back in (1, 2, 3, 4, 400):  # neighbours within a drawn number, in the next, and in the next row
+        flat = kept.flatten()
+        together = (flat[back:] == flat[:-back]).double().mean().item()
+        assert abs(together - 0.5) < 0.005
+
+
+def test_the_gradient_passes_where_the_value_did():
+    torch.manual_seed(0)
+    x = torch.randn(SHAPE, requires_grad=True)
+    y = Dropout(0.3)(x)
+    y.sum().backward()
+    torch.testing.assert_close(x.grad, y.detach() / x.detach())
+
+
+def test_a_seed_draws_the_same_and_a_step_draws_anew():
+    layer, x = Dropout(0.2), torch.ones(64, 64)
+    torch.manual_seed(3)
+    first, second = layer(x), layer(x)
+    torch.manual_seed(3)
+    assert torch.equal(layer(x), first)
+    assert not torch.equal(first, second)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_off_in_evaluation_and_for_a_share_of_0(dtype):
+    x = torch.randn(SHAPE, dtype=dtype)
+    assert torch.equal(Dropout(0.3).eval()(x), x)
+    assert torch.equal(Dropout(0.0)(x), x)
+    assert Dropout(0.3)(x).dtype == dtype
+    assert not Dropout(1.0)(x).any()
