@@ -2,8 +2,9 @@
 
 Paper: none (``modern_decoder.py``, whose formulas these are). Notebook: 09_composing.
 Keys are remembered turned, so nothing about them changes later: the ring of ``decoding.py`` holds them as they are, and
-no table of distances is needed. One product makes queries, keys and values, and queries and keys are normalised and
-turned together. What enters the first layer, and the angles, come from the model's own ``enter``.
+no table of distances is needed. One product makes queries, keys and values. What enters the first layer, and the
+angles, come from the model's own ``enter``. For few rows the number of operations is what costs, so the two values of a
+pair that turns lie side by side here, as one complex number, and the √width of a root mean square is in the weights.
 """
 
 import torch
@@ -12,6 +13,26 @@ from torch import Tensor
 
 from lakhnes_lib.models.decoding import ROWS, Decoding, Ring
 from lakhnes_lib.models.products import STEADY, linear
+
+
+def _pairs_side_by_side(head_width: int) -> Tensor:
+    """The order of a head's values in which (i, i + head width / 4), which turn together, follow each other."""
+    places = torch.arange(head_width)
+    turning, still = places.chunk(2)
+    return torch.cat([turning.view(2, -1).T.flatten(), still])
+
+
+def _turns(cosine: Tensor, sine: Tensor) -> Tensor:
+    """What each pair of a head is multiplied with, as complex64: (head width / 2,) or (rows or 1, 1, heads or 1,
+    head width / 2), for angles as of ``enter`` at one position."""
+    turning = torch.complex(cosine, sine).to(torch.complex64).squeeze(-2)
+    factors = torch.cat([turning, torch.ones_like(turning)], -1)
+    return factors.unsqueeze(1) if factors.dim() > 1 else factors
+
+
+def _length(x: Tensor) -> Tensor:
+    """Of the vectors along the last dimension, which is kept as 1."""
+    return torch.linalg.vector_norm(x, dim=-1, keepdim=True).clamp_min_(1e-12)
 
 
 class RotaryDecoding(Decoding):
@@ -27,27 +48,31 @@ class RotaryDecoding(Decoding):
     def __init__(self, model, rows, state=None, memory_length=None, precision: str = "fp32"):
         super().__init__(model, rows, state, memory_length)
         block, width, table = model.blocks[0], model.head_width, model.output_weight
+        order = _pairs_side_by_side(width).to(model.device)
         self.heads, self.activation, self.late_keys = block.heads, block.activation, block.late_keys
         nothing = table.new_zeros(self.rows, self.heads, 0, width)
         none = table.new_zeros(self.rows, self.heads, 1, width // 2)
         layers = [(nothing, nothing, none)] * len(model.blocks) if state is None else self.state.layers
         valid = torch.zeros(self.rows, device=model.device) if state is None else self.state.valid
-        self.ring = Ring([(key, value) for key, value, _ in layers], valid, self.memory_length)
+        self.ring = Ring([(key[..., order], value) for key, value, _ in layers], valid, self.memory_length)
         self.late = [still.squeeze(2) for *_, still in layers]  # half keys of the event before, one for each layer
         if state is not None:
             self.state.layers.clear()  # the ring has them; the list was made for this decoding by ``select``
         self.normalised = block.sharpness is not None
         self.together = ROWS if model.device.type == "cpu" and precision in STEADY else 1
-        self.parts, self.scales = [], []  # scales: of queries and keys, (2, heads, 1)
+        root = table.shape[1] ** 0.5
+        self.parts, self.lengths = [], []  # lengths: of vectors that queries and keys are divided by, (2, heads, 1)
         for block in model.blocks:
-            weights = torch.cat([block.query.weight, block.key.weight, block.value.weight])
-            others = (block.output, block.inner, block.outer)
-            self.parts.append([linear(weight, None, precision) for weight in (weights, *(o.weight for o in others))])
-            sharpness = block.sharpness.flatten(1) if self.normalised else table.new_ones(self.heads, 1)
-            self.scales.append(torch.stack([sharpness * width**-0.5, torch.ones_like(sharpness)]))
-        self.logits = linear(table, None, precision)
-        self.partner = torch.arange(width, device=model.device)  # with what each value makes a pair
-        self.partner[: width // 2] = self.partner[: width // 2].roll(width // 4)
+            turned = (part.weight.unflatten(0, (self.heads, width))[:, order] for part in (block.query, block.key))
+            weights = root * torch.cat([*(part.flatten(0, 1) for part in turned), block.value.weight])
+            others = (block.output.weight, root * block.inner.weight, block.outer.weight)
+            self.parts.append([linear(weight, None, precision) for weight in (weights, *others)])
+            ones = table.new_ones(self.heads, 1)
+            if self.normalised:
+                self.lengths.append(torch.stack([1 / block.sharpness.flatten(1), ones * width**-0.5]))
+            else:
+                self.lengths.append(torch.stack([ones * width**0.5, ones]))
+        self.logits = linear(root * table, None, precision)
 
     @torch.inference_mode()
     def feed(self, ids):
@@ -56,33 +81,21 @@ class RotaryDecoding(Decoding):
         self.ring.advance()
         x, angles, self.state = self.model.enter(ids.unsqueeze(1), self.state)
         x = F.pad(x[:, 0], (0, 0, 0, more)) if more else x[:, 0]
-        turns = None if angles is None else self._turns(*angles)
+        turns = None if angles is None else _turns(*angles)
         for number, (project, output, inner, outer) in enumerate(self.parts):
-            parts = project(F.rms_norm(x, x.shape[-1:])).view(rows + more, 3, self.heads, -1)[:rows]
-            query, key = self._turned(parts[:, :2], turns).mul_(self.scales[number]).unbind(1)
+            parts = project(x / _length(x)).view(rows + more, 3, self.heads, -1)[:rows]
+            both, lengths = parts[:, :2], self.lengths[number]
+            both = both / (_length(both).mul_(lengths) if self.normalised else lengths)
+            if turns is not None:
+                both = torch.view_as_real(torch.view_as_complex(both.unflatten(-1, (-1, 2))) * turns).flatten(-2)
+            query, key = both.unbind(1)
             if self.late_keys:
                 turned, still = key.chunk(2, -1)
                 key, self.late[number] = torch.cat([turned, self.late[number]], -1), still
             attended = self.ring.attend(number, query, key, parts[:, 2])
             x = output(F.pad(attended, (0, 0, 0, more)) if more else attended).add_(x)
-            x = outer(self._activated(inner(F.rms_norm(x, x.shape[-1:])))).add_(x)
-        return F.log_softmax(self.logits(F.rms_norm(x, x.shape[-1:]))[:rows], -1)
-
-    def _turns(self, cosine: Tensor, sine: Tensor) -> tuple[Tensor, Tensor]:
-        """What each value of queries and keys is multiplied with, and its partner: (head width,) or (rows or 1, 1,
-        heads or 1, head width)."""
-        cosine, sine = (part.squeeze(-2).to(self.scales[0].dtype) for part in (cosine, sine))
-        still = torch.ones_like(cosine).repeat_interleave(2, -1)
-        factors = torch.cat([cosine, cosine, still], -1), torch.cat([-sine, sine, 0 * still], -1)
-        return tuple(part.unsqueeze(1) if part.dim() > 1 else part for part in factors)
-
-    def _turned(self, both: Tensor, turns) -> Tensor:
-        """Queries and keys (rows, 2, heads, head width), normalised and turned."""
-        if self.normalised:
-            both = F.rms_norm(both, both.shape[-1:])
-        if turns is None:
-            return both.clone()
-        return (both * turns[0]).addcmul_(both.index_select(-1, self.partner), turns[1])
+            x = outer(self._activated(inner(x / _length(x)))).add_(x)
+        return F.log_softmax(self.logits(x / _length(x))[:rows], -1)
 
     def _activated(self, inner: Tensor) -> Tensor:
         if self.activation == "swiglu":
