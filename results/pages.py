@@ -1,0 +1,47 @@
+"""The pages that are made from results: the README, docs/scaling.md and the shipped models' cards."""
+
+import json
+from pathlib import Path
+
+import cards
+import scaling
+from music_tables import music, studies
+from perplexity_tables import known_answers, perplexities
+from speed_tables import speeds
+from tables import replaced
+
+from lakhnes_lib import profiles, reproduction, results
+
+
+def hardware() -> str:
+    """Where the numbers were measured, and how perplexity was."""
+    result = results.read("perplexity")
+    versions = ", ".join(f"{name} {version}" for name, version in result["versions"].items())
+    found = {results.read(path.stem)["hardware"]["cores"] for path in results.place("x").parent.glob("*.json")}
+    test, values = reproduction.measured()["random"]["test"], result["values"]
+    return (
+        f"Measured on {' or '.join(map(str, sorted(found)))} cores of a shared {result['hardware']['cpu']} machine "
+        f"({versions}) by `make bench`; every number, with its command, data fingerprint and date, is in "
+        "[`results`](results). “Exact” scores each event of each song once, with nothing but that song's own past "
+        f"({test['songs']} test songs, {test['targets']:,} events; segments of {values['segment']}, memory "
+        f"{values['memory_length']}); the paper's protocol carries memory across songs and leaves "
+        f"{test['paper_unscored'] / test['targets']:.1%} of the test split unscored."
+    )
+
+
+def readme(text: str) -> str:
+    """The README with its tables made anew. Raises LakhnesError if it has no place for them."""
+    parts = ["### Known answers", known_answers(), "### Perplexity", perplexities(), "### Speed and sound", speeds()]
+    parts += ["### The music, and what people make of it", music(), studies()]
+    return replaced(text, "results", "\n\n".join([hardware(), *parts]))
+
+
+def pages() -> dict[Path, str]:
+    """Every page that is made from results, with what it should say."""
+    root = profiles.root()
+    made = {root / "README.md": readme, root / "docs" / "scaling.md": scaling.page}
+    found = {path: page(path.read_text(encoding="utf-8")) for path, page in made.items()}
+    for folder, config in cards.shipped().items():
+        found[folder / "README.md"] = cards.card(folder.name, config)
+        found[folder / "config.json"] = json.dumps(config, indent=1) + "\n"
+    return found
