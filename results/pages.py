@@ -1,4 +1,4 @@
-"""The pages that are made from results: the README, docs/scaling.md and the shipped models' cards."""
+"""The pages that are made from results: the README, docs/results.md, docs/scaling.md, the shipped models' cards."""
 
 import json
 from pathlib import Path
@@ -6,11 +6,18 @@ from pathlib import Path
 import cards
 import scaling
 from music_tables import music, studies
-from perplexity_tables import known_answers, perplexities
-from speed_tables import speeds
+from perplexity_tables import gains, known_answers, perplexities
+from speed_tables import complete, composing, short
 from tables import replaced
 
 from lakhnes_lib import profiles, reproduction, results
+
+MORE = "Every other speed, and how exact the sound is, stands in [docs/results.md](docs/results.md)."
+HEAD = """# More results
+
+Written by `make report` from the files in [`results`](../results), as the tables of the [README](../README.md#results)
+are; where and how the numbers were measured stands there. Weights in 32, 16 or 8 bits are what `lakhnes generate` takes
+with `--precision fp32`, `fp16` or `int8`."""
 
 
 def hardware() -> str:
@@ -31,16 +38,24 @@ def hardware() -> str:
 
 def readme(text: str) -> str:
     """The README with its tables made anew. Raises LakhnesError if it has no place for them."""
-    parts = ["### Known answers", known_answers(), "### Perplexity", perplexities(), "### Speed and sound", speeds()]
-    parts += ["### The music, and what people make of it", music(), studies()]
+    parts = ["### Known answers", known_answers(), "### Perplexity", perplexities(), "### Speed", short(), MORE]
+    parts += ["### The music and the listening studies", music(), studies()]
     return replaced(text, "results", "\n\n".join([hardware(), *parts]))
+
+
+def everything() -> str:
+    """docs/results.md."""
+    parts = [HEAD, "## Sound, data, training, evaluation", complete(), "## Composing", composing()]
+    if changes := gains():
+        parts += ["## What each change of the modern decoder gains", changes]
+    return "\n\n".join(parts) + "\n"
 
 
 def pages() -> dict[Path, str]:
     """Every page that is made from results, with what it should say."""
-    root = profiles.root()
-    made = {root / "README.md": readme, root / "docs" / "scaling.md": scaling.page}
-    found = {path: page(path.read_text(encoding="utf-8")) for path, page in made.items()}
+    docs, front = profiles.root() / "docs", profiles.root() / "README.md"
+    found = {front: readme(front.read_text(encoding="utf-8")), docs / "results.md": everything()}
+    found[docs / "scaling.md"] = scaling.page((docs / "scaling.md").read_text(encoding="utf-8"))
     for folder, config in cards.shipped().items():
         found[folder / "README.md"] = cards.card(folder.name, config)
         found[folder / "config.json"] = json.dumps(config, indent=1) + "\n"

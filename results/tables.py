@@ -11,20 +11,26 @@ from lakhnes_lib.errors import DataNotFound, LakhnesError
 NUMBER = re.compile(r"\{(\w+)\.([^:{}]+):?([^{}]*)\}")
 
 
-def find(name: str, path: str, form: str = "{}") -> str | None:
-    """One number of a result, by its dotted path, in a format; None if that benchmark was not run.
+def value(name: str, path: str):
+    """One value of a result, by its dotted path; None if that benchmark was not run.
 
-    Raises LakhnesError if the result lacks the number.
+    Raises LakhnesError if the result lacks the value.
     """
     try:
-        value = results.read(name)["values"]
+        found = results.read(name)["values"]
     except DataNotFound:
         return None
     for key in path.split("."):
-        if not isinstance(value, dict) or key not in value:
+        if not isinstance(found, dict) or key not in found:
             raise LakhnesError(f"results/{name}.json: its values lack {path!r}")
-        value = value[key]
-    return form.format(value)
+        found = found[key]
+    return found
+
+
+def find(name: str, path: str, form: str = "{}") -> str | None:
+    """The same in a format."""
+    found = value(name, path)
+    return None if found is None else form.format(found)
 
 
 def fill(text: str) -> str | None:

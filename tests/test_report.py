@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from lakhnes_lib import profiles, reproduction
-from lakhnes_lib.errors import LakhnesError
+from lakhnes_lib import profiles, reproduction, results
+from lakhnes_lib.errors import DataNotFound, LakhnesError
 from lakhnes_lib.models import checkpoints
 
 
@@ -15,11 +15,27 @@ def scripts(monkeypatch):
     monkeypatch.syspath_prepend(profiles.root() / "results")
 
 
+@pytest.fixture
+def measured(monkeypatch):
+    """measured(name, values) makes a result say these values; None: it was never measured."""
+    real, made = results.read, {}
+
+    def read(name):
+        if name in made and made[name] is None:
+            raise DataNotFound(name)
+        return {"values": made[name]} if name in made else real(name)
+
+    monkeypatch.setattr(results, "read", read)
+    return made.__setitem__
+
+
 def test_every_page_agrees_with_results():
     import pages
 
     made = pages.pages()
-    assert {"README.md", "docs/scaling.md"} < {path.relative_to(profiles.root()).as_posix() for path in made}
+    assert {"README.md", "docs/results.md", "docs/scaling.md"} < {
+        path.relative_to(profiles.root()).as_posix() for path in made
+    }
     for path, text in made.items():
         assert path.read_text(encoding="utf-8") == text, f"{path}: run `make report`"
 
@@ -125,3 +141,54 @@ def test_a_number_that_was_not_measured_leaves_its_row_out():
     assert tables.fill("{never.measured:.1f} times") is None
     rows = [("songs", "{representation.known.songs}"), ("never", "{never.measured}"), ("plain", 1)]
     assert tables.table(("what", "number"), rows).splitlines()[2:] == ["| songs | 5278 |", "| plain | 1 |"]
+
+
+def test_speed_of_evaluation_is_shown_once_it_was_measured(measured):
+    import speed_tables
+
+    measured("evaluation", None)
+    assert "evaluating" not in speed_tables.short() + speed_tables.complete()
+    size = {"best_events_a_second": 1234.5, "best_times_plain": 6.78}
+    published = {"times_published_derived": 5.4321, "published_derived_events_a_second": 242.3}
+    measured("evaluation", {"mini": size, "paper": size | published})
+    assert "paper's size | 1,234 events/s | 5.4 times the published code (242 events/s" in speed_tables.short()
+    assert speed_tables.complete().count("6.8 times a plain version in the same run") == 2
+
+
+def test_speed_of_composing_is_that_of_the_fastest_precision(measured):
+    import speed_tables
+    import tables
+
+    full = {"events_a_second": 1, "fp16_events_a_second": 30, "int8_events_a_second": 20, "fp16_times_anew": 7}
+    measured("sampling", {"memory": 512, "mini": {"full": full}})
+    title, speed, note = map(tables.fill, speed_tables.best("mini", speed_tables.ONE))
+    assert title.endswith("with 512 events of memory, weights in 16 bits")
+    assert (speed, note) == ("30 events/s", "7.0 times reading all anew each time")
+    measured("sampling", None)
+    assert "composing" not in speed_tables.short()
+
+
+def test_what_each_change_of_the_modern_decoder_gains(measured):
+    import pages
+    import perplexity_tables
+
+    measured("modern_decoder", None)
+    assert perplexity_tables.gains() is None and "modern decoder gains" not in pages.everything()
+    variants = {"late_keys": {"steps": 9, "valid_perplexity": 11.0}, "all": {"steps": 9, "valid_perplexity": 10.0}}
+    measured("modern_decoder", {"left_out": variants})
+    shown = perplexity_tables.gains()
+    assert "| nothing | 10.000 | – |\n| late keys | 11.000 | +0.095 |\n\n" in shown and "for 9 steps" in shown
+    assert shown in pages.everything() and "modern decoder gains" in perplexity_tables.perplexities()
+    variants["tied"] = {"steps": 8, "valid_perplexity": 12.0}
+    with pytest.raises(LakhnesError, match=r"after \[8, 9\] steps do not compare"):
+        perplexity_tables.gains()
+    del variants["all"], variants["tied"]
+    assert "| late keys | 11.000 | – |" in perplexity_tables.gains()
+
+
+def test_every_variant_of_the_modern_decoder_has_a_title(monkeypatch):
+    monkeypatch.syspath_prepend(profiles.root() / "benchmarks")
+    import modern_decoder
+    import perplexity_tables
+
+    assert modern_decoder.VARIANTS.keys() == perplexity_tables.LEFT_OUT.keys()
