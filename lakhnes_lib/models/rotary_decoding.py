@@ -8,9 +8,9 @@ turned together. What enters the first layer, and the angles, come from the mode
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
 
 from lakhnes_lib.models.decoding import ROWS, Decoding, Ring
+from lakhnes_lib.models.modern_block import activated, turn
 from lakhnes_lib.models.products import STEADY, linear
 
 
@@ -18,9 +18,8 @@ class RotaryDecoding(Decoding):
     """The decoding of a ``ModernDecoder``.
 
     Its ``enter(ids, past)`` turns int64 (rows, time), and the past or None, into the first layer's input (rows, time,
-    width); the angles' cosines and sines, each (time, head width / 4), or (rows or 1, heads or 1, time, head width / 4)
-    where they differ from row to row or head to head, None if nothing is turned; and the past after these ids, its
-    ``layers`` left empty. Its ``output_weight``, (vocabulary, width), makes logits.
+    width); the angles' cosines and sines, each (time, head width / 4), None if nothing is turned; and the past after
+    these ids, its ``layers`` left empty. Its ``output_weight``, (vocabulary, width), makes logits.
     """
 
     @torch.inference_mode()
@@ -46,8 +45,6 @@ class RotaryDecoding(Decoding):
             sharpness = block.sharpness.flatten(1) if self.normalised else table.new_ones(self.heads, 1)
             self.scales.append(torch.stack([sharpness * width**-0.5, torch.ones_like(sharpness)]))
         self.logits = linear(table, None, precision)
-        self.partner = torch.arange(width, device=model.device)  # with what each value makes a pair
-        self.partner[: width // 2] = self.partner[: width // 2].roll(width // 4)
 
     @torch.inference_mode()
     def feed(self, ids):
@@ -56,39 +53,20 @@ class RotaryDecoding(Decoding):
         self.ring.advance()
         x, angles, self.state = self.model.enter(ids.unsqueeze(1), self.state)
         x = F.pad(x[:, 0], (0, 0, 0, more)) if more else x[:, 0]
-        turns = None if angles is None else self._turns(*angles)
+        angles = None if angles is None else [part.to(self.scales[0].dtype) for part in angles]  # (1, head width / 4)
         for number, (project, output, inner, outer) in enumerate(self.parts):
             parts = project(F.rms_norm(x, x.shape[-1:])).view(rows + more, 3, self.heads, -1)[:rows]
-            query, key = self._turned(parts[:, :2], turns).mul_(self.scales[number]).unbind(1)
+            both = parts[:, :2]  # queries and keys, (rows, 2, heads, head width)
+            both = F.rms_norm(both, both.shape[-1:]) if self.normalised else both
+            both = both if angles is None else turn(both, *angles)
+            query, key = (both * self.scales[number]).unbind(1)
             if self.late_keys:
                 turned, still = key.chunk(2, -1)
                 key, self.late[number] = torch.cat([turned, self.late[number]], -1), still
             attended = self.ring.attend(number, query, key, parts[:, 2])
             x = output(F.pad(attended, (0, 0, 0, more)) if more else attended).add_(x)
-            x = outer(self._activated(inner(F.rms_norm(x, x.shape[-1:])))).add_(x)
+            x = outer(activated(inner(F.rms_norm(x, x.shape[-1:])), self.activation)).add_(x)
         return F.log_softmax(self.logits(F.rms_norm(x, x.shape[-1:]))[:rows], -1)
-
-    def _turns(self, cosine: Tensor, sine: Tensor) -> tuple[Tensor, Tensor]:
-        """What each value of queries and keys is multiplied with, and its partner: (head width,) or (rows or 1, 1,
-        heads or 1, head width)."""
-        cosine, sine = (part.squeeze(-2).to(self.scales[0].dtype) for part in (cosine, sine))
-        still = torch.ones_like(cosine).repeat_interleave(2, -1)
-        factors = torch.cat([cosine, cosine, still], -1), torch.cat([-sine, sine, 0 * still], -1)
-        return tuple(part.unsqueeze(1) if part.dim() > 1 else part for part in factors)
-
-    def _turned(self, both: Tensor, turns) -> Tensor:
-        """Queries and keys (rows, 2, heads, head width), normalised and turned."""
-        if self.normalised:
-            both = F.rms_norm(both, both.shape[-1:])
-        if turns is None:
-            return both.clone()
-        return (both * turns[0]).addcmul_(both.index_select(-1, self.partner), turns[1])
-
-    def _activated(self, inner: Tensor) -> Tensor:
-        if self.activation == "swiglu":
-            gate, inner = inner.chunk(2, -1)
-            return F.silu(gate).mul_(inner)
-        return inner.relu_().square_()
 
     @torch.inference_mode()
     def select(self, rows):
