@@ -1,4 +1,4 @@
-"""One interface for every language model, and the two simplest ones: random and unigram.
+"""One interface for every language model, the base of the neural ones, and the two simplest: random and unigram.
 
 Paper: §5.2 (baselines) and §6 (perplexity). Notebook: 06_baselines.
 A model gives, after each event, the log-probabilities of the event that follows. Perplexity and sampling are written
