@@ -37,8 +37,8 @@ data: $(STAMP)  ## download NES-MDB (from the folder LAKHNES_MIRROR if that is s
 bench: $(STAMP)  ## measure the figures that the README states
 	@for file in benchmarks/[a-z]*.py; do echo "$$file"; $(BIN)/python "$$file" --write || exit 1; done
 
-report: $(STAMP)  ## write the README's tables and the model card from results/
-	$(BIN)/python results/report.py && $(BIN)/python results/scaling.py
+report: $(STAMP)  ## write the README's tables, the pages and the model cards from results/
+	$(BIN)/python results/report.py
 
 scrub: $(STAMP)  ## take outputs and editor metadata out of the notebooks before a commit
 	$(BIN)/python notebooks/scrub.py

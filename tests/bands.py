@@ -1,9 +1,15 @@
-"""Small MIDI songs for any instruments, and a corpus of them: what the tests of the mapping run read."""
+"""Small MIDI songs for any instruments, alone and in a folder: what the tests of the mapping run read."""
+
+from pathlib import Path
 
 import numpy as np
 import symusic
 
 from lakhnes_lib.music import mapping
+
+SONGS = 21
+FILES_A_SHARD = 4
+"""So that a small folder makes several shards."""
 
 
 def band(seed: int, melodies: int = 3, chords: bool = True, beats: int = 16) -> bytes:
@@ -32,3 +38,25 @@ def band(seed: int, melodies: int = 3, chords: bool = True, beats: int = 16) -> 
 def candidates(seeds) -> list[mapping.Candidates]:
     """What songs of one to four melodies keep."""
     return [mapping.candidates_of(band(seed, 1 + seed % 4), f"song {seed}") for seed in seeds]
+
+
+def files() -> dict[str, bytes]:
+    """Songs of one to four melodies, and whatever else lies in folders of music."""
+    found = {f"{seed % 3}/song {seed}.mid": band(seed, 1 + seed % 4) for seed in range(SONGS)}
+    return found | {
+        "0/again.MID": band(5, 2),
+        "1/copy of song 5.midi": band(5, 2),
+        "1/chords.mid": band(1, 0),
+        "1/short.mid": band(1, 1, beats=2),
+        "1/text.mid": b"not music",
+        "2/cut.mid": band(3)[:-20],
+        "2/empty.mid": b"",
+        "2/huge.mid": band(2) + bytes(mapping.PUBLISHED.most_bytes),
+        "2/notes.txt": b"no music",
+        ".hidden/song.mid": band(99),
+        "0/._song 0.mid": b"what a Mac leaves",
+    }
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}

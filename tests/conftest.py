@@ -1,11 +1,15 @@
-"""Fixtures that several test files share: the real songs of NES-MDB, where a folder of archives is named."""
+"""Fixtures that several test files share: real songs where a folder of archives is named, made ones elsewhere."""
 
+import hashlib
 import os
+from dataclasses import replace
 from pathlib import Path
 
+import bands
 import pytest
+from archive_server import ARCHIVE, FILES, Server, slow_fingerprint
 
-from lakhnes_lib.data import datasets
+from lakhnes_lib.data import datasets, mapping_run, registry
 from lakhnes_lib.data.prepare import prepare
 
 
@@ -40,3 +44,60 @@ def nesmdb_files(nesmdb, nesmdb_home) -> Path:
 def tx1_files(mirror, nesmdb_home) -> Path:
     """The folder of the authors' TX1 texts of the same songs, ``train valid test`` and ``vocab.txt`` inside."""
     return datasets.fetch("nesmdb-tx1", mirror=mirror, home=nesmdb_home, progress=False)
+
+
+@pytest.fixture
+def server():
+    """A local server; what it answers is set as its ``parts``."""
+    server = Server()
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def home(tmp_path):
+    """Where this test's data sets lie; not yet made."""
+    return tmp_path / "home"
+
+
+@pytest.fixture
+def use(monkeypatch, server):
+    """Puts an entry for FILES into the registry under the name nesmdb-midi, with changes."""
+    monkeypatch.delenv("LAKHNES_MIRROR", raising=False)
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+
+    def put(**changes):
+        entry = replace(
+            registry.REGISTRY["nesmdb-midi"],
+            url=server.url,
+            sha256=hashlib.sha256(ARCHIVE).hexdigest(),
+            fingerprint=slow_fingerprint(FILES),
+            files=len(FILES),
+            most_bytes=2_000_000,
+            most_members=20,
+        )
+        monkeypatch.setitem(registry.REGISTRY, "nesmdb-midi", replace(entry, **changes))
+
+    put()
+    return put
+
+
+@pytest.fixture(scope="session")
+def music(tmp_path_factory) -> Path:
+    """A folder of small songs and of other files."""
+    folder = tmp_path_factory.mktemp("music")
+    for name, data in bands.files().items():
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_bytes(data)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def mapped(music, tmp_path_factory) -> Path:
+    """What one worker makes of the folder in one go."""
+    folder = tmp_path_factory.mktemp("made") / "corpus"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(mapping_run, "FILES_A_SHARD", bands.FILES_A_SHARD)
+        mapping_run.map_corpus(music, folder, workers=1, progress=False)
+    assert [path.name for path in folder.parent.iterdir()] == ["corpus"]
+    return folder

@@ -1,4 +1,4 @@
-"""Songs for property tests: hypothesis strategies, and a deterministic composer of small songs for training."""
+"""Songs for tests: hypothesis strategies, a deterministic composer of small songs for training, and random scores."""
 
 import numpy as np
 from hypothesis import strategies as st
@@ -55,3 +55,22 @@ def tune(seed: int, beats: int = 24) -> Score:
             notes.append((nes.TR, start, start + min(4, beats - place) * beat, root, 1))
         notes.append((nes.NO, start, start + 2000, 1 + place % 2, 8))
     return Score.build(notes, (beats + 1) * beat, name=f"tune_{seed}")
+
+
+def random_score(seed, length=6000, rests=True, shortest=100, longest=1500):
+    """All voices, any pitch, velocities and timbre that change at any time."""
+    random = np.random.default_rng(seed)
+    notes, controls = [], []
+    for voice in range(4):
+        now = int(random.integers(0, 300))
+        while True:
+            end = now + int(random.integers(shortest, longest))
+            if end > length:
+                break
+            pitch = int(random.integers(nes.LOWEST_PITCH[voice], nes.HIGHEST_PITCH[voice], endpoint=True))
+            notes.append((voice, now, end, pitch, 1 if voice == nes.TR else int(random.integers(1, 16))))
+            if voice != nes.TR:
+                controls.append((voice, (now + end) // 2, VELOCITY_CHANGE, int(random.integers(0, 16))))
+                controls.append((voice, (now + 2 * end) // 3, TIMBRE_CHANGE, random.integers(nes.TIMBRE_VALUES[voice])))
+            now = end + (int(random.integers(20, 400)) if rests else 0)
+    return Score.build(notes, length, controls, f"random {seed}")

@@ -1,7 +1,6 @@
 """Packed candidates: what goes in comes out, examples are those of the mapping, and training reads them."""
 
 import dataclasses
-import importlib.util
 import json
 import shutil
 from collections import Counter
@@ -268,12 +267,3 @@ def test_profile_says_what_draws_there_are(tmp_path, line):
     (tmp_path / "odd.yaml").write_text(text.replace("    steps: 60\n", f"    steps: 60\n    {line}\n", 1))
     with pytest.raises(BadProfile, match="draws must be fresh or published, and mix_share from 0 to below 1"):
         profiles.load(tmp_path / "odd.yaml")
-
-
-def test_scaling_page_says_what_was_measured():
-    path = profiles.root() / "results" / "scaling.py"
-    spec = importlib.util.spec_from_file_location("results_scaling", path)
-    scaling = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(scaling)
-    text = scaling.PAGE.read_text(encoding="utf-8")
-    assert scaling.page(text) == text, "run `python results/scaling.py`"

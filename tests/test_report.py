@@ -1,40 +1,60 @@
-"""The README and the model card say what results/ says."""
+"""The README, the pages and the models' cards say what results/ says."""
 
-import importlib.util
 import json
 
 import pytest
 
-from lakhnes_lib import profiles, reproduction
-from lakhnes_lib.errors import LakhnesError
+from lakhnes_lib import profiles, reproduction, results
+from lakhnes_lib.errors import DataNotFound, LakhnesError
 from lakhnes_lib.models import checkpoints
 
 
-@pytest.fixture(scope="module")
-def report():
-    spec = importlib.util.spec_from_file_location("results_report", profiles.root() / "results" / "report.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+@pytest.fixture(autouse=True)
+def scripts(monkeypatch):
+    """Tests import the files of results/ by their names."""
+    monkeypatch.syspath_prepend(profiles.root() / "results")
 
 
-def test_readme_agrees_with_results(report):
-    text = (profiles.root() / "README.md").read_text(encoding="utf-8")
-    assert report.readme(text) == text, "run `make report`"
+@pytest.fixture
+def measured(monkeypatch):
+    """measured(name, values) makes a result say these values; None: it was never measured."""
+    real, made = results.read, {}
+
+    def read(name):
+        if name in made and made[name] is None:
+            raise DataNotFound(name)
+        return {"values": made[name]} if name in made else real(name)
+
+    monkeypatch.setattr(results, "read", read)
+    return made.__setitem__
 
 
-def test_cards_and_configs_of_shipped_models_agree_with_results(report):
-    assert profiles.root() / "assets" / "pretrained" / "mini" in report.shipped()
-    for folder, config in report.shipped().items():
+def test_every_page_agrees_with_results():
+    import pages
+
+    made = pages.pages()
+    assert {"README.md", "docs/results.md", "docs/scaling.md"} < {
+        path.relative_to(profiles.root()).as_posix() for path in made
+    }
+    for path, text in made.items():
+        assert path.read_text(encoding="utf-8") == text, f"{path}: run `make report`"
+
+
+def test_cards_and_configs_of_shipped_models_agree_with_results():
+    import cards
+
+    assert profiles.root() / "assets" / "pretrained" / "mini" in cards.shipped()
+    for folder, config in cards.shipped().items():
         assert json.loads((folder / "config.json").read_text(encoding="utf-8")) == config, "run `make report`"
-        assert (folder / "README.md").read_text(encoding="utf-8") == report.card(folder.name, config)
+        assert (folder / "README.md").read_text(encoding="utf-8") == cards.card(folder.name, config)
 
 
-def test_what_was_measured_is_what_is_shipped(report, monkeypatch):
+def test_what_was_measured_is_what_is_shipped(monkeypatch):
     monkeypatch.syspath_prepend(profiles.root() / "benchmarks")
+    import cards
     import perplexity
 
-    for folder in report.shipped():
+    for folder in cards.shipped():
         entry = reproduction.measured()[folder.name]
         assert entry["weights"] == perplexity.weights(folder), f"{folder.name}: measure it again"
         assert entry["parameters"] == json.loads((folder / "config.json").read_text())["parameters"]
@@ -56,7 +76,7 @@ def test_published_checkpoints_are_measured_where_they_are_at_hand(tmp_path, mon
     assert "holds no NES.tar.gz" in capsys.readouterr().out
 
 
-def test_every_measured_model_says_how_it_came_about(report):
+def test_every_measured_model_says_how_it_came_about():
     for name, entry in reproduction.measured().items():
         test = entry["test"]
         assert test["exact"] > 1, name
@@ -68,11 +88,13 @@ def test_every_measured_model_says_how_it_came_about(report):
             assert any(point["valid_loss"] > 0 for point in entry["curve"])
 
 
-def test_the_table_has_every_row_of_the_paper(report):
+def test_the_table_has_every_row_of_the_paper():
+    import figures
+
     cited = {row.paper for row in reproduction.table_2()}
     assert {631.00, 198.14, 37.25, 14.11, 12.64, 3.50, 2.74, 2.46} <= cited
     pictures = {path.stem for path in (profiles.root() / "results").glob("*.png")}
-    assert pictures >= report.figures().keys(), "run `make report`"
+    assert pictures >= figures.figures().keys(), "run `make report`"
 
 
 def test_rows_take_runs_first_and_figure_3_reads_how_much_of_lakh():
@@ -91,16 +113,82 @@ def test_rows_take_runs_first_and_figure_3_reads_how_much_of_lakh():
     assert rows["unigram"].name is None and rows["unigram"].perplexity == {"paper": 198.14}
 
 
-def test_a_changed_number_is_noticed(report):
+def test_a_changed_number_is_noticed():
+    import pages
+    import tables
+
     text = (profiles.root() / "README.md").read_text(encoding="utf-8")
-    found = report.find("perplexity", "models.mini.test.exact", "{:.3f}")
+    found = tables.find("perplexity", "models.mini.test.exact", "{:.3f}")
     assert found in text
     forged = text.replace(found, "1.000")
-    assert report.readme(forged) != forged
+    assert pages.readme(forged) != forged
 
 
-def test_a_missing_number_and_a_missing_place_are_named(report):
+def test_a_missing_number_and_a_missing_place_are_named():
+    import pages
+    import tables
+
     with pytest.raises(LakhnesError, match="lack 'models.mini.train'"):
-        report.find("perplexity", "models.mini.train", "{}")
+        tables.find("perplexity", "models.mini.train")
     with pytest.raises(LakhnesError, match="no place for results"):
-        report.readme("# A README without markers")
+        pages.readme("# A README without markers")
+
+
+def test_a_number_that_was_not_measured_leaves_its_row_out():
+    import tables
+
+    assert tables.fill("of {representation.known.songs:,} songs") == "of 5,278 songs"
+    assert tables.fill("{never.measured:.1f} times") is None
+    rows = [("songs", "{representation.known.songs}"), ("never", "{never.measured}"), ("plain", 1)]
+    assert tables.table(("what", "number"), rows).splitlines()[2:] == ["| songs | 5278 |", "| plain | 1 |"]
+
+
+def test_speed_of_evaluation_is_shown_once_it_was_measured(measured):
+    import speed_tables
+
+    measured("evaluation", None)
+    assert "evaluating" not in speed_tables.short() + speed_tables.complete()
+    size = {"best_events_a_second": 1234.5, "best_times_plain": 6.78}
+    published = {"times_published_derived": 5.4321, "published_derived_events_a_second": 242.3}
+    measured("evaluation", {"mini": size, "paper": size | published})
+    assert "paper's size | 1,234 events/s | 5.4 times the published code (242 events/s" in speed_tables.short()
+    assert speed_tables.complete().count("6.8 times a plain version in the same run") == 2
+
+
+def test_speed_of_composing_is_that_of_the_fastest_precision(measured):
+    import speed_tables
+    import tables
+
+    full = {"events_a_second": 1, "fp16_events_a_second": 30, "int8_events_a_second": 20, "fp16_times_anew": 7}
+    measured("sampling", {"memory": 512, "mini": {"full": full}})
+    title, speed, note = map(tables.fill, speed_tables.best("mini", speed_tables.ONE))
+    assert title.endswith("with 512 events of memory, weights in 16 bits")
+    assert (speed, note) == ("30 events/s", "7.0 times reading all anew each time")
+    measured("sampling", None)
+    assert "composing" not in speed_tables.short()
+
+
+def test_what_each_change_of_the_modern_decoder_gains(measured):
+    import pages
+    import perplexity_tables
+
+    measured("modern_decoder", None)
+    assert perplexity_tables.gains() is None and "modern decoder gains" not in pages.everything()
+    variants = {"late_keys": {"steps": 9, "valid_perplexity": 11.0}, "all": {"steps": 9, "valid_perplexity": 10.0}}
+    measured("modern_decoder", {"left_out": variants})
+    shown = perplexity_tables.gains()
+    assert "| nothing | 10.000 | – |\n| late keys | 11.000 | +0.095 |\n\n" in shown and "for 9 steps" in shown
+    assert shown in pages.everything() and "modern decoder gains" in perplexity_tables.perplexities()
+    variants["tied"] = {"steps": 8, "valid_perplexity": 12.0}
+    with pytest.raises(LakhnesError, match=r"after \[8, 9\] steps do not compare"):
+        perplexity_tables.gains()
+    del variants["all"], variants["tied"]
+    assert "| late keys | 11.000 | – |" in perplexity_tables.gains()
+
+
+def test_every_variant_of_the_modern_decoder_has_a_title(monkeypatch):
+    monkeypatch.syspath_prepend(profiles.root() / "benchmarks")
+    import modern_decoder
+    import perplexity_tables
+
+    assert modern_decoder.VARIANTS.keys() == perplexity_tables.LEFT_OUT.keys()

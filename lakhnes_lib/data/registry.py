@@ -34,10 +34,9 @@ class DataSet:
     """One artefact.
 
     name, title: what one types, and what it is.  size: of the official archive, as published.
-    archive: name of the archive; a mirror may hold it with another compression.  folder: where it comes to lie, below
-    the data home.  content: pattern of the files that make it up, relative to that folder; None: all but the
-    archive's first folder.  url: None for subsets that only mirrors have.  sha256: of the official archive.
-    fingerprint: of the content (``archives.fingerprint``).  files: their number.
+    folder: where it comes to lie, below the data home.  content: pattern of the files that make it up, relative to that
+    folder; None: all but the archive's first folder.  url: None for subsets that only mirrors have.
+    sha256: of the official archive.  fingerprint: of the content (``archives.fingerprint``).  files: their number.
     md5_names: each file's name is its md5.
     most_bytes, most_members: an archive that unpacks to more is refused.
     """
@@ -45,7 +44,6 @@ class DataSet:
     name: str
     title: str
     size: str
-    archive: str
     folder: str
     licence: str
     citation: str
@@ -59,13 +57,17 @@ class DataSet:
     most_bytes: int = 400_000_000
     most_members: int = 20_000
 
+    @property
+    def archive(self) -> str:
+        """Name of the archive; a mirror may hold it with another compression."""
+        return f"{self.folder.rpartition('/')[2]}.tar.gz"
+
 
 def _nesmdb(name, title, size, stem, drive, sha256, ending, **known) -> DataSet:
     return DataSet(
         name=name,
         title=title,
         size=size,
-        archive=f"{stem}.tar.gz",
         folder=stem,
         licence=NESMDB_LICENCE,
         citation=NESMDB_CITATION,
@@ -82,7 +84,6 @@ def _checkpoint(name, title, stem, drive, sha256) -> DataSet:
         name=name,
         title=f"published checkpoint {stem}: {title}",
         size="147 MB",
-        archive=f"{stem}.tar.gz",
         folder=f"published/{stem}",
         licence=CHECKPOINT_LICENCE,
         citation=LAKHNES_CITATION,
@@ -98,7 +99,6 @@ def _lmd(name, title, size, stem, **known) -> DataSet:
         name=name,
         title=title,
         size=size,
-        archive=f"{stem}.tar.gz",
         folder=stem,
         licence=LMD_LICENCE,
         citation=LMD_CITATION,

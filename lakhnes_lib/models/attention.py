@@ -34,6 +34,20 @@ def causal_mask(time: int, keys: int, device=None, dtype=torch.float32) -> Tenso
     return torch.zeros(1, time, keys, dtype=dtype, device=device).masked_fill(ahead, float("-inf"))
 
 
+def memory_mask(time: int, valid: Tensor, length: int, dtype=torch.float32, by_row: bool = False) -> Tensor:
+    """(batch or 1, time, length + time): the same behind a memory, of which a row looks back to its own beginning.
+
+    length: positions in the memory; valid: int64 (batch,), how many of them, counted from the newest, a row may look
+    back to. by_row: a mask for each row even where all rows may look back to everything.
+    """
+    mask = causal_mask(time, length + time, valid.device, dtype)
+    if length and (by_row or bool((valid < length).any())):
+        age = torch.arange(length, 0, -1, device=valid.device)
+        foreign = F.pad(age > valid.unsqueeze(1), (0, time))  # (batch, keys)
+        mask = mask.masked_fill(foreign.unsqueeze(1), float("-inf"))
+    return mask
+
+
 def relative_attention(
     query: Tensor, key: Tensor, value: Tensor, r: Tensor, u: Tensor, v: Tensor, mask: Tensor
 ) -> Tensor:

@@ -1,4 +1,4 @@
-"""One interface for every language model, and the two simplest ones: random and unigram.
+"""One interface for every language model, the base of the neural ones, and the two simplest: random and unigram.
 
 Paper: §5.2 (baselines) and §6 (perplexity). Notebook: 06_baselines.
 A model gives, after each event, the log-probabilities of the event that follows. Perplexity and sampling are written
@@ -7,6 +7,7 @@ the published 198.14 is what comes out without it.
 """
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lakhnes_lib.errors import BadEvents
@@ -100,6 +101,49 @@ class LanguageModel(nn.Module):
     def parameter_count(self) -> int:
         """Number of trainable values; tied weights count once."""
         return sum(parameter.numel() for parameter in self.parameters())
+
+
+class NeuralModel(LanguageModel):
+    """Base of the models that make a vector of each position and logits of each vector.
+
+    Subclasses give ``hidden``, ``logits``, ``select``, ``restart`` and ``state_type``: the dataclass of their state,
+    whose fields are tensors, plain values, or for each layer a tuple of tensors.
+    """
+
+    state_type: type
+
+    def hidden(self, ids: Tensor, state=None) -> tuple[Tensor, object]:
+        """The last layer's output for int64 ids (batch, time): (batch, time, width), and the state after them.
+
+        Raises BadEvents for ids out of range.
+        """
+        raise NotImplementedError
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """(…, width) -> (…, vocabulary)."""
+        raise NotImplementedError
+
+    def log_probs(self, ids, state=None):
+        hidden, state = self.hidden(ids, state)
+        logits = self.logits(hidden)
+        return F.log_softmax(logits, -1, dtype=torch.promote_types(logits.dtype, torch.float32)), state
+
+    def target_log_probs(self, ids, targets, state=None):
+        hidden, state = self.hidden(ids, state)
+        logits, wanted = self.logits(hidden).flatten(0, 1).float(), targets.flatten().clamp_min(-1)
+        losses = F.cross_entropy(logits, wanted, ignore_index=-1, reduction="none")
+        return -losses.view(targets.shape), state
+
+    def state_tree(self, state):
+        return dict(vars(state))
+
+    def state_from(self, tree, device):
+        def moved(part):
+            if isinstance(part, list):
+                return [tuple(tensor.to(device) for tensor in layer) for layer in part]
+            return part.to(device) if isinstance(part, Tensor) else part
+
+        return self.state_type(**{name: moved(part) for name, part in tree.items()})
 
 
 class RandomModel(LanguageModel):

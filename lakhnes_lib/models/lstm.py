@@ -7,12 +7,10 @@ size, there is no dropout, and weights start as PyTorch draws them. Gradients en
 
 from dataclasses import dataclass
 
-import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lakhnes_lib.models.dropout import Dropout
-from lakhnes_lib.models.language_model import VOCABULARY_SIZE, LanguageModel, check_ids
+from lakhnes_lib.models.language_model import VOCABULARY_SIZE, NeuralModel, check_ids
 
 
 @dataclass(frozen=True)
@@ -23,10 +21,11 @@ class Cells:
     c: Tensor
 
 
-class LSTM(LanguageModel):
+class LSTM(NeuralModel):
     """The paper's baseline. The defaults are its size: 40,539,191 parameters. ``memory_length`` has no effect."""
 
     architecture = "lstm"
+    state_type = Cells
 
     def __init__(
         self,
@@ -47,21 +46,14 @@ class LSTM(LanguageModel):
     def config(self):
         return super().config | self._config
 
-    def logits(self, ids: Tensor, state: Cells | None = None) -> tuple[Tensor, Cells]:
-        """For int64 ids (batch, time): (batch, time, vocabulary), and the state after the last position."""
+    def hidden(self, ids, state=None):
         check_ids(ids, self.vocabulary_size)
         x = self.dropout(self.embedding(ids))  # (batch, time, embedding)
         x, (h, c) = self.recurrent(x, None if state is None else (state.h.to(x.dtype), state.c.to(x.dtype)))
-        return self.output(self.dropout(x)), Cells(h.detach(), c.detach())
+        return self.dropout(x), Cells(h.detach(), c.detach())
 
-    def log_probs(self, ids, state=None):
-        logits, state = self.logits(ids, state)
-        return F.log_softmax(logits, -1, dtype=torch.promote_types(logits.dtype, torch.float32)), state
-
-    def target_log_probs(self, ids, targets, state=None):
-        logits, state = self.logits(ids, state)
-        losses = F.cross_entropy(logits.flatten(0, 1).float(), targets.flatten(), ignore_index=-1, reduction="none")
-        return -losses.view(targets.shape), state
+    def logits(self, hidden):
+        return self.output(hidden)
 
     def select(self, state: Cells | None, rows: Tensor):
         return None if state is None else Cells(state.h[:, rows], state.c[:, rows])
@@ -71,9 +63,3 @@ class LSTM(LanguageModel):
             return None
         rows = fresh.view(1, -1, 1)
         return Cells(state.h.masked_fill(rows, 0), state.c.masked_fill(rows, 0))
-
-    def state_tree(self, state: Cells):
-        return {"h": state.h, "c": state.c}
-
-    def state_from(self, tree, device):
-        return Cells(tree["h"].to(device), tree["c"].to(device))

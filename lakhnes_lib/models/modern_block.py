@@ -37,6 +37,14 @@ def attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor) -> Tensor:
     return F.scaled_dot_product_attention(query, key, value, attn_mask=mask.to(query.dtype))
 
 
+def activated(inner: Tensor, activation: str) -> Tensor:
+    """The feed-forward net's units: squared where above zero; with "swiglu" one half, through SiLU, times the other."""
+    if activation == "swiglu":
+        gate, inner = inner.chunk(2, -1)
+        return F.silu(gate) * inner
+    return F.relu(inner).square()
+
+
 class Block(nn.Module):
     """Attention, then a feed-forward net, each added to what it reads."""
 
@@ -73,12 +81,7 @@ class Block(nn.Module):
 
     def feed(self, x: Tensor) -> Tensor:
         """x and what the feed-forward net adds to it."""
-        inner = self.inner(F.rms_norm(x, x.shape[-1:]))
-        if self.activation == "swiglu":
-            gate, inner = inner.chunk(2, -1)
-            inner = F.silu(gate) * inner
-        else:
-            inner = F.relu(inner).square()
+        inner = activated(self.inner(F.rms_norm(x, x.shape[-1:])), self.activation)
         return x + self.dropout(self.outer(inner))
 
     def forward(self, x: Tensor, past, angles, mask: Tensor):

@@ -15,9 +15,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lakhnes_lib.models.attention import causal_mask
+from lakhnes_lib.models.attention import memory_mask
 from lakhnes_lib.models.dropout import Dropout
-from lakhnes_lib.models.language_model import VOCABULARY_SIZE, LanguageModel, check_ids
+from lakhnes_lib.models.language_model import VOCABULARY_SIZE, NeuralModel, check_ids
 from lakhnes_lib.models.modern_block import Block, turns
 from lakhnes_lib.models.rotary_decoding import RotaryDecoding
 
@@ -42,10 +42,11 @@ class Past:
     ids: Tensor
 
 
-class ModernDecoder(LanguageModel):
+class ModernDecoder(NeuralModel):
     """The defaults are the laptop's size: 5.5 million parameters. Flags take one change out, to measure its gain."""
 
     architecture = "modern_decoder"
+    state_type = Past
 
     def __init__(
         self,
@@ -98,11 +99,13 @@ class ModernDecoder(LanguageModel):
     def config(self):
         return super().config | self._config | {"memory_length": self.memory_length}
 
-    def hidden(self, ids: Tensor, past: Past | None = None) -> tuple[Tensor, Past]:
-        """The last layer's output for int64 ids (batch, time): (batch, time, width), and what follows' past."""
+    def hidden(self, ids, past: Past | None = None):
         check_ids(ids, self.vocabulary_size)
         x, angles, ahead = self.enter(ids, past)
-        mask = self._mask(past, ids.shape[1])
+        batch, time = ids.shape
+        valid, length = (past.valid, past.length) if past else (ids.new_zeros(batch), 0)
+        # In training one mask for each row, whatever the rows may look back to: a compiled step keeps its shapes.
+        mask = memory_mask(time, valid, length, by_row=self.training).unsqueeze(1)
         for block, before in zip(self.blocks, past.layers if past else [None] * len(self.blocks), strict=True):
             x, (key, value, last) = block(x, before, angles, mask)
             newest = (part[:, :, part.shape[2] - ahead.length :].detach() for part in (key, value))
@@ -131,35 +134,13 @@ class ModernDecoder(LanguageModel):
         device = x.device.type
         return x.to(torch.get_autocast_dtype(device)) if torch.is_autocast_enabled(device) else x
 
-    def _mask(self, past: Past | None, time: int) -> Tensor:
-        """(batch or 1, 1, time, keys): 0 where a query may look, -inf elsewhere."""
-        length = past.length if past else 0
-        mask = causal_mask(time, length + time, self.device)
-        if length and (self.training or bool((past.valid < past.length).any())):
-            age = torch.arange(past.length, 0, -1, device=mask.device)
-            foreign = F.pad(age > past.valid.unsqueeze(1), (0, time))
-            mask = mask.masked_fill(foreign.unsqueeze(1), float("-inf"))
-        return mask.unsqueeze(1)
-
-    def logits(self, hidden: Tensor) -> Tensor:
-        """(…, width) -> (…, vocabulary)."""
+    def logits(self, hidden):
         return F.linear(hidden, self.output_weight)
 
     @property
     def output_weight(self) -> Tensor:
         """(vocabulary, width)."""
         return (self.embeddings[0] if self.output is None else self.output).weight[:-1]
-
-    def log_probs(self, ids, state=None):
-        hidden, state = self.hidden(ids, state)
-        logits = self.logits(hidden)
-        return F.log_softmax(logits, -1, dtype=torch.promote_types(logits.dtype, torch.float32)), state
-
-    def target_log_probs(self, ids, targets, state=None):
-        hidden, state = self.hidden(ids, state)
-        logits = self.logits(hidden)
-        losses = F.cross_entropy(logits.flatten(0, 1).float(), targets.flatten(), ignore_index=-1, reduction="none")
-        return -losses.view(targets.shape), state
 
     def select(self, state: Past | None, rows: Tensor):
         if state is None:
@@ -179,17 +160,9 @@ class ModernDecoder(LanguageModel):
         return Past([layer] * len(self.blocks), self.memory_length, 0, valid, ids)
 
     def restart(self, state: Past | None, fresh: Tensor) -> Past | None:
-        """The same state, with nothing remembered in the rows where ``fresh`` (bool (batch,)) holds."""
         if state is None:
             return None
         ids = state.ids.masked_fill(fresh.unsqueeze(1), _ABSENT)
         begun = fresh.view(-1, 1, 1, 1)
         layers = [(key, value, last.masked_fill(begun, 0)) for key, value, last in state.layers]
         return replace(state, layers=layers, valid=state.valid.masked_fill(fresh, 0), ids=ids)
-
-    def state_tree(self, state: Past):
-        return {name: getattr(state, name) for name in ("layers", "length", "position", "valid", "ids")}
-
-    def state_from(self, tree, device):
-        layers = [tuple(part.to(device) for part in layer) for layer in tree["layers"]]
-        return Past(layers, tree["length"], tree["position"], tree["valid"].to(device), tree["ids"].to(device))

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lakhnes_lib.models.decoding import ROWS, Decoding, Ring
+from lakhnes_lib.models.modern_block import activated
 from lakhnes_lib.models.products import STEADY, linear
 
 
@@ -23,11 +24,9 @@ def _pairs_side_by_side(head_width: int) -> Tensor:
 
 
 def _turns(cosine: Tensor, sine: Tensor) -> Tensor:
-    """What each pair of a head is multiplied with, as complex64: (head width / 2,) or (rows or 1, 1, heads or 1,
-    head width / 2), for angles as of ``enter`` at one position."""
-    turning = torch.complex(cosine, sine).to(torch.complex64).squeeze(-2)
-    factors = torch.cat([turning, torch.ones_like(turning)], -1)
-    return factors.unsqueeze(1) if factors.dim() > 1 else factors
+    """What each pair of a head is multiplied with, complex64 (1, head width / 2), for the angles of one position."""
+    turning = torch.complex(cosine, sine).to(torch.complex64)
+    return torch.cat([turning, torch.ones_like(turning)], -1)
 
 
 def _length(x: Tensor) -> Tensor:
@@ -39,9 +38,8 @@ class RotaryDecoding(Decoding):
     """The decoding of a ``ModernDecoder``.
 
     Its ``enter(ids, past)`` turns int64 (rows, time), and the past or None, into the first layer's input (rows, time,
-    width); the angles' cosines and sines, each (time, head width / 4), or (rows or 1, heads or 1, time, head width / 4)
-    where they differ from row to row or head to head, None if nothing is turned; and the past after these ids, its
-    ``layers`` left empty. Its ``output_weight``, (vocabulary, width), makes logits.
+    width); the angles' cosines and sines, each (time, head width / 4), None if nothing is turned; and the past after
+    these ids, its ``layers`` left empty. Its ``output_weight``, (vocabulary, width), makes logits.
     """
 
     @torch.inference_mode()
@@ -94,14 +92,8 @@ class RotaryDecoding(Decoding):
                 key, self.late[number] = torch.cat([turned, self.late[number]], -1), still
             attended = self.ring.attend(number, query, key, parts[:, 2])
             x = output(F.pad(attended, (0, 0, 0, more)) if more else attended).add_(x)
-            x = outer(self._activated(inner(x / _length(x)))).add_(x)
+            x = outer(activated(inner(x / _length(x)), self.activation)).add_(x)
         return F.log_softmax(self.logits(x / _length(x))[:rows], -1)
-
-    def _activated(self, inner: Tensor) -> Tensor:
-        if self.activation == "swiglu":
-            gate, inner = inner.chunk(2, -1)
-            return F.silu(gate).mul_(inner)
-        return inner.relu_().square_()
 
     @torch.inference_mode()
     def select(self, rows):

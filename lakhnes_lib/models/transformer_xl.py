@@ -13,10 +13,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lakhnes_lib.models.attention import attention_weights, causal_mask, relative_attention
+from lakhnes_lib.models.attention import attention_weights, causal_mask, memory_mask, relative_attention
 from lakhnes_lib.models.decoding import RelativeDecoding
 from lakhnes_lib.models.dropout import Dropout
-from lakhnes_lib.models.language_model import VOCABULARY_SIZE, LanguageModel, check_ids
+from lakhnes_lib.models.language_model import VOCABULARY_SIZE, NeuralModel, check_ids
 
 
 @dataclass(frozen=True)
@@ -90,10 +90,11 @@ class Layer(nn.Module):
         return x if self.pre_norm else self.feed_forward_norm(x), (key, value)
 
 
-class TransformerXL(LanguageModel):
+class TransformerXL(NeuralModel):
     """The paper's model. The defaults are its size: 41,274,487 parameters."""
 
     architecture = "transformer_xl"
+    state_type = Memory
 
     def __init__(
         self,
@@ -141,14 +142,13 @@ class TransformerXL(LanguageModel):
     def config(self):
         return self._config | {"memory_length": self.memory_length}
 
-    def hidden(self, ids: Tensor, memory: Memory | None = None) -> tuple[Tensor, Memory]:
-        """Last layer's output for int64 ids (batch, time): (batch, time, width), and the memory for what follows."""
+    def hidden(self, ids, memory: Memory | None = None):
         check_ids(ids, self.vocabulary_size)
         batch, time = ids.shape
         if memory is None:
             memory = Memory([()] * len(self.layers), 0, torch.zeros(batch, dtype=torch.int64, device=ids.device))
         keys = memory.length + time
-        mask = self._mask(memory, time)
+        mask = memory_mask(time, memory.valid, memory.length, self.embedding.weight.dtype)
         projected = self.projected(keys)
         x = self.dropout(self.embedding(ids) * self.width**0.5)
         kept = min(keys, self.memory_length)
@@ -201,31 +201,8 @@ class TransformerXL(LanguageModel):
             weights.append(attention_weights(query, key, r, u, v, mask))
         return torch.stack(weights)
 
-    def _mask(self, memory: Memory, time: int) -> Tensor:
-        """(batch or 1, time, memory + time): no key ahead of the query, none older than the row's own beginning."""
-        device, dtype = memory.valid.device, self.embedding.weight.dtype
-        mask = causal_mask(time, memory.length + time, device, dtype)
-        if memory.length and bool((memory.valid < memory.length).any()):
-            age = torch.arange(memory.length, 0, -1, device=device)
-            foreign = F.pad(age > memory.valid.unsqueeze(1), (0, time))  # (batch, keys)
-            mask = mask.masked_fill(foreign.unsqueeze(1), float("-inf"))
-        return mask
-
-    def logits(self, hidden: Tensor) -> Tensor:
-        """(…, width) -> (…, vocabulary): the embedding serves as output weights too."""
-        return F.linear(hidden, self.embedding.weight, self.output_bias)
-
-    def log_probs(self, ids, state=None):
-        hidden, state = self.hidden(ids, state)
-        return F.log_softmax(self.logits(hidden), -1, dtype=torch.promote_types(hidden.dtype, torch.float32)), state
-
-    def target_log_probs(self, ids, targets, state=None):
-        hidden, state = self.hidden(ids, state)
-        logits = self.logits(hidden)
-        losses = F.cross_entropy(
-            logits.flatten(0, 1).float(), targets.flatten().clamp_min(-1), ignore_index=-1, reduction="none"
-        )
-        return -losses.view(targets.shape), state
+    def logits(self, hidden):
+        return F.linear(hidden, self.embedding.weight, self.output_bias)  # the embedding serves as output weights too
 
     def select(self, state: Memory | None, rows: Tensor):
         if state is None:
@@ -236,12 +213,4 @@ class TransformerXL(LanguageModel):
         return RelativeDecoding(self, rows, state, memory_length, precision)
 
     def restart(self, state: Memory | None, fresh: Tensor) -> Memory | None:
-        """The same state, with nothing remembered in the rows where ``fresh`` (bool (batch,)) holds."""
         return None if state is None else replace(state, valid=state.valid.masked_fill(fresh, 0))
-
-    def state_tree(self, state: Memory):
-        return {"layers": state.layers, "length": state.length, "valid": state.valid}
-
-    def state_from(self, tree, device):
-        layers = [tuple(x.to(device) for x in part) for part in tree["layers"]]
-        return Memory(layers, tree["length"], tree["valid"].to(device))

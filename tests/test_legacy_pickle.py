@@ -1,0 +1,153 @@
+"""Pickles of old PyTorch are read without running anything: payloads, bombs and impossible tensors are refused."""
+
+import io
+import os
+import pickle
+import struct
+import sys
+import types
+
+import numpy as np
+import pytest
+import torch
+from pickled_calls import Call
+
+from lakhnes_lib.errors import BadCheckpoint, DataNotFound
+from lakhnes_lib.models import pickle_machine
+from lakhnes_lib.models.legacy_pickle import MAGIC, VERSION, Legacy
+
+
+def test_other_files_are_refused(tmp_path):
+    torch.save({"a": torch.zeros(2)}, tmp_path / "zip.pt")
+    (tmp_path / "empty.pt").write_bytes(b"")
+    (tmp_path / "text.pt").write_text("hello\n" * 10)
+    (tmp_path / "plain.pt").write_bytes(pickle.dumps({"a": 1}, 2))
+    for name, reason in (("zip", "zip"), ("empty", "damaged"), ("text", "."), ("plain", "magic number")):
+        with pytest.raises(BadCheckpoint, match=reason):
+            Legacy(tmp_path / f"{name}.pt")
+    for nothing in (tmp_path / "none.pt", tmp_path):
+        with pytest.raises(DataNotFound):
+            Legacy(nothing)
+
+
+def legacy(path, payload: bytes, storages: bytes = pickle.dumps([], 2)):
+    """A file of the format around a pickle."""
+    head = pickle.dumps(MAGIC, 2) + pickle.dumps(VERSION, 2) + pickle.dumps({"little_endian": True}, 2)
+    path.write_bytes(head + payload + storages)
+    return path
+
+
+@pytest.mark.parametrize("protocol", [0, 1, 2, 4])
+def test_a_payload_is_refused_and_not_run(tmp_path, protocol):
+    mark = tmp_path / "it_ran"
+    for function, *arguments in (
+        (os.system, f"touch {mark}"),
+        (eval, f"open({str(mark)!r}, 'w')"),
+        (getattr, os, "system"),
+        (__import__, "os"),
+        (torch.hub.load, "a", "b"),
+        (np.load, str(mark)),
+    ):
+        if function is getattr:
+            arguments = ("os", "system")
+        payload = pickle.dumps({"model": [Call(function, *arguments)]}, protocol)
+        with pytest.raises(BadCheckpoint) as caught:
+            Legacy(legacy(tmp_path / "bad.pt", payload))
+        if protocol >= 2:
+            assert "asks to call " in str(caught.value) and f".{function.__name__}, which" in str(caught.value)
+        assert "\n" not in str(caught.value)
+    assert not mark.exists()
+
+
+def test_an_object_of_any_class_is_inert(monkeypatch, tmp_path):
+    class Loud:
+        def __new__(cls):
+            raise AssertionError("it was made")
+
+        def __setstate__(self, state):
+            raise AssertionError("it was set")
+
+    Loud.__module__, Loud.__qualname__ = "mem_transformer", "Loud"
+    monkeypatch.setitem(sys.modules, "mem_transformer", types.ModuleType("mem_transformer"))
+    sys.modules["mem_transformer"].Loud = Loud
+    loud = object.__new__(Loud)
+    loud.value = 3
+    root = Legacy(legacy(tmp_path / "odd.pt", pickle.dumps([loud], 2))).root
+    assert root[0].kind == "mem_transformer.Loud" and root[0].state == {"value": 3}
+
+
+def nested_key(depth: int = 60) -> bytes:
+    """A dict whose key is a tuple of a tuple of …, each twice: its hash would take 2 ** depth steps."""
+    doubled = b"".join(b"q" + bytes([n]) + b"h" + bytes([n]) + b"\x86" for n in range(depth))
+    return b"\x80\x02}K\x01" + doubled + b"K\x02s."
+
+
+@pytest.mark.parametrize(
+    "payload, reason",
+    [
+        (b"\x80\x02" + b"N0" * 10 + b".", "instruction POP"),
+        (b"\x80\x02" + b"K\x01\x85" * (pickle_machine.MOST_INSTRUCTIONS // 2 + 1) + b".", "instructions"),
+        (b"\x80\x02X" + struct.pack("<I", 2**32 - 1) + b"a", "bytes"),
+        (b"\x80\x04\x8d" + struct.pack("<Q", 2**62) + b"a", "bytes"),
+        (b"\x80\x02\x8b" + struct.pack("<I", 2**31 - 1), "bytes"),
+        (b"\x80\x02Nr" + struct.pack("<I", 2**32 - 1) + b".", None),  # a memo of one entry, whatever its number
+        (nested_key(), "a tuple for a key"),
+        (b"\x80\x02(.", "damaged"),
+        (b"\x80\x02R.", "stack"),
+        (b"\x80\x02t.", "damaged"),
+        (b"\x80\x02K\x01K\x02\x86Q.", "outside of it"),
+        (b"(S'touch'\nios\nsystem\n.", "."),
+        (b"\x80\x02\x82\x01.", "EXT1"),
+        (b"\x80\x02c" + b"x" * 5000 + b"\ny\n.", "damaged"),
+    ],
+)
+def test_bombs_are_refused(tmp_path, payload, reason):
+    path = legacy(tmp_path / "bomb.pt", payload)
+    if reason is None:
+        assert Legacy(path).root is None
+        return
+    with pytest.raises(BadCheckpoint, match=reason):
+        Legacy(path)
+
+
+def tensor_pickle(size: int, offset: int, shape: tuple, stride: tuple) -> bytes:
+    """A pickle of one tensor on a storage of so many floats."""
+
+    class Writer(pickle._Pickler):
+        def persistent_id(self, value):
+            return ("storage", torch.FloatStorage, "0", "cpu", size, None) if value is STORAGE else None
+
+    out = io.BytesIO()
+    Writer(out, 2).dump(Call(torch._utils._rebuild_tensor_v2, STORAGE, offset, shape, stride, False, None))
+    return out.getvalue()
+
+
+class STORAGE:
+    """Stands for the storage of ``tensor_pickle``."""
+
+
+@pytest.mark.parametrize(
+    "size, offset, shape, stride",
+    [
+        (4, 1, (4,), (1,)),
+        (4, 0, (1000, 1000, 1000), (0, 0, 0)),
+        (4, 0, (2, 2), (3, 1)),
+        (0, 0, (1,), (1,)),
+        (4, 0, (-1,), (1,)),
+        (4, -1, (1,), (1,)),
+        (4, 0, (2, 2), (1,)),
+        (10**9, 0, (4,), (1,)),
+    ],
+)
+def test_tensors_stay_within_their_storages(tmp_path, size, offset, shape, stride):
+    values = struct.pack("<q4f", size, 1, 2, 3, 4) if size else struct.pack("<q", 0)
+    path = legacy(tmp_path / "odd.pt", tensor_pickle(size, offset, shape, stride), pickle.dumps(["0"], 2) + values)
+    with pytest.raises(BadCheckpoint):
+        file = Legacy(path)
+        file.tensor(file.root)
+
+
+def test_a_tensor_that_fits(tmp_path):
+    values = pickle.dumps(["0"], 2) + struct.pack("<q4f", 4, 1, 2, 3, 4)
+    file = Legacy(legacy(tmp_path / "good.pt", tensor_pickle(4, 1, (2, 2), (1, 1)), values))
+    assert file.tensor(file.root).tolist() == [[2, 3], [3, 4]]

@@ -1,0 +1,236 @@
+"""Mapping goes on to the same corpus after files, a full disk, a signal or a lost worker have broken into it."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+from bands import FILES_A_SHARD, SONGS, band, content
+
+from lakhnes_lib.data import mapping_run
+from lakhnes_lib.data.mapping_run import map_corpus
+from lakhnes_lib.data.mapping_worker import Job, map_files
+from lakhnes_lib.errors import BadCorpus, LakhnesError, OutOfSpace
+from lakhnes_lib.music import mapping
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(autouse=True)
+def small_shards(monkeypatch):
+    monkeypatch.setattr(mapping_run, "FILES_A_SHARD", FILES_A_SHARD)
+
+
+# Files that do harm
+
+
+@pytest.fixture
+def harm(monkeypatch, tmp_path):
+    """Lets the process that reads crash, hang, or ask for too much, at files of such names."""
+    (tmp_path / "patch").mkdir()
+    (tmp_path / "patch/sitecustomize.py").write_text(
+        "import os, re, signal\n"
+        "from lakhnes_lib.music import mapping\n"
+        "whole = mapping.candidates_of\n"
+        "def reads(data, name, options):\n"
+        "    if name == 'hangs': re.match('(a+)+b', 'a' * 60)\n"
+        "    if name == 'crashes': os.kill(os.getpid(), signal.SIGSEGV)\n"
+        "    if name == 'ends': os._exit(0)\n"
+        "    if name == 'grows': bytearray(1 << 40)\n"
+        "    if name == 'fails': raise KeyError(name)\n"
+        "    if name == 'prints': os.write(1, b'x' * 100)\n"
+        "    return whole(data, name, options)\n"
+        "mapping.candidates_of = reads\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path / "patch"))
+
+
+def test_files_that_crash_hang_or_grow_are_left_out(harm, tmp_path, capfd):
+    names = ("a", "hangs", "b", "crashes", "ends", "grows", "c", "fails", "prints")
+    songs = [(f"{name}.mid", band(seed, 1)) for seed, name in enumerate(names)]
+    found = map_files(Job(seconds=2.0), songs)
+    assert found.files == ["a.mid", "b.mid", "c.mid", "prints.mid"]
+    assert found.rejected == {
+        "hangs.mid": "too_slow",
+        "crashes.mid": "crashed",
+        "ends.mid": "crashed",
+        "grows.mid": "too_much_memory",
+        "fails.mid": "crashed",
+    }
+    assert "KeyError: 'fails'" in capfd.readouterr().err
+    plain = [mapping.candidates_of(data, name[:-4]) for name, data in songs if name in found.files]
+    assert [found.songs.candidates(i).content_hash for i in range(4)] == [kept.content_hash for kept in plain]
+
+
+def test_a_process_that_cannot_start_is_told(monkeypatch, tmp_path):
+    (tmp_path / "sitecustomize.py").write_text("import os; os._exit(7)")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with pytest.raises(LakhnesError, match=r"a process to read files in cannot be started \(it ended with 7\)"):
+        map_files(Job(seconds=3.0), [("a.mid", b"")])
+
+
+def test_what_cannot_be_opened_is_counted(tmp_path, monkeypatch):
+    for name in ("open/a.mid", "closed/b.mid"):
+        (tmp_path / "music" / name).parent.mkdir(parents=True)
+        (tmp_path / "music" / name).write_bytes(band(3, 1))
+    (tmp_path / "music/open/gone.mid").symlink_to(tmp_path / "nowhere.mid")
+    odd = os.fsencode(tmp_path / "music/open") + b"/caf\xe9.mid"
+    with open(odd, "wb") as file:
+        file.write(band(4, 2))
+    scan = os.scandir
+
+    def refusing(folder):
+        if isinstance(folder, str) and Path(folder).name == "closed":
+            raise PermissionError(13, "Permission denied", str(folder))
+        return scan(folder)
+
+    monkeypatch.setattr(os, "scandir", refusing)  # whoever runs the tests may have every right
+    found = map_corpus(tmp_path / "music", tmp_path / "corpus", workers=1, progress=False)
+    assert found.manifest["rejected"] == {"closed": "no_access", "open/gone.mid": "no_access"}
+    assert found.manifest["files"]["accepted"] == 2
+
+
+# Interrupted
+
+
+PROGRAM = """
+import sys, time
+from lakhnes_lib.data import mapping_run
+mapping_run.FILES_A_SHARD = 4
+read = mapping_run._read
+mapping_run._read = lambda *place: (time.sleep(0.1), read(*place))[1]  # slow enough to be stopped half way
+from lakhnes_lib.__main__ import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def running(pid: int) -> bool:
+    """Whether a process is there that is not merely waiting to be forgotten (Linux)."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+def test_killed_run_goes_on_to_the_same_bytes(mapped, music, tmp_path, how):
+    out = tmp_path / "corpus"
+    command = [sys.executable, "-c", PROGRAM, "map", str(music), str(out), "--workers", "1"]
+    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
+    partial = tmp_path / "corpus.partial"
+    while len(list(partial.glob("[0-9]*.npz"))) < 2:
+        assert process.poll() is None, process.stderr.read()
+        time.sleep(0.005)
+    children = [
+        int(pid)
+        for listed in Path(f"/proc/{process.pid}/task").glob("*/children")
+        for pid in listed.read_text().split()
+    ]
+    process.send_signal(how)
+    _, told = process.communicate()
+    patience = time.monotonic() + 20
+    while any(map(running, children)):
+        assert time.monotonic() < patience, "the process that read files outlived the command"
+        time.sleep(0.05)
+    assert not out.exists() and partial.is_dir()
+    if how == signal.SIGINT:
+        assert process.returncode == 130
+        assert told.splitlines()[-2:] == ["what is done is kept; the same command goes on from there", "interrupted"]
+    done = content(partial)
+    assert map_and_count(music, out) <= SONGS + 8 - 4 * (len(done) - 1)
+    assert content(out) == content(mapped) and not partial.exists()
+
+
+def map_and_count(music, out, **options) -> int:
+    """Maps, and tells how many files were read for it."""
+    count, read = [], mapping_run._read
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(mapping_run, "_read", lambda *place: count.append(place) or read(*place))
+        map_corpus(music, out, workers=1, progress=False, **options)
+    return len(count)
+
+
+@pytest.fixture
+def half(music, tmp_path, monkeypatch):
+    """A run that a full disk ended after three shards."""
+    save, saved = np.savez, []
+
+    def filling(*args, **arrays):
+        saved.append(1)
+        if len(saved) > 3:
+            raise OSError(28, "No space left on device")
+        save(*args, **arrays)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(np, "savez", filling)
+        with pytest.raises(OutOfSpace, match="the disk is full"):
+            map_corpus(music, tmp_path / "corpus", workers=1, progress=False)
+    partial = tmp_path / "corpus.partial"
+    assert {path.suffix for path in partial.iterdir()} == {".json", ".npz"} and len(content(partial)) == 4
+    return partial
+
+
+def test_full_disk_keeps_what_is_done(mapped, music, half, tmp_path):
+    assert map_and_count(music, tmp_path / "corpus") == SONGS + 8 - 12
+    assert content(tmp_path / "corpus") == content(mapped)
+
+
+def test_a_cut_shard_is_made_anew(mapped, music, half, tmp_path):
+    cut = sorted(half.glob("*.npz"))[1]
+    cut.write_bytes(cut.read_bytes()[:-30])
+    assert map_and_count(music, tmp_path / "corpus") == SONGS + 8 - 8
+    assert content(tmp_path / "corpus") == content(mapped)
+
+
+def test_a_changed_shard_is_told(music, half, tmp_path):
+    changed = sorted(half.glob("*.npz"))[1]
+    whole = changed.read_bytes()
+    changed.write_bytes(whole[:400] + b"\0" * 400 + whole[800:])
+    with pytest.raises(BadCorpus, match=f"{changed.name}: is missing or damaged .* remove it and begin again"):
+        map_corpus(music, tmp_path / "corpus", workers=1, progress=False)
+
+
+# On a cluster
+
+
+def test_other_options_or_files_do_not_go_on(music, half, tmp_path):
+    others = [(music, Job(seed=1)), (music, Job(options=mapping.MappingOptions(drums=False))), (music / "0", Job())]
+    for source, job in others:
+        with pytest.raises(LakhnesError, match="corpus.partial: was begun from other files or with other options"):
+            map_corpus(source, tmp_path / "corpus", job, workers=1, progress=False)
+
+
+def test_a_killed_cluster_worker_loses_and_doubles_nothing(mapped, music, tmp_path):
+    distributed = pytest.importorskip("distributed")
+    with distributed.LocalCluster(2, processes=True, threads_per_worker=1, dashboard_address=None) as cluster:
+        keep, killed = mapping_run._keep, []
+
+        def killing(path, shard):
+            if not killed:
+                killed.append(list(cluster.workers.values())[0].pid)
+                os.kill(killed[0], signal.SIGKILL)
+            keep(path, shard)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(mapping_run, "_keep", killing)
+            map_corpus(music, tmp_path / "corpus", scheduler=cluster.scheduler_address, progress=False)
+    assert killed and content(tmp_path / "corpus") == content(mapped)
+
+
+@pytest.mark.parametrize("address", ["nowhere", "tcp://127.0.0.1:1"])
+def test_no_scheduler(music, tmp_path, monkeypatch, address):
+    distributed = pytest.importorskip("distributed")
+    monkeypatch.setattr(distributed, "Client", partial(distributed.Client, timeout=1))
+    with pytest.raises(LakhnesError, match=f"{address}: no Dask scheduler answers there"):
+        map_corpus(music, tmp_path / "corpus", scheduler=address, progress=False)
+
+
+def test_cluster_package_is_missing(music, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    with pytest.raises(LakhnesError, match="a cluster needs the package `distributed`, which is not installed"):
+        map_corpus(music, tmp_path / "corpus", scheduler="tcp://host:1", progress=False)
