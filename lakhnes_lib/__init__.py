@@ -3,3 +3,5 @@
 A thin library beside the numbered notebooks, after Donahue, Mao, Li, Cottrell and McAuley,
 "LakhNES: Improving multi-instrumental music generation with cross-domain pre-training", ISMIR 2019.
 """
+
+__version__ = "0.1.0"

@@ -7,14 +7,16 @@ What is slow to import is imported inside the verbs, so that ``--help`` is there
 
 import os
 import sys
+from typing import Annotated
 
 import typer
 
+from lakhnes_lib import __version__
 from lakhnes_lib.cli import composing, files, mapping, models
 from lakhnes_lib.cli.data import data
 from lakhnes_lib.cli.options import SETTINGS
 from lakhnes_lib.cli.study import study
-from lakhnes_lib.errors import LakhnesError
+from lakhnes_lib.errors import BadSetting, LakhnesError
 
 app = typer.Typer(
     name="lakhnes",
@@ -23,6 +25,24 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     **SETTINGS,
 )
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        print(f"lakhnes {__version__}")
+        raise typer.Exit
+
+
+Version = Annotated[
+    bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
+]
+
+
+@app.callback()
+def _options(version: Version = False) -> None:
+    pass
+
+
 app.add_typer(data, name="data")
 app.add_typer(study, name="study")
 for verb in (files.tokens, files.render, models.train, models.evaluate, models.convert, composing.generate):
@@ -42,7 +62,7 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         return _stop("interrupted", 130)
     except LakhnesError as error:
-        return _stop(f"error: {error}", 1)
+        return _stop(f"error: {error}", 2 if isinstance(error, BadSetting) else 1)
     except BrokenPipeError:  # the reader of our output has gone, as in `lakhnes data list | head -1`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1

@@ -1,12 +1,16 @@
 """Every error that a user can cause, as one small tree.
 
 Messages are one sentence that names the file, the place and the rule that was broken.
-The command line prints them as they are and exits with 1; nothing else is caught there.
+The command line prints them as they are and exits with 1, or 2 for BadSetting; nothing else is caught there.
 """
 
 
 class LakhnesError(Exception):
     """Base of all errors that this library raises on bad input."""
+
+
+class BadSetting(LakhnesError):
+    """An argument out of its range: what is asked for is wrong, not the data."""
 
 
 class BadScore(LakhnesError):

@@ -95,7 +95,7 @@ def exact(
 
 
 def _bar(total: int, progress: bool) -> tqdm:
-    return tqdm(total=total, unit="event", unit_scale=True, disable=not progress)
+    return tqdm(total=total, desc="measuring perplexity", unit="event", unit_scale=True, disable=not progress)
 
 
 def _score_batch(model, songs, segment, bar) -> list[np.ndarray]:

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from tqdm.auto import tqdm
 
-from lakhnes_lib.errors import LakhnesError
+from lakhnes_lib.errors import BadSetting, LakhnesError
 from lakhnes_lib.models.decoding import Decoding
 from lakhnes_lib.models.language_model import LanguageModel
 from lakhnes_lib.models.products import PRECISIONS
@@ -47,7 +47,7 @@ def sample(
     top_p: draw from the fewest events that hold this share of the probability; seed: the same seed gives piece i the
     same notes whatever ``n`` is; memory_length: events of history, None for the model's own; prime: ids of a beginning,
     or a list with one for each piece, which the pieces go on from (and which is part of what is returned, but not of
-    any length); options: as of ``stream``. Raises LakhnesError for settings out of range, BadEvents for a prime that is
+    any length); options: as of ``stream``. Raises BadSetting for settings out of range, BadEvents for a prime that is
     not in the vocabulary.
     """
     check(n, length, temperature, top_k, top_p, seed, memory_length)
@@ -136,24 +136,22 @@ def stream(
 
 
 def check(n, length, temperature, top_k, top_p, seed, memory_length, precision="fp32") -> None:
-    """Raises LakhnesError for the first setting that is out of range or of the wrong kind."""
+    """Raises BadSetting for the first setting that is out of range or of the wrong kind."""
     if precision not in PRECISIONS:
-        raise LakhnesError(f"precision must be one of {', '.join(PRECISIONS)}, not {precision!r}")
+        raise BadSetting(f"precision must be one of {', '.join(PRECISIONS)}, not {precision!r}")
     whole = all(isinstance(value, int | np.integer) for value in (n, length, seed, top_k or 1, memory_length or 0))
     if not whole or isinstance(temperature, str) or isinstance(top_p, str):
-        raise LakhnesError(
-            "pieces, length, seed, top-k and memory are whole numbers; temperature and top-p are numbers"
-        )
+        raise BadSetting("pieces, length, seed, top-k and memory are whole numbers; temperature and top-p are numbers")
     if n < 1 or length < 1:
-        raise LakhnesError(f"at least one piece of one event must be asked for, not {n} of {length}")
+        raise BadSetting(f"at least one piece of one event must be asked for, not {n} of {length}")
     if not 0 < temperature < float("inf"):
-        raise LakhnesError(f"temperature must be above 0, not {temperature}; 0.01 is as good as always the likeliest")
+        raise BadSetting(f"temperature must be above 0, not {temperature}; 0.01 is as good as always the likeliest")
     if top_k is not None and top_k < 1:
-        raise LakhnesError(f"top-k must be at least 1, not {top_k}")
+        raise BadSetting(f"top-k must be at least 1, not {top_k}")
     if not 0 < top_p <= 1:
-        raise LakhnesError(f"top-p must be above 0 and at most 1, not {top_p}")
+        raise BadSetting(f"top-p must be above 0 and at most 1, not {top_p}")
     if seed < 0 or (memory_length is not None and memory_length < 0):
-        raise LakhnesError(f"seed and memory must be 0 or more, not {seed} and {memory_length}")
+        raise BadSetting(f"seed and memory must be 0 or more, not {seed} and {memory_length}")
 
 
 def _beginnings(prime, n: int) -> list[np.ndarray]:

@@ -8,6 +8,7 @@ Differences from the paper: it fine-tuned on NES-MDB alone.
 """
 
 import hashlib
+import time
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -98,15 +99,23 @@ def describe(corpus: Corpus) -> str:
     return "\n".join(lines + _reasons(corpus.manifest["rejected"]))
 
 
-def tune(profile: Profile, corpus: Corpus, folder, *, model: str = MODEL, start=None, device=None, **options) -> Tuned:
-    """Trains as ``training.train`` does (its arguments), and measures before and after on the files held back."""
-    device = training.choose_device(device)
+def tune(
+    profile: Profile, corpus: Corpus, folder, *, start=None, device=None, max_minutes=None, progress=True, **options
+) -> Tuned:
+    """Trains as ``training.train`` does (its arguments), and measures before and after on the files held back.
+
+    max_minutes: of it training has what the first measuring leaves, less as much for the second.
+    """
+    device, began = training.choose_device(device), time.monotonic()
 
     def held_back(checkpoint) -> float:
         settings, songs = profile.evaluation, corpus["test"].framed()
         segments = dict(segment=settings.segment, memory_length=settings.memory_length, batch=settings.batch)
-        return evaluation.exact(checkpoints.load(checkpoint, device), songs, progress=False, **segments).perplexity
+        return evaluation.exact(checkpoints.load(checkpoint, device), songs, progress=progress, **segments).perplexity
 
     before = held_back(start) if start else None
-    run = training.train(profile, corpus, folder, model=model, start=start, device=device, **options)
+    if max_minutes is not None:
+        max_minutes -= 2 * (time.monotonic() - began) / 60
+    options = {"model": MODEL, "max_minutes": max_minutes, "progress": progress} | options
+    run = training.train(profile, corpus, folder, start=start, device=device, **options)
     return Tuned(run, before, held_back(run.folder / "best") if run.best_step else None)

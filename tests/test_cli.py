@@ -82,6 +82,11 @@ def test_usage_errors(arguments, capsys):
     assert "Usage: lakhnes" in out + err
 
 
+def test_version(capsys):
+    assert main(["--version"]) == 0
+    assert re.fullmatch(r"lakhnes \d+\.\d+\.\d+\n", capsys.readouterr().out)
+
+
 def test_data_list(capsys, tmp_path):
     (tmp_path / "nesmdb_tx1").mkdir()
     assert main(["data", "list", "--home", str(tmp_path)]) == 0
@@ -122,6 +127,7 @@ def test_every_form_of_file(song, tmp_path, capsys):
         assert main(["render", str(tmp_path / "a.mid"), str(tmp_path / f"b.{ending}")]) == 0
         assert main(["render", str(tmp_path / f"b.{ending}"), str(tmp_path / f"back.{ending}.mid")]) == 0
         assert events.to_tx1(midi.read(tmp_path / f"back.{ending}.mid")) == text
+        assert capsys.readouterr().out.startswith(f"{tmp_path / 'b'}.{ending}: 8.0 s, {len(song.notes)} notes\n")
         assert main(["tokens", str(tmp_path / f"b.{ending}")]) == 0
         assert capsys.readouterr() == (text, "")
     assert main(["tokens", str(tmp_path / "b.vgm"), str(tmp_path / "c.tx1.txt")]) == 0
@@ -140,10 +146,67 @@ def test_file_errors(song, tmp_path, one_line):
     assert "a.mp3: its ending is none of those" in one_line("render", tmp_path / "a.mid", tmp_path / "a.mp3")
     assert "bad.mid" in one_line("render", tmp_path / "bad.mid", tmp_path / "a.wav")
     assert "none.vgm" in one_line("tokens", tmp_path / "none.vgm")
+    assert "a.mp3: its ending is none of those that can be read as music (.mid, .midi, .tx1.txt, " in one_line(
+        "tokens", tmp_path / "a.mp3"
+    )
+    (tmp_path / "bad.tx1.txt").write_text("P1_NOTEON_60\nHELLO\n")
+    assert f"{tmp_path / 'bad.tx1.txt'}: line 2 holds 'HELLO'" in one_line("tokens", tmp_path / "bad.tx1.txt")
+    (tmp_path / "bad.tx1.txt").unlink()
     assert "written as event text" in one_line("tokens", tmp_path / "a.mid", tmp_path / "a.wav")
     assert "a.mid" in one_line("render", tmp_path / "a.mid", tmp_path / "a.mid/a.wav")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.mid", "bad.mid"]
-    assert main(["tokens", str(tmp_path)]) == 2
+    assert main(["tokens", str(tmp_path)]) == 2 == main(["tokens", str(tmp_path / "a.mid"), "--workers", "1"])
+
+
+def test_lead_sheets(tmp_path, capsys, one_line):
+    """ABC is read: a piece of the songbook as it is arranged there, any other in a style of its metre."""
+    from lakhnes_lib.data import build, songbook
+    from lakhnes_lib.music import midi
+
+    assert build.read_song(songbook.FOLDER / "cancan.abc") == songbook.score("cancan")
+    text = (songbook.FOLDER / "greensleeves.abc").read_text()
+    (tmp_path / "mine.abc").write_text(text.replace("T:Greensleeves", "T:Mine"))
+    assert main(["render", str(tmp_path / "mine.abc"), str(tmp_path / "mine.mid")]) == 0
+    mine = midi.read(tmp_path / "mine.mid")
+    assert mine.name == "mine" and all(len(mine.voice(voice)) for voice in range(4))
+    for broken in (
+        "",
+        "no music\n",
+        re.sub('"[^"]*"', "", text),
+        text.replace("M:6/8", "M:C"),
+        text.replace("M:6/8", "M:1/0"),
+    ):
+        (tmp_path / "bad.abc").write_text(broken)
+        assert "bad.abc: " in one_line("tokens", tmp_path / "bad.abc")
+    assert "none.abc: cannot be read" in one_line("tokens", tmp_path / "none.abc")
+
+
+def test_nothing_is_written_over(song, tmp_path, capsys):
+    from lakhnes_lib.music import midi
+    from lakhnes_lib.sound import files
+
+    for ending in ("mid", "tx1.txt"):
+        files.write_song(song, tmp_path / f"a.{ending}")
+    assert main(["render", str(tmp_path), str(tmp_path / "out"), "--to", "vgm"]) == 0
+    out, err = capsys.readouterr()
+    assert "out: 1 files rendered, 1 left out" in out and "a.tx1.txt: would be written over" in err
+    before = (tmp_path / "a.mid").read_bytes()
+    assert main(["render", str(tmp_path), str(tmp_path), "--to", "mid", "--volume", "3"]) == 0  # out/a.vgm alone
+    assert (tmp_path / "a.mid").read_bytes() == before and midi.read(tmp_path / "out/a.mid")
+
+
+@pytest.mark.parametrize(
+    "options",
+    ["a.mid a.vgm --rate 8000", "a.mid a.wav --rate 1", "a.mid a.tx1 --duty 1", "a.mid a.wav --to wav",
+     ". out --rate 1", ". out --to mp3", ". out --to mid --rate 8000", ". out --to tx1.txt --volume 3"],
+)  # fmt: skip
+def test_options_of_render_that_do_not_fit(song, tmp_path, monkeypatch, capsys, options):
+    from lakhnes_lib.music import midi
+
+    midi.write(song, tmp_path / "a.mid")
+    monkeypatch.chdir(tmp_path)
+    assert main(["render", *options.split()]) == 2
+    assert "Error: Invalid value for " in capsys.readouterr().err and os.listdir(tmp_path) == ["a.mid"]
 
 
 def test_folders(song, tmp_path, capsys, one_line):
@@ -155,7 +218,11 @@ def test_folders(song, tmp_path, capsys, one_line):
     (tmp_path / "music/train/bad.mid").write_bytes(b"MThd")
     assert main(["render", str(tmp_path / "music"), str(tmp_path / "out"), "--to", "tx1.txt"]) == 0
     out, err = capsys.readouterr()
-    assert out == "3 files rendered, 1 left out\n" and err.startswith("left out: ") and "bad.mid" in err
+    assert (
+        out == f"{tmp_path / 'out'}: 3 files rendered, 1 left out\n"
+        and err.startswith("left out: ")
+        and "bad.mid" in err
+    )
     names = sorted(path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*.*"))
     assert names == ["test/d.tx1.txt", "train/a.tx1.txt", "valid/b.c.tx1.txt"]
     assert main(["tokens", str(tmp_path / "music"), str(tmp_path / "packed"), "--workers", "1"]) == 0
@@ -253,15 +320,15 @@ def test_evaluate(trained, capsys, one_line):
     assert main(command) == 0
     first = capsys.readouterr().out
     value, songs, targets = re.fullmatch(
-        r"test: perplexity ([\d.]+), ([\d,]+) songs, ([\d,]+) events\n", first
+        r"test: perplexity ([\d.]+), ([\d,]+) songs, ([\d,]+) events\nPerplexity: among how many of the 631 .*\n", first
     ).groups()
     assert 1 < float(value) < 1000 and int(songs) > 1 and int(targets.replace(",", "")) > 100
     assert main([*command, "--batch", "1"]) == 0
     again = re.search(r"perplexity ([\d.]+)", capsys.readouterr().out)[1]
     assert float(again) == pytest.approx(float(value), rel=1e-4)
-    assert "no split 'dev'" in one_line(*command, "--split", "dev")
     assert "no such checkpoint" in one_line("evaluate", folder / "none")
-    assert main([*command, "--batch", "0"]) == 2
+    for wrong in (["--batch", "0"], ["--split", "dev"], ["--protocol", "paper", "--batch", "4"]):
+        assert main([*command, *wrong]) == 2
 
 
 @pytest.mark.skipif(not os.environ.get("LAKHNES_MIRROR"), reason="LAKHNES_MIRROR names no folder of real archives")

@@ -12,6 +12,7 @@ import pytest
 import torch
 from songs import tune
 
+from lakhnes_lib import own_music
 from lakhnes_lib.__main__ import main
 from lakhnes_lib.models import checkpoints
 from lakhnes_lib.models.transformer_xl import TransformerXL
@@ -126,6 +127,29 @@ def test_ctrl_c_keeps_what_is_done(place):
     assert (out / "index.html").exists()
 
 
+def composing_commands() -> list[list[str]]:
+    """What README.md's "Compose" and the help of the verb say, as words."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8").partition("\n## Compose\n")[2].partition("\n## ")[0]
+    return [line.split()[1:] for line in text.splitlines() if line.startswith("lakhnes ")]
+
+
+def test_commands_of_the_readme_run(tmp_path, monkeypatch, capsys):
+    """As they stand, but for less of everything."""
+    monkeypatch.chdir(ROOT)
+    done = set()
+    for verb, *words in composing_commands():
+        given = "--rhythm" in words or "--given" in words
+        if verb == "train":
+            monkeypatch.setattr(own_music, "tune", lambda *a, **k: done.add("train") or sys.exit(0))
+            assert main([verb, *words[:-1], "0"]) == 0 and "train: " in capsys.readouterr().out
+        elif words[0] == "assets/pretrained/mini":
+            less = ["--first-seconds", "1"] if given else ["--length", "12"]
+            assert main([verb, words[0], str(tmp_path / words[1]), *words[2:], *less, "-n", "1"]) == 0
+            done.add(words[1])
+            assert (tmp_path / words[1] / "seed0_00.wav").stat().st_size > 1000
+    assert len(done) == 5
+
+
 def test_bad_input(generate, place, tmp_path):
     silent, noise = tmp_path / "silent.tx1", tmp_path / "hum.mid"
     silent.write_text("WT_100\n")
@@ -133,23 +157,37 @@ def test_bad_input(generate, place, tmp_path):
     (tmp_path / "damaged.mid").write_bytes(b"MThd")
     song = place / "song.mid"
     for options, rule in (
-        (("--temperature", 0), "temperature must be above 0, not 0"),
-        (("--temperature", -1), "temperature must be above 0, not -1"),
-        (("--top-p", 0), "top-p must be above 0"),
         (("--continue", silent), "no note to go on from"),
-        (("--rhythm", song, "--first-seconds", 0), "no music between 0 s and 0"),
         (("--continue", tmp_path / "damaged.mid"), "damaged"),
         (("--continue", tmp_path / "none.mid"), "cannot be read"),
         (("--rhythm", silent), "so there is no pitch to choose"),
-        (("--given", "BASS", song), "'BASS' is no voice"),
-        (("--given", "P1,P2,TR,NO", song), "leave at least one to be composed"),
+        (("--continue", tmp_path / "notes.pdf"), "notes.pdf: its ending is none of those that can be read as music"),
         (("--given", "NO", noise), "there is no note to compose around"),
     ):
         code, out, err = generate("-n", 1, *options)
         assert code == 1 and err.startswith("error: ") and err.count("\n") == 1 and rule in err, (options, err)
-    for options in (("-n", 0), ("--top-k", -1), ("--particles", 0), ("--first-events", 3), ("--given", "NO"),
-                    ("--continue", song, "--rhythm", song)):  # fmt: skip
-        assert generate(*options)[0] == 2
+    for options, rule in (
+        (("--temperature", 0), "temperature must be above 0, not 0"),
+        (("--temperature", "nan"), "temperature must be above 0, not nan"),
+        (("--top-p", 0), "top-p must be above 0"),
+        (("--precision", "fp8"), "precision must be one of"),
+        (("--rhythm", song, "--first-seconds", 0), "--first-seconds must be above 0, not 0"),
+        (("--continue", song, "--first-seconds", "inf"), "--first-seconds must be above 0, not inf"),
+        (("--given", "BASS", song), "'BASS' is no voice"),
+        (("--given", "P1,P2,TR,NO", song), "leave at least one to be composed"),
+        (("-n", 0), "-n"),
+        (("--top-k", -1), "--top-k"),
+        (("--given", "NO"), "--given"),
+        (("--continue", song, "--rhythm", song), "only one of them"),
+        (("--first-seconds", 3), "goes with --continue, --rhythm or --given"),
+        (("--first-events", 3), "goes with --continue"),
+        (("--rhythm", song, "--first-events", 3), "goes with --continue"),
+        (("--particles", 3), "goes with --given"),
+        (("--rhythm", song, "--length", 9), "lasts as long as FILE"),
+        (("--given", "NO", song, "--free"), "--free: --given always keeps"),
+    ):
+        code, out, err = generate(*options, out="none")
+        assert code == 2 and rule in err and not out and not (place / "none").exists(), (options, err)
     (tmp_path / "model").mkdir()
     (tmp_path / "model/model.safetensors").write_bytes((place / "model/model.safetensors").read_bytes())
     assert main(["generate", str(tmp_path / "model"), str(tmp_path / "out")]) == 1

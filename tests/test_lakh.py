@@ -257,7 +257,7 @@ def test_train_verb_reads_lakh_and_mixes_it_in(packed, tunes, tmp_path, capsys):
     assert train("mixed", "two", "--data", tunes.folder, "--mix", packed.folder) == 0
     assert "2 of 2 steps" in capsys.readouterr().out
     for name, more in {"mixed": (), "plain": ("--mix", packed.folder)}.items():
-        assert train(name, "three", "--data", tunes.folder, *more) == 1
+        assert train(name, "three", "--data", tunes.folder, *more) == 2
         assert "mix_share" in capsys.readouterr().err
 
 

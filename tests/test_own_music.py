@@ -118,6 +118,21 @@ def test_tuning_helps_on_what_was_held_back(profile, corpus, tmp_path):
     assert (fresh.before, fresh.after, fresh.run.step) == (None, None, 0)
 
 
+def test_measuring_shows_a_bar_and_counts_as_time(profile, corpus, tmp_path, monkeypatch, capfd):
+    start, clock = tmp_path / "start", [0.0]
+    checkpoints.save(checkpoints.build(**profile.models["own_music"]), start)
+    measure = own_music.evaluation.exact
+
+    def slow(*arguments, **options):
+        clock[0] += 40
+        return measure(*arguments, **options)
+
+    monkeypatch.setattr(own_music.evaluation, "exact", slow)
+    monkeypatch.setattr(own_music.time, "monotonic", lambda: clock[0])
+    tuned = own_music.tune(profile, corpus, tmp_path / "run", start=start, device="cpu", max_minutes=1)
+    assert tuned.run.step == 0 and tuned.before and "measuring perplexity" in capfd.readouterr().err
+
+
 @pytest.mark.parametrize("name", ["smoke", "laptop"])
 def test_profiles_have_an_entry(name):
     profile = profiles.load(name)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from quartets import quartet
 
 from lakhnes_lib.__main__ import main
-from lakhnes_lib.errors import BadStudy
+from lakhnes_lib.errors import BadSetting, BadStudy
 from lakhnes_lib.listening import study, study_answers, study_page
 from lakhnes_lib.listening.study_answers import Judgement
 from lakhnes_lib.listening.study_widget import Session
@@ -119,7 +119,7 @@ def test_clips_are_slices_of_the_pieces_without_overlap(design):
     ],
 )
 def test_impossible_designs(sources, options, words, tmp_path):
-    with pytest.raises(BadStudy, match=words):
+    with pytest.raises((BadSetting, BadStudy), match=words):
         study.make("turing", sources, tmp_path / "x", **(OPTIONS | {"batches": 1} | options))
     assert not (tmp_path / "x").exists()
 
@@ -163,7 +163,7 @@ def test_page_gives_nothing_away(design, tmp_path):
         assert f'"{secret}"' not in told
     assert not any(f"http{s}:" in text for s in ("", "s")) and "A &lt;/script&gt; &amp; b" in text
     assert {len(clip) for trial in data["trials"] for clip in trial["clips"]} == {len(data["trials"][0]["clips"][0])}
-    with pytest.raises(BadStudy, match="batches 0 to 1, not 7"):
+    with pytest.raises(BadStudy, match="no batch 7, only 0 to 1"):
         study_page.write(design, tmp_path / "page.html", [7])
 
 
@@ -329,5 +329,20 @@ def test_one_command_after_another(tmp_path, capsys):
     assert sorted(path.name for path in (tmp_path / "report").iterdir()) == [
         "report.json", "report.md", "shares.png", "strengths.png"
     ]  # fmt: skip
-    assert main(["study", "simulate", at["design"], str(tmp_path / "x.csv")]) == 1
-    assert "no strength is given for" in capsys.readouterr().err
+    for wrong, words in (
+        ([], "Missing option '--strength'"),
+        (["--strength", "real=1"], "no strength is given for"),
+        ([*options, "--strength", "mine=1"], "the test has no method mine"),
+    ):
+        assert main(["study", "simulate", at["design"], str(tmp_path / "x.csv"), *wrong]) == 2
+        assert words in capsys.readouterr().err
+    make[3] = str(tmp_path / "none")
+    for wrong, words in (
+        (["--method", "real=songbook"], "a name of its own"),
+        (["--method", f"machine={tmp_path / 'people'}"], "a name of its own"),
+        (["--length", "9"], "no model composes"),
+        (["--controls", "5"], "fewer controls than pairs"),
+        (["--seconds", "90"], "clips of 0.5 to 60 seconds"),
+    ):
+        assert main([*make, *wrong]) == 2 and words in capsys.readouterr().err
+    assert main([*make[:2], "other", *make[3:]]) == 2 == main([*make[:6]])

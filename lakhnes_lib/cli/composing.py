@@ -3,17 +3,20 @@
 Paper: §8. Notebook: 09_composing.
 """
 
+import math
 import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from lakhnes_lib.cli.options import Checkpoint, Device, chosen_device, progress
+from lakhnes_lib.cli.options import Checkpoint, Device, chosen_device, only_where, progress
+from lakhnes_lib.errors import BadSetting
 from lakhnes_lib.profiles import Sampling
 
 
 def generate(
+    context: typer.Context,
     checkpoint: Checkpoint,
     out: Annotated[Path, typer.Argument(metavar="OUT_DIR", help="Folder for the pieces.")],
     pieces: Annotated[int, typer.Option("-n", "--pieces", min=1, help="How many.")] = Sampling.pieces,
@@ -22,34 +25,28 @@ def generate(
         Path | None, typer.Option("--continue", metavar="FILE", help="Go on from this song's beginning.")
     ] = None,
     rhythm: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Keep this song's rhythm and drums, choose new pitches.")
+        Path | None, typer.Option(metavar="FILE", help="Keep this song's rhythm and drums, compose new pitches.")
     ] = None,
     given: Annotated[
         tuple[str, Path] | None,
         typer.Option(metavar="VOICES FILE", help="Keep these voices of a song (P1,P2,TR,NO), compose the others."),
     ] = None,
     first_seconds: Annotated[
-        float | None, typer.Option(min=0.0, help="Of FILE take only so many seconds [default: all].")
+        float | None, typer.Option(help="Of FILE take only so many seconds, above 0 [default: all].")
     ] = None,
     first_events: Annotated[
         int | None, typer.Option(min=1, help="With --continue: take only so many events [default: 512].")
     ] = None,
-    particles: Annotated[int, typer.Option(min=1, help="With --given: attempts that are weighed at once.")] = 16,
-    length: Annotated[
-        int, typer.Option(min=1, help="Events to compose, at most; --rhythm and --given last as long as FILE.")
-    ] = Sampling.length,
-    temperature: Annotated[float, typer.Option(help="Above 1 bolder, below 1 more careful.")] = Sampling.temperature,
+    particles: Annotated[int, typer.Option(min=1, help="With --given: attempts, of which the best is kept.")] = 16,
+    length: Annotated[int, typer.Option(min=1, help="Events to compose, about 57 a second.")] = Sampling.length,
+    temperature: Annotated[float, typer.Option(help="Above 0; above 1 is bolder.")] = Sampling.temperature,
     top_k: Annotated[int, typer.Option(min=0, help="Draw from so many of the likeliest; 0: all.")] = Sampling.top_k,
     top_p: Annotated[
-        float, typer.Option(help="Draw from the fewest with this share of the probability.")
+        float, typer.Option(help="Draw from the fewest with this share of the probability, above 0 and up to 1.")
     ] = Sampling.top_p,
     memory: Annotated[int, typer.Option(min=0, help="Events of history kept.")] = Sampling.memory_length,
-    masked: Annotated[
-        bool, typer.Option("--masked/--free", help="Keep the grammar of events, or not (the paper); --given keeps it.")
-    ] = True,
-    precision: Annotated[
-        str, typer.Option(help="Weights in fp32, fp16 or int8: fewer bits are faster and may change a note.")
-    ] = "fp32",
+    masked: Annotated[bool, typer.Option("--masked/--free", help="Keep the grammar of events, or not.")] = True,
+    precision: Annotated[str, typer.Option(help="Weights in fp32, fp16 or int8; fewer bits are faster.")] = "fp32",
     device: Device = None,
 ):
     """Composes new pieces: from nothing, or from what you bring.
@@ -57,8 +54,12 @@ def generate(
     OUT_DIR gets each piece NN of seed S as seedS_NN.mid, .tx1.txt, .vgm and .wav, and index.html, a page that
     plays all pieces in OUT_DIR. Ctrl-C keeps what is composed by then.
 
-    FILE is a MIDI, TX1 or VGM file. A MIDI file of other instruments is mapped to the NES first, as `lakhnes map`
-    does; for --rhythm a drum pattern is enough.
+    FILE is a MIDI, TX1 or VGM file, or a lead sheet in ABC as in assets/songbook. A MIDI file of other instruments is
+    mapped to the NES first, as `lakhnes map` does; for --rhythm a drum pattern is enough. With --rhythm and --given a
+    piece lasts as long as FILE, and more --particles fit the given voices better, and take longer.
+
+    --masked keeps the grammar of events, so that every piece is a valid score; --free draws as the paper does. int8
+    may change a note.
 
     \b
     Four pieces from nothing:
@@ -66,14 +67,15 @@ def generate(
     Three continuations of the first eight seconds of a song:
       lakhnes generate assets/pretrained/mini pieces -n 3 --continue song.mid --first-seconds 8
     New melodies to the rhythm of a song, or to a drum pattern:
-      lakhnes generate assets/pretrained/mini pieces --rhythm drums.mid
-    Two pulse voices above a bass and drums of your own, the best of 32 attempts:
+      lakhnes generate assets/pretrained/mini pieces --rhythm assets/songbook/cancan.abc
+    Two pulse voices above a bass (TR) and drums (NO), the best of 32 attempts:
       lakhnes generate assets/pretrained/mini pieces -n 1 --given TR,NO song.mid --particles 32
     Bolder:
       lakhnes generate assets/pretrained/mini pieces --temperature 1.1 --top-k 0 --top-p 0.97
     """
     from tqdm import tqdm
 
+    from lakhnes_lib import generation
     from lakhnes_lib.composing import beginnings, given_voices, keeping
     from lakhnes_lib.composing import rhythm as rhythms
     from lakhnes_lib.models import checkpoints
@@ -81,11 +83,17 @@ def generate(
 
     if sum(way is not None for way in (beginning, rhythm, given)) > 1:
         raise typer.BadParameter("take only one of them", param_hint="--continue, --rhythm, --given")
-    if first_events is not None and beginning is None:
-        raise typer.BadParameter("goes with --continue", param_hint="--first-events")
-    options = dict(
-        temperature=temperature, top_k=top_k or None, top_p=top_p, memory_length=memory, seed=seed, precision=precision
-    )
+    file = beginning or rhythm or (given and given[1])
+    only_where(file is not None, context, "--first-seconds", why="goes with --continue, --rhythm or --given")
+    only_where(beginning is not None, context, "--first-events", why="goes with --continue")
+    only_where(given is not None, context, "--particles", why="goes with --given")
+    only_where(file is beginning, context, "--length", why="with --rhythm and --given a piece lasts as long as FILE")
+    only_where(given is None or masked, context, "--free", why="--given always keeps the grammar")
+    if first_seconds is not None and not 0 < first_seconds < math.inf:
+        raise BadSetting(f"--first-seconds must be above 0, not {first_seconds:g}")
+    options = dict(temperature=temperature, top_k=top_k or None, top_p=top_p, seed=seed, memory_length=memory)
+    generation.check(pieces, length, precision=precision, **options)
+    voices, options["precision"] = given_voices.voices_of(given[0]) if given else [], precision
 
     def song(file, read):
         score = read(file)
@@ -100,7 +108,7 @@ def generate(
         caption = f"to the rhythm of {rhythm.name}"
         steps = rhythms.compose(model, song(rhythm, rhythms.read), n=pieces, masked=masked, **options)
     elif given is not None:
-        voices, caption = given_voices.voices_of(given[0]), f"around {given[0]} of {given[1].name}"
+        caption = f"around {given[0]} of {given[1].name}"
         steps = given_voices.compose(
             model, song(given[1], beginnings.read), voices, n=pieces, particles=particles, **options
         )
@@ -114,7 +122,8 @@ def generate(
     keeping.gallery(out)  # a folder that cannot be written is found out before the work
     made, stopped = [], False
     try:
-        for now in tqdm(steps, unit="event", desc="composing", disable=not progress()):
+        total = length if file is beginning else None
+        for now in tqdm(steps, total=total, unit="event", desc="composing", disable=not progress()):
             made = now
     except KeyboardInterrupt:
         stopped = True

@@ -4,25 +4,20 @@ Paper: §3. Notebooks: 01_nes_ensemble, 02_event_representation.
 """
 
 import sys
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from lakhnes_lib.cli.options import Workers, progress
+from lakhnes_lib.cli.options import Workers, only_where, progress
 from lakhnes_lib.errors import DataNotFound, LakhnesError
 
-
-def read_song(path: Path):
-    """Score of a music file, by its ending."""
-    from lakhnes_lib.data import build
-    from lakhnes_lib.sound import files
-
-    files.ending(path, files.READABLE, "read")
-    return build.read_song(path)
+Form = StrEnum("Form", ["wav", "mid", "vgm", "tx1.txt"])
 
 
 def tokens(
+    context: typer.Context,
     source: Annotated[Path, typer.Argument(metavar="IN", help="A music file, or a folder of them.")],
     out: Annotated[
         Path | None, typer.Argument(metavar="OUT", help="File of event text, or folder of the corpus.")
@@ -31,10 +26,21 @@ def tokens(
 ):
     """Turns music into events: a file into TX1 text, a folder into a corpus.
 
-    A file (MIDI in NES-MDB's form, VGM, or TX1 text) is written to OUT, or printed. A folder of MIDI, VGM or TX1
-    files, with train, valid and test inside or without, becomes the corpus OUT that `lakhnes train --data` takes; files
-    that cannot be read are left out, and named with the reason in OUT/corpus.json.
+    A file (MIDI of NES music, VGM, TX1, or a lead sheet in ABC) is written to OUT (.tx1.txt), or printed. MIDI of NES
+    music has the instruments p1, p2, tr and no, as NES-MDB's files have; `lakhnes map` takes any other.
+
+    A folder of such files, with train, valid and test inside or without, becomes the corpus OUT that `lakhnes train
+    --data` and `lakhnes evaluate --data` take. Files that cannot be read are left out, and named with the reason in
+    OUT/corpus.json.
+
+    \b
+      lakhnes tokens assets/songbook/greensleeves.abc
+      lakhnes tokens MUSIC corpus
     """
+    from lakhnes_lib.data import build
+    from lakhnes_lib.sound import files
+
+    only_where(source.is_dir(), context, "--workers", why="goes with a folder")
     if source.is_dir():
         if out is None:
             raise typer.BadParameter("a folder is packed into a corpus: name the folder to write", param_hint="OUT")
@@ -42,12 +48,17 @@ def tokens(
     elif out is None:
         from lakhnes_lib.music import events
 
-        sys.stdout.write(events.to_tx1(read_song(source)))
+        sys.stdout.write(events.to_tx1(build.read_song(source)))
     else:
-        from lakhnes_lib.sound import files
-
         files.ending(out, files.TEXT, "written as event text")
-        files.write_song(read_song(source), out)
+        _write(build.read_song(source), out)
+
+
+def _write(score, out: Path, rate: int = 44_100) -> None:
+    from lakhnes_lib.sound import files
+
+    files.write_song(score, out, rate)
+    print(f"{out}: {score.seconds:.1f} s, {len(score.notes):,} notes")
 
 
 def _pack(source: Path, out: Path, workers: int) -> None:
@@ -63,43 +74,50 @@ def _pack(source: Path, out: Path, workers: int) -> None:
 
 
 def render(
-    source: Annotated[Path, typer.Argument(metavar="IN", help="A music file (MIDI, TX1, VGM), or a folder of them.")],
+    context: typer.Context,
+    source: Annotated[Path, typer.Argument(metavar="IN", help="A music file (MIDI, TX1, VGM, ABC), or a folder.")],
     out: Annotated[Path, typer.Argument(metavar="OUT", help="The file to write, or the folder for IN's files.")],
-    to: Annotated[str, typer.Option(help="For a folder: the ending of what to write.")] = "wav",
-    rate: Annotated[int, typer.Option(min=1, help="Samples a second of WAV.")] = 44_100,
-    duty: Annotated[
-        int | None, typer.Option(min=0, max=3, help="Duty of both pulses [default: the song's own].")
-    ] = None,
-    volume: Annotated[int | None, typer.Option(min=1, max=15, help="Volume of all notes [default: their own].")] = None,
+    to: Annotated[Form, typer.Option(help="For a folder: what its files become.")] = Form.wav,
+    rate: Annotated[int, typer.Option(min=4_000, max=768_000, help="Of WAV: samples a second.")] = 44_100,
+    duty: Annotated[int | None, typer.Option(min=0, max=3, help="Of both pulses [default: the song's own].")] = None,
+    volume: Annotated[int | None, typer.Option(min=1, max=15, help="Of all notes [default: their own].")] = None,
 ):
     """Turns music into sound, or into another form.
 
-    The ending of OUT says which: WAV, MIDI, VGM or TX1. A folder is rendered file by file into the folder OUT; files
-    that cannot be read are named on stderr and left out.
+    The ending of OUT says which: .wav, .mid, .vgm or .tx1.txt. MIDI has to be NES music, with the instruments p1, p2,
+    tr and no. A folder is rendered file by file into the folder OUT; files that cannot be read, or would be written
+    where another one is, are named on stderr and left out. --duty is the timbre, from thin (0) to full (2).
+
+    \b
+      lakhnes render assets/songbook/greensleeves.abc greensleeves.wav
+      lakhnes render assets/songbook songbook --to mid
     """
+    from lakhnes_lib.data import build
     from lakhnes_lib.sound import files, presets
 
+    ending = f".{to}" if source.is_dir() else files.ending(out, files.WRITABLE, "written")
+    only_where(source.is_dir(), context, "--to", why="goes with a folder; a file becomes what the ending of OUT says")
+    only_where(ending in files.WAV, context, "--rate", why="goes with WAV")
+    only_where(ending not in files.TEXT, context, "--duty", "--volume", why="event text has neither timbre nor volume")
     if not source.is_dir():
-        files.ending(out, files.WRITABLE, "written")
-        files.write_song(presets.dress(read_song(source), duty, volume), out, rate)
+        _write(presets.dress(build.read_song(source), duty, volume), out, rate)
         return
     from tqdm import tqdm
 
-    ending = f".{to.lstrip('.')}"
-    files.ending(f"x{ending}", files.WRITABLE, "written")
-    paths = sorted(path for path in source.rglob("*") if path.name.lower().endswith(files.READABLE))
-    refused = 0
-    with tqdm(paths, unit="file", disable=not progress()) as bar:
+    paths = build.music_files(source)
+    taken, made = set(paths), 0
+    with tqdm(paths, unit="file", desc="rendering", disable=not progress()) as bar:
         for path in bar:
-            inner = path.relative_to(source)
-            stem = inner.name[: -len(files.ending(path, files.READABLE, "read"))]
+            stem = path.name[: -len(files.ending(path, files.READABLE, "read"))]
+            target = out / path.relative_to(source).with_name(stem + ending)
             try:
-                files.write_song(
-                    presets.dress(read_song(path), duty, volume), out / inner.with_name(stem + ending), rate
-                )
+                if target in taken:
+                    raise LakhnesError(f"{path}: would be written over {target}")
+                taken.add(target)
+                files.write_song(presets.dress(build.read_song(path), duty, volume), target, rate)
+                made += 1
             except LakhnesError as error:
-                refused += 1
                 bar.write(f"left out: {error}", file=sys.stderr)
-    if refused == len(paths):
+    if not made:
         raise DataNotFound(f"{source}: holds no music file that can be rendered")
-    print(f"{len(paths) - refused:,} files rendered, {refused:,} left out")
+    print(f"{out}: {made:,} files rendered, {len(paths) - made:,} left out")

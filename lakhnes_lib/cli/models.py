@@ -11,37 +11,23 @@ from typing import Annotated
 import typer
 
 from lakhnes_lib import profiles
-from lakhnes_lib.cli.options import Checkpoint, CorpusName, Device, chosen_device, progress
-from lakhnes_lib.errors import DataNotFound, LakhnesError
+from lakhnes_lib.cli.options import Checkpoint, CorpusName, Device, chosen_device, only_where, progress
+from lakhnes_lib.errors import BadSetting, DataNotFound
 from lakhnes_lib.profiles import Evaluation
 
-
-class Protocol(StrEnum):
-    """The two of ``evaluation``."""
-
-    exact = "exact"
-    paper = "paper"
+Protocol, Part = StrEnum("Protocol", ["exact", "paper"]), StrEnum("Part", ["train", "valid", "test"])
+MEANING = "Perplexity: among how many of the 631 possible events the model hesitates, on average; 1 would be certainty."
 
 
 def train(
-    profile: Annotated[
-        str | None,
-        typer.Option(help="smoke, laptop, paper, or the path of a YAML file [default for your own music: laptop]."),
-    ] = None,
-    model: Annotated[
-        str | None,
-        typer.Option(help="Which of the profile's models [default: transformer_xl, own_music for your own music]."),
-    ] = None,
-    start: Annotated[
-        Path | None, typer.Option("--from", help="Checkpoint to fine-tune from [default: new weights].")
-    ] = None,
+    profile: Annotated[str | None, typer.Option(help="smoke, laptop, paper, or a YAML file.")] = None,
+    model: Annotated[str | None, typer.Option(help="Of the profile's [default: transformer_xl, or own_music].")] = None,
+    start: Annotated[Path | None, typer.Option("--from", help="Checkpoint to fine-tune [default: none].")] = None,
     data: Annotated[
         str | None,
-        typer.Option(help="songbook, nesmdb-midi, nesmdb-tx1, a packed corpus, or a folder of your own music files."),
+        typer.Option(help="songbook, nesmdb-midi, nesmdb-tx1, a corpus, or your own music [default: the profile's]."),
     ] = None,
-    mix: Annotated[
-        str | None, typer.Option(help="A second corpus: the profile's mix_share of the notes comes from it.")
-    ] = None,
+    mix: Annotated[str | None, typer.Option(help="A second corpus, for models with a mix_share.")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the run [default: runs/PROFILE/MODEL].")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the run's last snapshot.")] = False,
     max_minutes: Annotated[float | None, typer.Option(min=0, help="Stop in good order after so long.")] = None,
@@ -52,9 +38,16 @@ def train(
     The best weights by valid perplexity stand in OUT/best. A run that ends early, by --max-minutes,
     Ctrl-C or a power cut, goes on with --resume as if it had never stopped.
 
-    With a folder of music files as --data (MIDI of any kind, VGM, TX1; five at least) the model learns their style:
-    lakhnes train --from assets/pretrained/mini --data FOLDER. Three files of five are for training, one says when to
-    stop, and one is held back, to measure perplexity before and after. Files that cannot be used are counted by reason.
+    A profile (profiles/NAME.yaml) holds the models' sizes, and how each is trained and on what. Your own music needs
+    none: with a folder of music files as --data (MIDI of any kind, VGM, TX1, ABC; five at least) the model `own_music`
+    of the profile laptop learns their style. Three files of five are for training, one says when to stop, and one is
+    held back, to measure perplexity before and after. Files that cannot be used are counted by reason.
+
+    \b
+    A tiny model of the songbook; a small one of NES-MDB; the shipped one in the style of your music:
+      lakhnes train --profile smoke
+      lakhnes train --profile laptop --max-minutes 30
+      lakhnes train --from assets/pretrained/mini --data FOLDER --out runs/mine
     """
     from lakhnes_lib import own_music, training
     from lakhnes_lib.data import mixture
@@ -72,7 +65,7 @@ def train(
         corpus = prepare(data or settings.corpus, progress=progress())
     share = settings.training[model].mix_share if model in settings.training else 0.0
     if (mix is None) != (share == 0):
-        raise LakhnesError(f"profile {profile}: {model}: its mix_share of {share} and --mix need each other")
+        raise BadSetting(f"profile {profile}: {model}: its mix_share of {share} and --mix need each other")
     if mix is not None:
         corpus = mixture.mix(corpus, prepare(mix, progress=progress()), share)
     options = {"model": model, "start": start, "resume": resume, "max_minutes": max_minutes}
@@ -81,7 +74,7 @@ def train(
     run = tuned.run if tuned else training.train(settings, corpus, out, **options)
     print(f"{run.step:,} of {run.settings.steps:,} steps, {run.events:,} events, {run.seconds / 60:.1f} minutes")
     if math.isfinite(run.best):
-        print(f"best valid perplexity: {math.exp(run.best):.4f}, at step {run.best_step:,}: {out / 'best'}")
+        print(f"best valid perplexity: {math.exp(run.best):.4f}, at step {run.best_step:,}: {out / 'best'}\n{MEANING}")
     else:
         print(f"no valid perplexity measured yet; --resume goes on: {out}")
     if tuned and tuned.after:
@@ -90,11 +83,10 @@ def train(
 
 
 def evaluate(
+    context: typer.Context,
     checkpoint: Checkpoint,
-    split: Annotated[str, typer.Option(help="train, valid or test.")] = "test",
-    protocol: Annotated[
-        Protocol, typer.Option(help="exact, or paper: the published streams, which leave the end unscored.")
-    ] = Protocol.exact,
+    split: Annotated[Part, typer.Option(help="Of the corpus.")] = Part.test,
+    protocol: Annotated[Protocol, typer.Option(help="How songs are read; see above.")] = Protocol.exact,
     data: CorpusName = "nesmdb-midi",
     batch: Annotated[
         int, typer.Option(min=1, help="Songs at once under exact; the result does not depend on it.")
@@ -105,14 +97,23 @@ def evaluate(
 ):
     """Measures a model's perplexity on a split.
 
+    Perplexity says among how many of the 631 possible events the model hesitates on average before the next one: 631 is
+    pure guessing, 1 certainty, and less is better.
+
     Under the exact protocol every event of every song counts once, predicted from nothing but that song's own past.
     Under the paper's, ten streams read the songs by name, memory runs on from song to song, and all stop when one finds
     no next song; what it leaves unscored is counted.
+
+    \b
+    On the test split of NES-MDB (fetched first, if it is not here), and without any download:
+      lakhnes evaluate assets/pretrained/mini
+      lakhnes evaluate assets/pretrained/mini --data songbook
     """
     from lakhnes_lib import evaluation
     from lakhnes_lib.data.prepare import prepare
     from lakhnes_lib.models import checkpoints
 
+    only_where(protocol is Protocol.exact, context, "--batch", why="goes with the exact protocol")
     model = checkpoints.load(checkpoint, chosen_device(device))
     songs = prepare(data, progress=progress())[split]
     settings = {"segment": segment, "memory_length": memory, "progress": progress()}
@@ -127,7 +128,7 @@ def evaluate(
     if not scores.songs:
         raise DataNotFound(f"{data}: {split} holds no song of {evaluation.SHORTEST} events or more to measure")
     read = sum(len(song) > 0 for song in scores.songs)
-    print(f"{split}: perplexity {scores.perplexity:.4f}, {read:,} songs, {scores.targets:,} events{note}")
+    print(f"{split}: perplexity {scores.perplexity:.4f}, {read:,} songs, {scores.targets:,} events{note}\n{MEANING}")
 
 
 def convert(

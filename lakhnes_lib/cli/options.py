@@ -35,6 +35,14 @@ def _workers(number: int) -> int:
 Workers = Annotated[int, typer.Option(callback=_workers, help="Processes; -1 is one for each core.")]
 
 
+def only_where(fits: bool, context: typer.Context, *flags: str, why: str) -> None:
+    """Wrong usage, with the reason, if one of these options was given where it does nothing."""
+    for option in context.command.params:
+        for flag in set(flags) & {*option.opts, *option.secondary_opts} if not fits else ():
+            if context.get_parameter_source(option.name).name == "COMMANDLINE":
+                raise typer.BadParameter(why, param_hint=flag)
+
+
 def progress() -> bool:
     """Bars are for people: none where stderr goes to a file."""
     return sys.stderr.isatty()

@@ -9,89 +9,114 @@ from typing import Annotated
 
 import typer
 
-from lakhnes_lib.cli.options import SETTINGS, progress
+from lakhnes_lib.cli.options import SETTINGS, only_where, progress
 
 study = typer.Typer(help="Makes, serves and analyses listening tests.", **SETTINGS)
 
 DesignFolder = Annotated[Path, typer.Argument(metavar="DESIGN", help="Folder that `lakhnes study make` wrote.")]
 AnswerFiles = Annotated[list[Path], typer.Argument(metavar="ANSWERS...", help="CSV files of answers.")]
-SOURCE = "a folder of music files, a corpus (songbook, nesmdb-midi; its test split) or a checkpoint"
 
 
 @study.command()
 def make(
+    context: typer.Context,
     kind: Annotated[str, typer.Argument(metavar="KIND", help="turing or preference.")],
     out: Annotated[Path, typer.Argument(metavar="DESIGN", help="Folder to write; new or empty.")],
-    real: Annotated[str, typer.Option(metavar="SOURCE", help=f"Music by people: {SOURCE}.")] = "nesmdb-midi",
     method: Annotated[
-        list[str] | None, typer.Option(metavar="NAME=SOURCE", help="What is compared; give it once for each.")
-    ] = None,
-    batches: Annotated[int, typer.Option(help="How many; no clip comes twice in all of them.")] = 1,
-    pairs: Annotated[int, typer.Option(help="Pairs in a batch.")] = 10,
-    controls: Annotated[int, typer.Option(help="How many of them are real music against random events.")] = 2,
-    seconds: Annotated[float | None, typer.Option(help="Length of a clip [default: 5, or 10 for preference].")] = None,
+        list[str], typer.Option(metavar="NAME=SOURCE", help="What is compared with real music; once for each.")
+    ],
+    real: Annotated[str, typer.Option(metavar="SOURCE", help="Music by people.")] = "nesmdb-midi",
+    batches: Annotated[int, typer.Option(min=1, help="How many; no clip comes twice in all of them.")] = 1,
+    pairs: Annotated[int, typer.Option(min=1, help="Pairs of clips in a batch.")] = 10,
+    controls: Annotated[int, typer.Option(min=0, help="How many of them are real music against random events.")] = 2,
+    seconds: Annotated[float | None, typer.Option(help="Of a clip, 0.5 to 60 [default: 5; preference: 10].")] = None,
     length: Annotated[int, typer.Option(min=1, help="Events that a model composes for a piece.")] = 1024,
     seed: Annotated[int, typer.Option(min=0, help="The same seed makes the same test.")] = 0,
 ):
     """Makes a listening test: pairs of clips, and the design that says what each one is.
 
-    A SOURCE is a folder of music files, a corpus (its test split is taken) or a checkpoint, which composes without
-    temperature or top-k. Keep DESIGN to yourself: listeners get the page.
+    KIND turing: which clip of two is by people? Each pair is a real clip and one of a method. KIND preference: which of
+    two clips is better? All methods and real music meet each other.
+
+    A SOURCE is a folder of music files, a corpus (songbook, nesmdb-midi, or a folder; its test split is taken) or a
+    checkpoint, which composes without temperature or top-k. Keep DESIGN to yourself: listeners get the page.
+
+    \b
+    A test from its making to its report, with the songbook as real music:
+      lakhnes study make turing DESIGN --real songbook --method mini=assets/pretrained/mini
+      lakhnes study page DESIGN test.html
+      lakhnes study merge all.csv answers_*.csv
+      lakhnes study report DESIGN all.csv --out report
     """
     from lakhnes_lib.listening import study as library
 
-    named = dict(_named(text, "--method") for text in method or ())
+    named = dict(_named(text, "--method") for text in method)
+    if len(named) < len(method) or named.keys() & {library.REAL, library.CONTROL}:
+        raise typer.BadParameter("each needs a name of its own, other than real and random", param_hint="--method")
     sources = {name: _source(text) for name, text in ({library.REAL: real} | named).items()}
+    only_where(
+        not all(isinstance(music, list) for music in sources.values()), context, "--length", why="no model composes"
+    )
     options = dict(batches=batches, pairs=pairs, controls=controls, seconds=seconds, seed=seed, length=length)
     design = library.make(kind, sources, out, progress=progress(), **options)
-    print(
-        f"{out}: {len(design.trials)} pairs of {design.seconds:g} s, {', '.join(design.methods)}: {design.fingerprint}"
-    )
+    print(f"{out}: {kind} test {design.fingerprint}, {len(design.trials)} pairs of clips of {design.seconds:g} s")
+    print(f"compared: {', '.join(design.methods)}; next comes `lakhnes study page {out} OUT.html`")
 
 
 @study.command()
 def page(
     design: DesignFolder,
     out: Annotated[Path, typer.Argument(metavar="OUT.html", help="The page to write.")],
-    batch: Annotated[list[int] | None, typer.Option(help="A batch to put on it, from 0 [default: all].")] = None,
+    batch: Annotated[list[int] | None, typer.Option(min=0, help="One to put on it; repeatable [default: all].")] = None,
 ):
-    """Writes a test as one HTML file: no server, nothing loaded, nothing sent.
+    """Writes a test as one HTML file for listeners.
 
-    Put it on any web space or send it. Listeners download their answers as CSV and hand them in. The page does not say
-    which clip is which.
+    It needs no server, loads nothing and sends nothing: put it on any web space, or send it. Listeners open it in a
+    browser, download their answers as a CSV file at the end, and hand that in. The page does not say which clip is
+    which. A design of several batches can be split into a page for each: --batch 0, --batch 1 and so on.
     """
     from lakhnes_lib.listening import study as library
     from lakhnes_lib.listening import study_page
 
     path = study_page.write(library.open_design(design), out, batch or None)
-    print(f"{path}: {path.stat().st_size / 1e6:.1f} MB")
+    print(
+        f"{path}: {path.stat().st_size / 1e6:.1f} MB; listeners open it in a browser and hand in the CSV it gives them"
+    )
 
 
 @study.command()
 def merge(
     out: Annotated[Path, typer.Argument(metavar="OUT.csv", help="New file of all answers.")], answers: AnswerFiles
 ):
-    """Puts several listeners' CSV files into one; rows that are the same are kept once."""
+    """Puts several listeners' CSV files into one.
+
+    Rows that are the same are kept once, so a file may be given twice. `lakhnes study report` takes the result, and
+    says which rows cannot be used.
+    """
     from lakhnes_lib.listening import study_answers
 
-    print(f"{out}: {study_answers.merge(answers, out):,} answers")
+    print(f"{out}: {study_answers.merge(answers, out):,} answers from {len(answers)} files")
 
 
 @study.command()
 def report(
-    design: Annotated[Path, typer.Argument(metavar="DESIGN", help="The design's folder, or a key of uuid,method.")],
+    design: Annotated[Path, typer.Argument(metavar="DESIGN", help="The design's folder, or a key; see above.")],
     answers: AnswerFiles,
     out: Annotated[Path | None, typer.Option(help="Folder for report.md, report.json and the figures.")] = None,
     min_batches: Annotated[
-        int | None, typer.Option(min=0, help="Complete batches asked of a listener [default: as published].")
+        int | None, typer.Option(min=0, help="Complete batches asked of a listener [default: 3; preference: 1].")
     ] = None,
-    controls: Annotated[bool, typer.Option("--controls/--no-controls", help="Leave out who failed a control.")] = True,
-    remark: Annotated[str, typer.Option(help="Written over report and figures.")] = "",
+    controls: Annotated[bool, typer.Option("--controls/--no-controls", help="Leave out who fails one, or not.")] = True,
+    remark: Annotated[str, typer.Option(help="A line to put over report and figures.")] = "",
 ):
-    """Analyses answers: shares, intervals, tests, strengths, and how many judgements would be needed.
+    """Analyses answers, and prints the report.
 
-    With a key CSV (uuid,method) in place of a design, ANSWERS are questionnaires in the form of the paper's authors.
-    Rows that cannot be used are named on stderr.
+    It says how often each method was taken for real, or preferred; with intervals, tests, and how many judgements would
+    be needed. As published, a listener counts who completed enough batches (at most those there are) and never took
+    random events for real music. Rows that cannot be used are named on stderr.
+
+    With a CSV file in place of DESIGN that names the method of each clip (uuid,method), ANSWERS are questionnaires in
+    the form of the paper's authors.
     """
     from lakhnes_lib.listening import study as library
     from lakhnes_lib.listening import study_answers, study_report
@@ -105,30 +130,37 @@ def report(
     made = study_report.report(found, min_batches, controls, remark)
     print(made["text"], end="")
     if out is not None:
-        study_report.write(made, out)
+        print(f"{study_report.write(made, out)}: report.md, report.json and the figures", file=sys.stderr)
 
 
 @study.command()
 def simulate(
     design: DesignFolder,
     out: Annotated[Path, typer.Argument(metavar="OUT.csv", help="New file of answers.")],
-    strength: Annotated[
-        list[str] | None, typer.Option(metavar="NAME=NUMBER", help="Of each method; one more is odds of 2.7 to 1.")
-    ] = None,
+    strength: Annotated[list[str], typer.Option(metavar="NAME=NUMBER", help="Of each method, real and random too.")],
     listeners: Annotated[int, typer.Option(min=1, help="How many.")] = 20,
-    batches: Annotated[int | None, typer.Option(min=1, help="That each of them takes [default: all].")] = None,
-    careless: Annotated[float, typer.Option(min=0, max=1, help="Share of them who toss a coin.")] = 0.0,
+    batches: Annotated[int | None, typer.Option(min=1, help="How many each of them takes [default: all].")] = None,
+    careless: Annotated[float, typer.Option(min=0, max=1, help="Share of listeners who toss a coin.")] = 0.0,
     seed: Annotated[int, typer.Option(min=0, help="The same seed, the same answers.")] = 0,
 ):
-    """Answers by made-up listeners, to try a test before people take it. They measure nothing."""
+    """Makes up listeners and their answers, to try a test before people take it.
+
+    They measure nothing. A clip is chosen with odds of e to the difference of strengths: 2.7 to 1 where one method has
+    one more than the other.
+
+    \b
+      lakhnes study simulate DESIGN x.csv --strength real=1 --strength mini=0 --strength random=-3
+    """
     from lakhnes_lib.listening import study as library
     from lakhnes_lib.listening import study_answers, study_simulation
 
     opened = library.open_design(design)
     try:
-        strengths = {name: float(value) for name, value in (_named(text, "--strength") for text in strength or ())}
+        strengths = {name: float(value) for name, value in (_named(text, "--strength") for text in strength)}
     except ValueError as error:
         raise typer.BadParameter(f"a strength is a number ({error})", param_hint="--strength") from None
+    if unknown := strengths.keys() - {*opened.methods, library.CONTROL}:
+        raise typer.BadParameter(f"the test has no method {', '.join(unknown)}", param_hint="--strength")
     rows = study_simulation.simulate(opened, strengths, listeners, batches=batches, careless=careless, seed=seed)
     study_answers.write(out, opened, rows)
     print(f"{out}: {len(rows):,} simulated answers of {listeners} listeners")

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 
 from lakhnes_lib import generation
-from lakhnes_lib.errors import LakhnesError
+from lakhnes_lib.errors import BadSetting, LakhnesError
 from lakhnes_lib.music import events, grammar, nes
 from lakhnes_lib.music.score import Score
 
@@ -31,25 +31,25 @@ _LEAST = -1e4  # natural logarithm that stands for probability 0: a model may ru
 
 
 def voices_of(text: str) -> list[int]:
-    """Voice numbers of titles such as ``TR,NO``. Raises LakhnesError for a title that is none of the four."""
+    """Voice numbers of titles such as ``TR,NO``. Raises BadSetting for a title that is none of the four."""
     titles = [title.strip().upper() for title in text.split(",")]
     for title in titles:
         if title not in nes.VOICES:
-            raise LakhnesError(f"{text}: {title!r} is no voice; name some of {', '.join(nes.VOICES)}, such as TR,NO")
+            raise BadSetting(f"{text}: {title!r} is no voice; name some of {', '.join(nes.VOICES)}, such as TR,NO")
     return [nes.VOICES.index(title) for title in titles]
 
 
 def given_events(score: Score, voices) -> tuple[np.ndarray, np.ndarray]:
     """Ticks and ids, int64 (events,) each, of all that these voices do, in the order of the event language.
 
-    Raises LakhnesError if they do nothing, if all four are given, or if one is no voice (0-3).
+    Raises LakhnesError if they do nothing, BadSetting if all four are given, or if one is no voice (0-3).
     """
     voices = sorted(set(voices))
     name = score.name or "given voices"
     if not set(voices) <= set(range(_NONE)):
-        raise LakhnesError(f"{name}: voices have numbers from 0 to 3, not {voices}")
+        raise BadSetting(f"{name}: voices have numbers from 0 to 3, not {voices}")
     if len(voices) == _NONE:
-        raise LakhnesError(f"{name}: all four voices are given; leave at least one to be composed")
+        raise BadSetting(f"{name}: all four voices are given; leave at least one to be composed")
     rows = []
     for voice in voices:
         notes = score.voice(voice)
@@ -74,7 +74,7 @@ class Search:
         self, model, given, voices, *, particles, seed, temperature, top_k, top_p, memory_length, precision="fp32"
     ):
         if particles < 1:
-            raise LakhnesError(f"at least one particle is needed, not {particles}")
+            raise BadSetting(f"at least one particle is needed, not {particles}")
         generation.check(1, 1, temperature, top_k, top_p, 0, memory_length, precision)
         times, ids = given
         self.times, self.ids = np.append(times, times[-1]), np.append(ids, events.START)
@@ -201,7 +201,6 @@ def _log_mean(values: np.ndarray) -> float:
     return float(np.logaddexp.reduce(values) - np.log(len(values)))
 
 
-@torch.inference_mode()
 def compose(
     model, score: Score, voices, *, n: int = 1, particles: int = 16, seed: int = 0, **options
 ) -> Iterator[list[np.ndarray]]:
@@ -209,12 +208,18 @@ def compose(
     each event.
 
     A piece lasts from the given voices' first event to their last. options: temperature, top_k, top_p, memory_length.
-    Raises LakhnesError as ``given_events`` does, and for settings out of range.
+    Raises as ``given_events`` does, and BadSetting for settings out of range.
     """
-    given, done = given_events(score, voices), []
+    given = given_events(score, voices)
     generation.check(n, 1, options["temperature"], options["top_k"], options["top_p"], seed, options["memory_length"])
+    return _pieces(model, given, voices, n, seed, particles=particles, **options)
+
+
+@torch.inference_mode()
+def _pieces(model, given, voices, n: int, seed: int, **options) -> Iterator[list[np.ndarray]]:
+    done = []
     for piece in range(n):
-        search = Search(model, given, voices, particles=particles, seed=[seed, piece], **options)
+        search = Search(model, given, voices, seed=[seed, piece], **options)
         while not search.done:
             search.step()
             yield [*done, search.best()]

@@ -62,6 +62,12 @@ def fingerprint(folder, content: str | None = None) -> Inventory:
     return _inventory(rows)
 
 
+def is_archive(path) -> bool:
+    """Whether a file is a tar or zip archive by its name, which a damaged one keeps, or by its first bytes."""
+    named = Path(path).name.lower().endswith((*ENDINGS, ".zip"))
+    return named or tarfile.is_tarfile(path) or zipfile.is_zipfile(path)
+
+
 def sha256(path) -> str:
     """Of one file, hexadecimal."""
     with open(path, "rb") as file:

@@ -9,29 +9,32 @@ from pathlib import Path
 from joblib import Parallel, delayed
 from tqdm.auto import tqdm
 
+from lakhnes_lib.data import songbook
 from lakhnes_lib.data.corpus import SPLITS, VALID_SHARE, Corpus, Split, join, pack, write_corpus
 from lakhnes_lib.errors import BadEvents, DataNotFound, LakhnesError
 from lakhnes_lib.music import events, midi
 from lakhnes_lib.music.score import Score
-from lakhnes_lib.sound import vgm
+from lakhnes_lib.sound import files, vgm
 
-ENDINGS = (".mid", ".midi", ".tx1.txt", ".tx1", ".vgm", ".vgz")
+ENDINGS = tuple(ending for ending in files.READABLE if ending != ".txt")
+"""Of what is taken for music in a folder: any other text may lie there too."""
 _FILES_A_TASK = 64
 
 
 def read_song(path) -> Score:
-    """Score of a music file, by its ending. Raises BadMidi, BadAudio (VGM) or BadEvents."""
-    path = Path(path)
-    name = path.name.lower()
-    if name.endswith((".mid", ".midi")):
-        return midi.read(path)
-    if name.endswith((".vgm", ".vgz")):
-        return vgm.read(path)
+    """Score of a music file, by its ending.
+
+    Raises LakhnesError for an ending of no such file, BadMidi, BadAudio (VGM), BadEvents (TX1) or BadScore (ABC).
+    """
+    path, kind = Path(path), files.ending(path, files.READABLE, "read as music")
+    for kinds, read in ((files.MIDI, midi.read), (files.VGM, vgm.read), (files.ABC, songbook.read)):
+        if kind in kinds:
+            return read(path)
     try:
         text = path.read_bytes().decode("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise BadEvents(f"{path}: cannot be read as event text ({error})") from error
-    return events.from_tx1(text, path.name.split(".")[0])
+    return events.from_tx1(text, str(path)).renamed(path.name[: -len(kind)])  # messages name the whole path
 
 
 def _read_all(paths) -> tuple[list[Score], dict[str, str]]:
@@ -44,7 +47,8 @@ def _read_all(paths) -> tuple[list[Score], dict[str, str]]:
     return songs, rejected
 
 
-def _files(folder: Path) -> list[Path]:
+def music_files(folder: Path) -> list[Path]:
+    """Every music file below a folder, by name."""
     return sorted(p for p in folder.rglob("*") if p.name.lower().endswith(ENDINGS) and p.is_file())
 
 
@@ -53,10 +57,10 @@ def find_files(folder) -> dict[str, list[Path]]:
     folder = Path(folder)
     if not folder.is_dir():
         raise DataNotFound(f"{folder}: is not a folder")
-    splits = {name: _files(folder / name) for name in SPLITS if (folder / name).is_dir()}
+    splits = {name: music_files(folder / name) for name in SPLITS if (folder / name).is_dir()}
     if not splits:
         splits = {"train": [], "valid": []}
-        for path in _files(folder):
+        for path in music_files(folder):
             chosen = int(hashlib.sha256(path.read_bytes()).hexdigest()[:8], 16) % VALID_SHARE == 0
             splits["valid" if chosen else "train"].append(path)
     if not any(splits.values()):

@@ -27,7 +27,7 @@ from lakhnes_lib.data import archives
 from lakhnes_lib.data.corpus import VALID_SHARE, Corpus, write_corpus
 from lakhnes_lib.data.lakh import LakhSplit, join
 from lakhnes_lib.data.mapping_worker import Job, Shard, map_files
-from lakhnes_lib.errors import BadCorpus, DataNotFound, LakhnesError
+from lakhnes_lib.errors import BadArchive, BadCorpus, DataNotFound, LakhnesError
 from lakhnes_lib.files import replacing
 from lakhnes_lib.music import nes
 
@@ -123,6 +123,8 @@ def map_corpus(
     source, folder, job = Path(source), Path(folder), job or Job()
     if not source.exists():
         raise DataNotFound(f"{source}: there is no such folder or archive")
+    if not (source.is_dir() or archives.is_archive(source)):
+        raise BadArchive(f"{source}: is neither a folder of MIDI files nor an archive (tar, zip) of them")
     names = _list(source) if source.is_dir() else None
     of = archives.sha256(source) if names is None else [[name, _size(source / name)] for name in names]
     partial = folder.with_name(f"{folder.name}.partial")

@@ -20,7 +20,7 @@ import yaml
 
 from lakhnes_lib.errors import BadScore, DataNotFound
 from lakhnes_lib.music import arrangement
-from lakhnes_lib.music.accompaniment import EIGHTH, Chord, LeadSheet
+from lakhnes_lib.music.accompaniment import EIGHTH, STYLES, TEXTURES, Chord, LeadSheet
 from lakhnes_lib.music.score import Score
 
 FOLDER = Path(__file__).resolve().parents[2] / "assets" / "songbook"
@@ -67,10 +67,7 @@ def score(slug: str) -> Score:
     """One piece for four voices. Raises DataNotFound for a slug that is not in the songbook."""
     for piece in pieces():
         if piece.slug == slug:
-            sheet = lead_sheet(piece.path)
-            return arrangement.arrange(
-                sheet, style=piece.style, textures=piece.textures, passes=piece.passes, name=slug
-            )
+            return read(piece.path)
     raise DataNotFound(f"{slug}: not in the songbook, which has {', '.join(p.slug for p in pieces())}")
 
 
@@ -79,6 +76,27 @@ def scores(split: str | None = None) -> list[Score]:
     if split is not None and split not in SPLITS:
         raise DataNotFound(f"{split}: no such split of the songbook, only {', '.join(SPLITS)}")
     return [score(piece.slug) for piece in pieces() if split in (None, piece.split)]
+
+
+def read(path) -> Score:
+    """An ABC file for four voices: a piece of the songbook as arranged there, others in the first style of their metre.
+
+    Raises BadScore for a file that is no lead sheet.
+    """
+    path = Path(path)
+    try:
+        sheet = lead_sheet(path)
+        style = next((name for name, style in STYLES.items() if len(style.bass[0]) == sheet.bar), "")
+        textures, passes = TEXTURES, (0,)
+        for piece in pieces() if path.resolve().parent == FOLDER else ():
+            if piece.path.name == path.name:
+                style, textures, passes = piece.style, piece.textures, piece.passes
+        score = arrangement.arrange(sheet, style=style, textures=textures, passes=passes, name=str(path))
+    except OSError as error:
+        raise BadScore(f"{path}: cannot be read ({error.strerror})") from error
+    except (ArithmeticError, AttributeError, RuntimeError, ValueError) as error:  # of the ABC library, or what it gave
+        raise BadScore(f"{path}: is no lead sheet in ABC, with a metre, a tempo and chord symbols") from error
+    return score.renamed(path.stem)
 
 
 def lead_sheet(path) -> LeadSheet:

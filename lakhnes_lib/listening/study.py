@@ -20,7 +20,7 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from lakhnes_lib import generation
-from lakhnes_lib.errors import BadStudy
+from lakhnes_lib.errors import BadSetting, BadStudy
 from lakhnes_lib.files import replacing
 from lakhnes_lib.listening.player import PREVIEW_RATE
 from lakhnes_lib.models.language_model import LanguageModel, RandomModel
@@ -75,7 +75,7 @@ class Design:
         found = [trial for trial in self.trials if trial.batch == number]
         if not found:
             last = max(trial.batch for trial in self.trials)
-            raise BadStudy(f"{self.folder or 'design'}: has the batches 0 to {last}, not {number}")
+            raise BadStudy(f"{self.folder or 'design'}: has no batch {number}, only 0 to {last}")
         return found
 
     def sound(self, name: str) -> bytes:
@@ -109,20 +109,20 @@ def plan(
 
     kind: turing or preference; methods: names, ``real`` among them; controls: of the ``pairs`` of each batch, so many
     are real against random. In the others every method is heard equally often (but for a rest of one), and meets each
-    other one about equally often; in each batch half of the pairs are turned. Raises BadStudy.
+    other one about equally often; in each batch half of the pairs are turned. Raises BadSetting.
     """
     methods = [method for method in dict.fromkeys(methods) if method != CONTROL]
     if kind not in SECONDS:
-        raise BadStudy(f"a study is one of {', '.join(SECONDS)}, not {kind!r}")
+        raise BadSetting(f"a study is one of {', '.join(SECONDS)}, not {kind!r}")
     if REAL not in methods or len(methods) < 2:
-        raise BadStudy(
+        raise BadSetting(
             f"a study compares {REAL!r} and at least one other method, not {', '.join(methods) or 'nothing'}"
         )
     seconds = SECONDS[kind] if seconds is None else float(seconds)
     if batches < 1 or not 0 <= controls < pairs or not 0.5 <= seconds <= 60 or seed < 0:
-        raise BadStudy(
+        raise BadSetting(
             "a study has a batch or more, fewer controls than pairs, clips of 0.5 to 60 seconds and a seed from 0 on; "
-            f"not {batches} of {pairs} with {controls}, {seconds:g} s, seed {seed}"
+            f"not {batches} batches of {pairs} pairs with {controls} controls, {seconds:g} s, seed {seed}"
         )
     choices = [p for p in combinations(sorted(methods), 2) if kind == "preference" or REAL in p]
     random = np.random.default_rng(seed)
@@ -150,7 +150,7 @@ def make(kind: str, sources: dict, folder, *, length: int = 1024, progress: bool
 
     sources: method -> list of Scores, or a LanguageModel, which composes pieces of ``length`` events; ``real`` among
     them; ``random`` is added. options: as in ``plan``. The same arguments give the same files.
-    Raises BadStudy, for a plan that is none and for music too short or without all four voices.
+    Raises BadSetting for a plan that is none, and BadStudy for music too short or without all four voices.
     """
     folder = Path(folder)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
@@ -195,7 +195,7 @@ def open_design(folder) -> Design:
         design = Design(table["kind"], table["seconds"], table["seed"], trials, clips, Path(folder))
         fingerprint = table["fingerprint"]
     except OSError as error:
-        raise BadStudy(f"{path}: the design of a study cannot be read ({error.strerror})") from error
+        raise BadStudy(f"{path}: cannot be read ({error.strerror}); `lakhnes study make` makes a design") from error
     except (ValueError, KeyError, TypeError) as error:
         raise BadStudy(f"{path}: is no design of a study ({type(error).__name__}: {error})") from error
     if design.fingerprint != fingerprint:

@@ -236,4 +236,4 @@ def _rows(path, fields: tuple[str, ...]) -> list[tuple[int, dict]]:
                 return [(reader.line_num, {k: v.strip() for k, v in row.items() if k and v}) for row in reader]
             except csv.Error as error:
                 raise BadStudy(f"{path}, line {reader.line_num}: is no row of CSV ({error})") from error
-    raise BadStudy(f"{path}: its first line does not name {', '.join(fields)}")
+    raise BadStudy(f"{path}: is no CSV file of the kind needed: its first line has to name {', '.join(fields)}")

@@ -15,6 +15,8 @@ from lakhnes_lib.listening.study_statistics import Comparison, Share, compare, n
 
 PUBLISHED_BATCHES = {"turing": 3, "preference": 1}
 """Batches that a listener must have completed, as published; never more than a design has."""
+LEGEND = """p: how often chance alone would give a result so far from no difference; Holm: p corrected for many rows.
+95 %: the interval in which the true value probably lies."""
 
 
 def report(answers: Answers, batches: int | None = None, controls: bool = True, remark: str = "") -> dict:
@@ -33,8 +35,8 @@ def report(answers: Answers, batches: int | None = None, controls: bool = True, 
     rows = [
         f"# {kept.kind.capitalize()} test",
         *([remark] if remark else []),
-        f"{len(kept.listeners)} listeners kept, {len(dropped)} left out (filter: complete batches, at least {batches}"
-        f"{', every control right' if controls else ''}). {len(answers.refused)} rows could not be used, "
+        f"{len(kept.listeners)} listeners count, {len(dropped)} do not (complete batches asked of each: {batches}"
+        f"{'; no control wrong' if controls else ''}). {len(answers.refused)} rows could not be used, "
         f"{answers.replaced} answers were replaced by later ones.",
         *(f"- left out: {listener} {why}" for listener, why in dropped.items()),
         _share_table(found, kept.kind),
@@ -42,7 +44,7 @@ def report(answers: Answers, batches: int | None = None, controls: bool = True, 
     ]
     if kept.kind == "preference":
         rows.append(_strength_table(model))
-    rows.append(_advice(found))
+    rows += [_advice(found), LEGEND]
     return {
         "kept": kept,
         "dropped": dropped,

@@ -6,7 +6,7 @@ Paper: none (§7 had people). Notebook: 08_user_study, where there is nobody to 
 import numpy as np
 from scipy.special import expit
 
-from lakhnes_lib.errors import BadStudy
+from lakhnes_lib.errors import BadSetting
 from lakhnes_lib.listening.study import Design
 
 
@@ -19,11 +19,11 @@ def simulate(
     A is chosen over B with the probability 1 / (1 + exp(strength of B - strength of A)). batches: how many each
     listener takes, beginning with another, all if None; careless: share of them who toss a coin; spread: standard
     deviation of each listener's own strengths about those given.
-    Raises BadStudy for a method without strength.
+    Raises BadSetting for a method without strength.
     """
     methods = dict.fromkeys(method for trial in design.trials for method in trial.methods)
     if missing := [method for method in methods if method not in strengths]:
-        raise BadStudy(f"no strength is given for {', '.join(missing)}")
+        raise BadSetting(f"no strength is given for {', '.join(missing)}")
     random = np.random.default_rng(seed)
     known = np.array([strengths[method] for method in methods])
     place = {method: number for number, method in enumerate(methods)}

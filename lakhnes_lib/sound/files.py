@@ -1,4 +1,4 @@
-"""A Score to a file, by the file's ending: MIDI, TX1 text, VGM or WAV.
+"""A Score to a file, by the file's ending: MIDI, TX1 text, VGM or WAV; ABC is only read.
 
 Paper: §3. Notebook: 09_composing. ``data.build.read_song`` is the way back.
 """
@@ -11,9 +11,10 @@ from lakhnes_lib.music import events, midi
 from lakhnes_lib.music.score import Score
 from lakhnes_lib.sound import apu, audio, vgm
 
-MIDI, TEXT, VGM, WAV = (".mid", ".midi"), (".tx1.txt", ".tx1", ".txt"), (".vgm", ".vgz"), (".wav",)
-READABLE = MIDI + TEXT + VGM
-WRITABLE = WAV + READABLE
+MIDI, TEXT, VGM = (".mid", ".midi"), (".tx1.txt", ".tx1", ".txt"), (".vgm", ".vgz")
+ABC, WAV = (".abc",), (".wav",)
+READABLE = MIDI + TEXT + VGM + ABC
+WRITABLE = WAV + MIDI + TEXT + VGM
 """Endings, in small letters; what comes first counts."""
 
 
