@@ -12,15 +12,14 @@ from pathlib import Path
 
 from lakhnes_lib import musical_figures, profiles, reproduction, results
 from lakhnes_lib.errors import DataNotFound, LakhnesError
-from lakhnes_lib.listening import diagnostic_plots
+from lakhnes_lib.listening import diagnostic_plots, tables
 
 BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
 
 
 def table(head: tuple[str, ...], rows: list[tuple]) -> str:
     """A Markdown table; rows with None in them are left out."""
-    lines = [head, ("---",) * len(head), *(row for row in rows if None not in row)]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    return tables.table(head, *(row for row in rows if None not in row))
 
 
 def find(name: str, path: str, form: str) -> str | None:

@@ -10,18 +10,13 @@ from textwrap import fill
 
 from lakhnes_lib import profiles, results
 from lakhnes_lib.data.lakh import SONGS_A_PART
+from lakhnes_lib.listening.tables import table
 
 PAGE = profiles.root() / "docs" / "scaling.md"
 BEGIN, END = "<!-- scaling:begin -->", "<!-- scaling:end -->"
 FILES, EXAMPLES = 176_581, 775_000  # LMD-full by its page, and the paper's examples of it
 CORES = (1, 16, 256)
 PAPER_EVENTS = 400_000 * 30 * 512  # steps, rows and events of a segment (§5, and the name of the checkpoint)
-
-
-def table(*rows: tuple) -> str:
-    """Markdown of a head and rows."""
-    head, *body = rows
-    return "\n".join("| " + " | ".join(map(str, row)) + " |" for row in (head, ("---",) * len(head), *body))
 
 
 def duration(seconds: float) -> str:
