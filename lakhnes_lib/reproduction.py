@@ -64,17 +64,23 @@ def measured() -> dict:
 
 
 def runs(row: str, models: dict) -> list[str]:
-    """The measured models of a row: runs of any profile, smallest first; else the shipped one or the baseline."""
-    if row == "transformer_xl_lakh":
-        return [name for amount, name in after_lakh(models) if amount][-1:]
+    """The measured models of a row: runs of any profile, smallest first; else the shipped one or the baseline.
+
+    After Lakh, of each profile the one with most of it.
+    """
     found = [name for name in models if name.endswith(f"/{row}") and not name.startswith("published/")]
+    if row == "transformer_xl_lakh":
+        found = [points[max(points)] for points in after_lakh(models).values() if max(points)]
     return sorted(found, key=lambda name: models[name]["parameters"]) or [name for name in (row,) if name in models]
 
 
-def after_lakh(models: dict) -> list[tuple[int, str]]:
-    """Models fine-tuned after pre-training, and after how much of it; from none to much."""
-    found = [(re.search(r"(?:^|/)transformer_xl_lakh_(\d+)$", name), name) for name in models]
-    return sorted((int(match[1]), name) for match, name in found if match)
+def after_lakh(models: dict) -> dict[str, dict[int, str]]:
+    """Profile -> amount of pre-training -> the model that was fine-tuned after it; only those measured on test."""
+    found: dict[str, dict[int, str]] = {}
+    for name, entry in models.items():
+        if (match := re.fullmatch(r"(.+)/transformer_xl_lakh_(\d+)", name)) and "test" in entry:
+            found.setdefault(match[1], {})[int(match[2])] = name
+    return found
 
 
 def table_2(models: dict | None = None) -> list[Row]:
@@ -89,12 +95,14 @@ def table_2(models: dict | None = None) -> list[Row]:
 
 
 def figure_3(models: dict | None = None) -> dict[str, tuple]:
-    """The figure's lines, for ``diagnostic_plots.curves``: the paper's, and ours if at least two points were run."""
+    """The figure's lines, for ``diagnostic_plots.curves``: the paper's, and a profile's if at least two points were
+    run."""
     models = measured() if models is None else models
     lines = {"paper: epochs of Lakh": FIGURE_3}
-    points = [(amount, models[name]["test"]["exact"]) for amount, name in after_lakh(models) if "test" in models[name]]
-    if len(points) > 1:
-        lines["here: a smaller model"] = tuple(zip(*points, strict=True))
+    for profile, points in after_lakh(models).items():
+        if len(points) > 1:
+            amounts = tuple(sorted(points))
+            lines[f"here: profile {profile}"] = amounts, tuple(models[points[n]]["test"]["exact"] for n in amounts)
     return lines
 
 

@@ -46,10 +46,11 @@ class _Renderer(IPythonRenderer):
         return self.block_math(f"\\begin{{{name}}}{body}\\end{{{name}}}")
 
     def link(self, text, url, title=None):
-        """A link; one to a notebook leads to its page in the report."""
-        if not re.match(r"[a-z]+:", url):
-            url = re.sub(r"\.ipynb(?=$|#)", ".html", url)
-        return super().link(text, url, title)
+        """A link; one to a notebook leads to its page in the report, and one to another file is its text alone."""
+        if re.match(r"[a-z]+:|#", url):
+            return super().link(text, url, title)
+        page = re.sub(r"\.ipynb(?=$|#)", ".html", url)
+        return text if page == url else super().link(text, page, title)
 
 
 def markdown(source: str) -> str:

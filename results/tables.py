@@ -7,6 +7,7 @@ import re
 
 from lakhnes_lib import results
 from lakhnes_lib.errors import DataNotFound, LakhnesError
+from lakhnes_lib.listening import tables as markdown
 
 NUMBER = re.compile(r"\{(\w+)\.([^:{}]+):?([^{}]*)\}")
 
@@ -44,8 +45,7 @@ def fill(text: str) -> str | None:
 def table(head: tuple[str, ...], rows: list[tuple]) -> str:
     """A Markdown table with its numbers put in; a row that lacks one is left out. Raises as ``find``."""
     filled = [[fill(str(cell)) for cell in row] for row in rows]
-    lines = [head, ("---",) * len(head), *(row for row in filled if None not in row)]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    return str(markdown.table(head, *(row for row in filled if None not in row)))
 
 
 def replaced(page: str, name: str, section: str) -> str:

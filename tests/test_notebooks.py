@@ -1,7 +1,8 @@
 """Notebooks are fit for a commit and keep the skeleton; the runner, its report and the scrubber do what they say.
 
-The skeleton: a title with the paper's section (00 has none), a box that says what smoke, laptop and paper take and what
-is read and written, the names of the modules, a parameters cell, then headings Summary, Exercises, Next, in this order.
+The skeleton: a title with the paper's section (00 has none), what one will hear and see, the modules; a box that says
+what smoke, laptop and paper take, and what is read and written; a parameters cell; then headings Summary, Exercises,
+Next, in this order. Solutions open with the same title, and lead back.
 """
 
 import base64
@@ -68,13 +69,18 @@ def test_notebook_leaves_the_interpreter_and_the_folder_alone(path):
 @each_lesson
 def test_lesson_keeps_the_skeleton(path):
     cells = nbformat.read(path, as_version=4).cells
-    opening = prose(cells[:4])
-    assert cells[0].cell_type == "markdown" and cells[0].source.startswith("# ")
+    first, box, parameters = cells[:3]
+    title, *paragraphs = first.source.split("\n\n")
+    assert title.startswith("# ")
     if not path.stem.startswith("00"):
-        assert "§" in cells[0].source, "the title names the paper's section"
-    assert "lakhnes_lib" in opening, "the opening names the modules"
-    for word in ("smoke", "laptop", "paper", "reads", "writes"):
-        assert re.search(rf"\b{word}\b", opening, re.IGNORECASE), f"the box says nothing of {word!r}"
+        assert "§" in title, "the title names the paper's section"
+    assert paragraphs[-2].startswith("**You hear and see:** ")
+    assert paragraphs[-1].startswith("**Modules:** [`lakhnes_lib.")
+    names, _, *rows = (line for line in box.source.splitlines() if line.startswith("|"))
+    assert names == "| | smoke | laptop | paper |"
+    labels = [row.split("|")[1].strip() for row in rows]
+    assert labels[:2] == ["takes", "music"] and labels[-2:] == ["reads", "writes"]
+    assert parameters.metadata.tags == ["parameters"]
     headings = re.findall(r"^#{2,} +(.*)$", prose(cells), re.MULTILINE)
     places = []
     for title in ("summary", "exercises", "next"):
@@ -83,6 +89,17 @@ def test_lesson_keeps_the_skeleton(path):
         places.append(found[-1])
     assert places == sorted(places)
     assert "solutions/" in prose(cells)
+
+
+@pytest.mark.parametrize("path", SOLUTIONS, ids=lambda path: path.stem)
+def test_solutions_open_with_their_lesson(path):
+    lesson, solved = (nbformat.read(each, as_version=4).cells for each in (FOLDER / path.name, path))
+    title, section = re.match(r"# ([^(\n]+?)( \(.*\))?\n", lesson[0].source).groups()
+    assert solved[0].source == (
+        f"# {title}: solutions{section or ''}\n\n"
+        f"Answers to the exercises of [{path.stem[:2]} {title}](../{path.name}), each followed by what proves it."
+    )
+    assert solved[1].metadata.tags == ["parameters"]
 
 
 @each_notebook
@@ -135,7 +152,7 @@ def start(folder: Path, out: Path, *options: str) -> subprocess.Popen:
 def course(tmp_path_factory):
     """A run over a course with a notebook of every fate: its folder, exit code and what was printed."""
     folder = tmp_path_factory.mktemp("course")
-    prose = "With $a_1$, [the next](01_fails.ipynb) and $$\\begin{aligned}a &= b\\end{aligned}$$"
+    prose = "With $a_1$, [the next](01_fails.ipynb), [a module](../m.py) and $$\\begin{aligned}a &= b\\end{aligned}$$"
     write_notebook(folder / "00_plays.ipynb", f"# Plays <b>&</b> shows, §3\n\n{prose}", PLAYS)
     write_notebook(folder / "01_fails.ipynb", "# Fails", "print('before')", "{}['<i>no key</i>']", "print('after')")
     write_notebook(folder / "solutions/01_fails.ipynb", "# Solved", "assert profile == 'smoke'")
@@ -217,7 +234,7 @@ def test_page_shows_formulas_links_and_sound(course):
     out, *_ = course
     page = (out / "00_plays.html").read_text(encoding="utf-8")
     assert page.count("<math") == 2 and "<mtable" in page
-    assert 'href="01_fails.html"' in page
+    assert 'href="01_fails.html"' in page and "a module" in page and "m.py" not in page
     assert "data:audio/wav;base64," in page and "data:image/png;base64," in page
     assert report.SMOKE_REMARK in page
 

@@ -3,9 +3,11 @@
 import dataclasses
 
 import pytest
+import torch
 import yaml
 
-from lakhnes_lib import profiles
+from lakhnes_lib import profiles, reproduction, training
+from lakhnes_lib.data.prepare import prepare
 from lakhnes_lib.errors import BadProfile
 from lakhnes_lib.models import checkpoints
 
@@ -47,7 +49,7 @@ def test_those_of_the_repository(name):
     assert profile.name == name
     assert set(profile.training) <= set(profile.models)
     for model in profile.models.values():
-        if name != "paper" or model["architecture"] != "transformer_xl":
+        with torch.device("meta"):  # shapes alone, no numbers
             checkpoints.build(**model)
 
 
@@ -57,6 +59,34 @@ def test_the_three_that_are_promised():
     model, training = paper.models["transformer_xl"], paper.training["transformer_xl"]
     assert [model[key] for key in ("layers", "width", "heads", "head_width", "feed_forward")] == [12, 512, 8, 64, 2048]
     assert (model["memory_length"], training.segment, training.learning_rate) == (512, 512, 2e-5)
+
+
+def test_paper_can_train_every_row_of_table_2_at_its_size():
+    """Table 2's parameters, in millions: LSTM 40 (ours 40.5), Transformer-XL 41; and Figure 3's amounts of Lakh."""
+    paper = profiles.load("paper")
+    rows = [name for title, _, _, name in reproduction.TABLE_2 if title.startswith(("LSTM", "Transformer-XL"))]
+    assert {*rows, "lakh_1", "lakh_2", "lakh_4", "own_music"} == set(paper.training) == set(paper.models)
+    for name, model in paper.models.items():
+        with torch.device("meta"):
+            built = checkpoints.build(**model)
+        assert built.parameter_count() == (40_539_191 if name.startswith("lstm") else 41_274_487)
+        how = paper.training[name]
+        assert how.augment == ("none" if name in ("lstm", "transformer_xl", "own_music") else "paper")
+        if name != "own_music":
+            assert (how.batch * how.segment, how.streams) == (30 * 512, "endless")
+    assert [paper.training[f"lakh_{n}"].steps for n in (1, 2, 4)] == [100_000, 200_000, 400_000]
+
+
+@pytest.mark.parametrize("name", profiles.load("paper").training)
+def test_a_shrunken_paper_model_trains(tmp_path, name):
+    """Two steps of a small copy, with all else as in the profile."""
+    paper, corpus = profiles.load("paper"), prepare("songbook")
+    small = {"embedding": 4, "units": 16, "layers": 1, "width": 16, "heads": 2, "head_width": 8, "feed_forward": 16}
+    model = {key: small.get(key, value) for key, value in paper.models[name].items()}
+    how = dataclasses.replace(paper.training[name], steps=2, batch=2, segment=32, valid_songs=1)
+    settings = dataclasses.replace(paper, models={name: model}, training={name: how})
+    run = training.train(settings, corpus, tmp_path, model=name, device="cpu", progress=False)
+    assert (run.step, run.best_step) == (2, 2)
 
 
 def changed(place, value):

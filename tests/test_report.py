@@ -104,9 +104,13 @@ def test_rows_take_runs_first_and_figure_3_reads_how_much_of_lakh():
     assert reproduction.runs("lstm", {"lstm": {}}) == ["lstm"] and reproduction.runs("gru", models) == []
     assert reproduction.runs("transformer_xl_lakh", models) == ["laptop/transformer_xl_lakh_4"]
     assert len(reproduction.figure_3(models)) == 1, "one point is no line"
-    models |= {f"laptop/transformer_xl_lakh_{n}": {"test": {"exact": 7 - n}} for n in (0, 1)}
+    models |= {f"laptop/transformer_xl_lakh_{n}": {"test": {"exact": 7 - n}} for n in (1, 0)}
     models |= {"laptop/transformer_xl_lakh_2": {}, "laptop/lakh_4": {"curve": [{"seconds": 60, "valid_loss": 1}]}}
-    assert reproduction.figure_3(models)["here: a smaller model"] == ((0, 1, 4), (7, 6, 5))
+    assert reproduction.figure_3(models)["here: profile laptop"] == ((0, 1, 4), (7, 6, 5))
+    models |= {f"paper/transformer_xl_lakh_{n}": {"parameters": 41, "test": {"exact": 3 - n}} for n in (0, 2)}
+    assert reproduction.figure_3(models)["here: profile paper"] == ((0, 2), (3, 1)), "a line for each profile"
+    best = ["laptop/transformer_xl_lakh_4", "paper/transformer_xl_lakh_2"]
+    assert reproduction.runs("transformer_xl_lakh", models) == best
     assert not reproduction.training_curves("laptop", models), "lakh_4 has another valid split"
     rows = {row.title: row for row in reproduction.table_2(models)}
     assert rows["LSTM"].name == "paper/lstm" and rows["LSTM"].perplexity == {"paper": 14.11, "here, exact": 40}

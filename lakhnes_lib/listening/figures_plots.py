@@ -6,6 +6,7 @@ Paper: none. Notebook: 09_composing. They show what ``lakhnes_lib.musical_figure
 import numpy as np
 
 from lakhnes_lib.listening.pictures import FAINT, INK, Picture, head, tidy
+from lakhnes_lib.listening.tables import Table, table
 from lakhnes_lib.musical_figures import FIGURES, distances
 
 _COLOURS = ("#D55E00", "#56B4E9", "#117733", "#882255", "#9A8B00", "#CC6677")
@@ -13,8 +14,8 @@ _COLUMNS = 4
 _KEY = "bar: the middle half of the pieces\nline: from 10 to 90 %\nwhite: the median\nband: the bar of real music"
 
 
-def figures_table(measured: dict[str, dict[str, np.ndarray]], *, real: str, uniform: str | None = None) -> str:
-    """Medians of every figure and set, as a Markdown table; in brackets how far a set is from the real one.
+def figures_table(measured: dict[str, dict[str, np.ndarray]], *, real: str, uniform: str | None = None) -> Table:
+    """Medians of every figure and set; in brackets how far a set is from the real one.
 
     measured: set -> ``measure`` of it; real: the set that the others are held against. The distance is that of the
     distributions, in standard deviations of the real set; with uniform, the set at the other end of the scale, it is a
@@ -33,9 +34,8 @@ def figures_table(measured: dict[str, dict[str, np.ndarray]], *, real: str, unif
         whole = far[uniform][figure]
         return f"{middle} ({distance / whole:.0%})" if whole > 0 else middle
 
-    rows = [("figure", *measured), ("---",) * (len(measured) + 1)]
-    rows += [(title, *(cell(name, figure) for name in measured)) for figure, title in FIGURES.items()]
-    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
+    rows = [(title, *(cell(name, figure) for name in measured)) for figure, title in FIGURES.items()]
+    return table(("figure", *measured), *rows)
 
 
 def figures_picture(measured: dict[str, dict[str, np.ndarray]], *, real: str, uniform: str | None = None) -> Picture:

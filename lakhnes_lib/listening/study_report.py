@@ -12,6 +12,7 @@ from lakhnes_lib.listening import study_plots
 from lakhnes_lib.listening.study import REAL
 from lakhnes_lib.listening.study_answers import Answers, keep
 from lakhnes_lib.listening.study_statistics import Comparison, Share, compare, needed, shares, strengths
+from lakhnes_lib.listening.tables import table
 
 PUBLISHED_BATCHES = {"turing": 3, "preference": 1}
 """Batches that a listener must have completed, as published; never more than a design has."""
@@ -78,12 +79,6 @@ def write(made: dict, folder) -> Path:
     return folder
 
 
-def table(head: tuple, rows) -> str:
-    """A table in Markdown."""
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines)
-
-
 def chance(p: float) -> str:
     """A p-value to read."""
     return "< .0001" if p < 1e-4 else f"{p:.4f}"[1:] if p < 1 else "1"
@@ -93,7 +88,7 @@ def _share_table(found: list[Share], kind: str) -> str:
     what = "real clip found" if kind == "turing" else "comparisons won"
     return table(
         ("method", what, "share", "standard error", "95 % (Wilson)", "p against 50 %", "Holm"),
-        (
+        *(
             (row.name, f"{row.hits} of {row.n}", f"{row.share:.1%}", f"{row.error:.1%}",
              f"{row.low:.1%} to {row.high:.1%}", chance(row.p), chance(row.p_holm))
             for row in found
@@ -110,7 +105,7 @@ def _comparison_table(pairs: list[Comparison], kind: str) -> str:
          *map(chance, (row.p_normal, row.p_normal_holm, row.p_exact, row.p_exact_holm)))
         for row in pairs
     ]  # fmt: skip
-    return table(head, rows) if rows else ""
+    return table(head, *rows) if rows else ""
 
 
 def _strength_table(model) -> str:
@@ -121,7 +116,7 @@ def _strength_table(model) -> str:
             to_real = "{:.0%} ({:.0%} to {:.0%})".format(*model.preferred(name, REAL))
         rows.append((name, f"{x:+.2f}", f"{low:+.2f} to {high:+.2f}", to_real))
     interval = f"95 % (bootstrap over {model.unit})"
-    return table(("method", "Bradley–Terry strength", interval, "preferred to real, by the model"), rows)
+    return table(("method", "Bradley–Terry strength", interval, "preferred to real, by the model"), *rows)
 
 
 def _advice(found: list[Share]) -> str:
