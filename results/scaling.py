@@ -6,7 +6,6 @@ from tables import replaced, table
 
 from lakhnes_lib import results
 from lakhnes_lib.data.lakh import SONGS_A_PART
-from lakhnes_lib.listening.tables import table
 
 FILES, EXAMPLES = 176_581, 775_000  # LMD-full by its page, and the paper's examples of it
 CORES = (1, 16, 256)
