@@ -3,7 +3,6 @@
 Paper: §8. Notebook: 09_composing.
 """
 
-import math
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -11,7 +10,6 @@ from typing import Annotated
 import typer
 
 from lakhnes_lib.cli.options import Checkpoint, Device, chosen_device, only_where, progress
-from lakhnes_lib.errors import BadSetting
 from lakhnes_lib.profiles import Sampling
 
 
@@ -32,7 +30,7 @@ def generate(
         typer.Option(metavar="VOICES FILE", help="Keep these voices of a song (P1,P2,TR,NO), compose the others."),
     ] = None,
     first_seconds: Annotated[
-        float | None, typer.Option(help="Of FILE take only so many seconds, above 0 [default: all].")
+        float | None, typer.Option(min=0.01, max=3_600.0, help="Of FILE take only so many seconds [default: all].")
     ] = None,
     first_events: Annotated[
         int | None, typer.Option(min=1, help="With --continue: take only so many events [default: 512].")
@@ -89,8 +87,6 @@ def generate(
     only_where(given is not None, context, "--particles", why="goes with --given")
     only_where(file is beginning, context, "--length", why="with --rhythm and --given a piece lasts as long as FILE")
     only_where(given is None or masked, context, "--free", why="--given always keeps the grammar")
-    if first_seconds is not None and not 0 < first_seconds < math.inf:
-        raise BadSetting(f"--first-seconds must be above 0, not {first_seconds:g}")
     options = dict(temperature=temperature, top_k=top_k or None, top_p=top_p, seed=seed, memory_length=memory)
     generation.check(pieces, length, precision=precision, **options)
     voices, options["precision"] = given_voices.voices_of(given[0]) if given else [], precision

@@ -17,7 +17,8 @@ data = typer.Typer(help="Lists and fetches data sets and published checkpoints."
 def list_all(home: Home = None):
     """Lists what can be fetched.
 
-    Name, size, whether it is here, licence and citation.
+    Name, size, whether it is here ("mirror only": it can be taken from a mirror, and not be downloaded), licence and
+    citation. `lakhnes data fetch NAME` brings one.
     """
     from lakhnes_lib.data import datasets
 
@@ -47,6 +48,10 @@ def fetch(
     It is downloaded from its official address, or taken from an archive in --mirror (the environment variable
     LAKHNES_MIRROR names a folder that is asked first); compared with the published hash; unpacked; and moved into place
     whole. What is here already is compared again. After an interruption the same command goes on where it stopped.
+
+    \b
+      lakhnes data fetch nesmdb-midi
+      lakhnes data fetch nesmdb-midi --mirror ~/Downloads
     """
     from lakhnes_lib.data import datasets
 

@@ -24,7 +24,7 @@ def map_songs(
     seed: Annotated[
         int, typer.Option(min=0, help="Of the examples that a profile with `draws: published` trains on.")
     ] = 0,
-    seconds: Annotated[float, typer.Option(min=0.1, help="Time limit of one file.")] = 20.0,
+    seconds: Annotated[float, typer.Option(min=0.1, max=3_600.0, help="Time limit of one file.")] = 20.0,
     megabytes: Annotated[int, typer.Option(min=200, help="Memory limit of the process that reads a file.")] = 500,
 ):
     """Maps MIDI files of any instruments to the NES, as a corpus to train on.

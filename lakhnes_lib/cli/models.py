@@ -137,7 +137,11 @@ def convert(
 ):
     """Converts a published checkpoint to one of this library.
 
-    The file is a whole pickled program; its tensors are read, and nothing in it is run.
+    The file is a whole pickled program; its tensors are read, and nothing in it is run. FOLDER is then a CHECKPOINT for
+    `lakhnes generate`, `lakhnes evaluate` and `lakhnes train --from`. Of the published ones (`lakhnes data list`):
+
+    \b
+      lakhnes convert "$(lakhnes data fetch lakhnes-400k)/model.pt" lakhnes-400k
     """
     from lakhnes_lib.models import checkpoints
 

@@ -106,7 +106,7 @@ def report(
     min_batches: Annotated[
         int | None, typer.Option(min=0, help="Complete batches asked of a listener [default: 3; preference: 1].")
     ] = None,
-    controls: Annotated[bool, typer.Option("--controls/--no-controls", help="Leave out who fails one, or not.")] = True,
+    controls: Annotated[bool, typer.Option("--controls/--no-controls", help="Leave out who failed a control.")] = True,
     remark: Annotated[str, typer.Option(help="A line to put over report and figures.")] = "",
 ):
     """Analyses answers, and prints the report.
