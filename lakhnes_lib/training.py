@@ -110,7 +110,9 @@ class Run:
         settings, started, saved = self.settings, time.monotonic(), time.monotonic()
         before, events = self.seconds, self.events
         self.model.train()
-        bar = tqdm(total=settings.steps, initial=self.step, unit="step", disable=not progress, smoothing=0.1)
+        bar = tqdm(
+            total=settings.steps, initial=self.step, desc="training", unit="step", disable=not progress, smoothing=0.1
+        )
         try:
             while self.step < settings.steps and self.since_best < settings.patience:
                 if max_minutes is not None and time.monotonic() - started > 60 * max_minutes:

@@ -189,7 +189,7 @@ def test_nothing_is_written_over(song, tmp_path, capsys):
         files.write_song(song, tmp_path / f"a.{ending}")
     assert main(["render", str(tmp_path), str(tmp_path / "out"), "--to", "vgm"]) == 0
     out, err = capsys.readouterr()
-    assert "out: 1 files rendered, 1 left out" in out and "a.tx1.txt: would be written over" in err
+    assert "out: 1 files rendered, 1 left out" in out and "a.tx1.txt: would become " in err
     before = (tmp_path / "a.mid").read_bytes()
     assert main(["render", str(tmp_path), str(tmp_path), "--to", "mid", "--volume", "3"]) == 0  # out/a.vgm alone
     assert (tmp_path / "a.mid").read_bytes() == before and midi.read(tmp_path / "out/a.mid")

@@ -112,7 +112,7 @@ def render(
             target = out / path.relative_to(source).with_name(stem + ending)
             try:
                 if target in taken:
-                    raise LakhnesError(f"{path}: would be written over {target}")
+                    raise LakhnesError(f"{path}: would become {target}, which is taken")
                 taken.add(target)
                 files.write_song(presets.dress(build.read_song(path), duty, volume), target, rate)
                 made += 1

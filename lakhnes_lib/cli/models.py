@@ -65,7 +65,9 @@ def train(
         corpus = prepare(data or settings.corpus, progress=progress())
     share = settings.training[model].mix_share if model in settings.training else 0.0
     if (mix is None) != (share == 0):
-        raise BadSetting(f"profile {profile}: {model}: its mix_share of {share} and --mix need each other")
+        raise BadSetting(
+            f"profile {profile}: {model} has a mix_share of {share}; --mix is for those above 0, which need it"
+        )
     if mix is not None:
         corpus = mixture.mix(corpus, prepare(mix, progress=progress()), share)
     options = {"model": model, "start": start, "resume": resume, "max_minutes": max_minutes}
