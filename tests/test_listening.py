@@ -246,7 +246,7 @@ def test_loss_curve_reads_logs_and_says_what_is_missing(tmp_path):
     log = tmp_path / "log.jsonl"
     log.write_text('{"step": 1, "events": 10, "train_loss": 6.0}\n{"step": 2, "events": 20, "valid_loss": 1.6094379}\n')
     ax = plots.loss_curve(log).axes[0]
-    assert any("perplexity 5.00" in text.get_text() for text in ax.texts)
+    assert any("perplexity 5.00" in text.get_text() for text in ax.get_legend().get_texts())
     log.write_text("{broken")
     with pytest.raises(LakhnesError, match=r"log\.jsonl"):
         plots.loss_curve(log)

@@ -11,10 +11,7 @@ import numpy as np
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from lakhnes_lib.errors import LakhnesError
-from lakhnes_lib.listening.pictures import FAINT, INK, axes, head, tidy
-
-MODEL_COLOURS = ("#D55E00", "#56B4E9", "#333333", "#9A8B00", "#882255", "#999999", "#117733", "#CC6677")
-"""None of them is a voice's colour."""
+from lakhnes_lib.listening.pictures import FAINT, INK, MODEL_COLOURS, axes, head, tidy
 
 
 def groups(models: dict, ax=None, *, title: str = ""):

@@ -12,7 +12,7 @@ from matplotlib.colors import LogNorm
 from matplotlib.ticker import EngFormatter
 
 from lakhnes_lib.errors import LakhnesError
-from lakhnes_lib.listening.pictures import INK, VOICE_COLOURS, axes, colour_scale, head, tidy
+from lakhnes_lib.listening.pictures import INK, MODEL_COLOURS, axes, colour_scale, head, tidy
 
 
 def loss_curve(rows, ax=None, *, x: str | None = None, title: str = ""):
@@ -37,7 +37,7 @@ def loss_curve(rows, ax=None, *, x: str | None = None, title: str = ""):
         ax.plot(
             places,
             losses,
-            color=VOICE_COLOURS[0],
+            color=MODEL_COLOURS[1],
             linewidth=1.0,
             alpha=0.35 if many else 1,
             label="" if many else "train",
@@ -46,18 +46,13 @@ def loss_curve(rows, ax=None, *, x: str | None = None, title: str = ""):
             width = len(places) // 50
             smooth = np.convolve(losses, np.ones(width) / width, mode="valid")
             middle = np.convolve(places, np.ones(width) / width, mode="valid")
-            ax.plot(middle, smooth, color=VOICE_COLOURS[0], linewidth=1.8, label=f"train (mean of {width})")
+            ax.plot(middle, smooth, color=MODEL_COLOURS[1], linewidth=1.8, label=f"train (mean of {width})")
     places, losses = series["valid_loss"]
     if len(places):
-        ax.plot(places, losses, color=VOICE_COLOURS[1], linewidth=1.8, marker="o", markersize=4, label="valid")
         best = int(np.argmin(losses))
-        late = places[best] > np.mean(ax.get_xlim())
-        ax.annotate(
-            f"best {losses[best]:.3f} nats, perplexity {np.exp(losses[best]):.2f}", (places[best], losses[best]),
-            xytext=(-6 if late else 6, 16), textcoords="offset points", ha="right" if late else "left", fontsize=9,
-            color=INK, arrowprops={"arrowstyle": "-", "color": "#999999"},
-            bbox={"facecolor": "white", "alpha": 0.8, "linewidth": 0, "pad": 1.5},
-        )  # fmt: skip
+        label = f"valid; best: {losses[best]:.3f} nats, perplexity {np.exp(losses[best]):.2f}"
+        ax.plot(places, losses, color=MODEL_COLOURS[0], linewidth=1.8, marker="o", markersize=4, label=label)
+        ax.plot(places[best], losses[best], "o", markersize=10, markerfacecolor="none", color=INK)
     ax.set_xlabel("events seen" if x == "events" else x, loc="left", color=INK)
     ax.set_ylabel("nats an event", color=INK)
     ax.xaxis.set_major_formatter(EngFormatter(sep=" "))

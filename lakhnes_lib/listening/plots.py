@@ -98,14 +98,14 @@ def waveform(samples, rate: int, ax=None, *, start: float = 0.0, title: str = ""
     samples = np.asarray(samples, np.float32)
     columns = 1500
     if len(samples) <= 2 * columns:
-        ax.plot((start + np.arange(len(samples)) / rate) * 1000, samples, color=VOICE_COLOURS[0], linewidth=1.3)
+        ax.plot((start + np.arange(len(samples)) / rate) * 1000, samples, color=INK, linewidth=1.3)
         ax.set_xlabel("milliseconds", loc="left", color=INK)
         unit = 1000
     else:
         edges = np.linspace(0, len(samples), columns + 1).astype(int)[:-1]
         seconds = start + np.repeat(np.append(edges, len(samples)), 2)[1:-1] / rate
         least, greatest = np.minimum.reduceat(samples, edges), np.maximum.reduceat(samples, edges)
-        ax.fill_between(seconds, np.repeat(least, 2), np.repeat(greatest, 2), color=VOICE_COLOURS[0], linewidth=0.3)
+        ax.fill_between(seconds, np.repeat(least, 2), np.repeat(greatest, 2), color=INK, linewidth=0.3)
         ax.set_xlabel("seconds", loc="left", color=INK)
         unit = 1
     ax.set_xlim(start * unit, (start + max(len(samples), 1) / rate) * unit)

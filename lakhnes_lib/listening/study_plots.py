@@ -8,7 +8,7 @@ judgements under each bar. ``remark`` is written over the picture: say there who
 import numpy as np
 from matplotlib.ticker import PercentFormatter
 
-from lakhnes_lib.listening.pictures import INK, VOICE_COLOURS, Picture, head, tidy
+from lakhnes_lib.listening.pictures import INK, MODEL_COLOURS, Picture, head, tidy
 from lakhnes_lib.listening.study import REAL
 from lakhnes_lib.listening.study_statistics import Share, Strengths
 
@@ -25,7 +25,7 @@ def bars(shares: list[Share], kind: str, remark: str = "") -> Picture:
     ax = picture.add_subplot()
     title, note = LABELS[kind]
     for place, row in enumerate(shares):
-        ax.bar(place, row.share, width=0.62, color="#999999" if row.name == REAL else VOICE_COLOURS[0], alpha=0.75)
+        ax.bar(place, row.share, width=0.62, color="#999999" if row.name == REAL else MODEL_COLOURS[1], alpha=0.75)
         ax.vlines(place, row.low, row.high, color=INK, linewidth=1)
         ax.errorbar(place, row.share, row.error, color=INK, linewidth=3, capsize=6, capthick=1.5)
         ax.text(place + 0.07, row.high + 0.02, f"{row.share:.0%}", fontsize=10, color=INK, ha="left")
@@ -46,7 +46,7 @@ def strengths(found: Strengths, remark: str = "") -> Picture:
     picture = Picture(width=8, height=1.3 + 0.45 * len(order))
     ax = picture.add_subplot()
     for place, number in enumerate(order):
-        colour = "#666666" if found.methods[number] == REAL else VOICE_COLOURS[0]
+        colour = "#666666" if found.methods[number] == REAL else MODEL_COLOURS[1]
         ax.hlines(place, found.low[number], found.high[number], color=colour, linewidth=3, alpha=0.5)
         ax.plot(found.strength[number], place, "o", color=colour, markersize=8)
     ax.axvline(0, color=INK, linestyle=":", linewidth=1)
