@@ -2,11 +2,11 @@
 
 python benchmarks/evaluation.py [--threads 1] [--write]
 
-Segments of 128, memory 896; one batch of NES-MDB test songs around the middle of all events, by length. Sizes: mini,
-with the shipped weights, and paper, with weights as drawn: speed does not depend on them. ``evaluation.exact`` computes
-in fp32 and, where the hardware multiplies it faster, under bf16 autocast. The plain version reads the first songs of
-the batch one by one in fp32, holds every score, and projects the whole memory anew for each segment, as published code
-of Transformer-XL does. Both must give every event the same log-probability to within TOLERANCE nats.
+Segments of 128, memory 896; one batch of NES-MDB test songs around the middle of all events, by length. Sizes:
+transformer_xl, the shipped one, and paper, with weights as drawn: speed does not depend on them. ``evaluation.exact``
+computes in fp32 and, where the hardware multiplies it faster, under bf16 autocast. The plain version reads the first
+songs of the batch one by one in fp32, holds every score, and projects the whole memory anew for each segment, as
+published code of Transformer-XL does. Both must give every event the same log-probability to within TOLERANCE nats.
 
 The published evaluation was never timed. What stands here as its speed is DERIVED from its training (150 events a
 second on two CPU cores): a forward pass is a third of a step, so 450 in segments and memory of 512; by the
@@ -114,7 +114,7 @@ def main() -> None:
     songs = middle(corpus["test"].framed())
     torch.manual_seed(0)
     models = {
-        "mini": checkpoints.load(profiles.root() / "assets/pretrained/mini").eval(),
+        "transformer_xl": checkpoints.load(profiles.root() / "assets/pretrained/transformer_xl").eval(),
         "paper": checkpoints.build(**profiles.load("paper").models["transformer_xl"] | {"dropout": 0.0}).eval(),
     }
     values = {"threads": chosen.threads, "segment": SEGMENT, "memory": MEMORY}

@@ -35,7 +35,7 @@ PUBLISHED = (
     ("the authors' checkpoint: Lakh, 200k steps", "41 M", 2.472, "published/lakhnes-200k"),
     ("the authors' checkpoint: Lakh, 400k steps", "41 M", 2.460, "published/lakhnes-400k"),
 )
-SHIPPED = ("mini", "modern_decoder")
+SHIPPED = ("mini", "transformer_xl")
 """Of ``assets/pretrained``."""
 ARCHITECTURES = {"lstm": "LSTM", "transformer_xl": "Transformer-XL", "modern_decoder": "modern decoder"}
 

@@ -45,7 +45,7 @@ TRAINING = [
         f"{{training.{key}.events_a_second:,.0f}} events/s",
         f"{{training.{key}.times_plain:.1f}} times plain attention in the same run",
     )
-    for key, title in (("mini", "mini"), ("paper", "paper's size, 4 × 512 events"))
+    for key, title in (("transformer_xl", "small Transformer-XL"), ("paper", "paper's size, 4 × 512 events"))
 ]
 TRAINING_BESIDE_PUBLISHED = (
     "{training.paper.times_published:.1f} times the published code on two other CPU cores "
@@ -57,7 +57,7 @@ EVALUATION = [
         f"{{evaluation.{key}.best_events_a_second:,.0f}} events/s",
         f"{{evaluation.{key}.best_times_plain:.1f}} times a plain version in the same run",
     )
-    for key, title in (("mini", "mini"), ("paper", "paper's size"))
+    for key, title in (("transformer_xl", "small Transformer-XL"), ("paper", "paper's size"))
 ]
 EVALUATION_BESIDE_PUBLISHED = (
     "{evaluation.paper.times_published_derived:.1f} times the published code "
@@ -73,7 +73,7 @@ MAPPED = (
     "{lakh.files.accepted:,}",
     "{lakh.published_examples.examples:,} examples; [all of Lakh](scaling.md)",
 )
-MODELS = {"mini": "small Transformer-XL", "modern": "modern decoder", "paper": "paper's size"}
+MODELS = {"mini": "mini, a modern decoder", "transformer_xl": "small Transformer-XL", "paper": "paper's size"}
 PLACES = {"start": "at the start", "full": "with {sampling.memory} events of memory"}
 BITS = {"": 32, "fp16_": 16, "int8_": 8}
 """How a precision's numbers begin in results/sampling.json -> bits of a weight."""
@@ -106,7 +106,7 @@ def short() -> str:
     evaluating, evaluated, _ = EVALUATION[-1]
     rows = [RENDERING, PACKING, MAPPING, (training, trained, TRAINING_BESIDE_PUBLISHED)]
     rows += [(evaluating, evaluated, EVALUATION_BESIDE_PUBLISHED), best("paper", ONE), best("paper", MANY)]
-    return table(("what", "measured", "note"), [*rows, best("mini", ONE), best("modern", ONE)])
+    return table(("what", "measured", "note"), [*rows, best("mini", ONE), best("transformer_xl", ONE)])
 
 
 def complete() -> str:

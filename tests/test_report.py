@@ -154,7 +154,7 @@ def test_speed_of_evaluation_is_shown_once_it_was_measured(measured):
     assert "evaluating" not in speed_tables.short() + speed_tables.complete()
     size = {"best_events_a_second": 1234.5, "best_times_plain": 6.78}
     published = {"times_published_derived": 5.4321, "published_derived_events_a_second": 242.3}
-    measured("evaluation", {"mini": size, "paper": size | published})
+    measured("evaluation", {"transformer_xl": size, "paper": size | published})
     assert "paper's size | 1,234 events/s | 5.4 times the published code (242 events/s" in speed_tables.short()
     assert speed_tables.complete().count("6.8 times a plain version in the same run") == 2
 

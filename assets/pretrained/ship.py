@@ -1,8 +1,8 @@
 """Makes a shipped model of a training run: weights in bfloat16, how they came about, and the training curve.
 
-python assets/pretrained/ship.py mini runs/laptop/mini runs/laptop/mini_memory
+python assets/pretrained/ship.py NAME runs/laptop/FIRST runs/laptop/SECOND [--note TEXT]
 
-Name the folders of all stages in order; the best weights of the last are shipped. Then
+Name the folders of all stages in order; the best weights of the last are shipped. The note is for the card. Then
 `benchmarks/perplexity.py --write` measures them and `make report` writes the numbers into config.json and the model's
 card.
 """
@@ -33,6 +33,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("name")
     parser.add_argument("runs", type=Path, nargs="+")
+    parser.add_argument("--note", help="what else one should know of how it came about")
     chosen = parser.parse_args()
     stages, curve, before = [], [], dict.fromkeys(KEPT, 0)
     try:
@@ -43,7 +44,8 @@ def main() -> None:
             stages.append(about)
         target = Path(__file__).parent / chosen.name
         model = checkpoints.load(chosen.runs[-1] / "best")
-        checkpoints.save(model, target, torch.bfloat16, stages=stages, metrics={})
+        note = {"note": chosen.note} if chosen.note else {}
+        checkpoints.save(model, target, torch.bfloat16, stages=stages, metrics={}, **note)
     except (OSError, LakhnesError) as error:
         parser.exit(1, f"{error}\n")
     with replacing(target / "log.jsonl") as temporary:

@@ -8,8 +8,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-_NUMBERS = 2**16
-
 
 class Dropout(nn.Dropout):
     """Sets each value to 0 with probability ``p`` while training, and scales the others by 1 / (1 - p)."""
@@ -18,5 +16,5 @@ class Dropout(nn.Dropout):
         if x.device.type != "cpu" or not self.training or not 0 < self.p < 1:
             return F.dropout(x, self.p, self.training)
         bits = torch.empty(-(-x.numel() // 4), dtype=torch.int64).random_(-(2**63), None)
-        kept = bits.view(torch.int16)[: x.numel()].view(x.shape) >= round(self.p * _NUMBERS) - _NUMBERS // 2
+        kept = bits.view(torch.int16)[: x.numel()].view(x.shape) >= round(self.p * 2**16) - 2**15
         return x * kept.to(x.dtype).mul_(1 / (1 - self.p))

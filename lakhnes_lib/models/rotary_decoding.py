@@ -18,8 +18,7 @@ from lakhnes_lib.models.products import STEADY, linear
 
 def _pairs_side_by_side(head_width: int) -> Tensor:
     """The order of a head's values in which (i, i + head width / 4), which turn together, follow each other."""
-    places = torch.arange(head_width)
-    turning, still = places.chunk(2)
+    turning, still = torch.arange(head_width).chunk(2)
     return torch.cat([turning.view(2, -1).T.flatten(), still])
 
 
@@ -65,11 +64,9 @@ class RotaryDecoding(Decoding):
             weights = root * torch.cat([*(part.flatten(0, 1) for part in turned), block.value.weight])
             others = (block.output.weight, root * block.inner.weight, block.outer.weight)
             self.parts.append([linear(weight, None, precision) for weight in (weights, *others)])
-            ones = table.new_ones(self.heads, 1)
-            if self.normalised:
-                self.lengths.append(torch.stack([1 / block.sharpness.flatten(1), ones * width**-0.5]))
-            else:
-                self.lengths.append(torch.stack([ones * width**0.5, ones]))
+            sharpness = block.sharpness.flatten(1) if self.normalised else table.new_full((self.heads, 1), width**-0.5)
+            unit = torch.full_like(sharpness, width**-0.5 if self.normalised else 1.0)
+            self.lengths.append(torch.stack([1 / sharpness, unit]))
         self.logits = linear(root * table, None, precision)
 
     @torch.inference_mode()
