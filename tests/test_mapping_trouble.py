@@ -99,7 +99,8 @@ def test_what_cannot_be_opened_is_counted(tmp_path, monkeypatch):
 
 
 PROGRAM = """
-import sys, time
+import signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a background shell leaves it ignored
 from lakhnes_lib.data import mapping_run
 mapping_run.FILES_A_SHARD = 4
 read = mapping_run._read
