@@ -39,26 +39,29 @@ DATA = [
         "one core",
     ),
 ]
-TRAINING = [
-    (
-        f"training, {title}",
-        f"{{training.{key}.events_a_second:,.0f}} events/s",
-        f"{{training.{key}.times_plain:.1f}} times plain attention in the same run",
-    )
-    for key, title in (("transformer_xl", "small Transformer-XL"), ("paper", "paper's size, 4 × 512 events"))
-]
+
+
+def beside_plain(result: str, what: str, best: str, plain: str, paper: str) -> list[tuple[str, str, str]]:
+    """The rows of both Transformer-XLs' speeds, each beside a plain version's in the same run.
+
+    best: how the speed's names begin in the result; paper: the title of the paper's size.
+    """
+    return [
+        (
+            f"{what}, {title}",
+            f"{{{result}.{key}.{best}events_a_second:,.0f}} events/s",
+            f"{{{result}.{key}.{best}times_plain:.1f}} times {plain} in the same run",
+        )
+        for key, title in (("transformer_xl", "small Transformer-XL"), ("paper", paper))
+    ]
+
+
+TRAINING = beside_plain("training", "training", "", "plain attention", "paper's size, 4 × 512 events")
 TRAINING_BESIDE_PUBLISHED = (
     "{training.paper.times_published:.1f} times the published code on two other CPU cores "
     "({training.paper.published_seconds_a_step} s a step)"
 )
-EVALUATION = [
-    (
-        f"evaluating by the exact protocol, {title}",
-        f"{{evaluation.{key}.best_events_a_second:,.0f}} events/s",
-        f"{{evaluation.{key}.best_times_plain:.1f}} times a plain version in the same run",
-    )
-    for key, title in (("transformer_xl", "small Transformer-XL"), ("paper", "paper's size"))
-]
+EVALUATION = beside_plain("evaluation", "evaluating by the exact protocol", "best_", "a plain version", "paper's size")
 EVALUATION_BESIDE_PUBLISHED = (
     "{evaluation.paper.times_published_derived:.1f} times the published code "
     "({evaluation.paper.published_derived_events_a_second:.0f} events/s, derived from the speed of its training)"

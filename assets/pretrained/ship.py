@@ -33,7 +33,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("name")
     parser.add_argument("runs", type=Path, nargs="+")
-    parser.add_argument("--note", help="what else one should know of how it came about")
+    parser.add_argument("--note", default="", help="what else one should know of how it came about")
     chosen = parser.parse_args()
     stages, curve, before = [], [], dict.fromkeys(KEPT, 0)
     try:
@@ -44,8 +44,7 @@ def main() -> None:
             stages.append(about)
         target = Path(__file__).parent / chosen.name
         model = checkpoints.load(chosen.runs[-1] / "best")
-        note = {"note": chosen.note} if chosen.note else {}
-        checkpoints.save(model, target, torch.bfloat16, stages=stages, metrics={}, **note)
+        checkpoints.save(model, target, torch.bfloat16, stages=stages, metrics={}, note=chosen.note)
     except (OSError, LakhnesError) as error:
         parser.exit(1, f"{error}\n")
     with replacing(target / "log.jsonl") as temporary:
