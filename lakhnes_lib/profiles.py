@@ -32,7 +32,7 @@ class Training:
     clip: float = 0.25
     accumulate: int = 1  # segments of gradient a step
     streams: str = "endless"  # endless (the paper's), songs or segments: see data/streams.py
-    augment: str = "none"  # none, paper or published: see music/augmentation.py
+    augment: str = "none"  # none, paper, published or transposed: see music/augmentation.py
     draws: str = "fresh"  # fresh or published: the examples drawn of Lakh songs, see data/lakh.py
     mix_share: float = 0.0  # of the notes, how many come from a second corpus: data/mixture.py
     precision: str = "auto"  # auto (bf16 where the hardware has it), bf16, fp32
@@ -41,6 +41,7 @@ class Training:
     valid_songs: int = 0  # songs of valid that early stopping looks at; 0 for all
     patience: int = 10  # evaluations without a new best before training stops
     snapshot_minutes: float = 5.0
+    seed: int = 0  # added to the profile's: a later stage wants other songs, and other draws
 
 
 @dataclass(frozen=True)
@@ -105,8 +106,8 @@ def load(name) -> Profile:
             )
         if part.streams not in ("endless", "songs", "segments"):
             raise BadProfile(f"{path}: streams must be endless, songs or segments, not {part.streams!r}")
-        if part.augment not in ("none", "paper", "published"):
-            raise BadProfile(f"{path}: augment must be none, paper or published, not {part.augment!r}")
+        if part.augment not in ("none", "paper", "published", "transposed"):
+            raise BadProfile(f"{path}: augment must be none, paper, published or transposed, not {part.augment!r}")
         if part.draws not in ("fresh", "published") or not 0 <= part.mix_share < 1:
             raise BadProfile(
                 f"{path}: draws must be fresh or published, and mix_share from 0 to below 1, "

@@ -242,12 +242,13 @@ def train(
         raise LakhnesError(f"{folder}: holds no snapshot to resume from")
     folder.mkdir(parents=True, exist_ok=True)
     where = choose_device(device)
-    torch.manual_seed(profile.seed)
+    seed = profile.seed + profile.training[model].seed
+    torch.manual_seed(seed)
     built = checkpoints.load(start) if start else checkpoints.build(**profile.models[model])
     built.memory_length = profile.models[model].get("memory_length", built.memory_length)
     if not resume:
         (folder / "log.jsonl").unlink(missing_ok=True)
-    run = Run(built, profile.training[model], profile.evaluation, corpus, folder, profile.seed, where)
+    run = Run(built, profile.training[model], profile.evaluation, corpus, folder, seed, where)
     run.details["profile"] = profile.name
     if resume:
         run.restore()

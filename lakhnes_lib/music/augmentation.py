@@ -1,10 +1,11 @@
 """Augmentation: every epoch hears every song transposed, faster or slower, with fewer voices, or in other voices.
 
-Paper: §5.1. Notebook: 05_training. Two settings. ``paper`` does what the text says: transposition by -6 to +5
+Paper: §5.1. Notebook: 05_training. Three settings. ``paper`` does what the text says: transposition by -6 to +5
 semitones, speed within 5 %, half the time fewer instruments (one at least), half the time another permutation of P1,
 P2 and TR. ``published`` does what the paper's code does: -6 to +6 semitones, half the time 1 to 3 of the four voices
 (which may be silent ones), half the time P1 and P2 exchanged. It works on events, and a note that is transposed out of
-its voice's range loses its note-on only: its note-off stays behind, and a note that it took over from rings on.
+its voice's range loses its note-on only: its note-off stays behind, and a note that it took over from rings on. ``transposed``, ours, does what
+``paper`` does to the pitches and no more: another speed is another time grid, which no song of the NES is in.
 Differences from the paper: under ``paper`` a note that leaves the range of its new voice goes with its note-off, and so
 does one that a higher speed leaves no tick. Pitch and voice change together, so the range is checked once. The drawn
 permutation may be the one there was.
@@ -16,7 +17,7 @@ from lakhnes_lib.errors import LakhnesError
 from lakhnes_lib.music import events, nes
 from lakhnes_lib.music.score import NOTE, Score
 
-SETTINGS = ("paper", "published")
+SETTINGS = ("paper", "published", "transposed")
 CHANGE = np.dtype([("semitones", "i1"), ("speed", "f8"), ("voices", "i1", 4)])
 """What becomes of a song. semitones: added to melodic pitches; speed: times are divided by it; voices: the voice that
 P1, P2, TR and NO are played by, -1 for one that is dropped."""
@@ -40,7 +41,9 @@ def draw(setting: str, sounding: np.ndarray, rng: np.random.Generator) -> np.nda
         raise LakhnesError(f"augmentation {setting!r} is not known; known are {', '.join(SETTINGS)}")
     paper, songs = setting == "paper", len(sounding)
     changes = unchanged(songs)
-    changes["semitones"] = rng.integers(-6, 6 if paper else 7, songs)
+    changes["semitones"] = rng.integers(-6, 7 if setting == "published" else 6, songs)
+    if setting == "transposed":
+        return changes
     changes["speed"] = rng.uniform(*SPEEDS, songs)
     fewer, shuffled = rng.random((2, songs)) < 0.5
     to = np.tile(np.arange(4), (songs, 1))
@@ -189,10 +192,10 @@ def framed_songs(setting: str, notes: np.ndarray, offsets, lengths, rng: np.rand
         packed = notes[borders[0] : borders[-1]], borders - borders[0], lengths[part]
         if setting == "none":
             songs += _frame(*events.encode_songs(*packed), trim=True)
-        elif setting == "paper":
-            songs += _frame(*events.encode_songs(*change_songs(*packed, changes[part])), trim=True)
-        else:
+        elif setting == "published":
             songs += _frame(*change_events(*packed, changes[part]), trim=False)
+        else:
+            songs += _frame(*events.encode_songs(*change_songs(*packed, changes[part])), trim=True)
     return songs
 
 
