@@ -44,6 +44,16 @@ class Training:
     seed: int = 0  # added to the profile's: a later stage wants other songs, and other draws
 
 
+_KNOWN = {
+    "optimizer": ("adam", "adamw", "muon"),
+    "schedule": ("cosine", "constant", "linear"),
+    "streams": ("endless", "songs", "segments"),
+    "augment": ("none", "paper", "published", "transposed"),
+    "draws": ("fresh", "published"),
+    "precision": ("auto", "bf16", "fp32"),
+}
+
+
 @dataclass(frozen=True)
 class Evaluation:
     """How perplexity is measured: §6, with segments and memory in events."""
@@ -99,22 +109,13 @@ def load(name) -> Profile:
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise BadProfile(f"{path}: is not YAML ({' '.join(str(error).split())[:120]})") from error
     profile = _fill(Profile, values, str(path))
-    for part in profile.training.values():
-        if part.optimizer not in ("adam", "adamw", "muon") or part.schedule not in ("cosine", "constant", "linear"):
-            raise BadProfile(
-                f"{path}: training has an unknown optimizer or schedule ({part.optimizer}, {part.schedule})"
-            )
-        if part.streams not in ("endless", "songs", "segments"):
-            raise BadProfile(f"{path}: streams must be endless, songs or segments, not {part.streams!r}")
-        if part.augment not in ("none", "paper", "published", "transposed"):
-            raise BadProfile(f"{path}: augment must be none, paper, published or transposed, not {part.augment!r}")
-        if part.draws not in ("fresh", "published") or not 0 <= part.mix_share < 1:
-            raise BadProfile(
-                f"{path}: draws must be fresh or published, and mix_share from 0 to below 1, "
-                f"not {part.draws!r} and {part.mix_share}"
-            )
-        if part.precision not in ("auto", "bf16", "fp32"):
-            raise BadProfile(f"{path}: precision must be auto, bf16 or fp32, not {part.precision!r}")
+    for name, part in profile.training.items():
+        for setting, known in _KNOWN.items():
+            if getattr(part, setting) not in known:
+                given = getattr(part, setting)
+                raise BadProfile(f"{path}: training: {name}: {setting} must be {' or '.join(known)}, not {given!r}")
+        if not 0 <= part.mix_share < 1:
+            raise BadProfile(f"{path}: mix_share must be from 0 to below 1, not {part.mix_share}")
         if min(part.steps, part.batch, part.segment, part.accumulate, part.evaluate_every) < 1:
             raise BadProfile(f"{path}: steps, batch, segment, accumulate and evaluate_every must be at least 1")
     return profile

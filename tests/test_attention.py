@@ -45,10 +45,12 @@ def masks(batch, time, keys, device="cpu"):
 
 @pytest.mark.parametrize("mask", ["shared", "by row"])
 @pytest.mark.parametrize("at_once", [1, 2, 100], ids="{}_rows_at_a_time".format)
+@pytest.mark.parametrize("queries", [1, 4, 256], ids="{}_queries_at_a_time".format)
 @pytest.mark.parametrize("shape", [(5, 2, 6, 6, 3), (5, 3, 4, 9, 2), (3, 1, 2, 8, 4), (5, 2, 1, 7, 3)])
-def test_attention_and_its_gradient_are_the_explicit_ones(shape, at_once, mask, monkeypatch):
+def test_attention_and_its_gradient_are_the_explicit_ones(shape, queries, at_once, mask, monkeypatch):
     _, heads, time, keys, _ = shape
-    monkeypatch.setattr(attention, "_SCORES_IN_CACHE", at_once * heads * time * keys)
+    monkeypatch.setattr(attention, "_SCORES_IN_CACHE", at_once * heads * min(time, queries) * keys)
+    monkeypatch.setattr(attention, "_QUERIES", queries)
     check_attention(shape, mask, "cpu")
 
 

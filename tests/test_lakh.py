@@ -261,9 +261,16 @@ def test_train_verb_reads_lakh_and_mixes_it_in(packed, tunes, tmp_path, capsys):
         assert "mix_share" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("line", ["draws: some", "mix_share: 1.0", "mix_share: -0.1"])
-def test_profile_says_what_draws_there_are(tmp_path, line):
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("draws: some", "draws must be fresh or published, not 'some'"),
+        ("mix_share: 1.0", "mix_share must be from 0 to below 1, not 1.0"),
+        ("mix_share: -0.1", "mix_share must be from 0 to below 1, not -0.1"),
+    ],
+)
+def test_profile_says_what_draws_there_are(tmp_path, line, said):
     text = (profiles.root() / "profiles/smoke.yaml").read_text(encoding="utf-8")
     (tmp_path / "odd.yaml").write_text(text.replace("    steps: 60\n", f"    steps: 60\n    {line}\n", 1))
-    with pytest.raises(BadProfile, match="draws must be fresh or published, and mix_share from 0 to below 1"):
+    with pytest.raises(BadProfile, match=said):
         profiles.load(tmp_path / "odd.yaml")

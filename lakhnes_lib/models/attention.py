@@ -15,6 +15,8 @@ from torch import Tensor
 
 _SCORES_IN_CACHE = 2**19
 """Scores made at a time: 1 MB in bfloat16, the second-level cache of a core."""
+_QUERIES = 256
+"""Queries taken at a time: the fewer, the less is computed of what lies ahead of them."""
 
 
 def relative_shift(scores: Tensor) -> Tensor:
@@ -71,77 +73,72 @@ def attention_weights(query: Tensor, key: Tensor, r: Tensor, u: Tensor, v: Tenso
     return (scores / sqrt(query.shape[-1]) + mask.unsqueeze(1)).softmax(-1)
 
 
-def _transposed_product(a: Tensor, b: Tensor) -> Tensor:
-    """aᵀ · b for a large and b small, as (bᵀ · a)ᵀ: PyTorch would first write a large aᵀ."""
-    return (b.transpose(-1, -2) @ a).transpose(-1, -2)
+def _parts(batch: int, heads: int, time: int, keys: int):
+    """Slices (rows, heads, queries) whose scores stay in the cache together, and how many keys these queries may see:
+    none that lie ahead of the last of them."""
+    for first in range(0, time, _QUERIES):
+        last = min(first + _QUERIES, time)
+        seen = keys - time + last
+        together = max(1, _SCORES_IN_CACHE // ((last - first) * seen))
+        row_step, head_step = max(1, together // heads), min(together, heads)
+        for row in range(0, batch, row_step):
+            for head in range(0, heads, head_step):
+                yield slice(row, row + row_step), slice(head, head + head_step), slice(first, last), seen
 
 
 class _InCache(torch.autograd.Function):
-    """The same on a CPU, some rows or heads at a time; the weights are kept for the gradient."""
-
-    @staticmethod
-    def parts(batch: int, heads: int, each: int):
-        """Slices of rows and of heads whose scores, ``each`` a head, stay in the cache together."""
-        together = max(1, _SCORES_IN_CACHE // each)
-        if together >= heads:
-            step = together // heads
-            return [(slice(row, row + step), slice(None)) for row in range(0, batch, step)]
-        return [
-            (slice(row, row + 1), slice(head, head + together))
-            for row in range(batch)
-            for head in range(0, heads, together)
-        ]
+    """The same on a CPU, some rows, heads and queries at a time; the weights are kept for the gradient."""
 
     @staticmethod
     def forward(ctx, query, key, value, r, u, v, mask):
         batch, heads, time, width = query.shape
-        keys, scale = key.shape[2], 1 / sqrt(width)
-        r = r.contiguous()  # else every product below would copy its part of it once more
+        keys, scale, weights = key.shape[2], 1 / sqrt(width), []
+        key, value, r = key.contiguous(), value.contiguous(), r.contiguous()  # else each product would copy its part
         out = torch.empty_like(query, memory_format=torch.contiguous_format)
-        kept = any(ctx.needs_input_grad)
-        weights = query.new_empty(batch, heads, time, keys) if kept else None
+        content, position = (query + u).mul_(scale), (query + v).mul_(scale)
         mask = mask.to(query.dtype).unsqueeze(1)
-        for rows, some in _InCache.parts(batch, heads, time * keys):
-            q = query[rows, some]
-            scores = (q + u[some]).mul_(scale) @ key[rows, some].transpose(-1, -2)
-            distance = (q + v[some]).mul_(scale) @ r[some].transpose(-1, -2)
+        for rows, some, queries, seen in _parts(batch, heads, time, keys):
+            scores = content[rows, some, queries] @ key[rows, some, :seen].transpose(-1, -2)
+            distance = position[rows, some, queries] @ r[some, keys - seen :].transpose(-1, -2)
             # The relative shift without a copy: each row starts one column later than the row below it. What runs over
             # the end of a row is ahead of the query, and masked.
+            count = scores.shape[2]
             shifted = distance.as_strided(
-                distance.shape, (distance.stride(0), time * keys, keys - 1, 1), distance.storage_offset() + time - 1
+                distance.shape, (*distance.stride()[:2], seen - 1, 1), distance.storage_offset() + count - 1
             )
-            scores.add_(shifted).add_(mask[rows] if len(mask) > 1 else mask)
-            part = torch.softmax(scores, -1, out=weights[rows, some] if kept else scores)
-            out[rows, some] = part @ value[rows, some]
-        ctx.save_for_backward(query, key, value, r, u, v, weights, out)
+            scores.add_(shifted).add_((mask[rows] if len(mask) > 1 else mask)[..., queries, :seen])
+            part = torch.softmax(scores, -1, out=scores)
+            out[rows, some, queries] = part @ value[rows, some, :seen]
+            weights.append(part)
+        ctx.save_for_backward(key, value, r, content, position, out, *(weights if any(ctx.needs_input_grad) else ()))
         return out
 
     @staticmethod
     def backward(ctx, grad):
-        query, key, value, r, u, v, weights, out = ctx.saved_tensors
-        batch, heads, time, width = query.shape
-        keys, scale = key.shape[2], 1 / sqrt(width)
-        d_query, d_key, d_value = (
-            torch.empty_like(x, memory_format=torch.contiguous_format) for x in (query, key, value)
-        )
-        wide = torch.promote_types(query.dtype, torch.float32)
-        d_r, d_u, d_v = (torch.zeros_like(x, dtype=wide) for x in (r, u, v))
+        key, value, r, content, position, out, *weights = ctx.saved_tensors
+        (batch, heads, time, width), keys = out.shape, key.shape[2]
+        scale, wide = 1 / sqrt(width), torch.promote_types(out.dtype, torch.float32)
+        # Of keys, values and distances, (…, heads, width, keys): PyTorch would copy a large matrix to transpose it.
+        d_key, d_value = (out.new_zeros(batch, heads, width, keys) for _ in range(2))
+        d_r = out.new_zeros(heads, width, keys, dtype=wide)
+        d_u, d_v = (out.new_zeros(heads, 1, width, dtype=wide) for _ in range(2))
+        d_query, grad = torch.empty_like(out), grad.contiguous()
         sums = (grad * out).sum(-1, keepdim=True)
-        parts = _InCache.parts(batch, heads, time * keys)
-        # Each head's gradient of its scores, behind zeros: the shift back starts before its first row.
-        room = query.new_zeros(*query[parts[0]].shape[:2], time + time * keys)
-        for rows, some in parts:
-            q, g, w = query[rows, some], grad[rows, some], weights[rows, some]
-            d_value[rows, some] = _transposed_product(w, g)
-            d_scores = room[: len(q), :, time:].view(w.shape)
-            torch.sub(g @ value[rows, some].transpose(-1, -2), sums[rows, some], out=d_scores).mul_(w)
-            # The shift back: a row starts one column earlier than the row below.
-            unshifted = room[: len(q)].as_strided(w.shape, (*room.stride()[:2], keys + 1, 1), 1).contiguous()
-            content, distance = d_scores @ key[rows, some], unshifted @ r[some]
-            d_key[rows, some] = _transposed_product(d_scores, q + u[some]).mul_(scale)
-            d_r[some] += _transposed_product(unshifted, q + v[some]).sum(0)
-            d_u[some] += content.sum((0, 2), dtype=wide).unsqueeze(1)
-            d_v[some] += distance.sum((0, 2), dtype=wide).unsqueeze(1)
-            d_query[rows, some] = content.add_(distance).mul_(scale)
-        d_r, d_u, d_v = ((x * scale).to(query.dtype) for x in (d_r, d_u, d_v))
-        return d_query, d_key, d_value, d_r, d_u, d_v, None
+        for (rows, some, queries, seen), w in zip(_parts(batch, heads, time, keys), weights, strict=True):
+            place, count = (rows, some, queries), w.shape[2]
+            g = grad[place]
+            d_value[rows, some, :, :seen] += g.transpose(-1, -2) @ w
+            # Behind zeros: the shift back starts before the first row, and a row one column before the row below.
+            room = w.new_empty(*w.shape[:2], count + count * seen)
+            room[..., :count], d_scores = 0, room[..., count:].view(w.shape)
+            torch.sub(g @ value[rows, some, :seen].transpose(-1, -2), sums[place], out=d_scores).mul_(w)
+            unshifted = room.as_strided(w.shape, (*room.stride()[:2], seen + 1, 1), 1).contiguous()
+            d_key[rows, some, :, :seen] += content[place].transpose(-1, -2) @ d_scores
+            by_row = position[place].transpose(-1, -2) @ unshifted
+            d_r[some, :, keys - seen :] += by_row.sum(0) if len(by_row) > 1 else by_row[0]
+            by_content, by_distance = d_scores @ key[rows, some, :seen], unshifted @ r[some, keys - seen :]
+            d_u[some] += by_content.sum((0, 2), dtype=wide).unsqueeze(1)
+            d_v[some] += by_distance.sum((0, 2), dtype=wide).unsqueeze(1)
+            d_query[place] = by_content.add_(by_distance).mul_(scale)
+        d_key, d_value, d_r = (x.to(out.dtype).transpose(-1, -2) for x in (d_key, d_value, d_r))
+        return d_query, d_key, d_value, d_r, *((x * scale).to(out.dtype) for x in (d_u, d_v)), None

@@ -58,8 +58,9 @@ class Decoding:
 class Ring:
     """Keys and values of every layer for the newest positions of several pieces.
 
-    keys: (layers, rows, heads, slots, head width) and values: (layers, rows, heads, head width, slots); so lies what a
-    step's two products read one after the other. slot: of the newest position; length: slots in use, from 0 on.
+    keys: (layers, rows, heads, head width, slots) and values: (layers, rows, heads, slots, head width), so that a
+    step's two products are a row times a matrix, which is fastest. slot: of the newest position; length: slots in use,
+    from 0 on.
     """
 
     def __init__(self, past: list[tuple[Tensor, Tensor]], valid: Tensor, memory_length: int):
@@ -68,8 +69,8 @@ class Ring:
         self.most, self.slot = memory_length + 1, 0
         self.length = min(past[0][0].shape[2], memory_length)
         first = past[0][0].shape[2] - self.length
-        self.keys = torch.stack([key[:, :, first:] for key, _ in past])
-        self.values = torch.stack([value[:, :, first:].transpose(2, 3) for _, value in past])
+        self.keys = torch.stack([key[:, :, first:].transpose(2, 3) for key, _ in past])
+        self.values = torch.stack([value[:, :, first:] for _, value in past])
         self.slots = self.length
         foreign = torch.arange(self.length, 0, -1, device=valid.device) > valid.unsqueeze(1)
         self.foreign = int(foreign.sum(1).max()) if self.length else 0  # slots that not every row may look at
@@ -90,36 +91,34 @@ class Ring:
                 self.mask = None
         # Views for all layers at once: for small models each one costs as much as a product.
         self.newest = list(
-            zip(self.keys[..., self.slot, :].unbind(), self.values[..., self.slot].unbind(), strict=True)
+            zip(self.keys[..., self.slot].unbind(), self.values[..., self.slot, :].unbind(), strict=True)
         )
         if not self.windows:
-            keys, values = self.keys[..., : self.length, :], self.values[..., : self.length]
+            keys, values = self.keys[..., : self.length], self.values[..., : self.length, :]
             self.windows = list(zip(keys.flatten(1, 2).unbind(), values.flatten(1, 2).unbind(), strict=True))
 
     def _grow(self) -> None:
         room = min(self.most, max(FIRST_SLOTS, 2 * self.slots)) - self.slots
         self.slots += room
-        self.keys = F.pad(self.keys, (0, 0, 0, room))
-        self.values = F.pad(self.values, (0, room))
+        self.keys = F.pad(self.keys, (0, room))
+        self.values = F.pad(self.values, (0, 0, 0, room))
         self.mask = None if self.mask is None else F.pad(self.mask, (0, room))
 
     def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None = None) -> Tensor:
         """Writes the newest key and value, and returns softmax(query · keys + bias) · values.
 
-        query (scaled), key, value: (rows, heads, head width); bias: (rows * heads, length, 1), which is written over.
+        query (scaled), key, value: (rows, heads, head width); bias: (rows * heads, 1, length), which is written over.
         Returns (rows, heads * head width).
         """
         new_key, new_value = self.newest[layer]
         new_key.copy_(key)
         new_value.copy_(value)
         keys, values = self.windows[layer]
-        # A column taken as a transposed row: for a column that is none MKL has no fast product.
-        column = query.reshape(-1, 1, query.shape[-1]).transpose(1, 2)
-        scores = torch.bmm(keys, column) if bias is None else bias.baddbmm_(keys, column)
+        query = query.reshape(-1, 1, query.shape[-1])
+        scores = torch.bmm(query, keys) if bias is None else bias.baddbmm_(query, keys)
         if self.mask is not None:
             scores.view(len(key), -1, self.length).add_(self.mask[:, None, : self.length])
-        weights = scores.view(-1, 1, self.length).softmax(-1).transpose(1, 2)
-        return torch.bmm(values, weights).view(len(key), -1)
+        return torch.bmm(scores.softmax(-1), values).view(len(key), -1)
 
     def select(self, rows: Tensor) -> None:
         self.keys, self.values, self.windows = self.keys[:, rows], self.values[:, rows], []
@@ -188,7 +187,7 @@ class RelativeDecoding(Decoding):
             parts = project(attention_norm(x) if self.pre_norm else x).view(rows + more, 3, heads, width)
             query, key, value = parts.unbind(1)
             distance = torch.baddbmm(shift, query.transpose(0, 1), r)  # (heads, rows, length)
-            bias = distance[:, :rows].transpose(0, 1).contiguous().view(rows * heads, ring.length, 1)
+            bias = distance[:, :rows].transpose(0, 1).contiguous().view(rows * heads, 1, ring.length)
             attended = ring.attend(number, query[:rows], key[:rows], value[:rows], bias)
             x = output(F.pad(attended, (0, 0, 0, more)) if more else attended).add_(x)
             if self.pre_norm:

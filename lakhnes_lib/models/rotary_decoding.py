@@ -2,9 +2,10 @@
 
 Paper: none (``modern_decoder.py``, whose formulas these are). Notebook: 09_composing.
 Keys are remembered turned, so nothing about them changes later: the ring of ``decoding.py`` holds them as they are, and
-no table of distances is needed. One product makes queries, keys and values. What enters the first layer, and the
-angles, come from the model's own ``enter``. For few rows the number of operations is what costs, so the two values of a
-pair that turns lie side by side here, as one complex number, and the √width of a root mean square is in the weights.
+no table of distances is needed. One product makes queries, keys and values. For few rows the number of operations is
+what costs, so the two values of a pair that turns lie side by side here, as one complex number, turned by a table made
+for many positions at once; the tables of the last events are one; and the √width of a root mean square is in the
+weights.
 """
 
 import torch
@@ -12,8 +13,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lakhnes_lib.models.decoding import ROWS, Decoding, Ring
-from lakhnes_lib.models.modern_block import activated
+from lakhnes_lib.models.modern_block import activated, turns
 from lakhnes_lib.models.products import STEADY, linear
+
+_POSITIONS = 1024
+"""Whose angles are made at a time."""
 
 
 def _pairs_side_by_side(head_width: int) -> Tensor:
@@ -22,9 +26,9 @@ def _pairs_side_by_side(head_width: int) -> Tensor:
     return torch.cat([turning.view(2, -1).T.flatten(), still])
 
 
-def _turns(cosine: Tensor, sine: Tensor) -> Tensor:
-    """What each pair of a head is multiplied with, complex64 (1, head width / 2), for the angles of one position."""
-    turning = torch.complex(cosine, sine).to(torch.complex64)
+def _turns(first: int, head_width: int, device) -> Tensor:
+    """What each pair of a head is multiplied with: complex64 (positions, head width / 2), position ``first`` first."""
+    turning = torch.complex(*turns(first, _POSITIONS, head_width, device)).to(torch.complex64)
     return torch.cat([turning, torch.ones_like(turning)], -1)
 
 
@@ -34,12 +38,7 @@ def _length(x: Tensor) -> Tensor:
 
 
 class RotaryDecoding(Decoding):
-    """The decoding of a ``ModernDecoder``.
-
-    Its ``enter(ids, past)`` turns int64 (rows, time), and the past or None, into the first layer's input (rows, time,
-    width); the angles' cosines and sines, each (time, head width / 4), None if nothing is turned; and the past after
-    these ids, its ``layers`` left empty. Its ``output_weight``, (vocabulary, width), makes logits.
-    """
+    """The decoding of a ``ModernDecoder``, whose ``output_weight``, (vocabulary, width), makes logits."""
 
     @torch.inference_mode()
     def __init__(self, model, rows, state=None, memory_length=None, precision: str = "fp32"):
@@ -47,14 +46,17 @@ class RotaryDecoding(Decoding):
         block, width, table = model.blocks[0], model.head_width, model.output_weight
         order = _pairs_side_by_side(width).to(model.device)
         self.heads, self.activation, self.late_keys = block.heads, block.activation, block.late_keys
+        _, _, past = model.enter(torch.zeros(self.rows, 0, dtype=torch.int64, device=model.device), self.state)
         nothing = table.new_zeros(self.rows, self.heads, 0, width)
         none = table.new_zeros(self.rows, self.heads, 1, width // 2)
         layers = [(nothing, nothing, none)] * len(model.blocks) if state is None else self.state.layers
-        valid = torch.zeros(self.rows, device=model.device) if state is None else self.state.valid
-        self.ring = Ring([(key[..., order], value) for key, value, _ in layers], valid, self.memory_length)
+        self.ring = Ring([(key[..., order], value) for key, value, _ in layers], past.valid, self.memory_length)
         self.late = [still.squeeze(2) for *_, still in layers]  # half keys of the event before, one for each layer
-        if state is not None:
-            self.state.layers.clear()  # the ring has them; the list was made for this decoding by ``select``
+        # The last events, the newest first, as rows of one table; and the angles from a position on.
+        self.history = past.ids.where(past.ids >= 0, model.vocabulary_size).flip(1)
+        self.tables = torch.cat([part.weight for part in model.embeddings]) * table.shape[1] ** 0.5
+        self.places = torch.arange(len(model.embeddings), device=model.device) * (model.vocabulary_size + 1)
+        self.position, self.angles, self.state = past.position, None, None
         self.normalised = block.sharpness is not None
         self.together = ROWS if model.device.type == "cpu" and precision in STEADY else 1
         root = table.shape[1] ** 0.5
@@ -74,15 +76,17 @@ class RotaryDecoding(Decoding):
         rows = len(ids)
         more = -rows % self.together
         self.ring.advance()
-        x, angles, self.state = self.model.enter(ids.unsqueeze(1), self.state)
-        x = F.pad(x[:, 0], (0, 0, 0, more)) if more else x[:, 0]
-        turns = None if angles is None else _turns(*angles)
+        history = torch.cat([ids.unsqueeze(1), self.history], 1)
+        self.history = history[:, :-1]
+        x = F.embedding(history + self.places, self.tables).sum(1)
+        x = F.pad(x, (0, 0, 0, more)) if more else x
+        angles = self._angles()
         for number, (project, output, inner, outer) in enumerate(self.parts):
             parts = project(x / _length(x)).view(rows + more, 3, self.heads, -1)[:rows]
             both, lengths = parts[:, :2], self.lengths[number]
             both = both / (_length(both).mul_(lengths) if self.normalised else lengths)
-            if turns is not None:
-                both = torch.view_as_real(torch.view_as_complex(both.unflatten(-1, (-1, 2))) * turns).flatten(-2)
+            if angles is not None:
+                both = torch.view_as_real(torch.view_as_complex(both.unflatten(-1, (-1, 2))) * angles).flatten(-2)
             query, key = both.unbind(1)
             if self.late_keys:
                 turned, still = key.chunk(2, -1)
@@ -92,9 +96,19 @@ class RotaryDecoding(Decoding):
             x = outer(activated(inner(x / _length(x)), self.activation)).add_(x)
         return F.log_softmax(self.logits(x / _length(x))[:rows], -1)
 
+    def _angles(self) -> Tensor | None:
+        """By what this position's pairs turn, complex64 (head width / 2,); None for a model without such positions."""
+        if not self.model.rotary:
+            return None
+        place = self.position % _POSITIONS
+        if self.angles is None or place == 0:
+            self.angles = _turns(self.position - place, self.model.head_width, self.history.device)
+        self.position += 1
+        return self.angles[place]
+
     @torch.inference_mode()
     def select(self, rows):
         self.rows = len(rows)
         self.ring.select(rows)
         self.late = [still[rows] for still in self.late]
-        self.state = self.model.select(self.state, rows)
+        self.history = self.history[rows]

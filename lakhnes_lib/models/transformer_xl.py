@@ -74,10 +74,13 @@ class Layer(nn.Module):
         """x: (batch, time, width); past: this layer's part of a Memory, () if none; r: as of ``project``;
         u, v: (heads, head width); mask: (batch or 1, time, keys). Returns the same shape as x, and all keys and
         values."""
-        full = torch.cat([past[0].to(x.dtype), x], 1) if len(past) == 1 else x
-        full = self.attention_norm(full) if self.pre_norm else full
-        new = full[:, full.shape[1] - x.shape[1] :]
-        key, value = self.split(self.key_value(full)).chunk(2, 1)  # each (batch, heads, memory + time, head width)
+        new = self.attention_norm(x) if self.pre_norm else x
+        key_value = self.key_value(new)
+        if len(past) == 1:  # on its own: nothing needs a gradient of the memory
+            before = past[0].to(x.dtype)
+            before = self.key_value(self.attention_norm(before) if self.pre_norm else before)
+            key_value = torch.cat([before, key_value], 1)
+        key, value = self.split(key_value).chunk(2, 1)  # each (batch, heads, memory + time, head width)
         if len(past) == 2:
             key, value = torch.cat([past[0].to(key.dtype), key], 2), torch.cat([past[1].to(value.dtype), value], 2)
         attended = relative_attention(self.split(self.query(new)), key, value, r, u.unsqueeze(1), v.unsqueeze(1), mask)
@@ -85,7 +88,7 @@ class Layer(nn.Module):
         x = x + self.dropout(attended)
         if not self.pre_norm:
             x = self.attention_norm(x)
-        inner = self.dropout(F.relu(self.inner(self.feed_forward_norm(x) if self.pre_norm else x)))
+        inner = self.dropout(self.inner(self.feed_forward_norm(x) if self.pre_norm else x).relu_())
         x = x + self.dropout(self.outer(inner))
         return x if self.pre_norm else self.feed_forward_norm(x), (key, value)
 
@@ -157,8 +160,8 @@ class TransformerXL(NeuralModel):
             inputs = x
             x, (key, value) = layer(x, past, r, self.u, self.v, mask)
             if self.training:
-                inputs = torch.cat([past[0], inputs.detach()], 1) if past else inputs.detach()
-                layers.append((inputs[:, keys - kept :],))
+                inputs = torch.cat([past[0], inputs.detach()], 1) if past and kept > time else inputs.detach()
+                layers.append((inputs[:, inputs.shape[1] - kept :],))
             else:
                 layers.append((key[:, :, keys - kept :], value[:, :, keys - kept :]))
         return self.dropout(self.norm(x)), Memory(layers, kept, (memory.valid + time).clamp_max(kept))

@@ -4,8 +4,9 @@ Paper: §5.1. Notebook: 05_training. Three settings. ``paper`` does what the tex
 semitones, speed within 5 %, half the time fewer instruments (one at least), half the time another permutation of P1,
 P2 and TR. ``published`` does what the paper's code does: -6 to +6 semitones, half the time 1 to 3 of the four voices
 (which may be silent ones), half the time P1 and P2 exchanged. It works on events, and a note that is transposed out of
-its voice's range loses its note-on only: its note-off stays behind, and a note that it took over from rings on. ``transposed``, ours, does what
-``paper`` does to the pitches and no more: another speed is another time grid, which no song of the NES is in.
+its voice's range loses its note-on only: its note-off stays behind, and a note that it took over from rings on.
+``transposed`` is ours: it does what ``paper`` does to pitches, and no more, for at another speed a song leaves the time
+grid that all songs of the NES share.
 Differences from the paper: under ``paper`` a note that leaves the range of its new voice goes with its note-off, and so
 does one that a higher speed leaves no tick. Pitch and voice change together, so the range is checked once. The drawn
 permutation may be the one there was.
