@@ -58,9 +58,8 @@ class Decoding:
 class Ring:
     """Keys and values of every layer for the newest positions of several pieces.
 
-    keys: (layers, rows, heads, head width, slots) and values: (layers, rows, heads, slots, head width), so that a
-    step's two products are a row times a matrix, which is fastest. slot: of the newest position; length: slots in use,
-    from 0 on.
+    keys: (layers, rows, heads, slots, head width) and values: (layers, rows, heads, head width, slots); so lies what a
+    step's two products read one after the other. slot: of the newest position; length: slots in use, from 0 on.
     """
 
     def __init__(self, past: list[tuple[Tensor, Tensor]], valid: Tensor, memory_length: int):
@@ -69,8 +68,8 @@ class Ring:
         self.most, self.slot = memory_length + 1, 0
         self.length = min(past[0][0].shape[2], memory_length)
         first = past[0][0].shape[2] - self.length
-        self.keys = torch.stack([key[:, :, first:].transpose(2, 3) for key, _ in past])
-        self.values = torch.stack([value[:, :, first:] for _, value in past])
+        self.keys = torch.stack([key[:, :, first:] for key, _ in past])
+        self.values = torch.stack([value[:, :, first:].transpose(2, 3) for _, value in past])
         self.slots = self.length
         foreign = torch.arange(self.length, 0, -1, device=valid.device) > valid.unsqueeze(1)
         self.foreign = int(foreign.sum(1).max()) if self.length else 0  # slots that not every row may look at
@@ -91,17 +90,17 @@ class Ring:
                 self.mask = None
         # Views for all layers at once: for small models each one costs as much as a product.
         self.newest = list(
-            zip(self.keys[..., self.slot].unbind(), self.values[..., self.slot, :].unbind(), strict=True)
+            zip(self.keys[..., self.slot, :].unbind(), self.values[..., self.slot].unbind(), strict=True)
         )
         if not self.windows:
-            keys, values = self.keys[..., : self.length], self.values[..., : self.length, :]
+            keys, values = self.keys[..., : self.length, :].transpose(-1, -2), self.values[..., : self.length]
             self.windows = list(zip(keys.flatten(1, 2).unbind(), values.flatten(1, 2).unbind(), strict=True))
 
     def _grow(self) -> None:
         room = min(self.most, max(FIRST_SLOTS, 2 * self.slots)) - self.slots
         self.slots += room
-        self.keys = F.pad(self.keys, (0, room))
-        self.values = F.pad(self.values, (0, 0, 0, room))
+        self.keys = F.pad(self.keys, (0, 0, 0, room))
+        self.values = F.pad(self.values, (0, room))
         self.mask = None if self.mask is None else F.pad(self.mask, (0, room))
 
     def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -114,11 +113,12 @@ class Ring:
         new_key.copy_(key)
         new_value.copy_(value)
         keys, values = self.windows[layer]
+        # Scores are fastest as a row times a matrix; what they weigh, for many rows, as a matrix times a column.
         query = query.reshape(-1, 1, query.shape[-1])
         scores = torch.bmm(query, keys) if bias is None else bias.baddbmm_(query, keys)
         if self.mask is not None:
             scores.view(len(key), -1, self.length).add_(self.mask[:, None, : self.length])
-        return torch.bmm(scores.softmax(-1), values).view(len(key), -1)
+        return torch.bmm(values, scores.softmax(-1).transpose(1, 2)).view(len(key), -1)
 
     def select(self, rows: Tensor) -> None:
         self.keys, self.values, self.windows = self.keys[:, rows], self.values[:, rows], []
