@@ -8,7 +8,7 @@ import dataclasses
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import get_args, get_origin, get_type_hints
+from typing import Literal, get_args, get_origin, get_type_hints
 
 import yaml
 
@@ -23,35 +23,25 @@ class Training:
     batch: int
     segment: int
     learning_rate: float
-    optimizer: str = "adam"  # adam, adamw, or muon (matrices by Muon, the rest by AdamW)
+    optimizer: Literal["adam", "adamw", "muon"] = "adam"  # muon: matrices by Muon, the rest by AdamW
     matrix_learning_rate: float = 0.02  # Muon's
     weight_decay: float = 0.0
     warmup: int = 0
-    schedule: str = "cosine"  # cosine, constant, or linear (constant, then down over the last decay_share of the steps)
-    decay_share: float = 0.4
+    schedule: Literal["cosine", "constant", "linear"] = "cosine"
+    decay_share: float = 0.4  # of the steps, the last, in which a linear schedule falls; until then it is constant
     clip: float = 0.25
     accumulate: int = 1  # segments of gradient a step
-    streams: str = "endless"  # endless (the paper's), songs or segments: see data/streams.py
-    augment: str = "none"  # none, paper, published or transposed: see music/augmentation.py
-    draws: str = "fresh"  # fresh or published: the examples drawn of Lakh songs, see data/lakh.py
+    streams: Literal["endless", "songs", "segments"] = "endless"  # endless is the paper's; see data/streams.py
+    augment: Literal["none", "paper", "published", "transposed"] = "none"  # see music/augmentation.py
+    draws: Literal["fresh", "published"] = "fresh"  # the examples drawn of Lakh songs, see data/lakh.py
     mix_share: float = 0.0  # of the notes, how many come from a second corpus: data/mixture.py
-    precision: str = "auto"  # auto (bf16 where the hardware has it), bf16, fp32
+    precision: Literal["auto", "bf16", "fp32"] = "auto"  # auto: bf16 where the hardware has it
     compile: bool = False
     evaluate_every: int = 1000  # steps
     valid_songs: int = 0  # songs of valid that early stopping looks at; 0 for all
     patience: int = 10  # evaluations without a new best before training stops
     snapshot_minutes: float = 5.0
     seed: int = 0  # added to the profile's: a later stage wants other songs, and other draws
-
-
-_KNOWN = {
-    "optimizer": ("adam", "adamw", "muon"),
-    "schedule": ("cosine", "constant", "linear"),
-    "streams": ("endless", "songs", "segments"),
-    "augment": ("none", "paper", "published", "transposed"),
-    "draws": ("fresh", "published"),
-    "precision": ("auto", "bf16", "fp32"),
-}
 
 
 @dataclass(frozen=True)
@@ -109,11 +99,7 @@ def load(name) -> Profile:
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise BadProfile(f"{path}: is not YAML ({' '.join(str(error).split())[:120]})") from error
     profile = _fill(Profile, values, str(path))
-    for name, part in profile.training.items():
-        for setting, known in _KNOWN.items():
-            if getattr(part, setting) not in known:
-                given = getattr(part, setting)
-                raise BadProfile(f"{path}: training: {name}: {setting} must be {' or '.join(known)}, not {given!r}")
+    for part in profile.training.values():
         if not 0 <= part.mix_share < 1:
             raise BadProfile(f"{path}: mix_share must be from 0 to below 1, not {part.mix_share}")
         if min(part.steps, part.batch, part.segment, part.accumulate, part.evaluate_every) < 1:
@@ -141,6 +127,10 @@ def _fill(kind, values, where: str):
         if not isinstance(values, dict):
             raise BadProfile(f"{where}: must be a table of values, not {values!r}")
         return {key: _fill(inner, value, f"{where}: {key}") for key, value in values.items()}
+    if get_origin(kind) is Literal:
+        if values not in get_args(kind):
+            raise BadProfile(f"{where}: must be {' or '.join(get_args(kind))}, not {values!r}")
+        return values
     if kind is float and type(values) is int:
         return float(values)
     if type(values) is not kind:

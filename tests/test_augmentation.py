@@ -340,5 +340,5 @@ def test_a_profile_names_its_augmentation(tmp_path):
     text = (profiles.root() / "profiles" / "smoke.yaml").read_text()
     assert all(part.augment in ("none", *SETTINGS) for part in profiles.load("smoke").training.values())
     (tmp_path / "odd.yaml").write_text(text.replace("    steps:", "    augment: some\n    steps:", 1))
-    with pytest.raises(BadProfile, match="augment must be none or paper or published or transposed, not 'some'"):
+    with pytest.raises(BadProfile, match="augment: must be none or paper or published or transposed, not 'some'"):
         profiles.load(tmp_path / "odd.yaml")
