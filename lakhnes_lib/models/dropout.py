@@ -21,5 +21,5 @@ class Dropout(nn.Dropout):
         halves = bits.view(torch.int16)[: x.numel()].view(x.shape).bitwise_right_shift_(1)
         kept = halves.neg_().add_(round(self.p * 2**15) - 2**14 - 1).bitwise_right_shift_(15)
         kind = {2: torch.int16, 4: torch.int32, 8: torch.int64}[x.element_size()]
-        scale = torch.tensor(1 / (1 - self.p), dtype=x.dtype).view(kind)
+        scale = x.new_tensor(1 / (1 - self.p)).view(kind)
         return x * kept.to(kind).bitwise_and_(scale).view(x.dtype)

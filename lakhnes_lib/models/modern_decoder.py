@@ -123,16 +123,12 @@ class ModernDecoder(NeuralModel):
         angles = turns(past.position, time, self.head_width, ids.device) if self.rotary else None
         kept = min(past.length + time, self.memory_length)
         ahead = Past([], kept, past.position + time, (past.valid + time).clamp_max(kept), history[:, time:])
-        return self.dropout(self.embed(history, time)), angles, ahead
-
-    def embed(self, history: Tensor, time: int) -> Tensor:
-        """The sum of the last events' vectors at the newest ``time`` positions of a history of ids."""
-        steps = history.shape[1] - time
         rows = history.where(history >= 0, self.vocabulary_size)  # -1 would be the table's last row, but not on a GPU
+        steps = history.shape[1] - time
         x = sum(table(rows[:, steps - back : steps - back + time]) for back, table in enumerate(self.embeddings))
-        x = x * x.shape[-1] ** 0.5
-        device = x.device.type
-        return x.to(torch.get_autocast_dtype(device)) if torch.is_autocast_enabled(device) else x
+        x, device = x * x.shape[-1] ** 0.5, x.device.type
+        x = x.to(torch.get_autocast_dtype(device)) if torch.is_autocast_enabled(device) else x
+        return self.dropout(x), angles, ahead
 
     def logits(self, hidden):
         return F.linear(hidden, self.output_weight)

@@ -54,12 +54,12 @@ class RotaryDecoding(Decoding):
         self.late = [still.squeeze(2) for *_, still in layers]  # half keys of the event before, one for each layer
         # The last events, the newest first, as rows of one table; and the angles from a position on.
         self.history = past.ids.where(past.ids >= 0, model.vocabulary_size).flip(1)
-        self.tables = torch.cat([part.weight for part in model.embeddings]) * table.shape[1] ** 0.5
+        root = table.shape[1] ** 0.5
+        self.tables = root * torch.cat([part.weight for part in model.embeddings])
         self.places = torch.arange(len(model.embeddings), device=model.device) * (model.vocabulary_size + 1)
         self.position, self.angles, self.state = past.position, None, None
         self.normalised = block.sharpness is not None
         self.together = ROWS if model.device.type == "cpu" and precision in STEADY else 1
-        root = table.shape[1] ** 0.5
         self.parts, self.lengths = [], []  # lengths: of vectors that queries and keys are divided by, (2, heads, 1)
         for block in model.blocks:
             turned = (part.weight.unflatten(0, (self.heads, width))[:, order] for part in (block.query, block.key))
@@ -98,13 +98,11 @@ class RotaryDecoding(Decoding):
 
     def _angles(self) -> Tensor | None:
         """By what this position's pairs turn, complex64 (head width / 2,); None for a model without such positions."""
-        if not self.model.rotary:
-            return None
         place = self.position % _POSITIONS
-        if self.angles is None or place == 0:
+        if self.model.rotary and (self.angles is None or place == 0):
             self.angles = _turns(self.position - place, self.model.head_width, self.history.device)
         self.position += 1
-        return self.angles[place]
+        return None if self.angles is None else self.angles[place]
 
     @torch.inference_mode()
     def select(self, rows):
