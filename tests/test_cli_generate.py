@@ -143,7 +143,7 @@ def test_commands_of_the_readme_run(tmp_path, monkeypatch, capsys):
             monkeypatch.setattr(own_music, "tune", lambda *a, **k: done.add("train") or sys.exit(0))
             assert main([verb, *words[:-1], "0"]) == 0 and "train: " in capsys.readouterr().out
         elif words[0] == "assets/pretrained/mini":
-            less = ["--first-seconds", "1"] if given else ["--length", "12"]
+            less = ["--first-seconds", "1"] if given else ["--length", "60"]
             assert main([verb, words[0], str(tmp_path / words[1]), *words[2:], *less, "-n", "1"]) == 0
             done.add(words[1])
             assert (tmp_path / words[1] / "seed0_00.wav").stat().st_size > 1000
