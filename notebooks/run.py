@@ -71,6 +71,7 @@ def execute(source: Path, target: Path, parameters: dict, limit_seconds: float) 
     command = [sys.executable, "-m", "papermill", str(source), str(target), "-y", json.dumps(parameters)]
     began = time.monotonic()
     with target.with_suffix(".log").open("w", encoding="utf-8") as log:
+        before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a background shell's children ignore it
         process = subprocess.Popen(
             [*command, "--log-output", "--no-progress-bar"],
             stdin=subprocess.DEVNULL,
@@ -78,6 +79,7 @@ def execute(source: Path, target: Path, parameters: dict, limit_seconds: float) 
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
+        signal.signal(signal.SIGINT, before)
         stopped, usage = _wait(process, limit_seconds)
     bytes_per_unit = 1 if platform.system() == "Darwin" else 1024
     state = stopped or ("failed" if process.returncode else "passed")
