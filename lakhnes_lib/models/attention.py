@@ -96,21 +96,21 @@ class _InCache(torch.autograd.Function):
         key, value, r = key.contiguous(), value.contiguous(), r.contiguous()  # else each product would copy its part
         out = torch.empty_like(query, memory_format=torch.contiguous_format)
         content, position = (query + u).mul_(scale), (query + v).mul_(scale)
-        mask = mask.to(query.dtype).unsqueeze(1)
+        kept, mask = any(ctx.needs_input_grad), mask.to(query.dtype).unsqueeze(1)
         for rows, some, queries, seen in _parts(batch, heads, time, keys):
             scores = content[rows, some, queries] @ key[rows, some, :seen].transpose(-1, -2)
             distance = position[rows, some, queries] @ r[some, keys - seen :].transpose(-1, -2)
             # The relative shift without a copy: each row starts one column later than the row below it. What runs over
             # the end of a row is ahead of the query, and masked.
-            count = scores.shape[2]
             shifted = distance.as_strided(
-                distance.shape, (*distance.stride()[:2], seen - 1, 1), distance.storage_offset() + count - 1
+                distance.shape, (*distance.stride()[:2], seen - 1, 1), distance.storage_offset() + distance.shape[2] - 1
             )
             scores.add_(shifted).add_((mask[rows] if len(mask) > 1 else mask)[..., queries, :seen])
             part = torch.softmax(scores, -1, out=scores)
             out[rows, some, queries] = part @ value[rows, some, :seen]
-            weights.append(part)
-        ctx.save_for_backward(key, value, r, content, position, out, *(weights if any(ctx.needs_input_grad) else ()))
+            if kept:
+                weights.append(part)
+        ctx.save_for_backward(key, value, r, content, position, out, *weights)
         return out
 
     @staticmethod
