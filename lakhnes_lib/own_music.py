@@ -11,6 +11,7 @@ import hashlib
 import time
 from collections import Counter
 from dataclasses import dataclass
+from math import isfinite
 from pathlib import Path
 
 from tqdm.auto import tqdm
@@ -109,13 +110,12 @@ def tune(
     device, began = training.choose_device(device), time.monotonic()
 
     def held_back(checkpoint) -> float:
-        settings, songs = profile.evaluation, corpus["test"].framed()
-        segments = dict(segment=settings.segment, memory_length=settings.memory_length, batch=settings.batch)
-        return evaluation.exact(checkpoints.load(checkpoint, device), songs, progress=progress, **segments).perplexity
+        model, songs = checkpoints.load(checkpoint, device), corpus["test"].framed()
+        return evaluation.exact(model, songs, progress=progress, **profile.evaluation.segments).perplexity
 
     before = held_back(start) if start else None
     if max_minutes is not None:
         max_minutes -= 2 * (time.monotonic() - began) / 60
     options = {"model": MODEL, "max_minutes": max_minutes, "progress": progress} | options
     run = training.train(profile, corpus, folder, start=start, device=device, **options)
-    return Tuned(run, before, held_back(run.folder / "best") if run.best_step else None)
+    return Tuned(run, before, held_back(run.folder / "best") if isfinite(run.best) else None)

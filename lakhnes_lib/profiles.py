@@ -53,6 +53,11 @@ class Evaluation:
     memory_length: int = 896
     songs: int = 0  # 0 for all
 
+    @property
+    def segments(self) -> dict:
+        """How ``evaluation.exact`` reads songs: its arguments."""
+        return {"segment": self.segment, "memory_length": self.memory_length, "batch": self.batch}
+
 
 @dataclass(frozen=True)
 class Sampling:
@@ -109,23 +114,20 @@ def load(name) -> Profile:
 
 def _fill(kind, values, where: str):
     """A dataclass (or plain value) of checked YAML values."""
+    table = dataclasses.is_dataclass(kind) or get_origin(kind) is dict
+    if table and not isinstance(values, dict):
+        raise BadProfile(f"{where}: must be a table of values, not {values!r}")
     if dataclasses.is_dataclass(kind):
-        if not isinstance(values, dict):
-            raise BadProfile(f"{where}: must be a table of values, not {values!r}")
         hints = get_type_hints(kind)
         unknown = set(values) - set(hints)
         if unknown:
-            raise BadProfile(
-                f"{where}: has the unknown key {sorted(map(str, unknown))[0]!r}; known are {', '.join(hints)}"
-            )
+            raise BadProfile(f"{where}: has the unknown key {min(map(str, unknown))!r}; known are {', '.join(hints)}")
         for entry in dataclasses.fields(kind):
             if entry.name not in values and entry.default is entry.default_factory is dataclasses.MISSING:
                 raise BadProfile(f"{where}: lacks {entry.name!r}")
         return kind(**{key: _fill(hints[key], value, f"{where}: {key}") for key, value in values.items()})
     if get_origin(kind) is dict:
         inner = get_args(kind)[1]
-        if not isinstance(values, dict):
-            raise BadProfile(f"{where}: must be a table of values, not {values!r}")
         return {key: _fill(inner, value, f"{where}: {key}") for key, value in values.items()}
     if get_origin(kind) is Literal:
         if values not in get_args(kind):

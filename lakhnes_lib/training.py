@@ -145,16 +145,9 @@ class Run:
             bar.close()
         self.snapshot()
 
-    def _evaluate(self) -> None:
+    def _evaluate(self, progress: bool = False) -> None:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
-            valid = evaluation.exact(
-                self.model,
-                self.valid,
-                segment=self.measured.segment,
-                memory_length=self.measured.memory_length,
-                batch=self.measured.batch,
-                progress=False,
-            )
+            valid = evaluation.exact(self.model, self.valid, progress=progress, **self.measured.segments)
         self._log(valid_loss=round(valid.nats, 5))
         self.since_best += 1
         if valid.nats < self.best:
@@ -229,8 +222,9 @@ def train(
 ) -> Run:
     """Trains one of a profile's models on a corpus, in a folder; returns the finished Run.
 
-    model: a name of the profile's ``models`` and ``training``; start: a checkpoint folder to fine-tune from;
-    resume: go on from the folder's snapshot; max_minutes: stop in good order after so long.
+    model: a name of the profile's ``models`` and ``training``; start: a checkpoint folder to fine-tune from, which
+    stays the run's best until a step beats it; resume: go on from the folder's snapshot; max_minutes: stop in good
+    order after so long.
     Raises LakhnesError if the folder already holds a run and ``resume`` is not set, or if there is none to resume.
     """
     folder = Path(folder)
@@ -252,5 +246,7 @@ def train(
     run.details["profile"] = profile.name
     if resume:
         run.restore()
+    elif start:
+        run._evaluate(progress)  # what nothing beats is kept
     run.go(max_minutes, progress)
     return run

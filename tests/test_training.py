@@ -192,6 +192,17 @@ def test_early_stopping(music, tmp_path):
     assert checkpoints.details(tmp_path / "best")["metrics"]["step"] == 2
 
 
+def test_what_nothing_beats_is_kept(music, tmp_path):
+    """Fine-tuning that only loses leaves the weights that it began from as the best."""
+    first = train(music, tmp_path / "first", profile(steps=40, evaluate_every=20))
+    spoiling = profile(steps=4, warmup=0, learning_rate=3.0, matrix_learning_rate=3.0, evaluate_every=2)
+    run = train(music, tmp_path / "tuned", spoiling, start=tmp_path / "first/best")
+    assert run.best_step == 0 and run.best == pytest.approx(first.best, abs=1e-6)
+    assert [row["step"] for row in rows(tmp_path / "tuned") if "valid_loss" in row] == [0, 2, 4]
+    kept, begun = (checkpoints.load(tmp_path / name / "best").state_dict() for name in ("tuned", "first"))
+    assert all(torch.equal(kept[name], begun[name]) for name in begun)
+
+
 def test_a_lost_loss_leaves_the_last_good_snapshot(music, tmp_path, monkeypatch):
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
         interrupt(patched, 5)
