@@ -89,8 +89,8 @@ def trained(folder: Path) -> dict:
     for row in rows:
         heard += [row["train_loss"]] if "train_loss" in row else []
         if "valid_loss" in row:
-            means = {"train_loss": float(np.mean(heard)), "valid_loss": row["valid_loss"]}
-            curve.append({key: row[key] for key in ("step", "events", "seconds")} | means)
+            mean = {"train_loss": float(np.mean(heard))} if heard else {}  # none before the first step
+            curve.append({key: row[key] for key in ("step", "events", "seconds", "valid_loss")} | mean)
             heard = []
     return found | {"minutes": rows[-1]["seconds"] / 60, "events": rows[-1]["events"], "curve": curve}
 
