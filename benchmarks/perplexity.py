@@ -5,7 +5,8 @@ python benchmarks/perplexity.py [--only NAME] [--split test] [--exact] [--publis
 Random, unigram and the two 5-grams are made anew each time. Checkpoints are those in assets/pretrained (as they are
 stored, in bfloat16) and in runs/PROFILE/MODEL/best but for the smoke profile's. With --published they are the authors'
 own instead, if they are fetched or stand in the folder LAKHNES_MIRROR. All compute in float32. A checkpoint measured
-before, with the same weights on the same data, is kept as it is, and so is one that is not here any more.
+before, with the same weights on the same data, is kept as it is, and so is one that is not here any more. A shipped
+model that remembers more events than the protocol's 896 is measured once more with all of its memory, as NAME_memory.
 
 Needs NES-MDB (`lakhnes data fetch nesmdb-midi`, or LAKHNES_MIRROR). With --write the numbers go to
 results/perplexity.json, after each model.
@@ -32,6 +33,8 @@ from lakhnes_lib.models.ngram import SMOOTHINGS, NGram
 SPLITS = ("valid", "test")
 SETTINGS = {"segment": 128, "memory_length": 896}
 STREAMS = 10
+MEMORY = "_memory"
+"""Ends the name of a model that is measured with its own memory."""
 
 
 def unigram(songs):
@@ -46,9 +49,10 @@ BASELINES = {"random": lambda songs: RandomModel(), "unigram": unigram} | {
 
 
 def folders() -> dict[str, Path]:
-    """The checkpoints of this repository: mini, laptop/lstm, …"""
+    """The checkpoints of this repository: mini, mini_memory, laptop/lstm, …"""
     root = profiles.root()
     found = {path.parent.name: path.parent for path in root.glob("assets/pretrained/*/config.json")}
+    found |= {name + MEMORY: folder for name, folder in found.items() if memory(folder) > SETTINGS["memory_length"]}
     runs = [path.parent for path in root.glob("runs/*/*/best/config.json")]
     return found | {f"{run.parts[-3]}/{run.parts[-2]}": run for run in runs if run.parts[-3] != "smoke"}
 
@@ -68,6 +72,11 @@ def published() -> dict[str, Path]:
         except LakhnesError as error:
             print(f"published/{name}: {error}")
     return found
+
+
+def memory(folder: Path) -> int:
+    """Events that a checkpoint remembers."""
+    return checkpoints.details(folder)["config"].get("memory_length", 0)
 
 
 def weights(folder: Path) -> str:
@@ -95,15 +104,15 @@ def trained(folder: Path) -> dict:
     return found | {"minutes": rows[-1]["seconds"] / 60, "events": rows[-1]["events"], "curve": curve}
 
 
-def measure(model, split, streams: bool) -> dict:
+def measure(model, split, streams: bool, settings: dict) -> dict:
     """Exact perplexity of a split, songs, targets and seconds; with streams, also by the paper's protocol."""
     songs, begin = split.framed(), time.perf_counter()
-    exact = evaluation.exact(model, songs, **SETTINGS)
+    exact = evaluation.exact(model, songs, **settings)
     spent = time.perf_counter() - begin
     found = {"exact": exact.perplexity, "songs": len(exact.songs), "targets": exact.targets}
     found |= {"seconds": spent, "events_a_second": exact.targets / spent}
     if streams:
-        paper = evaluation.paper(model, songs, split.names, streams=STREAMS, **SETTINGS)
+        paper = evaluation.paper(model, songs, split.names, streams=STREAMS, **settings)
         found |= {"paper": paper.perplexity, "paper_targets": paper.targets, "paper_unscored": paper.unscored}
     return found
 
@@ -136,15 +145,19 @@ def main():
     for name in names:
         folder = places[name]
         made = {"weights": weights(folder)} | trained(folder) if folder else {}
+        own = {"memory_length": memory(folder)} if name.endswith(MEMORY) else {}
+        made |= own
         # The same weights measured before, under whatever name.
-        known = next((old for old in found.values() if folder and old.get("weights") == made["weights"]), {})
+        alike = (old for old in found.values() if old.get("memory_length") == own.get("memory_length"))
+        known = next((old for old in alike if folder and old.get("weights") == made["weights"]), {})
         entry = {key: known[key] for key in SPLITS if key in known}
         found[name] = known | made
         if missing := [split for split in chosen.split or SPLITS if split not in entry]:
             model = checkpoints.load(folder, device) if folder else BASELINES[name](train)
             for split in missing:
                 print(f"{name}: {split}", flush=True)
-                entry[split] = measure(model, corpus[split], split == "test" and not chosen.exact)
+                streams = split == "test" and not chosen.exact
+                entry[split] = measure(model, corpus[split], streams, SETTINGS | own)
             made |= {"architecture": model.architecture, "config": model.config, "parameters": model.parameter_count()}
             now = datetime.now(UTC).isoformat(timespec="seconds")
             entry["measured"] = {"date": now, "device": model.device.type, "hardware": results.hardware()}

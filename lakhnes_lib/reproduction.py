@@ -35,8 +35,8 @@ PUBLISHED = (
     ("the authors' checkpoint: Lakh, 200k steps", "41 M", 2.472, "published/lakhnes-200k"),
     ("the authors' checkpoint: Lakh, 400k steps", "41 M", 2.460, "published/lakhnes-400k"),
 )
-SHIPPED = ("mini", "transformer_xl")
-"""Of ``assets/pretrained``."""
+SHIPPED = ("mini", "mini_memory", "transformer_xl")
+"""Of ``assets/pretrained``; _memory: with all of its own memory, which is longer than the protocol's."""
 ARCHITECTURES = {"lstm": "LSTM", "transformer_xl": "Transformer-XL", "modern_decoder": "modern decoder"}
 
 
@@ -89,6 +89,8 @@ def table_2(models: dict | None = None) -> list[Row]:
     entries = [(*entry[:3], name) for entry in TABLE_2 for name in runs(entry[3], models) or [None]]
     for name in (name for name in SHIPPED if name in models):
         title = f"shipped {ARCHITECTURES.get(models[name]['architecture'], 'model')}, assets/pretrained/{name}"
+        if memory := models[name].get("memory_length"):
+            title = f"the same with all of its memory, {memory:,} events"
         entries.append((title, "–", None, name))
     entries += [entry for entry in PUBLISHED if entry[3] in models]
     return [Row(*entry, models.get(entry[3], {})) for entry in entries]

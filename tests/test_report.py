@@ -57,6 +57,11 @@ def test_what_was_measured_is_what_is_shipped(monkeypatch):
     for folder in cards.shipped():
         entry = reproduction.measured()[folder.name]
         assert entry["weights"] == perplexity.weights(folder), f"{folder.name}: measure it again"
+        whole = reproduction.measured().get(f"{folder.name}_memory")
+        assert (whole is not None) == (f"{folder.name}_memory" in perplexity.folders())
+        if whole:
+            assert whole["weights"] == entry["weights"], f"{folder.name}: measure it again"
+            assert whole["memory_length"] == perplexity.memory(folder) > perplexity.SETTINGS["memory_length"]
         assert entry["parameters"] == json.loads((folder / "config.json").read_text())["parameters"]
 
 
