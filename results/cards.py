@@ -27,8 +27,9 @@ Written by `make report` from `config.json` and [`results/perplexity.json`](../.
 {measured}
 
 Exact protocol: each event of each song of at least 10 events once, with nothing but that song's own past; segments of
-128, and so many events of memory; `python benchmarks/perplexity.py --only {name}`. The paper's model of 41 M parameters
-reaches 3.501 on test under its own protocol.
+128, and so many events of memory; `python benchmarks/perplexity.py --only {name}`, or
+`lakhnes evaluate assets/pretrained/{name} --memory EVENTS`. The paper's model of 41 M parameters reaches 3.501 on test
+under its own protocol.
 
 ## Use
 
