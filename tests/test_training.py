@@ -16,7 +16,6 @@ from lakhnes_lib import snapshots, training
 from lakhnes_lib.data import corpus
 from lakhnes_lib.errors import BadCheckpoint, LakhnesError
 from lakhnes_lib.models import checkpoints
-from lakhnes_lib.optimisers import build_optimisers, learning_rate_share
 from lakhnes_lib.profiles import Evaluation, Profile, Training
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -269,50 +268,7 @@ def test_damaged_snapshot(music, tmp_path):
         train(music, tmp_path, resume=True)
 
 
-# --- snapshots
-
-
-def test_snapshots_hold_trees_of_tensors_and_plain_values(tmp_path):
-    tied = torch.arange(6.0).reshape(2, 3)
-    tree = {"a": [tied, tied.T, (1, 2.5, None, "x", True)], 3: {"b": tied.bfloat16()}, "none": None, "empty": []}
-    snapshots.write(tmp_path / "s", tree)
-    back = snapshots.read(tmp_path / "s")
-    assert torch.equal(back["a"][0], tied) and torch.equal(back["a"][1], tied.T)
-    assert back["a"][2] == [1, 2.5, None, "x", True] and list(back) == ["a", 3, "none", "empty"]
-    assert back[3]["b"].dtype == torch.bfloat16
-
-
-def test_there_is_a_snapshot_at_any_moment(tmp_path, monkeypatch):
-    """Whatever move a kill comes before, the folder holds the old snapshot or the new one; leftovers go next time."""
-    import lakhnes_lib.files as files
-
-    folder = tmp_path / "s"
-    snapshots.write(folder, {"step": 0})
-    whole = files.os.replace
-    for step in range(1, 6):
-        moves = []
-
-        def stop(*places, moves=moves, step=step):
-            if len(moves) == step % 3:
-                raise KeyboardInterrupt
-            moves.append(places)
-            whole(*places)
-
-        monkeypatch.setattr(files.os, "replace", stop)
-        try:
-            snapshots.write(folder, {"step": step})
-            last = step
-        except KeyboardInterrupt:
-            last = snapshots.read(folder)["step"]
-            assert last < step
-        monkeypatch.undo()
-        assert snapshots.exists(folder) and snapshots.read(folder)["step"] == last
-    (folder / ".half-written.safetensors").write_bytes(b"half")
-    snapshots.write(folder, {"step": 9})
-    assert len(list(folder.iterdir())) == 2 and snapshots.read(folder) == {"step": 9}
-
-
-# --- steps and schedules
+# --- steps
 
 
 def test_accumulated_gradients_are_those_of_one_big_batch(music, tmp_path):
@@ -358,28 +314,6 @@ def test_fine_tuning_begins_where_the_checkpoint_ends(music, tmp_path):
     for one, other in zip(first.model.parameters(), tuned.model.parameters(), strict=True):
         assert torch.equal(one, other)
     assert tuned.model.memory_length == 12
-
-
-def test_learning_rates():
-    settings = replace(SETTINGS, steps=100, warmup=10)
-    assert [learning_rate_share(step, settings) for step in (0, 4, 9)] == [0.1, 0.5, 1.0]
-    cosine = [learning_rate_share(step, settings) for step in (10, 55, 100)]
-    assert cosine == pytest.approx([1.0, 0.5, 0.0])
-    linear = replace(settings, schedule="linear", decay_share=0.4)
-    assert [learning_rate_share(step, linear) for step in (10, 60, 80, 99)] == pytest.approx([1, 1, 0.5, 1 / 40])
-    constant = replace(settings, schedule="constant")
-    assert {learning_rate_share(step, constant) for step in range(10, 100)} == {1.0}
-
-
-def test_muon_takes_matrices_and_adamw_the_rest_each_once():
-    model = checkpoints.build(**MODEL)
-    muon, adamw = build_optimisers(model, SETTINGS)
-    assert isinstance(muon, torch.optim.Muon) and isinstance(adamw, torch.optim.AdamW)
-    names = {parameter: name for name, parameter in model.named_parameters()}
-    matrices, rest = ([names[p] for g in o.param_groups for p in g["params"]] for o in (muon, adamw))
-    assert sorted(matrices + rest) == sorted(names.values())
-    assert all(name.startswith("layers.") and name.endswith("weight") and "norm" not in name for name in matrices)
-    assert "embedding.weight" in rest and len(matrices) == 2 * 6
 
 
 # --- what it runs without
