@@ -23,7 +23,7 @@ import numpy as np
 import torch
 from _shared import arguments, corpus_at_hand, keep
 
-from lakhnes_lib import evaluation, profiles, results, training
+from lakhnes_lib import evaluation, profiles, reproduction, results, training
 from lakhnes_lib.data import datasets, registry
 from lakhnes_lib.errors import DataNotFound, LakhnesError
 from lakhnes_lib.models import checkpoints
@@ -33,8 +33,6 @@ from lakhnes_lib.models.ngram import SMOOTHINGS, NGram
 SPLITS = ("valid", "test")
 SETTINGS = {"segment": 128, "memory_length": 896}
 STREAMS = 10
-MEMORY = "_memory"
-"""Ends the name of a model that is measured with its own memory."""
 
 
 def unigram(songs):
@@ -52,7 +50,8 @@ def folders() -> dict[str, Path]:
     """The checkpoints of this repository: mini, mini_memory, laptop/lstm, …"""
     root = profiles.root()
     found = {path.parent.name: path.parent for path in root.glob("assets/pretrained/*/config.json")}
-    found |= {name + MEMORY: folder for name, folder in found.items() if memory(folder) > SETTINGS["memory_length"]}
+    long = {name: folder for name, folder in found.items() if memory(folder) > SETTINGS["memory_length"]}
+    found |= {name + reproduction.MEMORY: folder for name, folder in long.items()}
     runs = [path.parent for path in root.glob("runs/*/*/best/config.json")]
     return found | {f"{run.parts[-3]}/{run.parts[-2]}": run for run in runs if run.parts[-3] != "smoke"}
 
@@ -77,6 +76,12 @@ def published() -> dict[str, Path]:
 def memory(folder: Path) -> int:
     """Events that a checkpoint remembers."""
     return checkpoints.details(folder)["config"].get("memory_length", 0)
+
+
+def own_memory(name: str, folder: Path | None) -> dict:
+    """What the settings of a shipped model's second measuring have instead; of all others nothing, whatever a run of
+    theirs is called."""
+    return {"memory_length": memory(folder)} if folder and name == folder.name + reproduction.MEMORY else {}
 
 
 def weights(folder: Path) -> str:
@@ -144,9 +149,8 @@ def main():
     train = corpus["train"].framed()
     for name in names:
         folder = places[name]
-        made = {"weights": weights(folder)} | trained(folder) if folder else {}
-        own = {"memory_length": memory(folder)} if name.endswith(MEMORY) else {}
-        made |= own
+        own = own_memory(name, folder)
+        made = {"weights": weights(folder)} | trained(folder) | own if folder else {}
         # The same weights measured before, under whatever name.
         alike = (old for old in found.values() if old.get("memory_length") == own.get("memory_length"))
         known = next((old for old in alike if folder and old.get("weights") == made["weights"]), {})

@@ -127,8 +127,7 @@ def _fill(kind, values, where: str):
                 raise BadProfile(f"{where}: lacks {entry.name!r}")
         return kind(**{key: _fill(hints[key], value, f"{where}: {key}") for key, value in values.items()})
     if get_origin(kind) is dict:
-        inner = get_args(kind)[1]
-        return {key: _fill(inner, value, f"{where}: {key}") for key, value in values.items()}
+        return {key: _fill(get_args(kind)[1], value, f"{where}: {key}") for key, value in values.items()}
     if get_origin(kind) is Literal:
         if values not in get_args(kind):
             raise BadProfile(f"{where}: must be {' or '.join(get_args(kind))}, not {values!r}")

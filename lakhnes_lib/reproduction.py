@@ -35,8 +35,10 @@ PUBLISHED = (
     ("the authors' checkpoint: Lakh, 200k steps", "41 M", 2.472, "published/lakhnes-200k"),
     ("the authors' checkpoint: Lakh, 400k steps", "41 M", 2.460, "published/lakhnes-400k"),
 )
-SHIPPED = ("mini", "mini_memory", "transformer_xl")
-"""Of ``assets/pretrained``; _memory: with all of its own memory, which is longer than the protocol's."""
+MEMORY = "_memory"
+"""Ends the name of a shipped model measured with all of its own memory, which is longer than the protocol's."""
+SHIPPED = ("mini", f"mini{MEMORY}", "transformer_xl")
+"""Of ``assets/pretrained``."""
 ARCHITECTURES = {"lstm": "LSTM", "transformer_xl": "Transformer-XL", "modern_decoder": "modern decoder"}
 
 

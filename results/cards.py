@@ -5,7 +5,7 @@ from pathlib import Path
 
 from tables import table
 
-from lakhnes_lib import profiles, reproduction
+from lakhnes_lib import profiles, reproduction, results
 
 STAGES = ("stage", "profile", "streams", "augmentation", "rows × events", "steps", "events", "minutes")
 CARD = """# {name}: a small {architecture} that composes for the NES
@@ -61,7 +61,7 @@ def metrics(name: str) -> dict:
 
 def card(name: str, config: dict) -> str:
     """A shipped model's card, from its config.json and what was measured."""
-    entry = reproduction.measured().get(name, {})
+    values = results.read("perplexity")["values"]
     stages = [
         (
             str(number),
@@ -75,9 +75,11 @@ def card(name: str, config: dict) -> str:
         )
         for number, stage in enumerate(config["stages"], 1)
     ]
+    usual = {"memory_length": values["memory_length"]}
+    entries = [usual | values["models"].get(key, {}) for key in (name, name + reproduction.MEMORY)]
     measured = [
-        (split, f"{found.get('memory_length', 896):,}", f"{found[split]['exact']:.3f}", f"{found[split]['targets']:,}")
-        for found in (entry, reproduction.measured().get(f"{name}_memory", {}))
+        (split, f"{found['memory_length']:,}", f"{found[split]['exact']:.3f}", f"{found[split]['targets']:,}")
+        for found in entries
         for split in ("valid", "test")
         if split in found
     ]

@@ -57,12 +57,18 @@ def test_what_was_measured_is_what_is_shipped(monkeypatch):
     for folder in cards.shipped():
         entry = reproduction.measured()[folder.name]
         assert entry["weights"] == perplexity.weights(folder), f"{folder.name}: measure it again"
-        whole = reproduction.measured().get(f"{folder.name}_memory")
-        assert (whole is not None) == (f"{folder.name}_memory" in perplexity.folders())
+        name = folder.name + reproduction.MEMORY
+        whole = reproduction.measured().get(name)
+        assert (whole is not None) == (name in perplexity.folders())
+        assert not perplexity.own_memory(folder.name, folder)
         if whole:
             assert whole["weights"] == entry["weights"], f"{folder.name}: measure it again"
             assert whole["memory_length"] == perplexity.memory(folder) > perplexity.SETTINGS["memory_length"]
+            assert perplexity.own_memory(name, folder) == {"memory_length": whole["memory_length"]}
         assert entry["parameters"] == json.loads((folder / "config.json").read_text())["parameters"]
+    # A run whose model's name ends like that is measured as any other.
+    run = profiles.root() / "runs/laptop/modern_decoder_memory/best"
+    assert not perplexity.own_memory("laptop/modern_decoder_memory", run) and not perplexity.own_memory("random", None)
 
 
 def test_published_checkpoints_are_measured_where_they_are_at_hand(tmp_path, monkeypatch, capsys):
