@@ -15,6 +15,7 @@ from tqdm.auto import tqdm
 
 from lakhnes_lib import evaluation, snapshots
 from lakhnes_lib.data.streams import Streams
+from lakhnes_lib.devices import choose_device, compiled, runs_bf16
 from lakhnes_lib.errors import LakhnesError
 from lakhnes_lib.files import replacing
 from lakhnes_lib.models import checkpoints
@@ -25,20 +26,6 @@ from lakhnes_lib.profiles import Evaluation, Profile, Training
 
 LOG_EVERY = 10
 """Steps a line of the log."""
-
-
-def choose_device(device: str | None = None) -> torch.device:
-    """The device asked for, or the best there is."""
-    return torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-
-
-def runs_bf16(device: torch.device, precision: str) -> bool:
-    """Whether to compute in bfloat16: if asked for, or on auto where the hardware multiplies it faster."""
-    if precision != "auto":
-        return precision == "bf16"
-    if device.type == "cuda":
-        return torch.cuda.is_bf16_supported()
-    return any(getattr(torch.cpu, probe, bool)() for probe in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"))
 
 
 class Run:
@@ -64,7 +51,7 @@ class Run:
         self.best, self.best_step, self.since_best = float("inf"), 0, 0
         self.states: list = [None] * settings.accumulate
         self.details = {"data": corpus.fingerprint, "seed": seed, "training": dataclasses.asdict(settings)}
-        self._compiled = torch.compile(self._loss) if settings.compile else self._loss
+        self._forward = None  # _loss or its compiled version, from the first step on
 
     # --- one step
 
@@ -87,7 +74,11 @@ class Run:
             if self.states[part] is None and settings.compile and self.streams.kind != "segments":
                 self.states[part] = self.model.empty(batch, torch.bfloat16 if self.bf16 else torch.float32)
             state = self.model.restart(self.states[part], fresh[rows])
-            scores, state = self._compiled(ids[rows], targets[rows], state)
+            inputs = ids[rows], targets[rows], state
+            if self._forward is None:
+                parameters = self.model.parameters()
+                self._forward = compiled(self._loss, parameters, *inputs) if settings.compile else self._loss
+            scores, state = self._forward(*inputs)
             self.states[part] = None if self.streams.kind == "segments" else state
             loss = -scores.sum() / count
             loss.backward()
@@ -205,7 +196,7 @@ class Run:
             temporary.write_text("".join(lines), encoding="utf-8")
 
 
-_COUNTS = ("step", "events", "seconds", "best", "best_step", "since_best", "window")
+_COUNTS = ("step", "events", "seconds", "best", "best_step", "since_best", "window", "bf16")
 
 
 def train(

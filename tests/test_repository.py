@@ -25,7 +25,7 @@ FLOORS = [
     ["errors"],
     ["files"],
     ["music", "models", "profiles"],
-    ["sound", "generation", "optimisers", "snapshots", "results"],
+    ["sound", "generation", "devices", "optimisers", "snapshots", "results"],
     ["data", "musical_figures", "reproduction"],
     ["listening", "evaluation", "copying"],
     ["diagnostics", "composing"],

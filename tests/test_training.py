@@ -12,7 +12,7 @@ import pytest
 import torch
 from songs import tune
 
-from lakhnes_lib import snapshots, training
+from lakhnes_lib import devices, snapshots, training
 from lakhnes_lib.data import corpus
 from lakhnes_lib.errors import BadCheckpoint, LakhnesError
 from lakhnes_lib.models import checkpoints
@@ -168,6 +168,30 @@ def test_lines_after_the_snapshot_are_dropped(music, tmp_path, monkeypatch):
     train(music, tmp_path, resume=True)
     after = rows(tmp_path)
     assert after[: len(before)] == before and all(row.get("valid_loss") != 0.0 for row in after)
+
+
+def test_goes_on_in_the_arithmetic_it_began_with(music, tmp_path, monkeypatch):
+    """On another machine another may be faster, but the losses would be others."""
+    wanted = profile(precision="auto")
+    monkeypatch.setattr(devices, "_multiplies_bf16_faster", lambda: True)
+    begun = train(music, tmp_path, wanted, max_minutes=0.0)
+    monkeypatch.setattr(devices, "_multiplies_bf16_faster", lambda: False)
+    assert begun.bf16 and train(music, tmp_path, wanted, resume=True).bf16
+    assert not train(music, tmp_path / "other", wanted).bf16
+
+
+def test_a_compiler_that_fails_costs_nothing_but_time(music, tmp_path, monkeypatch, capsys):
+    def fails(step):
+        def compiled(*inputs):
+            raise RuntimeError("no compiler here")
+
+        return compiled
+
+    train(music, tmp_path / "plain", profile(streams="endless"))
+    monkeypatch.setattr(torch, "compile", fails)
+    train(music, tmp_path / "compiled", profile(streams="endless", compile=True))
+    assert "no compiler here" in capsys.readouterr().err
+    assert rows(tmp_path / "compiled") == rows(tmp_path / "plain")
 
 
 def test_time_limit(music, tmp_path):

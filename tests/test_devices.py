@@ -1,0 +1,80 @@
+"""What a machine trains with: a compiled step is taken only where its gradient is the plain step's."""
+
+import pytest
+import torch
+from torch import nn
+
+from lakhnes_lib import devices
+
+IDS = torch.randint(0, 9, (2, 5), generator=torch.Generator().manual_seed(0))
+
+
+class Plain(nn.Module):
+    """A step with dropout, so that it draws random numbers."""
+
+    def __init__(self):
+        super().__init__()
+        self.table = nn.Embedding(9, 4)
+
+    def forward(self, ids, state=None):
+        return nn.functional.dropout(self.table(ids), 0.1).sum(-1), state
+
+
+def falsified(change):
+    """A compiler whose step has the plain one's scores, and another gradient."""
+
+    class Wrong(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, scores):
+            return scores.clone()
+
+        @staticmethod
+        def backward(ctx, gradient):
+            return change(gradient)
+
+    return lambda step: lambda *inputs: (Wrong.apply(step(*inputs)[0]), None)
+
+
+def broken(step):
+    def fails(*inputs):
+        raise RuntimeError("no compiler\nand a long account of it")
+
+    return fails
+
+
+@pytest.mark.parametrize(
+    "compiler, reason",
+    [
+        (falsified(lambda gradient: gradient * float("nan")), "the gradient of a step is another"),
+        (falsified(lambda gradient: gradient * 2), "the gradient of a step is another"),
+        (falsified(lambda gradient: gradient * 0), "the gradient of a step is another"),
+        (broken, "slower: no compiler\n"),
+    ],
+)
+def test_a_wrong_or_broken_compiled_step_is_not_taken(compiler, reason, monkeypatch, capsys):
+    step, before = Plain(), torch.get_rng_state()
+    monkeypatch.setattr(torch, "compile", compiler)
+    assert devices.compiled(step, step.parameters(), IDS) is step
+    assert reason in capsys.readouterr().err
+    assert step.table.weight.grad is None and torch.equal(torch.get_rng_state(), before)
+
+
+def test_a_right_compiled_step_is_taken_and_leaves_no_trace(monkeypatch, capsys):
+    step, before = Plain(), torch.get_rng_state()
+    monkeypatch.setattr(torch, "compile", falsified(lambda gradient: gradient * 1.001))
+    assert devices.compiled(step, step.parameters(), IDS) is not step
+    assert not capsys.readouterr().err
+    assert step.table.weight.grad is None and torch.equal(torch.get_rng_state(), before)
+
+
+def test_arithmetic_is_what_was_asked_for_or_timed(monkeypatch):
+    cpu = torch.device("cpu")
+    assert devices.runs_bf16(cpu, "bf16") and not devices.runs_bf16(cpu, "fp32")
+    assert devices.runs_bf16(cpu, "auto") in (True, False)
+    for probe in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"):
+        monkeypatch.setattr(torch.cpu, probe, lambda: False, raising=False)
+    devices._multiplies_bf16_faster.cache_clear()
+    try:
+        assert not devices.runs_bf16(cpu, "auto")
+    finally:
+        devices._multiplies_bf16_faster.cache_clear()
