@@ -5,7 +5,8 @@ python benchmarks/modern_decoder.py [--only NAME] [--steps N] [--write]
 Every variant sees the same segments of NES-MDB's training split in the same order, from the same seed, for as many
 steps (profile laptop, entry ``modern_decoder_trial``: about 15 minutes of one free core), and is scored by the exact
 protocol on every fifth song of valid: test is not looked at. Runs stand in runs/modern_decoder/ and go on where they
-were stopped. With --write the numbers go to results/modern_decoder.json, after each variant.
+were stopped. With --write the numbers go to results/modern_decoder.json, after each variant, beside those of others
+that were trained for as many steps.
 """
 
 import dataclasses
@@ -67,30 +68,28 @@ def measure(name: str, profile, corpus, steps: int | None) -> dict:
     }
 
 
+def earlier(steps: int) -> dict:
+    """The variants measured before, also by other processes meanwhile, after as many steps: only these compare."""
+    try:
+        found = results.read("modern_decoder")["values"]["left_out"]
+    except DataNotFound:
+        return {}
+    return {name: variant for name, variant in found.items() if variant["steps"] == steps}
+
+
 def main():
     parser = arguments("modern_decoder", __doc__)
     parser.add_argument("--only", action="append", choices=VARIANTS, help="repeatable; all if not given")
     parser.add_argument("--steps", type=int, help="instead of the profile's")
     chosen = parser.parse_args()
     corpus, profile = corpus_at_hand(), profiles.load("laptop")
-    try:
-        found = results.read("modern_decoder")["values"]["left_out"]
-    except DataNotFound:
-        found = {}
     for name in chosen.only or VARIANTS:
         try:
-            found[name] = measure(name, profile, corpus, chosen.steps)
+            measured = {name: measure(name, profile, corpus, chosen.steps)}
         except LakhnesError as error:
             parser.exit(1, f"{name}: {error}\n")
-        values = {"left_out": found}
-        keep(
-            "modern_decoder",
-            values,
-            chosen.write,
-            shown={name: found[name]},
-            corpus=corpus,
-            packages=("numpy", "torch"),
-        )
+        values = {"left_out": earlier(measured[name]["steps"]) | measured}
+        keep("modern_decoder", values, chosen.write, shown=measured, corpus=corpus, packages=("numpy", "torch"))
 
 
 if __name__ == "__main__":

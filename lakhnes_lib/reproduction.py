@@ -2,8 +2,8 @@
 
 Paper: §6. Notebook: 07_quantitative_analysis; `make report` writes the README's table from the same rows. The paper's
 side is cited here; ours is read from ``results/perplexity.json``, which `benchmarks/perplexity.py` measures.
-A row's runs go by name: runs/PROFILE/NAME. Those fine-tuned after Lakh say how much of it: transformer_xl_lakh_4
-(and transformer_xl_lakh_0, without); pre-training itself is lakh_4.
+A row's runs go by name: runs/PROFILE/NAME. Figure 3's say how much of Lakh they were fine-tuned after:
+transformer_xl_lakh_4 (and transformer_xl_lakh_0, without); the row's own run is called transformer_xl_lakh.
 Differences from the paper: it has no Kneser-Ney 5-gram and no modern decoder.
 """
 
@@ -68,11 +68,12 @@ def measured() -> dict:
 def runs(row: str, models: dict) -> list[str]:
     """The measured models of a row: runs of any profile, smallest first; else the shipped one or the baseline.
 
-    After Lakh, of each profile the one with most of it.
+    After Lakh, a profile without a run of that name has Figure 3's with most of it.
     """
     found = [name for name in models if name.endswith(f"/{row}") and not name.startswith("published/")]
     if row == "transformer_xl_lakh":
-        found = [points[max(points)] for points in after_lakh(models).values() if max(points)]
+        others = {profile: points for profile, points in after_lakh(models).items() if f"{profile}/{row}" not in found}
+        found += [points[max(points)] for points in others.values() if max(points)]
     return sorted(found, key=lambda name: models[name]["parameters"]) or [name for name in (row,) if name in models]
 
 

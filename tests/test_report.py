@@ -122,6 +122,9 @@ def test_rows_take_runs_first_and_figure_3_reads_how_much_of_lakh():
     assert reproduction.figure_3(models)["here: profile paper"] == ((0, 2), (3, 1)), "a line for each profile"
     best = ["laptop/transformer_xl_lakh_4", "paper/transformer_xl_lakh_2"]
     assert reproduction.runs("transformer_xl_lakh", models) == best
+    own = models | {"laptop/transformer_xl_lakh": {"parameters": 5}}
+    assert reproduction.runs("transformer_xl_lakh", own) == ["laptop/transformer_xl_lakh", best[1]], "the row's own run"
+    assert reproduction.figure_3(own) == reproduction.figure_3(models)
     assert not reproduction.training_curves("laptop", models), "lakh_4 has another valid split"
     rows = {row.title: row for row in reproduction.table_2(models)}
     assert rows["LSTM"].name == "paper/lstm" and rows["LSTM"].perplexity == {"paper": 14.11, "here, exact": 40}
