@@ -1,10 +1,13 @@
 """A corpus by name: songbook, data set, folder."""
 
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 
+from lakhnes_lib import profiles
 from lakhnes_lib.data import build, corpus, datasets, songbook
 from lakhnes_lib.data.prepare import prepare
 from lakhnes_lib.errors import BadCorpus, DataNotFound
@@ -67,3 +70,33 @@ def test_folder(tmp_path):
         prepare(tmp_path / "packed")
     with pytest.raises(DataNotFound, match=r"music: is not a corpus .*`lakhnes tokens`"):
         prepare(tmp_path / "music")
+
+
+BARE = """
+import dataclasses, runpy, sys
+for name in {"symusic", "pretty_midi", "requests", "joblib", "distributed", "typer", "matplotlib", "IPython"}:
+    sys.modules[name] = None  # importing it fails
+from lakhnes_lib import evaluation, profiles, training
+from lakhnes_lib.data.prepare import prepare
+corpus, smoke = prepare("nesmdb-midi"), profiles.load("smoke")
+few = dataclasses.replace(smoke.training["transformer_xl"], steps=2, valid_songs=1)
+smoke = dataclasses.replace(smoke, training={"transformer_xl": few})
+run = training.train(smoke, corpus, sys.argv[1], device="cpu", progress=False)
+assert run.step == 2 and evaluation.exact(run.model, corpus["test"].framed(), progress=False).targets > 500
+for benchmark in ("evaluation", "modern_decoder", "ngram", "perplexity", "sampling", "training"):
+    sys.argv = [f"benchmarks/{benchmark}.py", "--help"]
+    try:
+        runpy.run_path(sys.argv[0], run_name="__main__")
+    except SystemExit as end:
+        assert not end.code
+"""
+
+
+def test_a_machine_without_midi_and_network_libraries_trains_and_measures(fetched, tmp_path, monkeypatch):
+    """A GPU at hand for a while may have PyTorch, NumPy, safetensors, PyYAML, tqdm and SciPy alone."""
+    prepare("nesmdb-midi", home=tmp_path, progress=False)
+    monkeypatch.setenv(datasets.HOME_VARIABLE, str(tmp_path))
+    monkeypatch.setenv("PYTHONPATH", str(profiles.root() / "benchmarks"))
+    command = [sys.executable, "-c", BARE, str(tmp_path / "run")]
+    done = subprocess.run(command, cwd=profiles.root(), capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

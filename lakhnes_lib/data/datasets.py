@@ -15,7 +15,6 @@ from pathlib import Path
 from lakhnes_lib import profiles
 from lakhnes_lib.data import archives
 from lakhnes_lib.data.archives import ENDINGS, RECEIPT, Inventory
-from lakhnes_lib.data.download import Interrupted, download
 from lakhnes_lib.data.registry import REGISTRY, DataSet, find
 from lakhnes_lib.errors import BadArchive, DataNotFound, LakhnesError, OutOfSpace
 from lakhnes_lib.files import replacing
@@ -75,6 +74,8 @@ def fetch(name: str, *, mirror=None, home=None, progress: bool = True, verify: b
 
 
 def _from_official(entry: DataSet, place: Path, progress: bool) -> None:
+    from lakhnes_lib.data.download import Interrupted, download  # here, so that data at hand is read without requests
+
     if entry.url is None:
         raise DataNotFound(
             f"{entry.name}: has no official archive of its own; point --mirror or {MIRROR_VARIABLE} "

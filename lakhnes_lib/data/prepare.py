@@ -7,7 +7,6 @@ Differences from the paper: none; NES-MDB is packed once and kept beside the dat
 from pathlib import Path
 
 from lakhnes_lib.data import corpus, datasets
-from lakhnes_lib.data.build import build_corpus
 from lakhnes_lib.data.corpus import SPLITS, Corpus
 from lakhnes_lib.errors import BadCorpus, DataNotFound
 
@@ -33,6 +32,8 @@ def prepare(name, *, mirror=None, home=None, progress: bool = True) -> Corpus:
     try:
         return corpus.open_corpus(folder)
     except (DataNotFound, BadCorpus):
+        from lakhnes_lib.data.build import build_corpus  # here, so that a packed corpus is read without MIDI libraries
+
         source = datasets.fetch(str(name), mirror=mirror, home=home, progress=progress)
         return build_corpus(source, folder, progress=progress)
 
