@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import safetensors.torch
 import torch
+from nltk.lm import KneserNeyInterpolated
 from songs import tune
 
 from lakhnes_lib import evaluation, generation
@@ -122,12 +123,11 @@ def test_probabilities_equal_the_formulas_written_out(order, smoothing, scored):
 def test_kneser_ney_equals_an_independent_library(scored, monkeypatch):
     """nltk's interpolated Kneser-Ney has one fixed discount, none on unigrams, and knows no song's start: with such
     discounts, and for histories without a start, both are the same."""
-    lm = pytest.importorskip("nltk.lm", reason="nltk is not installed; it only checks n-grams")
     for order in (2, 3, 4):
         discounts = iter([0.0] + [0.3] * order)
         monkeypatch.setattr(ngram, "modified_discounts", lambda seen, d=discounts: torch.tensor([0.0, *[next(d)] * 3]))
         model = NGram(EVENTS, order).fit(scored[0])
-        theirs = lm.KneserNeyInterpolated(order, discount=0.3)
+        theirs = KneserNeyInterpolated(order, discount=0.3)
         grams = [
             [tuple(song[i : i + n]) for n in range(1, order + 1) for i in range(len(song) - n + 1)]
             for song in (list(map(str, song)) for song in scored[0])
