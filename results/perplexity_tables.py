@@ -31,8 +31,9 @@ MEANING = (
 NOTES = (
     "“Difference” is ours by the paper's protocol from the paper's. The trained models here are smaller than the "
     "paper's and were trained for minutes, so those rows compare with each other rather than with the paper's. "
-    "“–” is not measured. The model after Lakh was fine-tuned for half as many steps as the row above it, and its "
-    "minutes are the fine-tuning's alone: Figure 3 compares like with like.",
+    "“–” is not measured. The model after Lakh was pre-trained for as many steps as the rows above it have in all, and "
+    "then fine-tuned for as many: its minutes are the fine-tuning's alone. The points of Figure 3 were fine-tuned for "
+    "half as many, each of them.",
     "The published 5-gram is no distribution: its probabilities sum to {ngram.backoff.test_mass.mean:.2f} on average, "
     "and made to sum to one they give {ngram.backoff.test_mass.perplexity_after_normalising:.1f}.",
 )
