@@ -23,6 +23,7 @@ class Training:
     batch: int
     segment: int
     learning_rate: float
+    minutes: float = 0.0  # where the steps take longer than this, schedule and end go by the clock; 0: by steps alone
     optimizer: Literal["adam", "adamw", "muon"] = "adam"  # muon: matrices by Muon, the rest by AdamW
     matrix_learning_rate: float = 0.02  # Muon's
     weight_decay: float = 0.0

@@ -66,9 +66,9 @@ class Run:
             torch.from_numpy(x).to(self.device) for x in (segment.ids, segment.targets, segment.fresh)
         )
         count, total = int((segment.targets >= 0).sum()), 0.0
-        share = learning_rate_share(self.step, self.settings)
+        self.rate = learning_rate_share(self.place, self.settings)
         for group in (group for optimiser in self.optimisers for group in optimiser.param_groups):
-            group["lr"] = group["highest"] * share
+            group["lr"] = group["highest"] * self.rate
         for part in range(self.settings.accumulate):
             rows = slice(part * batch, (part + 1) * batch)
             if self.states[part] is None and settings.compile and self.streams.kind != "segments":
@@ -93,6 +93,12 @@ class Run:
 
     # --- the whole run
 
+    @property
+    def place(self) -> float:
+        """Steps taken; where the profile gives minutes, as many as the time spent stands for, if that is more."""
+        minutes = self.settings.minutes
+        return max(self.step, self.settings.steps * self.seconds / (60 * minutes) if minutes else 0)
+
     def go(self, max_minutes: float | None = None, progress: bool = True) -> None:
         """Trains to the last step, to early stopping, or for so many minutes; Ctrl-C and the limit keep a snapshot.
 
@@ -105,7 +111,7 @@ class Run:
             total=settings.steps, initial=self.step, desc="training", unit="step", disable=not progress, smoothing=0.1
         )
         try:
-            while self.step < settings.steps and self.since_best < settings.patience:
+            while self.place < settings.steps and self.since_best < settings.patience:
                 if max_minutes is not None and time.monotonic() - started > 60 * max_minutes:
                     break
                 loss = self._train_step()
@@ -116,15 +122,14 @@ class Run:
                 self.window.append(loss)
                 self.seconds = before + time.monotonic() - started
                 bar.update()
-                if self.step % LOG_EVERY == 0 or self.step == settings.steps:
+                last = self.place >= settings.steps
+                if self.step % LOG_EVERY == 0 or last:
                     speed = (self.events - events) / max(time.monotonic() - started, 1e-9)
                     mean = sum(self.window) / len(self.window)
                     bar.set_postfix_str(f"loss {mean:.3f}, {speed:,.0f} events/s")
-                    self._log(
-                        train_loss=round(mean, 5), rate=learning_rate_share(self.step - 1, settings), speed=round(speed)
-                    )
+                    self._log(train_loss=round(mean, 5), rate=self.rate, speed=round(speed))
                     self.window = []
-                if self.step % settings.evaluate_every == 0 or self.step == settings.steps:
+                if self.step % settings.evaluate_every == 0 or last:
                     self._evaluate()
                 if time.monotonic() - saved > 60 * settings.snapshot_minutes:
                     self.snapshot()

@@ -194,6 +194,19 @@ def test_a_compiler_that_fails_costs_nothing_but_time(music, tmp_path, monkeypat
     assert rows(tmp_path / "compiled") == rows(tmp_path / "plain")
 
 
+def test_minutes_bring_the_learning_rate_down_in_time(music, tmp_path):
+    """A machine too slow for all the steps ends as one that is not, at a rate of nothing; and goes on by its clock."""
+    wanted = profile(steps=1_000_000, minutes=0.1, schedule="linear", decay_share=1.0, warmup=0, evaluate_every=10**9)
+    run = train(music, tmp_path, wanted, max_minutes=0.05)
+    half = [row["rate"] for row in rows(tmp_path) if "rate" in row]
+    assert 0.2 < half[-1] < 0.8 and half == sorted(half, reverse=True) and not run.best_step
+    run = train(music, tmp_path, wanted, resume=True)
+    rate = [row["rate"] for row in rows(tmp_path) if "rate" in row]
+    assert rate[: len(half)] == half and rate[-1] < half[-1] and rate == sorted(rate, reverse=True)
+    assert 6 <= run.seconds < 60 and run.best_step == run.step < 100_000, "its last step is evaluated"
+    assert train(music, tmp_path / "fast", profile(steps=5, minutes=60.0)).step == 5
+
+
 def test_time_limit(music, tmp_path):
     run = train(music, tmp_path, max_minutes=0.0)
     assert run.step == 0 and snapshots.exists(tmp_path / "snapshot")
