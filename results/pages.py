@@ -24,11 +24,13 @@ def hardware() -> str:
     """Where the numbers were measured, and how perplexity was."""
     result = results.read("perplexity")
     versions = ", ".join(f"{name} {version}" for name, version in result["versions"].items())
-    found = {results.read(path.stem)["hardware"]["cores"] for path in results.place("x").parent.glob("*.json")}
+    found = [results.read(path.stem)["hardware"] for path in results.place("x").parent.glob("*.json")]
+    found += [entry["measured"]["hardware"] for entry in reproduction.measured().values()]
+    cores, machines = (sorted({entry[key] for entry in found}) for key in ("cores", "cpu"))
     test, values = reproduction.measured()["random"]["test"], result["values"]
     return (
-        f"Measured on {' or '.join(map(str, sorted(found)))} cores of a shared {result['hardware']['cpu']} machine "
-        f"({versions}) by `make bench`; every number, with its command, data fingerprint and date, is in "
+        f"Measured on {' or '.join(map(str, cores))} cores of shared machines ({', '.join(machines)}; {versions}) by "
+        "`make bench`; every number, with its command, data fingerprint and date, is in "
         "[`results`](results). “Exact” scores each event of each song once, with nothing but that song's own past "
         f"({test['songs']} test songs, {test['targets']:,} events; segments of {values['segment']}, memory "
         f"{values['memory_length']}); the paper's protocol carries memory across songs and leaves "
