@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from lakhnes_lib.errors import BadAudio
-from lakhnes_lib.files import replacing
+from lakhnes_lib.files import write_file
 from lakhnes_lib.music import nes
 from lakhnes_lib.music.score import Score
 from lakhnes_lib.sound import chip, emulation, registers
@@ -91,8 +91,7 @@ def write(score: Score, path, title: str = "", author: str = "") -> None:
     data = to_bytes(score, title, author)
     if Path(path).suffix.lower() == ".vgz":
         data = gzip.compress(data, mtime=0)
-    with replacing(path) as temporary:
-        temporary.write_bytes(data)
+    write_file(path, data)
 
 
 def to_bytes(score: Score, title: str = "", author: str = "") -> bytes:
