@@ -6,7 +6,7 @@ Differences from the paper: none; NES-MDB is packed once and kept beside the dat
 
 from pathlib import Path
 
-from lakhnes_lib.data import corpus, datasets, songbook
+from lakhnes_lib.data import corpus, datasets
 from lakhnes_lib.data.build import build_corpus
 from lakhnes_lib.data.corpus import SPLITS, Corpus
 from lakhnes_lib.errors import BadCorpus, DataNotFound
@@ -22,9 +22,8 @@ def prepare(name, *, mirror=None, home=None, progress: bool = True) -> Corpus:
     The data sets are fetched and packed the first time; a packed one that was damaged is packed anew.
     mirror, home: as in ``datasets.fetch``. Raises DataNotFound for other names, BadCorpus, and what ``fetch`` raises.
     """
-    if str(name) == SONGBOOK:  # packed in memory each time: it is small, and its pieces may be edited
-        splits = {split: corpus.pack(split, songbook.scores(split)) for split in SPLITS}
-        return Corpus(songbook.FOLDER, {"rejected": {}}, splits)
+    if str(name) == SONGBOOK:
+        return _songbook()
     if str(name) not in PACKED:
         if not Path(name).is_dir():
             names = ", ".join((SONGBOOK, *PACKED))
@@ -36,3 +35,11 @@ def prepare(name, *, mirror=None, home=None, progress: bool = True) -> Corpus:
     except (DataNotFound, BadCorpus):
         source = datasets.fetch(str(name), mirror=mirror, home=home, progress=progress)
         return build_corpus(source, folder, progress=progress)
+
+
+def _songbook() -> Corpus:
+    """The songbook's pieces, packed in memory each time: it is small, and its pieces may be edited."""
+    from lakhnes_lib.data import songbook
+
+    splits = {name: corpus.pack(name, songbook.scores(name)) for name in SPLITS}
+    return Corpus(songbook.FOLDER, {"rejected": {}}, splits)
