@@ -10,6 +10,12 @@ from pathlib import Path
 from lakhnes_lib.errors import LakhnesError, OutOfSpace
 
 
+def write_file(path, content: str | bytes) -> None:
+    """Writes a whole file, text as UTF-8, by way of ``replacing``, and raises as it does."""
+    with replacing(path) as temporary:
+        temporary.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
 @contextmanager
 def replacing(path, folder: bool = False):
     """A fresh temporary place beside ``path`` that takes its place when the block ends well.

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from lakhnes_lib import profiles
 from lakhnes_lib.errors import DataNotFound, LakhnesError
-from lakhnes_lib.files import replacing
+from lakhnes_lib.files import write_file
 
 FIELDS = {
     "name": str,
@@ -66,8 +66,7 @@ def write(
         text = json.dumps(result, indent=1, allow_nan=False, default=_plain)
     except (TypeError, ValueError) as error:
         raise LakhnesError(f"{path}: the values cannot be written as JSON ({error})") from error
-    with replacing(path) as temporary:
-        temporary.write_text(text + "\n", encoding="utf-8")
+    write_file(path, text + "\n")
     return path
 
 

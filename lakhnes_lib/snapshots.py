@@ -14,7 +14,7 @@ import safetensors.torch
 import torch
 
 from lakhnes_lib.errors import BadCheckpoint
-from lakhnes_lib.files import replacing
+from lakhnes_lib.files import replacing, write_file
 
 VALUES, TENSORS = "values.json", "tensors.safetensors"
 
@@ -31,8 +31,7 @@ def write(folder, tree) -> None:
     plain = _flatten(tree, tensors) | {"tensors": name}
     with replacing(folder / name) as temporary:
         safetensors.torch.save_file(tensors, temporary)
-    with replacing(folder / VALUES) as temporary:
-        temporary.write_text(json.dumps(plain), encoding="utf-8")
+    write_file(folder / VALUES, json.dumps(plain))
     for path in folder.iterdir():  # older tensors, and what a killed run had begun to write
         if path.name not in (name, VALUES):
             path.unlink(missing_ok=True)

@@ -66,9 +66,9 @@ def test_candidates_come_out_as_they_went_in(songs, data):
     assert len(split) == len(songs)
     assert all(same(split.candidates(i), song) for i, song in enumerate(songs))
     places = data.draw(st.permutations(range(len(songs))))
-    chosen = lakh.join([split.part(places[:1]), lakh.pack([]), split.part(places[1:])])
+    chosen = lakh.LakhSplit.joined("", [split.part(places[:1]), lakh.pack([]), split.part(places[1:])])
     assert all(same(chosen.candidates(i), songs[place]) for i, place in enumerate(places))
-    assert lakh.join([split]).fingerprint == split.fingerprint
+    assert lakh.LakhSplit.joined("", [split]).fingerprint == split.fingerprint
     assert split.seconds == pytest.approx(
         sum(max(track["end"].max() for track in (*song.melodies, *song.drums)) for song in songs) / 44_100
     )

@@ -7,7 +7,8 @@ import json
 from html import escape
 from pathlib import Path
 
-from lakhnes_lib.files import replacing
+from lakhnes_lib.files import write_file
+from lakhnes_lib.listening.player import page
 from lakhnes_lib.listening.plots import piano_roll
 from lakhnes_lib.music.score import Score
 from lakhnes_lib.sound.files import write_song
@@ -23,10 +24,10 @@ def keep(score: Score, folder, name: str, caption: str = "") -> None:
     folder = Path(folder)
     for ending in ENDINGS:
         write_song(score, folder / f"{name}.{ending}")
-    with replacing(folder / f"{name}.png") as place:
-        place.write_bytes(piano_roll(score.excerpt(0, 20) if score.seconds > 20 else score, title="").png())
-    with replacing(folder / f"{name}.json") as place:
-        place.write_text(json.dumps({"title": score.name, "caption": caption, "seconds": score.seconds}))
+    picture = piano_roll(score.excerpt(0, 20) if score.seconds > 20 else score, title="")
+    write_file(folder / f"{name}.png", picture.png())
+    said = {"title": score.name, "caption": caption, "seconds": score.seconds}
+    write_file(folder / f"{name}.json", json.dumps(said))
 
 
 def gallery(folder, title: str = "Composed pieces") -> Path:
@@ -40,13 +41,6 @@ def gallery(folder, title: str = "Composed pieces") -> Path:
             f'{escape(piece["caption"])}</figcaption><img src="{name}.png" alt="Piano roll of {name}" loading="lazy">'
             f'<audio controls preload="none" src="{name}.wav"></audio><div>{links}</div></figure>'
         )
-    with replacing(folder / "index.html") as place:
-        place.write_text(
-            '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
-            '<meta name="viewport" content="width=device-width, initial-scale=1">'
-            f"<title>{escape(title)}</title><style>{_STYLE}</style></head>\n<body><h1>{escape(title)}</h1>\n"
-            + "\n".join(figures)
-            + "\n</body></html>\n",
-            encoding="utf-8",
-        )
+    body = "\n".join([f"<h1>{escape(title)}</h1>", *figures, ""])
+    write_file(folder / "index.html", page(title, body, f"<style>{_STYLE}</style>"))
     return folder / "index.html"

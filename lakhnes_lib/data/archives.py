@@ -44,13 +44,8 @@ def _inventory(rows: list[tuple[str, str, int]]) -> Inventory:
 
 def content_of(folder, content: str | None) -> list[Path]:
     """The files below ``folder`` that match the pattern ``content`` (None: all), less hidden files and the receipt."""
-    folder = Path(folder)
-    found = []
-    for path in folder.rglob("*"):
-        name = path.relative_to(folder).as_posix()
-        if _wanted(name, content) and name != RECEIPT and path.is_file():
-            found.append(path)
-    return found
+    named = ((path, path.relative_to(folder).as_posix()) for path in Path(folder).rglob("*"))
+    return [path for path, name in named if _wanted(name, content) and name != RECEIPT and path.is_file()]
 
 
 def fingerprint(folder, content: str | None = None) -> Inventory:

@@ -11,7 +11,7 @@ from pathlib import Path
 import symusic
 
 from lakhnes_lib.data.songbook import Piece, lead_sheet
-from lakhnes_lib.files import replacing
+from lakhnes_lib.files import write_file
 from lakhnes_lib.music import accompaniment
 from lakhnes_lib.music.accompaniment import DRUMS, EIGHTH, STYLES
 
@@ -50,6 +50,5 @@ def write(piece: Piece, path) -> Path:
         for start, end, pitch, velocity in rows:
             track.notes.append(symusic.Note(round(start), max(1, round(end - start)), pitch, velocity))
         song.tracks.append(track)
-    with replacing(path) as temporary:
-        temporary.write_bytes(song.dumps_midi())
+    write_file(path, song.dumps_midi())
     return Path(path)

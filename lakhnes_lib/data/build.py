@@ -37,16 +37,6 @@ def read_song(path) -> Score:
     return events.from_tx1(text, str(path)).renamed(path.name[: -len(kind)])  # messages name the whole path
 
 
-def _read_all(paths) -> tuple[list[Score], dict[str, str]]:
-    songs, rejected = [], {}
-    for path in paths:
-        try:
-            songs.append(read_song(path))
-        except LakhnesError as error:
-            rejected[path.name] = str(error)
-    return songs, rejected
-
-
 def music_files(folder: Path) -> list[Path]:
     """Every music file below a folder, by name."""
     return sorted(p for p in folder.rglob("*") if p.name.lower().endswith(ENDINGS) and p.is_file())
@@ -93,5 +83,10 @@ def build_corpus(source, folder, workers: int = -1, progress: bool = True) -> Co
 
 
 def _pack_task(paths) -> tuple[Split, dict[str, str]]:
-    songs, rejected = _read_all(paths)
+    songs, rejected = [], {}
+    for path in paths:
+        try:
+            songs.append(read_song(path))
+        except LakhnesError as error:
+            rejected[path.name] = str(error)
     return pack("", songs), rejected

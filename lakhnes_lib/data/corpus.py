@@ -69,28 +69,23 @@ class Split(Packed):
 
 
 class Corpus:
-    """An opened corpus: ``corpus["train"]`` is a Split; ``manifest`` is ``corpus.json``."""
+    """An opened corpus: ``corpus["train"]`` is a Split; ``splits``: all by name; ``manifest``: ``corpus.json``."""
 
     def __init__(self, folder: Path, manifest: dict, splits: dict[str, Split]):
-        self.folder, self.manifest, self._splits = folder, manifest, splits
+        self.folder, self.manifest, self.splits = folder, manifest, splits
 
     def __getitem__(self, name: str) -> Split:
-        if name not in self._splits:
-            raise DataNotFound(f"{self.folder}: has no split {name!r}, only {', '.join(self._splits)}")
-        return self._splits[name]
+        if name not in self.splits:
+            raise DataNotFound(f"{self.folder}: has no split {name!r}, only {', '.join(self.splits)}")
+        return self.splits[name]
 
     def __contains__(self, name: str) -> bool:
-        return name in self._splits
-
-    @property
-    def splits(self) -> dict[str, Split]:
-        """All splits by name."""
-        return dict(self._splits)
+        return name in self.splits
 
     @property
     def fingerprint(self) -> str:
         """sha256 over the fingerprints of the splits."""
-        return hashlib.sha256("".join(f"{n}{s.fingerprint}" for n, s in self._splits.items()).encode()).hexdigest()
+        return hashlib.sha256("".join(f"{n}{s.fingerprint}" for n, s in self.splits.items()).encode()).hexdigest()
 
 
 def pack(name: str, scores: list[Score]) -> Split:
@@ -106,20 +101,11 @@ def pack(name: str, scores: list[Score]) -> Split:
 
 def join(name: str, parts: list[Split]) -> Split:
     """One Split of the songs of several, in order."""
-    songs, notes, controls = [np.zeros(0, SONG)], 0, 0
-    for part in parts:
-        own = np.array(part.songs)
-        own["notes"] += notes
-        own["controls"] += controls
-        notes, controls = notes + len(part.notes), controls + len(part.controls)
-        songs.append(own)
-    return Split(
-        name,
-        [title for part in parts for title in part.names],
-        np.concatenate([np.zeros(0, NOTE), *(part.notes for part in parts)]),
-        np.concatenate([np.zeros(0, CONTROL), *(part.controls for part in parts)]),
-        np.concatenate(songs),
-    )
+    whole = Split.joined(name, parts)
+    for array in ("notes", "controls"):  # where songs end in it counts from the first part's beginning
+        before = np.cumsum([0, *(len(getattr(part, array)) for part in parts)])[:-1]
+        whole.songs[array] += np.repeat(before, np.array([len(part) for part in parts], int))
+    return whole
 
 
 def write_corpus(

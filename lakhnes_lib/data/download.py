@@ -41,11 +41,8 @@ class _Page(HTMLParser):
             and self.action is None
             and "download" in attributes.get("id", "") + attributes.get("action", "")
         ):
-            self.action, self.method, self._in_form = (
-                attributes.get("action", ""),
-                attributes.get("method", "get"),
-                True,
-            )
+            self.action, self.method = attributes.get("action", ""), attributes.get("method", "get")
+            self._in_form = True
         elif tag == "input" and self._in_form and attributes.get("name"):
             self.fields[attributes["name"]] = attributes.get("value", "")
 

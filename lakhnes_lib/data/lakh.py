@@ -128,12 +128,3 @@ def pack(songs: list[mapping.Candidates]) -> LakhSplit:
         tracks += [(len(notes), number >= len(song.melodies)) for number, notes in enumerate(own)]
         rows.append((len(own), sum(map(len, own)), max(int(notes["end"].max()) for notes in own), song.content_hash))
     return LakhSplit("", [song.name for song in songs], kept, np.array(tracks, TRACK), np.array(rows, SONG))
-
-
-def join(parts: list[LakhSplit]) -> LakhSplit:
-    """The songs of several splits, in order."""
-    arrays = [
-        np.concatenate([np.zeros(0, dtype), *(getattr(part, name) for part in parts)])
-        for name, dtype in LakhSplit.PARTS.items()
-    ]
-    return LakhSplit("", [name for part in parts for name in part.names], *arrays)

@@ -25,10 +25,10 @@ from tqdm.auto import tqdm
 
 from lakhnes_lib.data import archives
 from lakhnes_lib.data.corpus import VALID_SHARE, Corpus, write_corpus
-from lakhnes_lib.data.lakh import LakhSplit, join
+from lakhnes_lib.data.lakh import LakhSplit
 from lakhnes_lib.data.mapping_worker import Job, Shard, map_files
 from lakhnes_lib.errors import BadArchive, BadCorpus, DataNotFound, LakhnesError
-from lakhnes_lib.files import replacing
+from lakhnes_lib.files import replacing, write_file
 from lakhnes_lib.music import nes
 
 ENDINGS = (".mid", ".midi")
@@ -166,8 +166,7 @@ def _begin(partial: Path, identity: dict) -> set[int]:
     done = {int(path.stem) for path in partial.glob("[0-9]*.npz") if is_zipfile(path)}
     if done and not (begun.exists() and begun.read_text(encoding="utf-8") == text):
         raise LakhnesError(f"{partial}: was begun from other files or with other options; use the same, or remove it")
-    with replacing(begun) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+    write_file(begun, text)
     return done
 
 
@@ -191,7 +190,8 @@ def _load(path: Path) -> Shard:
 def _merge(paths: list[Path], folder: Path, job: Job) -> Corpus:
     """All shards as one corpus, songs by content, each content once."""
     shards = [_load(path) for path in paths]
-    songs, counts = join([shard.songs for shard in shards]), np.concatenate([shard.counts for shard in shards])
+    songs = LakhSplit.joined("", [shard.songs for shard in shards])
+    counts = np.concatenate([shard.counts for shard in shards])
     files = [name for shard in shards for name in shard.files]
     rejected = {name: reason for shard in shards for name, reason in shard.rejected.items()}
     content, splits, last = songs.songs["content"], {"train": [], "valid": []}, b""

@@ -16,6 +16,8 @@ class Packed:
     """The songs of one split as arrays, one attribute for each of ``PARTS``; read-only memory maps when opened.
 
     ``songs`` is one of them, with a field ``length`` in ticks. settings: how the corpus was made, by its manifest.
+    Subclasses give ``packed(epoch, seed, draws)``, what training reads of an epoch: notes, offsets and lengths as
+    ``events.encode_songs`` takes them.
     """
 
     FORMAT: int | str
@@ -52,6 +54,11 @@ class Packed:
             "fingerprint": self.fingerprint,
         }
 
-    def packed(self, epoch: int, seed: int, draws: str):
-        """What training reads of epoch ``epoch``: notes, offsets and lengths as ``events.encode_songs`` takes them."""
-        raise NotImplementedError
+    @classmethod
+    def joined(cls, name: str, parts: list) -> "Packed":
+        """The songs of several splits, in order; the arrays one after the other, as they are."""
+        arrays = [
+            np.concatenate([np.zeros(0, dtype), *(getattr(part, array) for part in parts)])
+            for array, dtype in cls.PARTS.items()
+        ]
+        return cls(name, [title for part in parts for title in part.names], *arrays)

@@ -10,23 +10,30 @@ from dataclasses import dataclass
 from lakhnes_lib.errors import DataNotFound
 
 DRIVE = "https://drive.google.com/uc?export=download&id="
-NESMDB_PAGE = "https://github.com/chrisdonahue/nesmdb"
 LAKHNES_PAGE = "https://github.com/chrisdonahue/LakhNES"
-LMD_PAGE = "https://colinraffel.com/projects/lmd/"
 
-NESMDB_LICENCE = "published for research, with a request to cite (code: MIT); the music belongs to its composers"
-CHECKPOINT_LICENCE = "none stated; published for research, with a request to cite"
-LMD_LICENCE = "CC BY 4.0 (the collection); the songs belong to their authors"
-
-NESMDB_CITATION = "C. Donahue, H. H. Mao, J. McAuley: The NES Music Database, ISMIR 2018"
-LAKHNES_CITATION = (
-    "C. Donahue, H. H. Mao, Y. E. Li, G. W. Cottrell, J. McAuley: LakhNES: Improving multi-instrumental "
-    "music generation with cross-domain pre-training, ISMIR 2019"
+NESMDB = dict(
+    licence="published for research, with a request to cite (code: MIT); the music belongs to its composers",
+    citation="C. Donahue, H. H. Mao, J. McAuley: The NES Music Database, ISMIR 2018",
 )
-LMD_CITATION = (
-    "C. Raffel: Learning-Based Methods for Comparing Sequences, with Applications to Audio-to-MIDI Alignment "
-    "and Matching, PhD thesis, Columbia University, 2016"
+CHECKPOINT = dict(
+    licence="none stated; published for research, with a request to cite",
+    citation="C. Donahue, H. H. Mao, Y. E. Li, G. W. Cottrell, J. McAuley: LakhNES: Improving multi-instrumental "
+    "music generation with cross-domain pre-training, ISMIR 2019",
+    page=LAKHNES_PAGE,
+    most_bytes=2_000_000_000,
 )
+LMD = dict(
+    licence="CC BY 4.0 (the collection); the songs belong to their authors",
+    citation="C. Raffel: Learning-Based Methods for Comparing Sequences, with Applications to Audio-to-MIDI Alignment "
+    "and Matching, PhD thesis, Columbia University, 2016",
+    page="https://colinraffel.com/projects/lmd/",
+    content=r"[0-9a-f]/[0-9a-f]{32}\.mid",
+    md5_names=True,
+    most_bytes=30_000_000_000,
+    most_members=500_000,
+)
+"""What the artefacts of one publication have in common."""
 
 
 @dataclass(frozen=True)
@@ -63,52 +70,18 @@ class DataSet:
         return f"{self.folder.rpartition('/')[2]}.tar.gz"
 
 
-def _nesmdb(name, title, size, stem, drive, sha256, ending, **known) -> DataSet:
-    return DataSet(
-        name=name,
-        title=title,
-        size=size,
-        folder=stem,
-        licence=NESMDB_LICENCE,
-        citation=NESMDB_CITATION,
-        page=NESMDB_PAGE if ending == "mid" else LAKHNES_PAGE,
-        url=DRIVE + drive,
-        sha256=sha256,
-        content=rf"(?:train|valid|test)/[^/]+\.{ending}",
-        **known,
-    )
+def _nesmdb(name, title, size, page, drive, sha256, ending, **known) -> DataSet:
+    known |= NESMDB | dict(page=page, url=DRIVE + drive, sha256=sha256)
+    return DataSet(name, title, size, name.replace("-", "_"), content=rf"(?:train|valid|test)/[^/]+\.{ending}", **known)
 
 
 def _checkpoint(name, title, stem, drive, sha256) -> DataSet:
-    return DataSet(
-        name=name,
-        title=f"published checkpoint {stem}: {title}",
-        size="147 MB",
-        folder=f"published/{stem}",
-        licence=CHECKPOINT_LICENCE,
-        citation=LAKHNES_CITATION,
-        page=LAKHNES_PAGE,
-        url=DRIVE + drive,
-        sha256=sha256,
-        most_bytes=2_000_000_000,
-    )
+    known = CHECKPOINT | dict(url=DRIVE + drive, sha256=sha256)
+    return DataSet(name, f"published checkpoint {stem}: {title}", "147 MB", f"published/{stem}", **known)
 
 
-def _lmd(name, title, size, stem, **known) -> DataSet:
-    return DataSet(
-        name=name,
-        title=title,
-        size=size,
-        folder=stem,
-        licence=LMD_LICENCE,
-        citation=LMD_CITATION,
-        page=LMD_PAGE,
-        content=r"[0-9a-f]/[0-9a-f]{32}\.mid",
-        md5_names=True,
-        most_bytes=30_000_000_000,
-        most_members=500_000,
-        **known,
-    )
+def _lmd(name, title, size, **known) -> DataSet:
+    return DataSet(name, title, size, name.replace("-", "_"), **LMD, **known)
 
 
 REGISTRY: dict[str, DataSet] = {
@@ -118,7 +91,7 @@ REGISTRY: dict[str, DataSet] = {
             "nesmdb-midi",
             "NES-MDB: 5,278 songs as MIDI",
             "12 MB",
-            "nesmdb_midi",
+            "https://github.com/chrisdonahue/nesmdb",
             "1w2uo1Cmio4gz6nGUhZOtzF54kPkoKyo7",
             "37610e2ca5fe70359c85170cf1f4982596783bb304c59d9c439f68c24ff4ee93",
             "mid",
@@ -129,7 +102,7 @@ REGISTRY: dict[str, DataSet] = {
             "nesmdb-tx1",
             "NES-MDB: the same songs as event text (notes and timing)",
             "10 MB",
-            "nesmdb_tx1",
+            LAKHNES_PAGE,
             "1WO6guGagqaw22LH32_NEBeavtbaWy_ar",
             "94763d90ba98ca457b64af3c49b1ed7d9e1434e5ef534be34e836c71d4693cbe",
             r"tx1\.txt",
@@ -140,7 +113,7 @@ REGISTRY: dict[str, DataSet] = {
             "nesmdb-tx2",
             "NES-MDB: the same songs as event text with dynamics and timbre",
             "20 MB",
-            "nesmdb_tx2",
+            LAKHNES_PAGE,
             "1ko3LXvotfubZ-C8Xq_K01bWd5NWiduH9",
             "c787a4e04bcf6439a8674683e66f2b87062383296199f3ae3c0ef66de23c50e4",
             r"tx2\.txt",
@@ -191,14 +164,12 @@ REGISTRY: dict[str, DataSet] = {
             "lmd-full",
             "Lakh MIDI Dataset: every file of LMD-full",
             "1.7 GB",
-            "lmd_full",
             url="http://hog.ee.columbia.edu/craffel/lmd/lmd_full.tar.gz",
         ),
         _lmd(
             "lmd-full-5",
             "Lakh MIDI Dataset: folder 5 of LMD-full, 9,991 files",
             "76 MB",
-            "lmd_full_5",
             files=9991,
             fingerprint="f38a00a7f4fcdb7a14cf1b246aa3c6336fb763ec59db2c0ba301d38afd1e3712",
         ),
@@ -206,7 +177,6 @@ REGISTRY: dict[str, DataSet] = {
             "lmd-full-5-sample",
             "Lakh MIDI Dataset: 400 files of folder 5",
             "3 MB",
-            "lmd_full_5_sample",
             files=400,
             fingerprint="8937128500539711395f21e516896f878270291dc5f92276cc94003dc6a2596b",
         ),

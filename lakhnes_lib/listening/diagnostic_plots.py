@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from lakhnes_lib.errors import LakhnesError
-from lakhnes_lib.listening.pictures import FAINT, INK, MODEL_COLOURS, axes, head, tidy
+from lakhnes_lib.listening.pictures import FAINT, INK, MODEL_COLOURS, axes, finish
 
 
 def groups(models: dict, ax=None, *, title: str = ""):
@@ -35,11 +35,9 @@ def groups(models: dict, ax=None, *, title: str = ""):
     for place, row in zip(places, rows, strict=True):
         text = f"{shares[row]:.0%} of events, {last.share[row]:.0%} of nats"
         ax.text(1.02, place, text, va="center", fontsize=8, color=INK, transform=ax.get_yaxis_transform())
-    ax.set_xlabel("perplexity", loc="left", color=INK)
-    tidy(ax, grid="x")
     if len(models) > 1:
         ax.legend(ncols=4, frameon=False, fontsize=9, loc="lower right", bbox_to_anchor=(1, 1), borderaxespad=0)
-    head(ax, title)
+    finish(ax, title, "perplexity", grid="x")
     return made
 
 
@@ -70,11 +68,8 @@ def curves(models: dict, ax=None, *, x: str, scale: str = "linear", title: str =
     elif scale == "even":
         ax.set_xticks(np.arange(len(ticks)), [f"{tick:,g}" for tick in ticks])
     _perplexities(ax.yaxis, np.concatenate([points[1] for points in found]))
-    ax.set_xlabel(x, loc="left", color=INK)
-    ax.set_ylabel(y, color=INK)
-    tidy(ax)
     ax.legend(frameon=False, fontsize=9, loc="upper left", bbox_to_anchor=(1.01, 1), borderaxespad=0)
-    head(ax, title)
+    finish(ax, title, x, y)
     return made
 
 
@@ -95,13 +90,10 @@ def songs(first: str, one, second: str, other, ax=None, *, title: str = ""):
         _perplexities(axis, np.array([low, high]))
     ax.set_xlim(low, high)
     ax.set_ylim(low, high)
-    ax.set_xlabel(f"perplexity, {first}", loc="left", color=INK)
-    ax.set_ylabel(f"perplexity, {second}", color=INK)
     better = float((size * (b < a)).sum() / size.sum())
     note = f"{second}: better on {np.mean(b < a):.0%} of {len(a)} songs,\n{better:.0%} of their events"
     ax.text(0.97, 0.03, note, ha="right", va="bottom", fontsize=9, color=INK, transform=ax.transAxes)
-    tidy(ax, grid="both")
-    head(ax, title)
+    finish(ax, title, f"perplexity, {first}", f"perplexity, {second}", grid="both")
     return made
 
 
@@ -125,10 +117,8 @@ def beside(rows: list[tuple], ax=None, *, title: str = ""):
     ax.set_yticks(range(len(rows)), [label for label, _ in rows])
     ax.set_ylim(len(rows) - 0.4, -0.6)
     _perplexities(ax.xaxis, np.array([value for _, values in rows for value in values.values()]))
-    ax.set_xlabel("perplexity", loc="left", color=INK)
-    tidy(ax, grid="x")
     ax.legend(frameon=False, fontsize=9, loc="lower right")
-    head(ax, title)
+    finish(ax, title, "perplexity", grid="x")
     return made
 
 

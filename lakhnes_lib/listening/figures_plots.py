@@ -5,7 +5,7 @@ Paper: none. Notebook: 09_composing. They show what ``lakhnes_lib.musical_figure
 
 import numpy as np
 
-from lakhnes_lib.listening.pictures import FAINT, INK, Picture, head, tidy
+from lakhnes_lib.listening.pictures import FAINT, INK, Picture, finish
 from lakhnes_lib.listening.tables import Table, table
 from lakhnes_lib.musical_figures import FIGURES, distances
 
@@ -67,8 +67,7 @@ def figures_picture(measured: dict[str, dict[str, np.ndarray]], *, real: str, un
                 panel.plot(middle, row, "o", color=colours[name], markersize=5, zorder=4)
         panel.set_ylim(len(measured) - 0.4, -0.6)
         panel.set_yticks(range(len(measured)), measured if number % _COLUMNS == 0 else [""] * len(measured))
-        tidy(panel, grid="x")
+        finish(panel, title, grid="x")
         panel.tick_params(axis="y", length=0)
-        head(panel, title)
         panel.title.set_fontsize(9.5)
     return picture

@@ -12,7 +12,7 @@ from matplotlib.colors import LogNorm
 from matplotlib.ticker import EngFormatter
 
 from lakhnes_lib.errors import LakhnesError
-from lakhnes_lib.listening.pictures import INK, MODEL_COLOURS, axes, colour_scale, head, tidy
+from lakhnes_lib.listening.pictures import INK, MODEL_COLOURS, axes, colour_scale, finish
 
 
 def loss_curve(rows, ax=None, *, x: str | None = None, title: str = ""):
@@ -53,10 +53,8 @@ def loss_curve(rows, ax=None, *, x: str | None = None, title: str = ""):
         label = f"valid; best: {losses[best]:.3f} nats, perplexity {np.exp(losses[best]):.2f}"
         ax.plot(places, losses, color=MODEL_COLOURS[0], linewidth=1.8, marker="o", markersize=4, label=label)
         ax.plot(places[best], losses[best], "o", markersize=10, markerfacecolor="none", color=INK)
-    ax.set_xlabel("events seen" if x == "events" else x, loc="left", color=INK)
-    ax.set_ylabel("nats an event", color=INK)
     ax.xaxis.set_major_formatter(EngFormatter(sep=" "))
-    tidy(ax)
+    finish(ax, title, "events seen" if x == "events" else x, "nats an event")
     right = ax.secondary_yaxis("right", functions=(np.exp, lambda p: np.log(np.maximum(p, 1e-9))))
     low, high = np.exp(ax.get_ylim())
     ticks = [tick for tick in _PERPLEXITIES if low <= tick <= high]
@@ -66,7 +64,6 @@ def loss_curve(rows, ax=None, *, x: str | None = None, title: str = ""):
     right.spines["right"].set_visible(False)
     right.set_ylabel("perplexity", color=INK)
     ax.legend(frameon=False, fontsize=9, loc="upper right")
-    head(ax, title)
     return made
 
 
@@ -109,11 +106,8 @@ def attention_map(weights, ax=None, *, queries=None, keys=None, memory: int = 0,
         ax.set_xticks(np.arange(columns) - memory, list(keys), rotation=90, fontsize=7, parse_math=False)
     if queries is not None:
         ax.set_yticks(np.arange(rows), list(queries), fontsize=7, parse_math=False)
-    ax.set_xlabel("key (memory | segment)" if memory else "key", loc="left", color=INK)
-    ax.set_ylabel("query", color=INK)
     colour_scale(image, "weight")
-    tidy(ax, grid=None)
+    finish(ax, title, "key (memory | segment)" if memory else "key", "query", grid=None)
     if named:
         ax.tick_params(labelsize=7)
-    head(ax, title)
     return made

@@ -57,6 +57,16 @@ def head(ax, title: str):
         ax.set_title(title, loc="left", fontsize=11, color=INK, parse_math=False)
 
 
+def finish(ax, title: str, x: str = "", y: str = "", grid: str | None = "y"):
+    """What all plots end with: the labels of the axes, where there are some, ``tidy`` and ``head``."""
+    if x:
+        ax.set_xlabel(x, loc="left", color=INK)
+    if y:
+        ax.set_ylabel(y, color=INK)
+    tidy(ax, grid)
+    head(ax, title)
+
+
 def colour_scale(image, label: str):
     """A colour bar beside the image's axes."""
     bar = image.axes.figure.colorbar(image, ax=image.axes, pad=0.01, aspect=30)

@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 
 from lakhnes_lib.errors import BadAudio
-from lakhnes_lib.files import replacing
+from lakhnes_lib.files import write_file
 from lakhnes_lib.listening import plots
 from lakhnes_lib.music import midi, nes
 from lakhnes_lib.music.score import Score
@@ -49,14 +49,17 @@ class Player:
     def save(self, path) -> Path:
         """Writes a complete HTML page to ``path``; raises LakhnesError if it cannot be written."""
         path = Path(path)
-        page = (
-            '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
-            '<meta name="viewport" content="width=device-width, initial-scale=1">'
-            f"<title>{escape(self._description)}</title></head>\n<body>\n{self.html}\n</body></html>\n"
-        )
-        with replacing(path) as place:
-            place.write_text(page, encoding="utf-8")
+        write_file(path, page(self._description, f"\n{self.html}\n"))
         return path
+
+
+def page(title: str, body: str, head: str = "") -> str:
+    """A complete HTML page; title: plain text; body, head: HTML."""
+    return (
+        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>{escape(title)}</title>{head}</head>\n<body>{body}</body></html>\n"
+    )
 
 
 def listen(source, title: str | None = None, *, rate: int | None = None, seconds: float | None = 30.0) -> Player:
@@ -165,7 +168,8 @@ def _base64(content: bytes) -> str:
 
 
 @cache
-def _asset(name: str) -> str:
+def asset(name: str) -> str:
+    """The text of a file that stands beside this one."""
     return (files(__package__) / name).read_text(encoding="utf-8")
 
 
@@ -200,7 +204,7 @@ def _player(pieces: list[dict]) -> Player:
     # The attribute keeps JupyterLab's one-key commands away while the player has the focus.
     html = (
         f'<div class="lakhnes-player tex2jax_ignore mathjax_ignore" role="group" aria-label="Player: {escape(heading)}"'
-        f' data-lm-suppress-shortcuts="true">\n<style>{_asset("player.css")}</style>\n{"".join(figures)}\n'
-        f"<script>(() => {{\n{''.join(map(_asset, _SCRIPTS))}}})();</script>\n</div>"
+        f' data-lm-suppress-shortcuts="true">\n<style>{asset("player.css")}</style>\n{"".join(figures)}\n'
+        f"<script>(() => {{\n{''.join(map(asset, _SCRIPTS))}}})();</script>\n</div>"
     )
     return Player(html, f"Player: {heading}")

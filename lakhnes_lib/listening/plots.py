@@ -13,7 +13,7 @@ from matplotlib.patches import Patch
 from scipy import signal
 
 from lakhnes_lib.listening.learning_plots import attention_map, loss_curve
-from lakhnes_lib.listening.pictures import INK, VOICE_COLOURS, Picture, axes, colour_scale, head, tidy
+from lakhnes_lib.listening.pictures import INK, VOICE_COLOURS, Picture, axes, colour_scale, finish
 from lakhnes_lib.music import nes
 
 __all__ = [
@@ -57,15 +57,8 @@ def piano_roll(score, ax=None, *, title: str | None = None):
         start, end = ours["start"] / nes.TICKS_PER_SECOND, ours["end"] / nes.TICKS_PER_SECOND
         centre = ours["pitch"] + (floor if voice == nes.NO else 0.0)
         half = _NOTE_HEIGHT[voice] / 2
-        corners = np.stack(
-            [
-                np.stack([start, centre - half], 1),
-                np.stack([end, centre - half], 1),
-                np.stack([end, centre + half], 1),
-                np.stack([start, centre + half], 1),
-            ],
-            axis=1,
-        )
+        below, above = centre - half, centre + half
+        corners = np.stack([start, below, end, below, end, above, start, above], 1).reshape(-1, 4, 2)
         alpha = 0.5 + 0.5 * ours["velocity"] / nes.HIGHEST_VELOCITY[voice]
         ax.add_collection(PolyCollection(corners, facecolors=VOICE_COLOURS[voice], alpha=alpha, linewidths=0))
     ax.set_xlim(0, max(score.seconds, 1e-3))
@@ -77,9 +70,7 @@ def piano_roll(score, ax=None, *, title: str | None = None):
         [floor + n for n in noise_types] + pitches,
         [f"noise {n}" for n in noise_types] + [PITCH_NAMES[p] for p in pitches],
     )
-    ax.set_xlabel("seconds", loc="left", color=INK)
-    tidy(ax)
-    head(ax, score.name if title is None else title)
+    finish(ax, score.name if title is None else title, "seconds")
     played = [Patch(color=VOICE_COLOURS[v], label=t) for v, t in enumerate(nes.VOICE_TITLES) if len(score.voice(v))]
     if played:
         ax.legend(handles=played, loc="upper right", bbox_to_anchor=(1, -0.09), ncols=4, frameon=False, fontsize=9,
@@ -99,21 +90,17 @@ def waveform(samples, rate: int, ax=None, *, start: float = 0.0, title: str = ""
     columns = 1500
     if len(samples) <= 2 * columns:
         ax.plot((start + np.arange(len(samples)) / rate) * 1000, samples, color=INK, linewidth=1.3)
-        ax.set_xlabel("milliseconds", loc="left", color=INK)
-        unit = 1000
+        unit, unit_name = 1000, "milliseconds"
     else:
         edges = np.linspace(0, len(samples), columns + 1).astype(int)[:-1]
         seconds = start + np.repeat(np.append(edges, len(samples)), 2)[1:-1] / rate
         least, greatest = np.minimum.reduceat(samples, edges), np.maximum.reduceat(samples, edges)
         ax.fill_between(seconds, np.repeat(least, 2), np.repeat(greatest, 2), color=INK, linewidth=0.3)
-        ax.set_xlabel("seconds", loc="left", color=INK)
-        unit = 1
+        unit, unit_name = 1, "seconds"
     ax.set_xlim(start * unit, (start + max(len(samples), 1) / rate) * unit)
     peak = max(float(np.abs(samples).max(initial=0)) * 1.1, 0.01)
     ax.set_ylim(-peak, peak)
-    ax.set_ylabel("amplitude", color=INK)
-    tidy(ax)
-    head(ax, title)
+    finish(ax, title, unit_name, "amplitude")
     return made
 
 
@@ -136,9 +123,6 @@ def spectrogram(samples, rate: int, ax=None, *, highest: float | None = None, ti
         extent=(0, len(padded) / rate, 0, rate / 2000),
     )  # fmt: skip
     ax.set_ylim(0, (highest or rate / 2) / 1000)
-    ax.set_xlabel("seconds", loc="left", color=INK)
-    ax.set_ylabel("kHz", color=INK)
     colour_scale(image, "dB")
-    tidy(ax, grid=None)
-    head(ax, title)
+    finish(ax, title, "seconds", "kHz", grid=None)
     return made

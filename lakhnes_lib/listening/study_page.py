@@ -9,11 +9,11 @@ downloaded as CSV, which ``study_answers.read`` reads. Several listeners can use
 import base64
 import json
 from html import escape
-from importlib.resources import files
 from pathlib import Path
 from string import Template
 
-from lakhnes_lib.files import replacing
+from lakhnes_lib.files import write_file
+from lakhnes_lib.listening.player import asset
 from lakhnes_lib.listening.study import Design
 
 TITLE = "Listening test: music for a game console"
@@ -47,15 +47,9 @@ def write(design: Design, path, batches=None, *, title: str = TITLE, consent=CON
         "consent": list(consent),
         "trials": trials,
     }
-    style, script = _asset("study_page.css"), _asset("elements.js") + _asset("study_page.js")
-    page = Template(_asset("study_page.html")).substitute(
+    style, script = asset("study_page.css"), asset("elements.js") + asset("study_page.js")
+    page = Template(asset("study_page.html")).substitute(
         title=escape(title), style=style, script=script, data=json.dumps(data).replace("<", "\\u003c")
     )
-    path = Path(path)
-    with replacing(path) as temporary:
-        temporary.write_text(page, encoding="utf-8")
-    return path
-
-
-def _asset(name: str) -> str:
-    return (files(__package__) / name).read_text(encoding="utf-8")
+    write_file(path, page)
+    return Path(path)

@@ -8,7 +8,7 @@ judgements under each bar. ``remark`` is written over the picture: say there who
 import numpy as np
 from matplotlib.ticker import PercentFormatter
 
-from lakhnes_lib.listening.pictures import INK, MODEL_COLOURS, Picture, head, tidy
+from lakhnes_lib.listening.pictures import INK, MODEL_COLOURS, Picture, finish
 from lakhnes_lib.listening.study import REAL
 from lakhnes_lib.listening.study_statistics import Share, Strengths
 
@@ -35,8 +35,7 @@ def bars(shares: list[Share], kind: str, remark: str = "") -> Picture:
     ax.set_yticks(np.linspace(0, 1, 6))
     ax.yaxis.set_major_formatter(PercentFormatter(1))
     ax.set_ylabel(note, color=INK, fontsize=9)
-    tidy(ax)
-    head(ax, f"{title}\n{remark}" if remark else title)
+    finish(ax, f"{title}\n{remark}" if remark else title)
     return picture
 
 
@@ -53,7 +52,6 @@ def strengths(found: Strengths, remark: str = "") -> Picture:
     ax.set_yticks(range(len(order)), [found.methods[number] for number in order], parse_math=False)
     ax.set_ylim(-0.6, len(order) - 0.4)
     ax.set_xlabel(f"strength (one more: odds of 2.7 to 1); bar: 95 % of the bootstrap over {found.unit}", loc="left")
-    tidy(ax, grid="x")
     title = "Bradley and Terry's model"
-    head(ax, f"{title}\n{remark}" if remark else title)
+    finish(ax, f"{title}\n{remark}" if remark else title, grid="x")
     return picture

@@ -7,7 +7,7 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
-from lakhnes_lib.files import replacing
+from lakhnes_lib.files import write_file
 from lakhnes_lib.listening import study_plots
 from lakhnes_lib.listening.study import REAL
 from lakhnes_lib.listening.study_answers import Answers, keep
@@ -71,11 +71,10 @@ def write(made: dict, folder) -> Path:
             for name, x, low, high in zip(model.methods, model.strength, model.low, model.high, strict=True)
         },
     }
-    contents = {"report.md": made["text"].encode(), "report.json": json.dumps(values, indent=1).encode()}
+    contents = {"report.md": made["text"], "report.json": json.dumps(values, indent=1)}
     contents |= {f"{name}.png": picture.png() for name, picture in made["pictures"].items()}
     for name, content in contents.items():
-        with replacing(folder / name) as temporary:
-            temporary.write_bytes(content)
+        write_file(folder / name, content)
     return folder
 
 

@@ -151,12 +151,9 @@ def strengths(answers: Answers, draws: int = 1000, seed: int = 0) -> Strengths:
     judged, methods = _judged(answers), methods_of(answers)
     listeners = dict.fromkeys(judgement.listener for judgement in judged)
     if by_listener := len(listeners) >= FEW_LISTENERS:
-        units = dict.fromkeys(listeners)
-        for listener in units:
-            units[listener] = _wins([j for j in judged if j.listener == listener], methods)
-        units = np.stack(list(units.values()))  # (listeners, methods, methods)
-        weights = np.full(len(units), 1 / len(units))
-        count = len(units)
+        tables = [_wins([j for j in judged if j.listener == listener], methods) for listener in listeners]
+        units, count = np.stack(tables), len(tables)  # (listeners, methods, methods)
+        weights = np.full(count, 1 / count)
     else:
         units = np.eye(len(methods) ** 2).reshape(-1, len(methods), len(methods))
         weights, count = _wins(judged, methods).ravel() / len(judged), len(judged)

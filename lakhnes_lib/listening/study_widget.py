@@ -5,9 +5,9 @@ Differences from the paper: its listeners worked on a web platform.
 """
 
 import base64
-from importlib.resources import files
 
 from lakhnes_lib.listening import study_answers
+from lakhnes_lib.listening.player import asset
 from lakhnes_lib.listening.study import Design, Trial
 
 QUESTIONS = {"turing": "Which of the two was composed by a human?", "preference": "Which of the two do you prefer?"}
@@ -85,5 +85,5 @@ def take(design: Design, listener: str, path) -> Session:
     box = ipywidgets.VBox([says, sounds, ipywidgets.HBox(list(buttons.values()))])
     box.add_class("lakhnes-study")
     display(box)
-    display(HTML(f"<script>{(files(__package__) / 'study_widget.js').read_text(encoding='utf-8')}</script>"))
+    display(HTML(f"<script>{asset('study_widget.js')}</script>"))
     return session

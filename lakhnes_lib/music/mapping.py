@@ -244,14 +244,9 @@ def _for_voice(voice: int, part: np.ndarray) -> np.ndarray:
     return notes
 
 
-def examples(
-    kept: Candidates, seed: int = 0, content_hash: str | None = None, options: MappingOptions = PUBLISHED
-) -> list[Score]:
-    """The published examples of a song: at most ``most_examples``, those without notes left out.
-
-    content_hash: of the file, where it is not that of ``kept``.
-    """
-    rng = generator(content_hash or kept.content_hash, seed)
+def examples(kept: Candidates, seed: int = 0, options: MappingOptions = PUBLISHED) -> list[Score]:
+    """The published examples of a song: at most ``most_examples``, those without notes left out."""
+    rng = generator(kept.content_hash, seed)
     drawn = (draw(kept, order, rng, options) for order in assignments(len(kept.melodies), rng, options))
     found = [score for score in drawn if len(score.notes)]
     return [score.renamed(f"{kept.name}_{number:03}") for number, score in enumerate(found)]

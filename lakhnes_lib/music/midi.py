@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from lakhnes_lib.errors import BadMidi, BadScore
-from lakhnes_lib.files import replacing
+from lakhnes_lib.files import write_file
 from lakhnes_lib.music import nes
 from lakhnes_lib.music.score import CONTROL, LONGEST_SECONDS, NOTE, TIMBRE_CHANGE, VELOCITY_CHANGE, Score
 
@@ -148,5 +148,4 @@ def write(score: Score, path) -> None:
             controls["tick"].astype(np.int32), controls["kind"].astype(np.uint8), controls["value"].astype(np.uint8)
         )
         song.tracks.append(track)
-    with replacing(path) as temporary:
-        temporary.write_bytes(song.dumps_midi())
+    write_file(path, song.dumps_midi())

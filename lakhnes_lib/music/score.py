@@ -20,10 +20,6 @@ LONGEST_SECONDS = 3600
 """What is taken for a song when a file is read: the longest of NES-MDB lasts five minutes."""
 
 
-def _no_controls() -> np.ndarray:
-    return np.zeros(0, CONTROL)
-
-
 def _records(rows, dtype: np.dtype, name: str) -> np.ndarray:
     """Records of tuples; raises BadScore where a tuple has too few or too many fields, or one that is out of range."""
     if isinstance(rows, np.ndarray):
@@ -50,7 +46,7 @@ class Score:
 
     notes: np.ndarray
     length: int
-    controls: np.ndarray = field(default_factory=_no_controls)
+    controls: np.ndarray = field(default_factory=lambda: np.zeros(0, CONTROL))
     name: str = ""
 
     def __post_init__(self):
@@ -189,11 +185,10 @@ class Score:
         early = controls["tick"] <= first
         # Of the early ones the last of each voice and kind still holds.
         key = controls["voice"].astype(int) * 256 + controls["kind"]
-        held = early.copy()
-        places = np.flatnonzero(early)
-        _, back = np.unique(key[places][::-1], return_index=True)
-        held[:] = False
-        held[places[::-1][back]] = True
-        controls = controls[held | ~early]
+        places = np.flatnonzero(early)[::-1]
+        _, back = np.unique(key[places], return_index=True)
+        kept = ~early
+        kept[places[back]] = True
+        controls = controls[kept]
         controls["tick"] = np.maximum(controls["tick"] - first, 0)
         return Score.build(notes, last - first, controls, self.name)

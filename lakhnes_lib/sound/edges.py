@@ -23,7 +23,7 @@ class Walk:
         first = Segments(song, np.zeros(1, np.int64), song.borders[:1], song.borders[:1] + 1)
         start = song.borders[:1]
         # Before the beginning nothing sounds but the triangle's held level.
-        held = chip.TRIANGLE[first.triangle_step(slice(None), start) & 31]
+        held = chip.TRIANGLE[first.triangle.place(slice(None), start) & 31]
         self.level = [0.0, float(chip.triangle_noise_mixer()[held[0], 0])]
 
     def changes(self, begin: int, end: int) -> tuple[np.ndarray, np.ndarray]:
@@ -74,22 +74,14 @@ class Segments:
                 found.append((cycle, mixer[beside + volume * up] - mixer[beside + volume * (1 - up)]))
         return found
 
-    def triangle_step(self, at, cycle):
-        voice = self.triangle
-        return voice.first[at] + (cycle - voice.origin[at]) // voice.step[at]
-
-    def noise_shift(self, at, cycle):
-        voice = self.noise
-        return voice.first[at] + (cycle - voice.origin[at]) // voice.step[at]
-
     def noise_level(self, at, cycle):
-        shift, loop = self.noise_shift(at, cycle), self.noise.timbre[at]
+        shift, loop = self.noise.place(at, cycle), self.noise.timbre[at]
         gates = [chip.noise_sequence(mode) for mode in (0, 1)]
         return np.where(loop, gates[1][shift % len(gates[1])], gates[0][shift % len(gates[0])]) * self.noise.level[at]
 
     def triangle_noise_level(self, at, cycle):
         """Mixed level of triangle and noise in segments ``at`` on cycles ``cycle``."""
-        triangle = chip.TRIANGLE[self.triangle_step(at, cycle) & 31]
+        triangle = chip.TRIANGLE[self.triangle.place(at, cycle) & 31]
         return chip.triangle_noise_mixer()[triangle, self.noise_level(at, cycle)]
 
     def triangle_noise_edges(self):
@@ -100,7 +92,7 @@ class Segments:
         noise = self.noise_level(segment, cycle - 1)
         found = [(cycle, mixer[chip.TRIANGLE[step], noise] - mixer[chip.TRIANGLE[step - 1], noise])]
         every = slice(None)
-        shifts = self.noise_shift(every, self.start), self.noise_shift(every, self.stop - 1)
+        shifts = self.noise.place(every, self.start), self.noise.place(every, self.stop - 1)
         for loop in (0, 1):
             sounding = np.flatnonzero((self.noise.level > 0) & (self.noise.timbre == loop))
             if not len(sounding):
@@ -109,7 +101,7 @@ class Segments:
             segment = sounding[segment]
             voice = self.noise
             cycle = (voice.origin - voice.first * voice.step)[segment] + shift * voice.step[segment]
-            triangle = chip.TRIANGLE[self.triangle_step(segment, cycle) & 31]
+            triangle = chip.TRIANGLE[self.triangle.place(segment, cycle) & 31]
             size = mixer[triangle, voice.level[segment]] - mixer[triangle, 0]
             found.append((cycle, np.where(opens, size, -size)))
         return found
@@ -177,5 +169,5 @@ def levels_between(song: timeline.Timeline, begin: int, end: int) -> np.ndarray:
     at = np.searchsorted(song.borders, cycle, "right") - 1
     every = Segments(song, np.arange(len(song.borders) - 1), song.borders[:-1], song.borders[1:])
     pulses = [pulse.level(at, cycle) for pulse in every.pulses]
-    triangle = chip.TRIANGLE[every.triangle_step(at, cycle) & 31]
+    triangle = chip.TRIANGLE[every.triangle.place(at, cycle) & 31]
     return np.stack([*pulses, triangle, every.noise_level(at, cycle)]).astype(np.uint8)

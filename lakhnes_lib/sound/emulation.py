@@ -37,19 +37,18 @@ class Chip:
         self.five_steps = False
         self._pitches = {nes.P1: {}, nes.TR: {}}
 
-    def write(self, register: int, value: int) -> int:
-        """Performs a write to 0x4000 + register; says which voice it touches (-1: several or none)."""
+    def write(self, register: int, value: int) -> Iterable[int]:
+        """Performs a write to 0x4000 + register; returns the voices that it may have touched."""
         if register == 0x15:
             self.enabled = value
             for voice in range(4):
                 if not value >> voice & 1:
                     self.length[voice] = 0
-            return -1
+            return range(4)
         if register == 0x17:
             self.five_steps = value > 0x7F
-            return -1
         if register > 0x0F:
-            return -1
+            return range(4)
         voice, which = divmod(register, 4)
         if which == 0:
             self.control[voice] = value
@@ -66,7 +65,7 @@ class Chip:
             self.start[voice] = True
             if voice == nes.TR:
                 self.linear_reload = True
-        return voice
+        return (voice,)
 
     def quarter_frame(self):
         """Clocks the envelopes and the linear counter."""
@@ -122,10 +121,7 @@ class Chip:
             return 0, 0, timbre
         if voice == nes.NO:
             return 16 - (self.timer[voice] & 15), level, timbre
-        if voice == nes.TR:
-            silent = not self.linear
-        else:
-            silent = self.muted(voice)
+        silent = not self.linear if voice == nes.TR else self.muted(voice)
         pitch = 0 if silent else self._pitch(voice)
         return pitch, level if pitch else 0, timbre
 
@@ -198,11 +194,7 @@ def run(writes: Iterable[tuple[int, int, int]], length: int, clock: int = chip.C
         if tick > now:
             note_changes()
             now = tick
-        voice = device.write(register, value)
-        if voice >= 0:
-            touched.add(voice)
-        else:
-            touched.update(range(4))
+        touched.update(device.write(register, value))
         if register == 0x17:
             if device.five_steps:
                 device.quarter_frame()

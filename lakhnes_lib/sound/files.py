@@ -6,7 +6,7 @@ Paper: §3. Notebook: 09_composing. ``data.build.read_song`` is the way back.
 from pathlib import Path
 
 from lakhnes_lib.errors import LakhnesError
-from lakhnes_lib.files import replacing
+from lakhnes_lib.files import write_file
 from lakhnes_lib.music import events, midi
 from lakhnes_lib.music.score import Score
 from lakhnes_lib.sound import apu, audio, vgm
@@ -36,5 +36,4 @@ def write_song(score: Score, path, sample_rate: int = 44_100) -> None:
     elif kind in MIDI:
         midi.write(score, path)
     else:
-        with replacing(path) as temporary:
-            temporary.write_text(events.to_tx1(score), encoding="ascii", newline="\n")
+        write_file(path, events.to_tx1(score))

@@ -31,6 +31,10 @@ class Voice:
     origin: np.ndarray
     first: np.ndarray
 
+    def place(self, at, cycle) -> np.ndarray:
+        """Number of the step that it is at in segments ``at`` on cycles ``cycle``."""
+        return self.first[at] + (cycle - self.origin[at]) // self.step[at]
+
     def at(self, places: np.ndarray) -> "Voice":
         """The same voice in chosen segments."""
         return Voice(*(getattr(self, name)[places] for name in self.__dataclass_fields__))

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from lakhnes_lib.errors import BadAudio
-from lakhnes_lib.files import replacing
+from lakhnes_lib.files import write_file
 from lakhnes_lib.music import nes
 from lakhnes_lib.music.score import Score
 from lakhnes_lib.sound import chip, emulation, registers
@@ -31,6 +31,9 @@ _TOO_LONG = f"more than the {LONGEST // nes.TICKS_PER_SECOND} s of a song"
 TAGS = ("title", "title_original", "game", "game_original", "system", "system_original")
 TAGS += ("author", "author_original", "date", "converted_by", "notes")
 """GD3's eleven texts in their order."""
+
+_SOUNDS = ("DPCM samples", "Famicom Disk System sound", "a second NES chip", "data blocks")
+"""What a score cannot hold."""
 
 _OPERANDS = (
     {0x4F: 1, 0x50: 1, 0x64: 3, 0x68: 11, 0x90: 4, 0x91: 4, 0x92: 5, 0x93: 10, 0x94: 1, 0x95: 4}
@@ -73,16 +76,7 @@ def load(path) -> Recording:
     data = _unpacked(path)
     start, end, clock = _header(path, data)
     writes, length, skipped, sounds = _commands(path, data, start, end)
-    left_out = tuple(
-        f"{title} ({sounds[key]} commands)"
-        for key, title in (
-            ("dpcm", "DPCM samples"),
-            ("fds", "Famicom Disk System sound"),
-            ("second", "a second NES chip"),
-            ("block", "data blocks"),
-        )
-        if sounds[key]
-    )
+    left_out = tuple(f"{title} ({count} commands)" for title, count in sounds.items() if count)
     if skipped:
         left_out += (f"other chips ({skipped.total()} commands)",)
     score = emulation.run(writes, length, clock, path.stem)
@@ -97,8 +91,7 @@ def write(score: Score, path, title: str = "", author: str = "") -> None:
     data = to_bytes(score, title, author)
     if Path(path).suffix.lower() == ".vgz":
         data = gzip.compress(data, mtime=0)
-    with replacing(path) as temporary:
-        temporary.write_bytes(data)
+    write_file(path, data)
 
 
 def to_bytes(score: Score, title: str = "", author: str = "") -> bytes:
@@ -190,7 +183,8 @@ def _header(path: Path, data: bytes):
 
 def _commands(path: Path, data: bytes, place: int, end: int):
     """The chip's writes (tick, register, value), the length in ticks, commands skipped by byte, and sounds left out."""
-    writes, skipped, sounds, now = [], Counter(), Counter(), 0
+    writes, skipped, sounds, now = [], Counter(), dict.fromkeys(_SOUNDS, 0), 0
+    samples, disk, second, blocks = _SOUNDS
     while place < end:
         command = data[place]
         if command == 0x66:
@@ -199,11 +193,11 @@ def _commands(path: Path, data: bytes, place: int, end: int):
             register, value = data[place + 1], data[place + 2]
             if register < 0x10 or register in (0x15, 0x17):
                 writes.append((now, register, value))
-                sounds["dpcm"] += register == 0x15 and value >> 4 & 1
+                sounds[samples] += register == 0x15 and value >> 4 & 1
             elif register >= 0x20:
-                sounds["fds" if register < 0x80 else "second"] += 1
+                sounds[disk if register < 0x80 else second] += 1
             else:
-                sounds["dpcm"] += 0x10 <= register < 0x14
+                sounds[samples] += 0x10 <= register < 0x14
             place += 3
         elif command == 0x61 and place + 3 <= end:
             now += data[place + 1] | data[place + 2] << 8
@@ -222,7 +216,7 @@ def _commands(path: Path, data: bytes, place: int, end: int):
                 raise BadAudio(
                     f"{path}: its data block at byte {place} claims {size} bytes; {end - place - 7} are left"
                 )
-            sounds["block"] += 1
+            sounds[blocks] += 1
             place += 7 + size
         elif command in _OPERANDS:
             skipped[command] += 1
