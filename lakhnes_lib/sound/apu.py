@@ -29,15 +29,31 @@ GAIN = {"console": 2.0, "famicom": 1.4, "none": 1.3}
 A score made for the purpose can go beyond, and is then cut off at 1."""
 
 
-def render(score: Score, sample_rate: int = 44_100, **options) -> np.ndarray:
+def render(
+    score: Score,
+    sample_rate: int = 44_100,
+    *,
+    duty: int | tuple[int, int] | None = None,
+    volume: int | str | None = None,
+    voices=(nes.P1, nes.P2, nes.TR, nes.NO),
+    output: str = "console",
+    seed: int | None = None,
+) -> np.ndarray:
     """The score as sound: float32 (samples,) in [-1, 1], samples = ceil(score.length * sample_rate / 44,100).
 
-    options: duty, volume, voices, output and seed, as of ``blocks``.
+    duty: None plays the score's timbre; 0-3 (or one for each pulse) plays that duty throughout.
+    volume: None plays the score's velocities; 1-15 plays every pulse and noise note at that volume; "decay" lets each
+        note fade from its velocity as the chip's own envelope does.
+    voices: the voices that are heard (numbers 0-3); the others are as if they had no notes.
+    output: "console" (high-pass 90 and 440 Hz, low-pass 14 kHz), "famicom" (high-pass 37 Hz) or "none" (the mixer's own
+        level, which begins at 0 and goes up).
+    seed: None starts the waveforms as after a reset; a number draws their phases.
 
     The gain is fixed: a song's loudness does not depend on what else is in it. Same arguments, same samples.
     Raises BadAudio on an impossible sample rate or option, or a score too long for one array (use ``blocks``).
     """
-    stream = blocks(score, sample_rate, **options)
+    arguments = dict(duty=duty, volume=volume, voices=voices, output=output, seed=seed)
+    stream = blocks(score, sample_rate, **arguments)
     samples = length_in_samples(score, sample_rate)
     if samples > LONGEST:
         raise BadAudio(
@@ -64,15 +80,7 @@ def blocks(
 ) -> Iterator[np.ndarray]:
     """The same sound as ``render`` in pieces of at most BLOCK samples, in memory that does not grow with the length.
 
-    duty: None plays the score's timbre; 0-3 (or one for each pulse) plays that duty throughout.
-    volume: None plays the score's velocities; 1-15 plays every pulse and noise note at that volume; "decay" lets each
-        note fade from its velocity as the chip's own envelope does.
-    voices: the voices that are heard (numbers 0-3); the others are as if they had no notes.
-    output: "console" (high-pass 90 and 440 Hz, low-pass 14 kHz), "famicom" (high-pass 37 Hz) or "none" (the mixer's own
-        level, which begins at 0 and goes up).
-    seed: None starts the waveforms as after a reset; a number draws their phases.
-
-    Raises BadAudio on an impossible sample rate or option, by this call, before the first piece is asked for.
+    Options and errors as in ``render``; wrong ones are raised by this call, before the first piece is asked for.
     """
     low, high = SAMPLE_RATES
     if not isinstance(sample_rate, int | np.integer) or not low <= sample_rate <= high:
