@@ -41,6 +41,8 @@ def parse(path):
         if song.ticks_per_quarter < 1:
             raise ValueError("its resolution is 0 ticks a quarter note")
         return song
+    except MemoryError:
+        raise
     except Exception as error:  # symusic raises plain RuntimeError and ValueError for whatever it cannot parse
         raise BadMidi(f"{path}: is a damaged MIDI file ({' '.join(str(error).split())[:120]})") from error
 
