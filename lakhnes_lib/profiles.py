@@ -6,6 +6,8 @@ trains small models on the real data on a CPU, ``paper`` is the paper's setting 
 
 import dataclasses
 import os
+import re
+import reprlib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, get_args, get_origin, get_type_hints
@@ -102,22 +104,36 @@ def load(name) -> Profile:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise BadProfile(f"{name}: there is no such profile; there are {', '.join(names())}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # the latter two of dates, numbers and nests
         raise BadProfile(f"{path}: is not YAML ({' '.join(str(error).split())[:120]})") from error
     profile = _fill(Profile, values, str(path))
-    for part in profile.training.values():
-        if not 0 <= part.mix_share < 1:
-            raise BadProfile(f"{path}: mix_share must be from 0 to below 1, not {part.mix_share}")
-        if min(part.steps, part.batch, part.segment, part.accumulate, part.evaluate_every) < 1:
-            raise BadProfile(f"{path}: steps, batch, segment, accumulate and evaluate_every must be at least 1")
+    if not re.fullmatch(r"[\w-]+", profile.name):  # a folder of runs is called so
+        raise BadProfile(f"{path}: name: must be letters, digits, - and _, not {profile.name[:80]!r}")
+    for key, model in profile.models.items():
+        if not isinstance(model, dict) or not isinstance(model.get("architecture"), str):
+            raise BadProfile(f"{path}: models: {key}: must be a table of values with an architecture")
     return profile
+
+
+_AT_LEAST_1 = {"steps", "batch", "segment", "accumulate", "evaluate_every", "patience", "pieces", "length"}
+_ABOVE_0 = {"decay_share", "clip", "temperature", "top_p"}
+_SHARES = {"mix_share", "decay_share", "top_p"}
+
+
+def _check_range(key: str, value, where: str) -> None:
+    """Raises BadProfile for a number that nothing can be done with."""
+    least, most = int(key in _AT_LEAST_1), 1 if key in _SHARES else 2**31 - 1
+    if not least <= value <= most or value == 0 and key in _ABOVE_0 or value == 1 and key == "mix_share":
+        low = "above 0" if key in _ABOVE_0 else f"at least {least}"
+        high = f"{'below' if key == 'mix_share' else 'at most'} {most:,}"
+        raise BadProfile(f"{where}: must be {low} and {high}, not {reprlib.repr(value)}")
 
 
 def _fill(kind, values, where: str):
     """A dataclass (or plain value) of checked YAML values."""
     table = dataclasses.is_dataclass(kind) or get_origin(kind) is dict
     if table and not isinstance(values, dict):
-        raise BadProfile(f"{where}: must be a table of values, not {values!r}")
+        raise BadProfile(f"{where}: must be a table of values, not {reprlib.repr(values)}")
     if dataclasses.is_dataclass(kind):
         hints = get_type_hints(kind)
         unknown = set(values) - set(hints)
@@ -131,10 +147,12 @@ def _fill(kind, values, where: str):
         return {key: _fill(get_args(kind)[1], value, f"{where}: {key}") for key, value in values.items()}
     if get_origin(kind) is Literal:
         if values not in get_args(kind):
-            raise BadProfile(f"{where}: must be {' or '.join(get_args(kind))}, not {values!r}")
+            raise BadProfile(f"{where}: must be {' or '.join(get_args(kind))}, not {reprlib.repr(values)}")
         return values
     if kind is float and type(values) is int:
-        return float(values)
+        values = float(values)
     if type(values) is not kind:
-        raise BadProfile(f"{where}: must be {kind.__name__}, not {values!r}")
+        raise BadProfile(f"{where}: must be {kind.__name__}, not {reprlib.repr(values)}")
+    if kind in (int, float):
+        _check_range(where.rpartition(": ")[2], values, where)
     return values

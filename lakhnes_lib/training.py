@@ -16,7 +16,7 @@ from tqdm.auto import tqdm
 from lakhnes_lib import evaluation, snapshots
 from lakhnes_lib.data.streams import Streams
 from lakhnes_lib.devices import choose_device, compiled, runs_bf16
-from lakhnes_lib.errors import LakhnesError
+from lakhnes_lib.errors import BadCheckpoint, BadProfile, LakhnesError
 from lakhnes_lib.files import replacing
 from lakhnes_lib.models import checkpoints
 from lakhnes_lib.models.language_model import LanguageModel
@@ -230,12 +230,15 @@ def train(
         raise LakhnesError(f"{folder}: already holds a training run; resume it, or choose another folder")
     if resume and not snapshots.exists(folder / "snapshot"):
         raise LakhnesError(f"{folder}: holds no snapshot to resume from")
-    folder.mkdir(parents=True, exist_ok=True)
     where = choose_device(device)
     seed = profile.seed + profile.training[model].seed
     torch.manual_seed(seed)
-    built = checkpoints.load(start) if start else checkpoints.build(**profile.models[model])
+    try:
+        built = checkpoints.load(start) if start else checkpoints.build(**profile.models[model])
+    except BadCheckpoint as error:
+        raise error if start else BadProfile(f"profile {profile.name}: models: {model}: {error}") from error
     built.memory_length = profile.models[model].get("memory_length", built.memory_length)
+    folder.mkdir(parents=True, exist_ok=True)
     if not resume:
         (folder / "log.jsonl").unlink(missing_ok=True)
     run = Run(built, profile.training[model], profile.evaluation, corpus, folder, seed, where)

@@ -65,8 +65,12 @@ def test_paper_can_train_every_row_of_table_2_at_its_size():
     """Table 2's parameters, in millions: LSTM 40 (ours 40.5), Transformer-XL 41; and Figure 3's amounts of Lakh."""
     paper = profiles.load("paper")
     rows = [name for title, _, _, name in reproduction.TABLE_2 if title.startswith(("LSTM", "Transformer-XL"))]
-    assert {*rows, "lakh_1", "lakh_2", "lakh_4", "own_music"} == set(paper.training) == set(paper.models)
-    for name, model in paper.models.items():
+    rows += ["lakh_1", "lakh_2", "lakh_4", "own_music"]
+    ours = {"transformer_xl_minutes", "transformer_xl_minutes_augmented", "modern_decoder"}
+    assert {*rows, *ours} == set(paper.training) == set(paper.models)
+    assert all(paper.training[name].minutes == 10 for name in ours)
+    for name in rows:
+        model = paper.models[name]
         with torch.device("meta"):
             built = checkpoints.build(**model)
         assert built.parameter_count() == (40_539_191 if name.startswith("lstm") else 41_274_487)
@@ -125,8 +129,23 @@ def changed(place, value):
         ("training.small.streams", "rivers", "streams: must be endless or songs or segments, not 'rivers'"),
         ("training.small.augment", "all", "augment: must be none or paper or published or transposed, not 'all'"),
         ("training.small.precision", "fp8", "precision: must be auto or bf16 or fp32, not 'fp8'"),
-        ("training.small.steps", 0, "steps, batch, segment, accumulate and evaluate_every must be at least 1"),
+        ("training.small.steps", 0, "training: small: steps: must be at least 1 and at most 2,147,483,647, not 0"),
         ("training.small.batch", -1, "must be at least 1"),
+        ("training.small.patience", 0, "patience: must be at least 1"),
+        ("training.small.learning_rate", float("nan"), "learning_rate: must be at least 0 and at most 2,147,483,647"),
+        ("training.small.learning_rate", float("inf"), "not inf"),
+        ("training.small.weight_decay", -1, "weight_decay: must be at least 0"),
+        ("training.small.warmup", -5, "warmup: must be at least 0"),
+        ("training.small.clip", 0.0, "clip: must be above 0"),
+        ("training.small.decay_share", 0.0, "decay_share: must be above 0 and at most 1"),
+        ("training.small.mix_share", 1.0, "mix_share: must be at least 0 and below 1, not 1.0"),
+        ("evaluation.memory_length", -5, "evaluation: memory_length: must be at least 0"),
+        ("seed", -1, "seed: must be at least 0"),
+        ("seed", 2**70, "seed: must be at least 0 and at most 2,147,483,647"),
+        ("name", "../../x", "name: must be letters, digits, - and _, not '../../x'"),
+        ("models.small", "x", "models: small: must be a table of values with an architecture"),
+        ("models.small", {"layers": 2}, "models: small: must be a table of values with an architecture"),
+        ("seed", [[["laughs"] * 99] * 99] * 99, "seed: must be int, not [[["),
     ],
 )
 def test_bad_values(load, tmp_path, place, value, said):
@@ -135,7 +154,10 @@ def test_bad_values(load, tmp_path, place, value, said):
     assert str(raised.value).startswith(f"{tmp_path / 'mine.yaml'}: ") and said in str(raised.value)
 
 
-@pytest.mark.parametrize("text", ["", "- 1\n", "just text", "a: [", "a: b: c", "!!python/object/apply:os.getcwd []"])
+@pytest.mark.parametrize(
+    "text",
+    ["", "- 1\n", "just text", "a: [", "a: b: c", "!!python/object/apply:os.getcwd []", "name: 2020-99-99", "[" * 5000],
+)
 def test_what_is_no_profile(load, text):
     with pytest.raises(BadProfile, match="mine.yaml: (is not YAML|must be a table of values)"):
         load(text)

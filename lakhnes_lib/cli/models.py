@@ -91,10 +91,10 @@ def evaluate(
     protocol: Annotated[Protocol, typer.Option(help="How songs are read; see above.")] = Protocol.exact,
     data: CorpusName = "nesmdb-midi",
     batch: Annotated[
-        int, typer.Option(min=1, help="Songs at once under exact; the result does not depend on it.")
+        int, typer.Option(min=1, max=4096, help="Songs at once under exact; the result does not depend on it.")
     ] = Evaluation.batch,
-    segment: Annotated[int, typer.Option(min=1, help="Events a step.")] = Evaluation.segment,
-    memory: Annotated[int, typer.Option(min=0, help="Events of history kept.")] = Evaluation.memory_length,
+    segment: Annotated[int, typer.Option(min=1, max=2**20, help="Events a step.")] = Evaluation.segment,
+    memory: Annotated[int, typer.Option(min=0, max=2**20, help="Events of history kept.")] = Evaluation.memory_length,
     device: Device = None,
 ):
     """Measures a model's perplexity on a split.

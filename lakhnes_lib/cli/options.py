@@ -56,7 +56,7 @@ def chosen_device(name: str | None):
 
     try:
         device = choose_device(name)
-        torch.zeros(1, device=device)
+        torch.zeros(1, device=device).tolist()  # the device "meta" has no numbers
     except (RuntimeError, AssertionError):  # CUDA's own words run over many lines
         raise typer.BadParameter(f"this machine has no {name!r} for PyTorch", param_hint="--device") from None
     return device
