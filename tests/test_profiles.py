@@ -171,3 +171,10 @@ def test_what_is_not_there(tmp_path):
     (tmp_path / "binary.yaml").write_bytes(b"\xff\xfe\xfd")
     with pytest.raises(BadProfile, match="binary.yaml: is not YAML"):
         profiles.load(tmp_path / "binary.yaml")
+
+
+def test_a_model_that_cannot_be_built_is_the_profiles_fault_and_leaves_nothing(load, tmp_path):
+    settings = load(changed("models.small", {"architecture": "transformer_xl", "colour": 1}))
+    with pytest.raises(BadProfile, match="profile mine: models: small: a transformer_xl cannot be built .*colour"):
+        training.train(settings, prepare("songbook"), tmp_path / "run", model="small", device="cpu", progress=False)
+    assert not (tmp_path / "run").exists()
