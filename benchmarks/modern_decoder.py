@@ -5,8 +5,8 @@ python benchmarks/modern_decoder.py [--only NAME] [--steps N] [--write]
 Every variant sees the same segments of NES-MDB's training split in the same order, from the same seed, for as many
 steps (profile laptop, entry ``modern_decoder_trial``: about 15 minutes of one free core), and is scored by the exact
 protocol on every fifth song of valid: test is not looked at. Runs stand in runs/modern_decoder/ and go on where they
-were stopped. With --write the numbers go to results/modern_decoder.json, after each variant, beside those of others
-that were trained for as many steps.
+were stopped. With --write the numbers go to results/modern_decoder.json, after each variant; the report shows the
+longest training for which all variants are there.
 """
 
 import dataclasses
@@ -65,16 +65,16 @@ def measure(name: str, profile, corpus, steps: int | None) -> dict:
         "train_loss": [row["train_loss"] for row in heard if "train_loss" in row][-1],
         "valid_perplexity": scored.perplexity,
         "valid_targets": scored.targets,
+        "hardware": results.hardware(),
     }
 
 
-def earlier(steps: int) -> dict:
-    """The variants measured before, also by other processes meanwhile, after as many steps: only these compare."""
+def earlier() -> dict:
+    """Number of steps -> the variants measured after so many, also by other processes meanwhile: only these compare."""
     try:
-        found = results.read("modern_decoder")["values"]["left_out"]
+        return results.read("modern_decoder")["values"]["left_out"]
     except DataNotFound:
         return {}
-    return {name: variant for name, variant in found.items() if variant["steps"] == steps}
 
 
 def main():
@@ -88,7 +88,8 @@ def main():
             measured = {name: measure(name, profile, corpus, chosen.steps)}
         except LakhnesError as error:
             parser.exit(1, f"{name}: {error}\n")
-        values = {"left_out": earlier(measured[name]["steps"]) | measured}
+        found, steps = earlier(), str(measured[name]["steps"])
+        values = {"left_out": found | {steps: found.get(steps, {}) | measured}}
         keep("modern_decoder", values, chosen.write, shown=measured, corpus=corpus, packages=("numpy", "torch"))
 
 
