@@ -99,6 +99,12 @@ def table_2(models: dict | None = None) -> list[Row]:
     return [Row(*entry, models.get(entry[3], {})) for entry in entries]
 
 
+def without_lakh(name: str | None) -> str | None:
+    """The run that compares with ``name``, a run after Lakh: fine-tuned for as many steps, without pre-training."""
+    profile, _, run = (name or "").rpartition("/")
+    return name and f"{profile}/transformer_xl_{'augmented' if run == 'transformer_xl_lakh' else 'lakh_0'}"
+
+
 def figure_3(models: dict | None = None) -> dict[str, tuple]:
     """The figure's lines, for ``diagnostic_plots.curves``: the paper's, and a profile's if at least two points were
     run."""

@@ -125,6 +125,9 @@ def test_rows_take_runs_first_and_figure_3_reads_how_much_of_lakh():
     own = models | {"laptop/transformer_xl_lakh": {"parameters": 5}}
     assert reproduction.runs("transformer_xl_lakh", own) == ["laptop/transformer_xl_lakh", best[1]], "the row's own run"
     assert reproduction.figure_3(own) == reproduction.figure_3(models)
+    alike = {name: reproduction.without_lakh(name) for name in (*best, "laptop/transformer_xl_lakh", None)}
+    assert [*alike.values()] == ["laptop/transformer_xl_lakh_0", "paper/transformer_xl_lakh_0",
+                                 "laptop/transformer_xl_augmented", None]  # fmt: skip
     assert not reproduction.training_curves("laptop", models), "lakh_4 has another valid split"
     rows = {row.title: row for row in reproduction.table_2(models)}
     assert rows["LSTM"].name == "paper/lstm" and rows["LSTM"].perplexity == {"paper": 14.11, "here, exact": 40}
