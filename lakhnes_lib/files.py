@@ -60,15 +60,7 @@ def replacing(path, folder: bool = False, names=()):
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise OutOfSpace(f"{path}: the disk is full; nothing of it was kept") from error
-        if error.errno in (
-            errno.EACCES,
-            errno.EPERM,
-            errno.EROFS,
-            errno.ENOTDIR,
-            errno.EISDIR,
-            errno.EEXIST,
-            errno.EBUSY,
-        ):
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST):
             raise LakhnesError(f"{path}: cannot be written ({error.strerror})") from error
         raise
     finally:

@@ -88,11 +88,8 @@ class Corpus:
         return hashlib.sha256("".join(f"{n}{s.fingerprint}" for n, s in self.splits.items()).encode()).hexdigest()
 
 
-NAMES = {"corpus.json"} | {
-    f"{split}.{part}"
-    for split in SPLITS
-    for part in ("names.json", *(f"{array}.npy" for array in Split.PARTS | LakhSplit.PARTS))
-}
+_ENDINGS = ("names.json", *(f"{array}.npy" for array in Split.PARTS | LakhSplit.PARTS))
+NAMES = {"corpus.json", *(f"{split}.{ending}" for split in SPLITS for ending in _ENDINGS)}
 """Files that a corpus of either kind may hold; a folder with any other is not written over."""
 
 
@@ -128,8 +125,7 @@ def write_corpus(
     manifest = {
         "format": next((split.FORMAT for split in packed.values()), FORMAT),
         "splits": {name: split.described() for name, split in packed.items()},
-    }
-    manifest |= said | {"rejected": rejected or {}}
+    } | (said | {"rejected": rejected or {}})
     with replacing(folder, folder=True, names=NAMES) as temporary:
         for name, split in packed.items():
             for part in split.PARTS:

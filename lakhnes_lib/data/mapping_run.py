@@ -8,7 +8,6 @@ changes the result. Differences from the paper: songs are split into train and v
 
 import json
 import os
-import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
@@ -41,7 +40,7 @@ REASONS = ("no_access", "unsafe_name", "duplicate")
 of its archive, or it is encrypted; another file has its content."""
 
 
-_SHARD = re.compile(r"run\.json|\d+\.npz|\.(run|\d+)-\w{8}\.(json|npz)")
+_SHARDS = ("run.json", "[0-9]*.npz", ".run-????????.json", ".[0-9]*-????????.npz")
 """What ``NAME.partial`` holds; with a dot before it, what a killed run had begun to write."""
 
 
@@ -168,8 +167,7 @@ def _size(path: Path) -> int:
 
 def _begin(partial: Path, identity: dict) -> set[int]:
     """Makes the folder of shards, or compares what it was begun with; returns the numbers of those that are done."""
-    held = [path.name for path in partial.iterdir()] if partial.is_dir() else []
-    check_place(partial, [name for name in held if _SHARD.fullmatch(name)])
+    check_place(partial, {path.name for form in _SHARDS for path in partial.glob(form)})
     begun, text = partial / "run.json", json.dumps(identity, indent=1)
     done = {int(path.stem) for path in partial.glob("[0-9]*.npz") if is_zipfile(path)}
     if done and not (begun.exists() and begun.read_text(encoding="utf-8") == text):
