@@ -37,7 +37,7 @@ def replacing(path, folder: bool = False, names=()):
     """A fresh temporary place beside ``path`` that takes its place when the block ends well; links are followed.
 
     path: file (or, with ``folder``, folder) to write; its parents are made.
-    names: files that an old folder may hold and lose, as ``check_place`` has it; looked at before the block and after.
+    names: files that an old folder may hold and lose, as ``check_place`` has it; looked at when the block is done.
     Yields the temporary Path, which keeps the ending of ``path``. On any error or Ctrl-C it is removed.
     Raises OutOfSpace when the disk is full, LakhnesError when the place cannot be written.
     """
@@ -46,7 +46,6 @@ def replacing(path, folder: bool = False, names=()):
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
         if folder:
-            check_place(path, names)
             temporary.mkdir()
         yield temporary
         if folder and place.exists():

@@ -77,8 +77,8 @@ def test_the_folder_one_is_in(tmp_path, monkeypatch):
         replace(".")
     with pytest.raises(LakhnesError, match=r"\.\.: holds in, which would be lost"):
         replace("..")
-    for place in (".", "..", "/"):
-        with pytest.raises(LakhnesError, match=r"cannot be written \(|the folder"):
+    for place in (".", ".."):
+        with pytest.raises(LakhnesError, match=r"cannot be written \("):
             files.write_file(place, "text")
     assert list(tmp_path.rglob("*")) == [tmp_path / "in"]
 

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from lakhnes_lib import profiles, reproduction, results
+from lakhnes_lib.data import registry
 from lakhnes_lib.errors import DataNotFound, LakhnesError
 from lakhnes_lib.models import checkpoints
 
@@ -93,7 +94,9 @@ def test_every_measured_model_says_how_it_came_about():
         assert test["exact"] > 1, name
         if "paper" in test:
             assert test["targets"] == test["paper_targets"] + test["paper_unscored"], name
-        assert entry["measured"].keys() == {"date", "device", "hardware"} and entry["architecture"]
+        said = entry["measured"].keys()
+        assert {"date", "device", "hardware"} <= said and entry["architecture"], name
+        assert said <= {"date", "device", "hardware", "command", "commit", "versions"}, name
         if "training" in entry:
             assert entry["profile"] != "smoke" and entry["minutes"] > 0 and entry["seed"] >= 0
             assert any(point["valid_loss"] > 0 for point in entry["curve"])
@@ -103,7 +106,7 @@ def test_the_table_has_every_row_of_the_paper():
     import figures
 
     cited = {row.paper for row in reproduction.table_2()}
-    assert {631.00, 198.14, 37.25, 14.11, 12.64, 3.50, 2.74, 2.46} <= cited
+    assert {631.00, 198.14, 37.25, 14.11, 12.64, 3.501, 2.741, 2.460} <= cited
     pictures = {path.stem for path in (profiles.root() / "results").glob("*.png")}
     assert pictures >= figures.figures().keys(), "run `make report`"
 
@@ -129,6 +132,59 @@ def test_rows_take_runs_first_and_figure_3_reads_how_much_of_lakh():
     rows = {row.title: row for row in reproduction.table_2(models)}
     assert rows["LSTM"].name == "paper/lstm" and rows["LSTM"].perplexity == {"paper": 14.11, "here, exact": 40}
     assert rows["unigram"].name is None and rows["unigram"].perplexity == {"paper": 198.14}
+
+
+def test_the_papers_numbers_have_as_many_digits_as_the_paper_gives():
+    import perplexity_tables
+
+    names = [name for *_, name in reproduction.PUBLISHED]
+    assert len(names) == sum(entry.folder.startswith("published/") for entry in registry.REGISTRY.values())
+    models = {name: {"parameters": 41_274_487, "test": {"exact": 2.5}} for name in names}
+    shown = [perplexity_tables.compared(row)[3] for row in reproduction.table_2(models)]
+    table_2 = ["631.00", "198.14", "37.25", "–", "14.11", "12.64", "3.501", "2.741", "2.460"]
+    assert shown == [*table_2, "3.501", "2.741", "2.545", "2.472", "2.460", "5.541"]
+
+
+def test_smoke_results_never_enter():
+    entry = {"parameters": 1, "test": {"exact": 9.0}, "curve": [{"seconds": 60, "valid_loss": 1}]}
+    models = {f"{profile}/lstm": entry for profile in ("smoke", "laptop")}
+    models |= {f"smoke/transformer_xl_lakh{end}": entry for end in ("", "_0", "_1")}
+    assert [row.name for row in reproduction.table_2(models) if row.name] == ["laptop/lstm"]
+    assert len(reproduction.figure_3(models)) == 1
+    assert not reproduction.training_curves("smoke", models) and reproduction.training_curves("laptop", models)
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        None,
+        [],
+        {"test": {"exact": 2.5}},
+        {"parameters": "41 M"},
+        {"parameters": 1, "minutes": None},
+        {"parameters": 1, "test": {}},
+        {"parameters": 1, "test": [2.5]},
+        {"parameters": 1, "test": {"exact": "2.5"}},
+        {"parameters": 1, "test": {"exact": 2.5, "paper": {}}},
+        {"parameters": 1, "valid": {"exact": None}},
+        {"parameters": 1, "curve": [{"seconds": 1}]},
+        {"parameters": 1, "curve": [{"seconds": 1, "valid_loss": "1"}]},
+        {"parameters": 1, "curve": [1]},
+        {"parameters": 1, "curve": 1},
+    ],
+    ids=str,
+)
+def test_what_is_no_measurement_is_named(measured, entry):
+    measured("perplexity", {"models": {"mini": {"parameters": 1, "test": {"exact": 2.5}}, "laptop/lstm": entry}})
+    with pytest.raises(LakhnesError, match="perplexity.json: laptop/lstm is not as it was measured"):
+        reproduction.measured()
+
+
+@pytest.mark.parametrize("values", [{}, {"models": None}, {"models": 3}], ids=str)
+def test_models_that_are_none(measured, values):
+    measured("perplexity", values)
+    with pytest.raises(LakhnesError, match="perplexity.json: models is not as it was measured"):
+        reproduction.measured()
 
 
 def test_a_changed_number_is_noticed():
