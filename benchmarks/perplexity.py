@@ -7,6 +7,7 @@ stored, in bfloat16) and in runs/PROFILE/MODEL/best but for the smoke profile's.
 own instead, if they are fetched or stand in the folder LAKHNES_MIRROR. All compute in float32. A checkpoint measured
 before, with the same weights on the same data, is kept as it is, and so is one that is not here any more. A shipped
 model that remembers more events than the protocol's 896 is measured once more with all of its memory, as NAME_memory.
+A checkpoint that cannot be read is named, and the others are measured; the exit code is then 1.
 
 Needs NES-MDB (`lakhnes data fetch nesmdb-midi`, or LAKHNES_MIRROR). With --write the numbers go to
 results/perplexity.json, after each model.
@@ -15,13 +16,15 @@ results/perplexity.json, after each model.
 import hashlib
 import json
 import os
+import platform
 import time
 from datetime import UTC, datetime
+from importlib import metadata
 from pathlib import Path
 
 import numpy as np
 import torch
-from _shared import arguments, corpus_at_hand, keep
+from _shared import arguments, command, corpus_at_hand, keep
 
 from lakhnes_lib import evaluation, profiles, reproduction, results, training
 from lakhnes_lib.data import datasets, registry
@@ -33,6 +36,7 @@ from lakhnes_lib.models.ngram import SMOOTHINGS, NGram
 SPLITS = ("valid", "test")
 SETTINGS = {"segment": 128, "memory_length": 896}
 STREAMS = 10
+PACKAGES = ("numpy", "torch")
 
 
 def unigram(songs):
@@ -56,21 +60,35 @@ def folders() -> dict[str, Path]:
     return found | {f"{run.parts[-3]}/{run.parts[-2]}": run for run in runs if run.parts[-3] != "smoke"}
 
 
-def published() -> dict[str, Path]:
-    """The authors' checkpoints at hand, converted: published/nes, …; says which are not."""
-    mirror, found = os.environ.get("LAKHNES_MIRROR"), {}
-    for name in (name for name, entry in registry.REGISTRY.items() if entry.folder.startswith("published/")):
-        folder = datasets.home() / "converted" / name
+PUBLISHED = {f"published/{name}": name for name, entry in registry.REGISTRY.items() if "published/" in entry.folder}
+"""What a model of the authors is called here -> in the registry."""
+
+
+def published(only=None) -> dict[str, Path]:
+    """The authors' checkpoints at hand, converted: published/nes, …; of those called so in ``only`` if it is given.
+    Says which are not at hand, or cannot be read."""
+    found = {}
+    for name in (name for name in PUBLISHED if name in (only or PUBLISHED)):
         try:
-            if not folder.exists():
-                if not mirror and not datasets.folder(name).exists():
-                    raise DataNotFound(f"not at hand; `lakhnes data fetch {name}` brings it")
-                file = next(datasets.fetch(name, mirror=mirror).rglob("*.pt"), None)
-                checkpoints.convert_published(file or datasets.folder(name) / "model.pt", folder)
-            found[f"published/{name}"] = folder
+            found[name] = converted(PUBLISHED[name])
         except LakhnesError as error:
-            print(f"published/{name}: {error}")
+            print(f"{name}: {error}", flush=True)
     return found
+
+
+def converted(name: str) -> Path:
+    """One of them as a checkpoint folder: the one made before; if that cannot be loaded, one made anew."""
+    folder, mirror = datasets.home() / "converted" / name, os.environ.get("LAKHNES_MIRROR")
+    try:
+        checkpoints.load(folder)
+    except LakhnesError as error:
+        if not mirror and not datasets.folder(name).exists():
+            why = error if folder.exists() else "not at hand"
+            raise DataNotFound(f"{why}; `lakhnes data fetch {name}` brings it") from error
+        files = sorted(datasets.fetch(name, mirror=mirror).rglob("*.pt"))
+        file = min(files, key=lambda path: path.name != "model.pt", default=datasets.folder(name) / "model.pt")
+        checkpoints.convert_published(file, folder)
+    return folder
 
 
 def memory(folder: Path) -> int:
@@ -142,36 +160,61 @@ def main():
     chosen = parser.parse_args()
     corpus = corpus_at_hand()
     device, found = training.choose_device(chosen.device), earlier(corpus.fingerprint)
-    places = published() if chosen.published else dict.fromkeys(BASELINES) | dict(sorted(folders().items()))
-    names = [name for name in places if name in (chosen.only or [name])]
-    if missing := set(chosen.only or []) - set(names):
-        parser.error(f"there is no model {', '.join(sorted(missing))}, only {', '.join(places)}")
+    places = published(chosen.only) if chosen.published else dict.fromkeys(BASELINES) | dict(sorted(folders().items()))
+    known = PUBLISHED if chosen.published else places
+    if unknown := set(chosen.only or []) - set(known):
+        parser.error(f"there is no model {', '.join(sorted(unknown))}, only {', '.join(known)}")
+    names = [name for name in places if name in (chosen.only or places)]
+    left_out = [name for name in chosen.only or [] if name not in names]  # published() has said why
     train = corpus["train"].framed()
     for name in names:
-        folder = places[name]
-        own = own_memory(name, folder)
-        made = {"weights": weights(folder)} | trained(folder) | own if folder else {}
-        # The same weights measured before, under whatever name.
-        alike = (old for old in found.values() if old.get("memory_length") == own.get("memory_length"))
-        known = next((old for old in alike if folder and old.get("weights") == made["weights"]), {})
-        entry = {key: known[key] for key in SPLITS if key in known}
-        found[name] = known | made
-        if missing := [split for split in chosen.split or SPLITS if split not in entry]:
-            model = checkpoints.load(folder, device) if folder else BASELINES[name](train)
-            for split in missing:
-                print(f"{name}: {split}", flush=True)
-                streams = split == "test" and not chosen.exact
-                entry[split] = measure(model, corpus[split], streams, SETTINGS | own)
-            made |= {"architecture": model.architecture, "config": model.config, "parameters": model.parameter_count()}
-            now = datetime.now(UTC).isoformat(timespec="seconds")
-            entry["measured"] = {"date": now, "device": model.device.type, "hardware": results.hardware()}
-            found[name] |= made | entry
+        try:
+            entry = measured(name, places[name], found, chosen, corpus, train, device)
+        except (LakhnesError, OSError) as error:
+            print(f"{name}: {error}", flush=True)
+            left_out.append(name)
+            continue
+        found[name] = entry
         kept = earlier(corpus.fingerprint)  # anew: another process may have measured meanwhile
-        same = kept.get(name, {}) if folder and kept.get(name, {}).get("weights") == made["weights"] else {}
-        found[name] = same | found[name]
+        if "weights" in entry and kept.get(name, {}).get("weights") == entry["weights"]:
+            found[name] = kept[name] | entry
         values = SETTINGS | {"streams": STREAMS, "models": kept | {name: found[name]}}
         shown = {name: {key: found[name].get(key) for key in ("parameters", *SPLITS)}}
-        keep("perplexity", values, chosen.write, shown=shown, corpus=corpus, packages=("numpy", "torch"))
+        keep("perplexity", values, chosen.write, shown=shown, corpus=corpus, packages=PACKAGES)
+    if left_out:
+        parser.exit(1, f"not measured: {', '.join(left_out)}\n")
+
+
+def measured(name: str, folder: Path | None, found: dict, chosen, corpus, train, device) -> dict:
+    """What the results say of one model: what ``found`` has of the same weights, and what is measured now."""
+    own = own_memory(name, folder)
+    made = {"weights": weights(folder)} | trained(folder) | own if folder else {}
+    # The same weights measured before, under whatever name.
+    alike = (old for old in found.values() if old.get("memory_length") == own.get("memory_length"))
+    known = next((old for old in alike if folder and old.get("weights") == made["weights"]), {})
+    entry = {key: known[key] for key in SPLITS if key in known}
+    if missing := [split for split in chosen.split or SPLITS if split not in entry]:
+        model = checkpoints.load(folder, device) if folder else BASELINES[name](train)
+        for split in missing:
+            print(f"{name}: {split}", flush=True)
+            streams = split == "test" and not chosen.exact
+            entry[split] = measure(model, corpus[split], streams, SETTINGS | own)
+        made |= {"architecture": model.architecture, "config": model.config, "parameters": model.parameter_count()}
+        entry["measured"] = how(model)
+        made |= entry
+    return known | made
+
+
+def how(model) -> dict:
+    """How a model's numbers come about: when, where, of which commit, by which command and versions."""
+    return {
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "device": model.device.type,
+        "hardware": results.hardware(),
+        "command": command(),
+        "commit": results.commit(),
+        "versions": {"python": platform.python_version()} | {name: metadata.version(name) for name in PACKAGES},
+    }
 
 
 if __name__ == "__main__":

@@ -16,28 +16,46 @@ def write_file(path, content: str | bytes) -> None:
         temporary.write_bytes(content.encode() if isinstance(content, str) else content)
 
 
+def check_place(path, names=()) -> None:
+    """Raises LakhnesError unless a folder may be written at ``path`` without a loss.
+
+    There may be nothing, an empty folder, or one that holds nothing but files of these names, an earlier product.
+    """
+    path = Path(path)
+    if path.is_dir():
+        if path.samefile(os.curdir):
+            raise LakhnesError(f"{path}: is the folder you are in, which cannot be replaced; name another one")
+        foreign = (entry.name for entry in sorted(path.iterdir()) if entry.is_dir() or entry.name not in names)
+        if name := next(foreign, None):
+            raise LakhnesError(f"{path}: holds {name}, which would be lost; name a new or an empty folder")
+    elif path.exists():
+        raise LakhnesError(f"{path}: is a file, and a folder is to be written; name another place")
+
+
 @contextmanager
-def replacing(path, folder: bool = False):
-    """A fresh temporary place beside ``path`` that takes its place when the block ends well.
+def replacing(path, folder: bool = False, names=()):
+    """A fresh temporary place beside ``path`` that takes its place when the block ends well; links are followed.
 
     path: file (or, with ``folder``, folder) to write; its parents are made.
+    names: files that an old folder may hold and lose, as ``check_place`` has it; looked at when the block is done.
     Yields the temporary Path, which keeps the ending of ``path``. On any error or Ctrl-C it is removed.
     Raises OutOfSpace when the disk is full, LakhnesError when the place cannot be written.
     """
-    path = Path(path)
-    temporary = path.with_name(f".{path.stem}-{uuid.uuid4().hex[:8]}{path.suffix}")
+    place = Path(os.path.realpath(path))
+    temporary = place.parent / f".{place.stem}-{uuid.uuid4().hex[:8]}{place.suffix}"
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        place.parent.mkdir(parents=True, exist_ok=True)
         if folder:
             temporary.mkdir()
         yield temporary
-        if folder and path.exists():
+        if folder and place.exists():
+            check_place(path, names)
             old = temporary.with_name(temporary.name + "-old")
-            os.replace(path, old)
-            os.replace(temporary, path)
+            os.replace(place, old)
+            os.replace(temporary, place)
             shutil.rmtree(old)
         else:
-            os.replace(temporary, path)
+            os.replace(temporary, place)
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise OutOfSpace(f"{path}: the disk is full; nothing of it was kept") from error

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lakhnes_lib import results
+from lakhnes_lib.errors import LakhnesError
 
 TABLE_2 = (
     ("random", "0", 631.00, "random"),
@@ -21,9 +22,9 @@ TABLE_2 = (
     ("5-gram, modified Kneser–Ney", "–", None, "5-gram_kneser_ney"),
     ("LSTM", "40 M", 14.11, "lstm"),
     ("LSTM, augmented", "40 M", 12.64, "lstm_augmented"),
-    ("Transformer-XL", "41 M", 3.50, "transformer_xl"),
-    ("Transformer-XL, augmented", "41 M", 2.74, "transformer_xl_augmented"),
-    ("Transformer-XL, augmented, after Lakh", "41 M", 2.46, "transformer_xl_lakh"),
+    ("Transformer-XL", "41 M", 3.501, "transformer_xl"),
+    ("Transformer-XL, augmented", "41 M", 2.741, "transformer_xl_augmented"),
+    ("Transformer-XL, augmented, after Lakh", "41 M", 2.460, "transformer_xl_lakh"),
 )
 """Title, the paper's size and test perplexity, and the name of ours."""
 FIGURE_3 = ((0, 1, 2, 4), (2.741, 2.545, 2.472, 2.460))
@@ -34,7 +35,9 @@ PUBLISHED = (
     ("the authors' checkpoint: Lakh, 100k steps", "41 M", 2.545, "published/lakhnes-100k"),
     ("the authors' checkpoint: Lakh, 200k steps", "41 M", 2.472, "published/lakhnes-200k"),
     ("the authors' checkpoint: Lakh, 400k steps", "41 M", 2.460, "published/lakhnes-400k"),
+    ("the authors' checkpoint: Lakh alone, 400k steps", "41 M", 5.541, "published/lakh-400k-pretrain-only"),
 )
+"""The last one's perplexity is not the paper's: a user of the checkpoint reported it."""
 MEMORY = "_memory"
 """Ends the name of a shipped model measured with all of its own memory, which is longer than the protocol's."""
 SHIPPED = ("mini", f"mini{MEMORY}", "transformer_xl")
@@ -61,16 +64,28 @@ class Row:
 
 
 def measured() -> dict:
-    """What was measured of each model, by name. Raises DataNotFound, LakhnesError as ``results.read``."""
-    return results.read("perplexity")["values"]["models"]
+    """What was measured of each model, by name. Raises DataNotFound, LakhnesError as ``results.read``, and LakhnesError
+    if something that the tables need is missing or no number."""
+    name, models = "models", results.read("perplexity")["values"].get("models")
+    try:
+        for name in models:
+            entry = models[name]
+            splits = [entry[split] for split in ("valid", "test") if split in entry]
+            numbers = [number for split in splits for number in (split["exact"], *split.values())]
+            numbers += [point[key] for point in entry.get("curve", ()) for key in ("seconds", "valid_loss")]
+            sum([entry["parameters"], entry.get("minutes", 0), *numbers])  # adds numbers alone
+    except (AttributeError, KeyError, TypeError) as error:
+        raise LakhnesError(f"results/perplexity.json: {name} is not as it was measured ({error!r})") from error
+    return models
 
 
 def runs(row: str, models: dict) -> list[str]:
-    """The measured models of a row: runs of any profile, smallest first; else the shipped one or the baseline.
+    """The measured models of a row: runs, smallest first; else the shipped one or the baseline.
 
-    After Lakh, a profile without a run of that name has Figure 3's with most of it.
+    Runs may be of any profile but smoke. After Lakh, a profile without a run of that name has Figure 3's with most
+    of it.
     """
-    found = [name for name in models if name.endswith(f"/{row}") and not name.startswith("published/")]
+    found = [name for name in models if name.endswith(f"/{row}") and not name.startswith(("published/", "smoke/"))]
     if row == "transformer_xl_lakh":
         others = {profile: points for profile, points in after_lakh(models).items() if f"{profile}/{row}" not in found}
         found += [points[max(points)] for points in others.values() if max(points)]
@@ -78,10 +93,10 @@ def runs(row: str, models: dict) -> list[str]:
 
 
 def after_lakh(models: dict) -> dict[str, dict[int, str]]:
-    """Profile -> amount of pre-training -> the model that was fine-tuned after it; only those measured on test."""
+    """Profile (but smoke) -> amount of pre-training -> the model fine-tuned after it; only those measured on test."""
     found: dict[str, dict[int, str]] = {}
     for name, entry in models.items():
-        if (match := re.fullmatch(r"(.+)/transformer_xl_lakh_(\d+)", name)) and "test" in entry:
+        if (match := re.fullmatch(r"(?!smoke/)(.+)/transformer_xl_lakh_(\d+)", name)) and "test" in entry:
             found.setdefault(match[1], {})[int(match[2])] = name
     return found
 
@@ -118,7 +133,8 @@ def figure_3(models: dict | None = None) -> dict[str, tuple]:
 
 
 def training_curves(profile: str, models: dict | None = None) -> dict[str, tuple]:
-    """Perplexity on NES-MDB's valid over minutes of training, by run of a profile, for ``diagnostic_plots.curves``."""
+    """Perplexity on NES-MDB's valid over minutes of training, by run of a profile (but smoke), for
+    ``diagnostic_plots.curves``."""
     models = measured() if models is None else models
     return {
         name.removeprefix(f"{profile}/"): (
@@ -126,5 +142,5 @@ def training_curves(profile: str, models: dict | None = None) -> dict[str, tuple
             np.exp([point["valid_loss"] for point in entry["curve"]]),
         )
         for name, entry in models.items()
-        if name.startswith(f"{profile}/") and "/lakh" not in name and entry.get("curve")
+        if name.startswith(f"{profile}/") and "/lakh" not in name and entry.get("curve") and profile != "smoke"
     }

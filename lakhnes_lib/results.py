@@ -71,16 +71,17 @@ def write(
 
 
 def read(name: str, folder=None) -> dict:
-    """One result, checked. Raises DataNotFound if there is none, LakhnesError if a field is missing or foreign."""
+    """One result, checked. Raises DataNotFound if there is none, LakhnesError if it is not as ``write`` writes it."""
     path = place(name, folder)
     try:
         result = json.loads(path.read_text(encoding="utf-8"))
+        json.dumps(result, allow_nan=False)  # Python reads what no JSON is: not-a-number, and infinity
     except FileNotFoundError as error:
         raise DataNotFound(f"{path}: there is no such result; `make bench` measures it") from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise LakhnesError(f"{path}: is not a result ({error})") from error
-    if not isinstance(result, dict):
-        raise LakhnesError(f"{path}: is not a result (it holds no table of fields)")
+    if not isinstance(result, dict) or result.get("name", name) != name:
+        raise LakhnesError(f"{path}: is not a result called {name!r}")
     for field, kind in FIELDS.items():
         if field not in result:
             raise LakhnesError(f"{path}: lacks the field {field!r}")

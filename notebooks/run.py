@@ -147,7 +147,8 @@ class Run:
     def __init__(self, folder: Path, chosen: list[Path], out: Path, profile: str, limit_minutes: float):
         self.folder, self.out, self.profile, self.limit_minutes = folder, out, profile, limit_minutes
         self.chosen = {self.name(path): path for path in chosen}
-        self.remark = report.SMOKE_REMARK if profile == "smoke" else f"profile {profile}"
+        self.known = profiles.load(profile).name  # also where a file was given
+        self.remark = report.SMOKE_REMARK if self.known == "smoke" else f"profile {profile}"
         self.environment = machine.facts()
         waiting = {name: {"name": name, "state": "waiting"} for name in self.chosen}
         known = self._earlier() | waiting
@@ -170,7 +171,7 @@ class Run:
         done = [record for record in self.records.values() if "minutes" in record]
         with replacing(self.out / "run.json") as path:
             path.write_text(json.dumps(done, indent=1), encoding="utf-8")
-        return report.write_index(self.out, self.profile, list(self.records.values()), self.environment)
+        return report.write_index(self.out, self.known, list(self.records.values()), self.environment)
 
     def run_one(self, name: str, pages) -> dict:
         """Run one notebook, make its page in the process pool `pages`, and return its record."""
@@ -236,14 +237,14 @@ def main() -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     profile = arguments.profile
     try:
-        profiles.load(profile)
+        known = profiles.load(profile).name  # also where a file was given
         folder = arguments.notebooks.resolve()
         chosen = select(folder, arguments.only)
-        limit = arguments.timeout_minutes or LIMIT_MINUTES.get(profile, 60)
+        limit = arguments.timeout_minutes or LIMIT_MINUTES.get(known, 60)
         run = Run(
             folder, chosen, (arguments.out or HERE.parent / "runs" / Path(profile).stem).resolve(), profile, limit
         )
-        if profile == "paper" and any(path.stem.startswith("07") for path in chosen):
+        if known == "paper" and any(path.stem.startswith("07") for path in chosen):
             measure_published()
         passed = run.run()
         code = 0 if passed else 1

@@ -74,7 +74,7 @@ def compared(row: reproduction.Row) -> tuple[str, ...]:
         row.title,
         row.size,
         "–" if count is None else f"{count / 1e6:.1f} M" if count >= 1e5 else f"{count:,}",
-        number(row.paper, 2),
+        number(row.paper, 3 if row.paper is None or row.paper < 10 else 2),  # as the paper gives them
         number(test.get("exact")),
         number(test.get("paper")),
         difference.replace("-0.0%", "0.0%"),

@@ -350,6 +350,8 @@ def test_every_form_comes_back_and_the_gallery_shows_it(tmp_path):
     with wave.open(str(tmp_path / "piece_00.wav")) as sound:
         assert sound.getnframes() == song.length
     assert json.loads((tmp_path / "piece_00.json").read_text())["caption"] == "from <nothing>"
+    (tmp_path / "config.json").write_text('{"layers": 3}')  # of something else, so no piece
     page = keeping.gallery(tmp_path).read_text(encoding="utf-8")
+    assert page.count("<figure") == 1
     assert "&lt;a&gt; &amp; b" in page and "<nothing>" not in page
     assert all(f'"piece_00.{ending}"' in page for ending in (*keeping.ENDINGS, "png"))

@@ -256,6 +256,18 @@ def test_only_keeps_the_rest_of_the_report(course):
     assert after.keys() == before.keys() and after["01_fails"] == before["01_fails"]
 
 
+@pytest.mark.parametrize("named", ["paper", "file"])
+def test_a_profile_may_be_given_as_a_file(named, tmp_path, monkeypatch):
+    """The paper's is the paper's, however it is named: checkpoints are measured, and the limit is its own."""
+    write_notebook(tmp_path / "07_table.ipynb", "# Table", "pass")
+    profile, seen = named if named == "paper" else str(FOLDER.parent / "profiles/paper.yaml"), []
+    monkeypatch.setattr(run, "measure_published", lambda: seen.append("measured"))
+    monkeypatch.setattr(run.Run, "run", lambda self: seen.append(self.limit_minutes) or True)
+    words = ["--profile", profile, "--notebooks", str(tmp_path), "--out", str(tmp_path / "out")]
+    monkeypatch.setattr(sys, "argv", ["run.py", *words])
+    assert run.main() == 0 and seen == ["measured", run.LIMIT_MINUTES["paper"]]
+
+
 def test_killed_runner_leaves_what_is_done(tmp_path):
     started = tmp_path / "started"
     write_notebook(tmp_path / "00_quick.ipynb", "# Quick", "1 + 1")

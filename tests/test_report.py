@@ -1,10 +1,14 @@
 """The README, the pages and the models' cards say what results/ says."""
 
 import json
+import sys
 
 import pytest
+from songs import tune
 
 from lakhnes_lib import profiles, reproduction, results
+from lakhnes_lib.data import registry
+from lakhnes_lib.data.corpus import write_corpus
 from lakhnes_lib.errors import DataNotFound, LakhnesError
 from lakhnes_lib.models import checkpoints
 
@@ -87,13 +91,108 @@ def test_published_checkpoints_are_measured_where_they_are_at_hand(tmp_path, mon
     assert "holds no NES.tar.gz" in capsys.readouterr().out
 
 
+@pytest.fixture
+def benchmark(tmp_path, monkeypatch, capsys):
+    """benchmark(*options) runs benchmarks/perplexity.py on a tiny corpus; returns the exit code, and all it said.
+
+    Models are at ``tmp_path / "converted"``, and what is fetched at ``tmp_path / "published"``."""
+    monkeypatch.syspath_prepend(profiles.root() / "benchmarks")
+    import perplexity
+
+    monkeypatch.setenv("LAKHNES_HOME", str(tmp_path))
+    monkeypatch.delenv("LAKHNES_MIRROR", raising=False)
+    songs = [tune(seed, beats=8) for seed in range(12)]
+    corpus = write_corpus({"train": songs, "valid": songs, "test": songs}, tmp_path / "corpus")
+    monkeypatch.setattr(perplexity, "corpus_at_hand", lambda: corpus)
+    monkeypatch.setattr(results, "place", lambda name, folder=None: tmp_path / f"{name}.json")
+
+    def run(*options):
+        monkeypatch.setattr(sys, "argv", ["benchmarks/perplexity.py", *options])
+        try:
+            perplexity.main()
+            code = 0
+        except SystemExit as end:
+            code = end.code
+        return code, "".join(capsys.readouterr())
+
+    return run
+
+
+TINY = {"layers": 1, "width": 8, "heads": 1, "head_width": 8, "feed_forward": 8, "memory_length": 8}
+
+
+def test_a_model_that_was_measured_says_by_what(benchmark, tmp_path):
+    options = ["--only", "random", "--split", "test", "--exact", "--write"]
+    assert benchmark(*options)[0] == 0
+    told = results.read("perplexity")
+    said = told["values"]["models"]["random"]["measured"]
+    assert said["command"] == told["command"] == f"python benchmarks/perplexity.py {' '.join(options)}"
+    assert (said["commit"], said["versions"]) == (told["commit"], told["versions"])
+    assert benchmark("--only", "unigram", "--split", "test", "--exact", "--write")[0] == 0
+    assert results.read("perplexity")["values"]["models"]["random"]["measured"] == said
+
+
+def test_damaged_and_missing_published_checkpoints_do_not_stop_the_others(benchmark, tmp_path):
+    damaged, whole = tmp_path / "converted/nes", tmp_path / "converted/nes-aug"
+    for folder in (damaged, whole):
+        checkpoints.save(checkpoints.build("transformer_xl", **TINY), folder)
+    (damaged / "model.safetensors").write_bytes(b"cut off")
+    code, said = benchmark("--published", "--exact", "--split", "test", "--write")
+    assert (
+        code == 0 and "nes: its model.safetensors is damaged" in said and "`lakhnes data fetch nes` brings it" in said
+    )
+    assert results.read("perplexity")["values"]["models"].keys() == {"published/nes-aug"}
+    code, said = benchmark("--published", "--only", "published/lakhnes-400k")
+    assert code == 1 and "published/lakhnes-400k: not at hand; `lakhnes data fetch lakhnes-400k` brings it" in said
+    assert said.splitlines()[-1] == "not measured: published/lakhnes-400k" and "published/nes:" not in said
+    code, said = benchmark("--published", "--only", "published/none")
+    assert code == 2 and "there is no model published/none, only published/lakhnes-400k, " in said
+
+
+def test_a_damaged_converted_checkpoint_is_converted_anew(benchmark, tmp_path, monkeypatch):
+    import perplexity
+
+    fetched, damaged, seen = tmp_path / "published/NES", tmp_path / "converted/nes", []
+    for name in ("a.pt", "model.pt", "z.pt"):
+        (fetched / "inner").mkdir(parents=True, exist_ok=True)
+        (fetched / "inner" / name).touch()
+    damaged.mkdir(parents=True)
+    (damaged / "config.json").write_text("{")
+
+    def convert(file, folder):
+        seen.append(file)
+        checkpoints.save(checkpoints.build("transformer_xl", **TINY), folder)
+
+    monkeypatch.setattr(checkpoints, "convert_published", convert)
+    monkeypatch.setattr(perplexity.datasets, "fetch", lambda name, mirror: fetched)
+    monkeypatch.setattr(perplexity.datasets, "folder", lambda name: fetched)
+    for _ in range(2):
+        assert perplexity.published(["published/nes"]) == {"published/nes": damaged}
+    assert seen == [fetched / "inner" / "model.pt"], "once, and the model of all that is there"
+
+
+def test_a_run_that_is_damaged_does_not_stop_the_others(benchmark, tmp_path, monkeypatch):
+    import perplexity
+
+    for name in ("a", "b"):
+        checkpoints.save(checkpoints.build("transformer_xl", **TINY), tmp_path / name)
+    (tmp_path / "a/model.safetensors").unlink()
+    monkeypatch.setattr(perplexity, "BASELINES", {})
+    monkeypatch.setattr(perplexity, "folders", lambda: {name: tmp_path / name for name in ("a", "b")})
+    code, said = benchmark("--exact", "--split", "test", "--write")
+    assert code == 1 and said.splitlines()[-1] == "not measured: a" and "model.safetensors" in said
+    assert results.read("perplexity")["values"]["models"].keys() == {"b"}
+
+
 def test_every_measured_model_says_how_it_came_about():
     for name, entry in reproduction.measured().items():
         test = entry["test"]
         assert test["exact"] > 1, name
         if "paper" in test:
             assert test["targets"] == test["paper_targets"] + test["paper_unscored"], name
-        assert entry["measured"].keys() == {"date", "device", "hardware"} and entry["architecture"]
+        said = entry["measured"].keys()
+        assert {"date", "device", "hardware"} <= said and entry["architecture"], name
+        assert said <= {"date", "device", "hardware", "command", "commit", "versions"}, name
         if "training" in entry:
             assert entry["profile"] != "smoke" and entry["minutes"] > 0 and entry["seed"] >= 0
             assert any(point["valid_loss"] > 0 for point in entry["curve"])
@@ -103,7 +202,7 @@ def test_the_table_has_every_row_of_the_paper():
     import figures
 
     cited = {row.paper for row in reproduction.table_2()}
-    assert {631.00, 198.14, 37.25, 14.11, 12.64, 3.50, 2.74, 2.46} <= cited
+    assert {631.00, 198.14, 37.25, 14.11, 12.64, 3.501, 2.741, 2.460} <= cited
     pictures = {path.stem for path in (profiles.root() / "results").glob("*.png")}
     assert pictures >= figures.figures().keys(), "run `make report`"
 
@@ -132,6 +231,59 @@ def test_rows_take_runs_first_and_figure_3_reads_how_much_of_lakh():
     rows = {row.title: row for row in reproduction.table_2(models)}
     assert rows["LSTM"].name == "paper/lstm" and rows["LSTM"].perplexity == {"paper": 14.11, "here, exact": 40}
     assert rows["unigram"].name is None and rows["unigram"].perplexity == {"paper": 198.14}
+
+
+def test_the_papers_numbers_have_as_many_digits_as_the_paper_gives():
+    import perplexity_tables
+
+    names = [name for *_, name in reproduction.PUBLISHED]
+    assert len(names) == sum(entry.folder.startswith("published/") for entry in registry.REGISTRY.values())
+    models = {name: {"parameters": 41_274_487, "test": {"exact": 2.5}} for name in names}
+    shown = [perplexity_tables.compared(row)[3] for row in reproduction.table_2(models)]
+    table_2 = ["631.00", "198.14", "37.25", "–", "14.11", "12.64", "3.501", "2.741", "2.460"]
+    assert shown == [*table_2, "3.501", "2.741", "2.545", "2.472", "2.460", "5.541"]
+
+
+def test_smoke_results_never_enter():
+    entry = {"parameters": 1, "test": {"exact": 9.0}, "curve": [{"seconds": 60, "valid_loss": 1}]}
+    models = {f"{profile}/lstm": entry for profile in ("smoke", "laptop")}
+    models |= {f"smoke/transformer_xl_lakh{end}": entry for end in ("", "_0", "_1")}
+    assert [row.name for row in reproduction.table_2(models) if row.name] == ["laptop/lstm"]
+    assert len(reproduction.figure_3(models)) == 1
+    assert not reproduction.training_curves("smoke", models) and reproduction.training_curves("laptop", models)
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        None,
+        [],
+        {"test": {"exact": 2.5}},
+        {"parameters": "41 M"},
+        {"parameters": 1, "minutes": None},
+        {"parameters": 1, "test": {}},
+        {"parameters": 1, "test": [2.5]},
+        {"parameters": 1, "test": {"exact": "2.5"}},
+        {"parameters": 1, "test": {"exact": 2.5, "paper": {}}},
+        {"parameters": 1, "valid": {"exact": None}},
+        {"parameters": 1, "curve": [{"seconds": 1}]},
+        {"parameters": 1, "curve": [{"seconds": 1, "valid_loss": "1"}]},
+        {"parameters": 1, "curve": [1]},
+        {"parameters": 1, "curve": 1},
+    ],
+    ids=str,
+)
+def test_what_is_no_measurement_is_named(measured, entry):
+    measured("perplexity", {"models": {"mini": {"parameters": 1, "test": {"exact": 2.5}}, "laptop/lstm": entry}})
+    with pytest.raises(LakhnesError, match="perplexity.json: laptop/lstm is not as it was measured"):
+        reproduction.measured()
+
+
+@pytest.mark.parametrize("values", [{}, {"models": None}, {"models": 3}], ids=str)
+def test_models_that_are_none(measured, values):
+    measured("perplexity", values)
+    with pytest.raises(LakhnesError, match="perplexity.json: models is not as it was measured"):
+        reproduction.measured()
 
 
 def test_a_changed_number_is_noticed():

@@ -56,7 +56,10 @@ def test_foreign_files_are_refused(tmp_path):
     written(tmp_path, values=[1, 2])
     with pytest.raises(LakhnesError, match="'values' is list"):
         results.read("speed", tmp_path)
-    for content in ("[]", "{", "\x00"):
+    path, deep = written(tmp_path), "[" * 200_000
+    text = path.read_text()
+    numbers = [text.replace('"songs": 3', f'"songs": {number}') for number in ("NaN", "-Infinity", "1e999")]
+    for content in ("[]", "{", "\x00", deep, *numbers, text.replace('"speed"', '"other"')):
         (tmp_path / "speed.json").write_text(content)
         with pytest.raises(LakhnesError, match=r"speed\.json: is not a result"):
             results.read("speed", tmp_path)

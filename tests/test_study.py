@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from quartets import quartet
 
 from lakhnes_lib.__main__ import main
-from lakhnes_lib.errors import BadSetting, BadStudy
+from lakhnes_lib.errors import BadSetting, BadStudy, LakhnesError
 from lakhnes_lib.listening import study, study_answers, study_page
 from lakhnes_lib.listening.study_answers import Judgement
 from lakhnes_lib.listening.study_widget import Session
@@ -126,7 +126,7 @@ def test_impossible_designs(sources, options, words, tmp_path):
 
 def test_a_study_is_written_over_nothing(design, tmp_path):
     (tmp_path / "thesis.txt").write_text("precious")
-    with pytest.raises(BadStudy, match="not an empty folder"):
+    with pytest.raises(LakhnesError, match="holds thesis.txt, which would be lost"):
         study.make("turing", {"real": music(0), "b": music(9)}, tmp_path, **OPTIONS)
     assert (tmp_path / "thesis.txt").read_text() == "precious"
 

@@ -33,7 +33,7 @@ def keep(score: Score, folder, name: str, caption: str = "") -> None:
 def gallery(folder, title: str = "Composed pieces") -> Path:
     """Writes ``folder/index.html``, which shows and plays all pieces that ``keep`` has put there, by name."""
     folder, figures = Path(folder), []
-    for path in sorted(folder.glob("*.json")):
+    for path in sorted(path for path in folder.glob("*.json") if path.with_suffix(".mid").exists()):
         piece, name = json.loads(path.read_text()), escape(path.stem)
         links = "".join(f'<a href="{name}.{ending}" download>{ending.split(".")[0].upper()}</a>' for ending in ENDINGS)
         figures.append(

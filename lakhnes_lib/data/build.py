@@ -10,8 +10,9 @@ from joblib import Parallel, delayed
 from tqdm.auto import tqdm
 
 from lakhnes_lib.data import songbook
-from lakhnes_lib.data.corpus import SPLITS, VALID_SHARE, Corpus, Split, join, pack, write_corpus
+from lakhnes_lib.data.corpus import NAMES, SPLITS, VALID_SHARE, Corpus, Split, join, pack, write_corpus
 from lakhnes_lib.errors import BadEvents, DataNotFound, LakhnesError
+from lakhnes_lib.files import check_place
 from lakhnes_lib.music import events, midi
 from lakhnes_lib.music.score import Score
 from lakhnes_lib.sound import files, vgm
@@ -63,8 +64,9 @@ def build_corpus(source, folder, workers: int = -1, progress: bool = True) -> Co
 
     source: folder with ``train valid test`` inside, or without; folder: the corpus to write; workers: processes, -1 for
     all cores. A file that cannot be read is left out and named with its reason in the manifest; nothing stops the run.
-    Raises DataNotFound if there is no music, OutOfSpace.
+    Raises DataNotFound if there is no music, OutOfSpace, LakhnesError if the folder holds anything but a corpus.
     """
+    check_place(folder, NAMES)  # before the work
     files = find_files(source)
     tasks = [
         (name, paths[first : first + _FILES_A_TASK])

@@ -88,6 +88,11 @@ class Corpus:
         return hashlib.sha256("".join(f"{n}{s.fingerprint}" for n, s in self.splits.items()).encode()).hexdigest()
 
 
+_ENDINGS = ("names.json", *(f"{array}.npy" for array in Split.PARTS | LakhSplit.PARTS))
+NAMES = {"corpus.json", *(f"{split}.{ending}" for split in SPLITS for ending in _ENDINGS)}
+"""Files that a corpus of either kind may hold; a folder with any other is not written over."""
+
+
 def pack(name: str, scores: list[Score]) -> Split:
     """A Split, in memory, of these songs."""
     songs = np.zeros(len(scores), SONG)
@@ -113,15 +118,15 @@ def write_corpus(
 ) -> Corpus:
     """Writes songs by split as a corpus folder, whole or not at all, and opens it.
 
-    rejected: file -> why it was left out; said: what else the manifest is to say, plain values. Raises OutOfSpace.
+    rejected: file -> why it was left out; said: what else the manifest is to say, plain values.
+    Raises OutOfSpace, and LakhnesError if the folder holds anything but an earlier corpus.
     """
     packed = {name: songs if isinstance(songs, Packed) else pack(name, songs) for name, songs in splits.items()}
     manifest = {
         "format": next((split.FORMAT for split in packed.values()), FORMAT),
         "splits": {name: split.described() for name, split in packed.items()},
-    }
-    manifest |= said | {"rejected": rejected or {}}
-    with replacing(folder, folder=True) as temporary:
+    } | (said | {"rejected": rejected or {}})
+    with replacing(folder, folder=True, names=NAMES) as temporary:
         for name, split in packed.items():
             for part in split.PARTS:
                 np.save(temporary / f"{name}.{part}.npy", getattr(split, part), allow_pickle=False)

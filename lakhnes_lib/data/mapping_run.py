@@ -24,11 +24,11 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from lakhnes_lib.data import archives
-from lakhnes_lib.data.corpus import VALID_SHARE, Corpus, write_corpus
+from lakhnes_lib.data.corpus import NAMES, VALID_SHARE, Corpus, write_corpus
 from lakhnes_lib.data.lakh import LakhSplit
 from lakhnes_lib.data.mapping_worker import Job, Shard, map_files
 from lakhnes_lib.errors import BadArchive, BadCorpus, DataNotFound, LakhnesError
-from lakhnes_lib.files import replacing, write_file
+from lakhnes_lib.files import check_place, replacing, write_file
 from lakhnes_lib.music import nes
 
 ENDINGS = (".mid", ".midi")
@@ -38,6 +38,10 @@ MOST_BYTES = 200_000_000_000
 REASONS = ("no_access", "unsafe_name", "duplicate")
 """Why a file is left out, besides those of ``mapping`` and ``mapping_worker``: it cannot be opened; its name leads out
 of its archive, or it is encrypted; another file has its content."""
+
+
+_SHARDS = ("run.json", "[0-9]*.npz", ".run-????????.json", ".[0-9]*-????????.npz")
+"""What ``NAME.partial`` holds; with a dot before it, what a killed run had begun to write."""
 
 
 def _wanted(name: str) -> bool:
@@ -118,13 +122,14 @@ def map_corpus(
     workers: processes, -1 for all cores; scheduler: address of a Dask scheduler to use instead. A file that gives
     nothing is named with its reason in the manifest; nothing stops the run, and after a kill the same call goes on.
     Raises DataNotFound if there is no MIDI file, BadArchive, OutOfSpace, and LakhnesError if ``NAME.partial`` was begun
-    from another source or with another job.
+    from another source or with another job, or if one of the two folders holds anything else.
     """
     source, folder, job = Path(source), Path(folder), job or Job()
     if not source.exists():
         raise DataNotFound(f"{source}: there is no such folder or archive")
     if not (source.is_dir() or archives.is_archive(source)):
         raise BadArchive(f"{source}: is neither a folder of MIDI files nor an archive (tar, zip) of them")
+    check_place(folder, NAMES)  # before the work
     names = _list(source) if source.is_dir() else None
     of = archives.sha256(source) if names is None else [[name, _size(source / name)] for name in names]
     partial = folder.with_name(f"{folder.name}.partial")
@@ -162,6 +167,7 @@ def _size(path: Path) -> int:
 
 def _begin(partial: Path, identity: dict) -> set[int]:
     """Makes the folder of shards, or compares what it was begun with; returns the numbers of those that are done."""
+    check_place(partial, {path.name for form in _SHARDS for path in partial.glob(form)})
     begun, text = partial / "run.json", json.dumps(identity, indent=1)
     done = {int(path.stem) for path in partial.glob("[0-9]*.npz") if is_zipfile(path)}
     if done and not (begun.exists() and begun.read_text(encoding="utf-8") == text):

@@ -21,7 +21,7 @@ from tqdm.auto import tqdm
 
 from lakhnes_lib import generation
 from lakhnes_lib.errors import BadSetting, BadStudy
-from lakhnes_lib.files import replacing
+from lakhnes_lib.files import check_place, replacing
 from lakhnes_lib.listening.player import PREVIEW_RATE
 from lakhnes_lib.models.language_model import LanguageModel, RandomModel
 from lakhnes_lib.music import events, nes
@@ -150,11 +150,10 @@ def make(kind: str, sources: dict, folder, *, length: int = 1024, progress: bool
 
     sources: method -> list of Scores, or a LanguageModel, which composes pieces of ``length`` events; ``real`` among
     them; ``random`` is added. options: as in ``plan``. The same arguments give the same files.
-    Raises BadSetting for a plan that is none, and BadStudy for music too short or without all four voices.
+    Raises BadSetting for a plan that is none, BadStudy for music too short or without all four voices, and LakhnesError
+    if the folder holds anything.
     """
-    folder = Path(folder)
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise BadStudy(f"{folder}: is not an empty folder; a study is never written over something else")
+    check_place(folder)
     design = plan(kind, sources, **options)
     sources = {CONTROL: RandomModel()} | sources
     by_method = defaultdict(list)

@@ -56,7 +56,9 @@ def save(model: LanguageModel, folder, dtype: torch.dtype | None = None, **detai
         "vocabulary": VOCABULARY_FINGERPRINT,
         "parameters": model.parameter_count(),
     } | details
-    with replacing(folder, folder=True) as temporary:
+    # A shipped model's card and curve go with it.
+    beside = {"README.md", "log.jsonl"} if (Path(folder) / "model.safetensors").is_file() else set()
+    with replacing(folder, folder=True, names=beside | {"model.safetensors", "config.json"}) as temporary:
         safetensors.torch.save_file(tensors, temporary / "model.safetensors")
         (temporary / "config.json").write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
 

@@ -1,0 +1,150 @@
+"""Output folders: an earlier product is replaced, and nothing else is ever lost."""
+
+import os
+import shutil
+
+import pytest
+from songs import tune
+
+from lakhnes_lib import files
+from lakhnes_lib.__main__ import main
+from lakhnes_lib.data import build, corpus, mapping_run
+from lakhnes_lib.errors import LakhnesError
+from lakhnes_lib.models import checkpoints
+from lakhnes_lib.music import midi
+
+OLD, NEW = {"a.txt": "old", "b.txt": "old"}, {"a.txt": "new"}
+
+
+def fill(folder, texts):
+    for name, text in texts.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+
+
+def content(folder):
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def replace(place, names=("a.txt", "b.txt")):
+    with files.replacing(place, folder=True, names=names) as temporary:
+        fill(temporary, NEW)
+
+
+@pytest.mark.parametrize("before", [None, {}, OLD], ids=["nothing", "empty", "earlier product"])
+def test_a_folder_takes_its_place(tmp_path, before):
+    place = tmp_path / "out"
+    if before is not None:
+        place.mkdir()
+        fill(place, before)
+    replace(place)
+    assert content(place) == {"a.txt": b"new"} and list(tmp_path.iterdir()) == [place]
+
+
+@pytest.mark.parametrize("name", ["thesis.txt", "keep/thesis.txt", "keep/a.txt", ".git/HEAD", "b.txt/thesis.txt"])
+def test_a_folder_that_holds_anything_else_stays_as_it_is(tmp_path, name):
+    place = tmp_path / "out"
+    fill(place, {"a.txt": "old", name: "years of work"})
+    before = content(place)
+    with pytest.raises(LakhnesError, match=rf"out: holds {name.split('/')[0]}, which would be lost"):
+        replace(place)
+    assert content(place) == before and list(tmp_path.iterdir()) == [place]
+
+
+def test_what_comes_into_the_folder_during_the_work_stays_too(tmp_path):
+    place = tmp_path / "out"
+    with (
+        pytest.raises(LakhnesError, match="holds thesis.txt"),
+        files.replacing(place, folder=True, names=("a.txt",)) as temporary,
+    ):
+        fill(temporary, NEW)
+        fill(place, {"thesis.txt": "years of work"})
+    assert content(tmp_path) == {"out/thesis.txt": b"years of work"}
+
+
+def test_a_file_where_a_folder_goes_stays(tmp_path):
+    (tmp_path / "out").write_text("years of work")
+    with pytest.raises(LakhnesError, match="out: is a file, and a folder is to be written"):
+        replace(tmp_path / "out")
+    assert content(tmp_path) == {"out": b"years of work"}
+
+
+def test_the_folder_one_is_in(tmp_path, monkeypatch):
+    (tmp_path / "in").mkdir()
+    monkeypatch.chdir(tmp_path / "in")
+    with pytest.raises(LakhnesError, match=r"\.: is the folder you are in"):
+        replace(".")
+    with pytest.raises(LakhnesError, match=r"\.\.: holds in, which would be lost"):
+        replace("..")
+    for place in (".", ".."):
+        with pytest.raises(LakhnesError, match=r"cannot be written \("):
+            files.write_file(place, "text")
+    assert list(tmp_path.rglob("*")) == [tmp_path / "in"]
+
+
+def test_a_link_to_a_folder_is_followed(tmp_path):
+    fill(tmp_path / "real", OLD)
+    (tmp_path / "link").symlink_to("real")
+    replace(tmp_path / "link")
+    assert os.readlink(tmp_path / "link") == "real" and content(tmp_path / "real") == {"a.txt": b"new"}
+    assert {path.name for path in tmp_path.iterdir()} == {"real", "link"}
+
+
+# Who writes folders
+
+
+@pytest.fixture
+def music(tmp_path):
+    """Three songs as MIDI."""
+    for seed in range(3):
+        midi.write(tune(seed, beats=2), tmp_path / f"music/{seed}.mid")
+    return tmp_path / "music"
+
+
+def test_a_checkpoint_replaces_a_checkpoint_alone(tmp_path):
+    model = checkpoints.build("unigram")
+    checkpoints.save(model, tmp_path / "model")
+    fill(tmp_path / "model", {"README.md": "the card", "log.jsonl": "{}\n"})  # as a shipped one has them
+    checkpoints.save(model, tmp_path / "model", note="again")
+    assert checkpoints.details(tmp_path / "model")["note"] == "again"
+    for name in ("README.md", "best/model.safetensors", "snapshot/values.json"):
+        fill(tmp_path / name.split(".")[0], {name: "years of work"})
+        with pytest.raises(LakhnesError, match="which would be lost"):
+            checkpoints.save(model, tmp_path / name.split(".")[0])
+        assert content(tmp_path / name.split(".")[0]) == {name: b"years of work"}
+
+
+def test_a_corpus_replaces_a_corpus_of_any_kind(music, tmp_path):
+    out = tmp_path / "out"
+    build.build_corpus(music, out, workers=1, progress=False)
+    (music / "test").mkdir()
+    shutil.copy(music / "0.mid", music / "test")
+    build.build_corpus(music, out, workers=1, progress=False)
+    assert list(corpus.open_corpus(out).splits) == ["test"]
+    mapping_run.map_corpus(music, out, workers=1, progress=False)
+    assert set(content(out)) == {path.name for path in out.iterdir()} < corpus.NAMES
+    build.build_corpus(music, out, workers=1, progress=False)
+    assert list(corpus.open_corpus(out).splits) == ["test"]
+
+
+@pytest.mark.parametrize("verb", ["tokens", "map"])
+@pytest.mark.parametrize("place", ["mine", "mine/thesis.txt", "music", "."])
+def test_a_corpus_is_refused_before_the_work(verb, place, music, tmp_path, monkeypatch, capsys):
+    fill(tmp_path / "mine", {"thesis.txt": "years of work"})
+    monkeypatch.chdir(tmp_path)
+    before = content(tmp_path)
+    monkeypatch.setattr(build, "find_files", None)
+    monkeypatch.setattr(mapping_run, "_list", None)
+    assert main([verb, "music", place, "--workers", "1"]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"error: {place}: ") and line.endswith(("folder", "another one", "another place"))
+    assert content(tmp_path) == before
+
+
+def test_a_folder_called_as_that_of_shards_stays(music, tmp_path):
+    fill(tmp_path / "out.partial", {"thesis.txt": "years of work"})
+    for source in (music, tmp_path / "out.partial"):
+        with pytest.raises(LakhnesError, match="out.partial: holds thesis.txt, which would be lost"):
+            mapping_run.map_corpus(source, tmp_path / "out", workers=1, progress=False)
+    assert content(tmp_path / "out.partial") == {"thesis.txt": b"years of work"}
