@@ -30,9 +30,9 @@ MEANING = (
 NOTES = (
     "“Difference” is ours by the paper's protocol from the paper's. The trained models here are smaller than the "
     "paper's and were trained for minutes, so those rows compare with each other rather than with the paper's. "
-    "“–” is not measured. The model after Lakh was pre-trained for as many steps as the rows above it have in all, and "
-    "then fine-tuned for as many: its minutes are the fine-tuning's alone. The points of Figure 3 were fine-tuned for "
-    "half as many, each of them.",
+    "“–” is not measured. Minutes depend on the machine and its other work, events of training do not. Those of the "
+    "model after Lakh are its fine-tuning's alone: Figure 3 compares like with like. Augmentation is a remedy for "
+    "overfitting, which so few events do not reach.",
     "The published 5-gram is no distribution: its probabilities sum to {ngram.backoff.test_mass.mean:.2f} on average, "
     "and made to sum to one they give {ngram.backoff.test_mass.perplexity_after_normalising:.1f}.",
 )
@@ -57,7 +57,7 @@ def known_answers() -> str:
 def perplexities() -> str:
     """What perplexity is; Table 2, ours beside the paper's; notes and pictures."""
     head = ("model", "size: paper", "here", "test: paper", "here, exact", "here, paper's protocol", "difference",
-            "valid, exact", "minutes of training")  # fmt: skip
+            "valid, exact", "events of training", "minutes")  # fmt: skip
     rows = table(head, [compared(row) for row in reproduction.table_2()])
     texts = [text for text in map(fill, (MEANING, rows, *NOTES)) if text]
     if gains():
@@ -79,6 +79,7 @@ def compared(row: reproduction.Row) -> tuple[str, ...]:
         number(test.get("paper")),
         difference.replace("-0.0%", "0.0%"),
         number(valid.get("exact")),
+        "–" if "events" not in row.ours else f"{row.ours['events'] / 1e6:.1f} M",
         number(row.ours.get("minutes"), 0),
     )
 
