@@ -109,6 +109,16 @@ def test_values_that_are_not_finite(folder, value):
     refused(folder, "tensor 'layers.0.inner.weight' holds values that are not finite")
 
 
+def test_values_that_float32_cannot_hold(folder):
+    change(folder, lambda tensors: tensors.update(u=torch.full((2, 8), 1e300, dtype=torch.float64)))
+    refused(folder, "tensor 'u' holds values that are not finite")
+
+
+def test_tensors_of_another_kind(folder):
+    change(folder, lambda tensors: tensors.update(u=torch.zeros(2, 8, dtype=torch.int64)))
+    refused(folder, "tensor 'u' holds torch.int64, the model needs torch.float32")
+
+
 def test_truncated_anywhere(folder):
     path = folder / "model.safetensors"
     whole = path.read_bytes()
@@ -175,7 +185,16 @@ def test_missing_files(folder, tmp_path):
         ({"config": SIZES | {"dropout": 2.0}}, "a transformer_xl cannot be built of these settings"),
         ({"config": SIZES | {"width": 10**13}}, "a transformer_xl cannot be built of these settings"),
         ({"config": SIZES | {"layers": 2}}, "tensor 'layers.1.attention_norm.bias' is missing"),
-        ({"config": SIZES | {"vocabulary_size": 10}}, "has shape (631, 16), the model needs (10, 16)"),
+        ({"config": SIZES | {"width": 32}}, "has shape (631, 16), the model needs (631, 32)"),
+        ({"config": SIZES | {"vocabulary_size": 10}}, "is a model of 10 events, not of Table 1's 631"),
+        ({"config": SIZES | {"layers": True}}, "layers must be int from 1 to 1000, not True"),
+        ({"config": SIZES | {"layers": 10**6}}, "layers must be int from 1 to 1000, not 1000000"),
+        ({"config": SIZES | {"heads": 0}}, "heads must be int from 1 to 1048576, not 0"),
+        ({"config": SIZES | {"memory_length": -5}}, "memory_length must be int from 0"),
+        ({"config": SIZES | {"memory_length": 1.5}}, "memory_length must be int from 0"),
+        ({"config": SIZES | {"memory_length": "a" * 100}}, "not 'aaa"),
+        ({"config": SIZES | {"dropout": float("nan")}}, "dropout must be float from 0 to 1, not nan"),
+        ({"config": SIZES | {"pre_norm": "no"}}, "pre_norm must be bool, not 'no'"),
     ],
     ids=str,
 )
@@ -188,6 +207,17 @@ def test_other_configs(folder, values, said):
 def test_what_is_no_config(folder, text):
     (folder / "config.json").write_bytes(text)
     refused(folder, "its config.json ")
+
+
+def test_a_config_nested_too_deep_is_refused(folder):
+    (folder / "config.json").write_bytes(b"[" * 200_000)
+    refused(folder, "its config.json cannot be read")
+
+
+def test_a_large_model_of_a_small_file_is_refused_before_it_is_made(folder):
+    """Its weights would be 4 TB."""
+    configure(folder, config=SIZES | {"feed_forward": 2**20, "width": 2**20})
+    refused(folder, "has shape (631, 16), the model needs (631, 1048576)")
 
 
 def test_a_failed_write_leaves_the_old_checkpoint(model, folder, monkeypatch):

@@ -100,7 +100,7 @@ ORDERED = b"\x80\x02ccollections\nOrderedDict\nq\x00"
         (b"\x80\x02}" + LONG + b"Ns.", "too long a key"),
         (b"\x80\x02}\x8a\x08" + struct.pack("<q", 2**61 - 1) + b"Ns.", "an int for a key|too long a key"),
         (b"\x80\x02}G" + struct.pack(">d", 1.5) + b"Ns.", "a float for a key"),
-        (ORDERED + b"]](K\x01NK\x02Nea\x85R.", "other things than pairs"),
+        (ORDERED + b"]](K\x01NK\x02Nea\x85R.", "damaged"),
         (b"\x80\x02(.", "damaged"),
         (b"\x80\x02R.", "stack"),
         (b"\x80\x02t.", "damaged"),

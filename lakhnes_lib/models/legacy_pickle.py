@@ -153,10 +153,8 @@ def _call(path: str, arguments: tuple):
             return {}
         case "collections.OrderedDict", (list() as pairs,):
             table = {}
-            for pair in pairs:
-                if len(pair) != 2:
-                    raise BadCheckpoint("has an ordered dict of other things than pairs")
-                fill(table, pair)
+            for key, value in pairs:
+                fill(table, [key, value])
             pairs.clear()  # each list serves once: a thousand short calls could ask for a thousand copies of a long one
             return table
         case "torch._utils._rebuild_tensor" | "torch._utils._rebuild_tensor_v2", (storage, offset, shape, stride, *_):
