@@ -3,6 +3,8 @@
 import json
 import pickle
 import struct
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -55,6 +57,7 @@ def refused(folder, *said):
 def test_round_trip(model, folder):
     loaded = checkpoints.load(folder)
     assert not loaded.training and loaded.config == model.config
+    assert all(type(p) is torch.nn.Parameter and p.requires_grad for p in loaded.parameters())
     assert all(
         torch.equal(a, b) for a, b in zip(loaded.state_dict().values(), model.state_dict().values(), strict=True)
     )
@@ -64,6 +67,13 @@ def test_round_trip(model, folder):
     assert said["parameters"] == model.parameter_count() and said["metrics"] == {"valid_perplexity": 4.5}
     checkpoints.save(loaded, folder)
     assert [path.name for path in folder.parent.iterdir()] == ["model"]
+
+
+def test_loading_does_not_wait_for_the_compiler(folder):
+    """PyTorch's takes a second to import, and half of it is SymPy."""
+    script = f"import sys; from lakhnes_lib.models.checkpoints import load; load({str(folder)!r}); print(*sys.modules)"
+    ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert not {"sympy", "torch._dynamo"} & set(ran.stdout.split())
 
 
 def test_half_the_size_in_bfloat16(model, folder, tmp_path):

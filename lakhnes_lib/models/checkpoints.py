@@ -37,13 +37,20 @@ def build(architecture: str, **config) -> LanguageModel:
     """A new model of a known architecture. Raises BadCheckpoint for an unknown one or a setting it does not have."""
     if not isinstance(architecture, str) or architecture not in ARCHITECTURES:
         raise BadCheckpoint(f"architecture {architecture!r:.80} is not known; known are {', '.join(ARCHITECTURES)}")
-    kind = ARCHITECTURES[architecture]
     try:
-        for name, parameter in inspect.signature(kind).parameters.items():
+        for name, parameter in inspect.signature(ARCHITECTURES[architecture]).parameters.items():
             _check(name, config.get(name, parameter.default), parameter.annotation)
-        return kind(**config)
+        return ARCHITECTURES[architecture](**config)
     except (TypeError, ValueError, RuntimeError, AssertionError, OverflowError) as error:
         raise BadCheckpoint(f"a {architecture} cannot be built of these settings ({error})") from error
+
+
+class _Undrawn(torch.overrides.TorchFunctionMode):
+    """Within it no normal numbers are drawn: of shapes alone that would import PyTorch's compiler, which takes a
+    second."""
+
+    def __torch_function__(self, function, types, arguments=(), options=None):
+        return None if function.__name__ == "normal_" else function(*arguments, **options or {})
 
 
 def _check(name: str, value, kind) -> None:
@@ -104,7 +111,7 @@ def load(folder, device="cpu") -> LanguageModel:
     """
     folder, config = Path(folder), details(folder)
     try:
-        with torch.device("meta"):  # shapes alone: a small file may ask for a large model
+        with torch.device("meta"), _Undrawn():  # shapes alone: a small file may ask for a large model
             model = build(config.get("architecture"), **config["config"])
     except BadCheckpoint as error:
         raise BadCheckpoint(f"{folder}: {error}") from error
@@ -130,10 +137,11 @@ def load(folder, device="cpu") -> LanguageModel:
         kind = expected[name].dtype
         if tensor.dtype != kind and not (tensor.is_floating_point() and kind.is_floating_point):
             raise BadCheckpoint(f"{folder}: tensor {name!r} holds {tensor.dtype}, the model needs {kind}")
-        tensors[name] = tensor.to(kind)  # then looked at: what is finite in float64 may not be in float32
+        # A copy, not the file itself. Then looked at: what is finite in float64 may not be in float32.
+        tensors[name] = tensor.to(kind, copy=True)
         if not torch.isfinite(tensors[name]).all():
             raise BadCheckpoint(f"{folder}: tensor {name!r} holds values that are not finite")
-    model.to_empty(device="cpu").load_state_dict(tensors)
+    model.load_state_dict(tensors, assign=True)
     return model.to(device).eval()
 
 

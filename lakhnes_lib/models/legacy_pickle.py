@@ -110,8 +110,7 @@ class Legacy:
         module, _, name = kind.path.rpartition(".") if isinstance(kind, Name) else ("", "", "")
         if module not in ("torch", "torch.cuda") or name not in _DTYPES:
             raise BadCheckpoint("holds a storage of a type that no tensor of such a file has")
-        named = type(key) is str and len(key) <= LONGEST_NAME
-        if not named or not _is_size(size) or reference[5:] not in ((), (None,)):
+        if not (type(key) is str and len(key) <= LONGEST_NAME and _is_size(size)) or reference[5:] not in ((), (None,)):
             raise BadCheckpoint("holds a storage without a proper name, size and extent")
         storage = Storage(key, _DTYPES[name], size)
         if self._storages.setdefault(key, storage) != storage:

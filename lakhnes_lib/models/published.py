@@ -120,10 +120,8 @@ def _parts(root: Record, options: dict) -> tuple[dict[str, View], dict[str, str]
     views, kinds, seen, waiting, parts = {}, {}, set(), [("", root)], 0
     while waiting:
         prefix, module = waiting.pop()
-        if not isinstance(module.state, dict) or len(prefix) > LONGEST_NAME:
-            raise BadCheckpoint(f"module {prefix[:80]!r} has no attributes, or too long a name")
-        if id(module) in seen:
-            raise BadCheckpoint(f"module {prefix[:80]!r} stands in two places")
+        if not isinstance(module.state, dict) or len(prefix) > LONGEST_NAME or id(module) in seen:
+            raise BadCheckpoint(f"module {prefix[:80]!r} has no attributes, too long a name, or stands in two places")
         seen.add(id(module))
         kinds[prefix] = module.kind
         for option, expected in options.items():
