@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from tqdm.auto import tqdm
 
-from lakhnes_lib.errors import DataNotFound
+from lakhnes_lib.errors import DataNotFound, LakhnesError
 from lakhnes_lib.models.language_model import LanguageModel
 
 SHORTEST = 10
@@ -50,6 +50,9 @@ class Perplexity:
 
     @property
     def perplexity(self) -> float:
+        """Raises LakhnesError where it is no finite number, or larger than one can be."""
+        if not self.nats < 700:
+            raise LakhnesError(f"no perplexity: the mean log-probability is {-self.nats:.3g}, so weights are damaged")
         return exp(self.nats)
 
 

@@ -3,6 +3,8 @@
 import json
 import pickle
 import struct
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -55,6 +57,7 @@ def refused(folder, *said):
 def test_round_trip(model, folder):
     loaded = checkpoints.load(folder)
     assert not loaded.training and loaded.config == model.config
+    assert all(type(p) is torch.nn.Parameter and p.requires_grad for p in loaded.parameters())
     assert all(
         torch.equal(a, b) for a, b in zip(loaded.state_dict().values(), model.state_dict().values(), strict=True)
     )
@@ -64,6 +67,13 @@ def test_round_trip(model, folder):
     assert said["parameters"] == model.parameter_count() and said["metrics"] == {"valid_perplexity": 4.5}
     checkpoints.save(loaded, folder)
     assert [path.name for path in folder.parent.iterdir()] == ["model"]
+
+
+def test_loading_does_not_wait_for_the_compiler(folder):
+    """PyTorch's takes a second to import, and half of it is SymPy."""
+    script = f"import sys; from lakhnes_lib.models.checkpoints import load; load({str(folder)!r}); print(*sys.modules)"
+    ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert not {"sympy", "torch._dynamo"} & set(ran.stdout.split())
 
 
 def test_half_the_size_in_bfloat16(model, folder, tmp_path):
@@ -107,6 +117,16 @@ def test_values_that_are_not_finite(folder, value):
 
     change(folder, spoil)
     refused(folder, "tensor 'layers.0.inner.weight' holds values that are not finite")
+
+
+def test_values_that_float32_cannot_hold(folder):
+    change(folder, lambda tensors: tensors.update(u=torch.full((2, 8), 1e300, dtype=torch.float64)))
+    refused(folder, "tensor 'u' holds values that are not finite")
+
+
+def test_tensors_of_another_kind(folder):
+    change(folder, lambda tensors: tensors.update(u=torch.zeros(2, 8, dtype=torch.int64)))
+    refused(folder, "tensor 'u' holds torch.int64, the model needs torch.float32")
 
 
 def test_truncated_anywhere(folder):
@@ -175,7 +195,16 @@ def test_missing_files(folder, tmp_path):
         ({"config": SIZES | {"dropout": 2.0}}, "a transformer_xl cannot be built of these settings"),
         ({"config": SIZES | {"width": 10**13}}, "a transformer_xl cannot be built of these settings"),
         ({"config": SIZES | {"layers": 2}}, "tensor 'layers.1.attention_norm.bias' is missing"),
-        ({"config": SIZES | {"vocabulary_size": 10}}, "has shape (631, 16), the model needs (10, 16)"),
+        ({"config": SIZES | {"width": 32}}, "has shape (631, 16), the model needs (631, 32)"),
+        ({"config": SIZES | {"vocabulary_size": 10}}, "is a model of 10 events, not of Table 1's 631"),
+        ({"config": SIZES | {"layers": True}}, "layers must be int from 1 to 1000, not True"),
+        ({"config": SIZES | {"layers": 1001}}, "layers must be int from 1 to 1000, not 1001"),
+        ({"config": SIZES | {"heads": 0}}, "heads must be int from 1 to 1048576, not 0"),
+        ({"config": SIZES | {"memory_length": -5}}, "memory_length must be int from 0"),
+        ({"config": SIZES | {"memory_length": 1.5}}, "memory_length must be int from 0"),
+        ({"config": SIZES | {"memory_length": "a" * 100}}, "not 'aaa"),
+        ({"config": SIZES | {"dropout": float("nan")}}, "dropout must be float from 0 to 1, not nan"),
+        ({"config": SIZES | {"pre_norm": "no"}}, "pre_norm must be bool, not 'no'"),
     ],
     ids=str,
 )
@@ -188,6 +217,19 @@ def test_other_configs(folder, values, said):
 def test_what_is_no_config(folder, text):
     (folder / "config.json").write_bytes(text)
     refused(folder, "its config.json ")
+
+
+def test_a_config_nested_too_deep_is_refused(folder):
+    (folder / "config.json").write_bytes(b"[" * 200_000)
+    refused(folder, "its config.json cannot be read")
+
+
+def test_a_model_of_a_small_file_takes_no_memory_before_its_shapes_are_compared(folder, monkeypatch):
+    build, models = checkpoints.build, []
+    monkeypatch.setattr(checkpoints, "build", lambda *a, **settings: models.append(build(*a, **settings)) or models[0])
+    configure(folder, config=SIZES | {"width": 32})
+    refused(folder, "has shape (631, 16), the model needs (631, 32)")
+    assert all(parameter.is_meta for parameter in models[0].parameters())
 
 
 def test_a_failed_write_leaves_the_old_checkpoint(model, folder, monkeypatch):

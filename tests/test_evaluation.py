@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from lakhnes_lib import evaluation
+from lakhnes_lib.errors import LakhnesError
 from lakhnes_lib.models.language_model import RandomModel, UnigramModel
 from lakhnes_lib.models.transformer_xl import TransformerXL
 from lakhnes_lib.music import events
@@ -46,6 +47,14 @@ def test_targets_are_all_events_but_the_first_of_each_song(songs):
 
 def test_uniform_perplexity_is_631(songs):
     assert score(RandomModel(), songs).perplexity == pytest.approx(631, abs=5e-3)
+
+
+@pytest.mark.parametrize("weight", [float("nan"), 3e38])
+def test_weights_that_give_no_probabilities_are_an_error(songs, weight):
+    model = TransformerXL(layers=1, width=8, heads=1, head_width=8, feed_forward=8)
+    model.output_bias.data[5:9] = weight
+    with pytest.raises(LakhnesError, match="no perplexity: the mean log-probability is"):
+        score(model, songs).perplexity  # noqa: B018
 
 
 def test_unigram_by_hand(songs):

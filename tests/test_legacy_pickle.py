@@ -22,11 +22,11 @@ def test_other_files_are_refused(tmp_path):
     (tmp_path / "empty.pt").write_bytes(b"")
     (tmp_path / "text.pt").write_text("hello\n" * 10)
     (tmp_path / "plain.pt").write_bytes(pickle.dumps({"a": 1}, 2))
-    for name, reason in (("zip", "zip"), ("empty", "damaged"), ("text", "."), ("plain", "magic number")):
+    for name, reason in (("zip", "zip"), ("empty", "damaged"), ("text", "no file of"), ("plain", "magic number")):
         with pytest.raises(BadCheckpoint, match=reason):
             Legacy(tmp_path / f"{name}.pt")
-    for nothing in (tmp_path / "none.pt", tmp_path):
-        with pytest.raises(DataNotFound):
+    for nothing, reason in ((tmp_path / "none.pt", "there is no such file"), (tmp_path, "is a folder")):
+        with pytest.raises(DataNotFound, match=reason):
             Legacy(nothing)
 
 
@@ -54,7 +54,7 @@ def test_a_payload_is_refused_and_not_run(tmp_path, protocol):
         with pytest.raises(BadCheckpoint) as caught:
             Legacy(legacy(tmp_path / "bad.pt", payload))
         if protocol >= 2:
-            assert "asks to call " in str(caught.value) and f".{function.__name__}, which" in str(caught.value)
+            assert "asks to call " in str(caught.value) and f".{function.__name__}', which" in str(caught.value)
         assert "\n" not in str(caught.value)
     assert not mark.exists()
 
@@ -82,6 +82,10 @@ def nested_key(depth: int = 60) -> bytes:
     return b"\x80\x02}K\x01" + doubled + b"K\x02s."
 
 
+LONG = b"X" + struct.pack("<I", 1000) + b"a" * 1000
+ORDERED = b"\x80\x02ccollections\nOrderedDict\nq\x00"
+
+
 @pytest.mark.parametrize(
     "payload, reason",
     [
@@ -92,6 +96,11 @@ def nested_key(depth: int = 60) -> bytes:
         (b"\x80\x02\x8b" + struct.pack("<I", 2**31 - 1), "bytes"),
         (b"\x80\x02Nr" + struct.pack("<I", 2**32 - 1) + b".", None),  # a memo of one entry, whatever its number
         (nested_key(), "a tuple for a key"),
+        (b"\x80\x04" + LONG + b"q\x00" + b"h\x00h\x00\x93.", "class with more than"),
+        (b"\x80\x02}" + LONG + b"Ns.", "too long a key"),
+        (b"\x80\x02}\x8a\x08" + struct.pack("<q", 2**61 - 1) + b"Ns.", "an int for a key|too long a key"),
+        (b"\x80\x02}G" + struct.pack(">d", 1.5) + b"Ns.", "a float for a key"),
+        (ORDERED + b"]](K\x01NK\x02Nea\x85R.", "damaged"),
         (b"\x80\x02(.", "damaged"),
         (b"\x80\x02R.", "stack"),
         (b"\x80\x02t.", "damaged"),
@@ -108,6 +117,21 @@ def test_bombs_are_refused(tmp_path, payload, reason):
         return
     with pytest.raises(BadCheckpoint, match=reason):
         Legacy(path)
+
+
+def test_a_list_of_pairs_serves_once(tmp_path):
+    """However often a pickle asks for an ordered dict of one long list."""
+    pairs = b"".join(b"](M" + struct.pack("<H", n) + b"Ne" for n in range(1000))
+    payload = ORDERED + b"](" + pairs + b"e\x85q\x01]" + b"h\x00h\x01Ra" * 1000 + b"."
+    root = Legacy(legacy(tmp_path / "bomb.pt", payload)).root
+    assert len(root) == 1000 and sum(map(len, root)) == 1000
+
+
+def test_names_out_of_the_file_do_not_reach_the_terminal(tmp_path):
+    payload = b"\x80\x04\x8c\x05a\nb\x1b[\x8c\x0231\x93)R."
+    with pytest.raises(BadCheckpoint) as caught:
+        Legacy(legacy(tmp_path / "bad.pt", payload))
+    assert "a\\nb" in str(caught.value) and not {"\n", "\x1b"} & set(str(caught.value))
 
 
 def tensor_pickle(size: int, offset: int, shape: tuple, stride: tuple) -> bytes:

@@ -35,6 +35,19 @@ def small_model(seed: int = 0, **settings) -> TransformerXL:
     return model
 
 
+@torch.no_grad()
+def test_positions_are_made_for_the_songs_not_for_the_whole_memory():
+    model = small_model(memory_length=10**6)
+    lengths = []
+    for keys in (100, 150, 300):
+        r = model.projected(keys)[0]
+        assert r.shape[1] == keys
+        lengths.append(r.untyped_storage().nbytes() // (r[:, 0].numel() * 8))
+    assert lengths == [200, 200, 600]
+    model.memory_length = 700
+    assert model.projected(650)[0].untyped_storage().nbytes() // (r[:, 0].numel() * 8) == 701
+
+
 def song(model, seed: int, *shape) -> torch.Tensor:
     return torch.from_numpy(np.random.default_rng(seed).integers(0, model.vocabulary_size, shape))
 

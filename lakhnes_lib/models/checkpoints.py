@@ -5,6 +5,7 @@ Differences from the published checkpoints: those are whole pickled programs; th
 """
 
 import hashlib
+import inspect
 import json
 from pathlib import Path
 
@@ -15,7 +16,7 @@ import torch
 from lakhnes_lib.errors import BadCheckpoint, DataNotFound
 from lakhnes_lib.files import replacing
 from lakhnes_lib.models import published
-from lakhnes_lib.models.language_model import LanguageModel, RandomModel, UnigramModel
+from lakhnes_lib.models.language_model import VOCABULARY_SIZE, LanguageModel, RandomModel, UnigramModel
 from lakhnes_lib.models.lstm import LSTM
 from lakhnes_lib.models.modern_decoder import ModernDecoder
 from lakhnes_lib.models.ngram import NGram
@@ -27,16 +28,38 @@ ARCHITECTURES: dict[str, type[LanguageModel]] = {
 }
 VOCABULARY_FINGERPRINT = "55a73e389ba8e472"
 """Start of the sha256 of Table 1's 631 names, one a line; a checkpoint over other events is refused."""
+_RANGES = {"layers": (1, 1000), "previous": (0, 1000), "memory_length": (0, 2**20), "dropout": (0, 1)}
+"""Least and most of settings; of other numbers 1 to 2**20, or from 0 if they are floats. Each layer is an object, which
+takes memory even before its weights do."""
 
 
 def build(architecture: str, **config) -> LanguageModel:
     """A new model of a known architecture. Raises BadCheckpoint for an unknown one or a setting it does not have."""
     if not isinstance(architecture, str) or architecture not in ARCHITECTURES:
-        raise BadCheckpoint(f"architecture {architecture!r} is not known; known are {', '.join(ARCHITECTURES)}")
+        raise BadCheckpoint(f"architecture {architecture!r:.80} is not known; known are {', '.join(ARCHITECTURES)}")
     try:
+        for name, parameter in inspect.signature(ARCHITECTURES[architecture]).parameters.items():
+            _check(name, config.get(name, parameter.default), parameter.annotation)
         return ARCHITECTURES[architecture](**config)
-    except (TypeError, ValueError, RuntimeError, AssertionError) as error:
+    except (TypeError, ValueError, RuntimeError, AssertionError, OverflowError) as error:
         raise BadCheckpoint(f"a {architecture} cannot be built of these settings ({error})") from error
+
+
+class _Undrawn(torch.overrides.TorchFunctionMode):
+    """Within it no normal numbers are drawn: of shapes alone that would import PyTorch's compiler, which takes a
+    second."""
+
+    def __torch_function__(self, function, types, arguments=(), options=None):
+        return None if function.__name__ == "normal_" else function(*arguments, **options or {})
+
+
+def _check(name: str, value, kind) -> None:
+    """Raises ValueError for a setting of another type than its model says, or out of all bounds."""
+    low, high = _RANGES.get(name, (0 if kind is float else 1, 2**20))
+    if kind in (int, float) and not (type(value) in (int, kind) and low <= value <= high):
+        raise ValueError(f"{name} must be {kind.__name__} from {low} to {high}, not {value!r:.40}")
+    if kind in (bool, str) and type(value) is not kind:
+        raise ValueError(f"{name} must be {kind.__name__}, not {value!r:.40}")
 
 
 def save(model: LanguageModel, folder, dtype: torch.dtype | None = None, **details) -> None:
@@ -72,13 +95,13 @@ def details(folder) -> dict:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise BadCheckpoint(f"{folder}: has no config.json, so it is no checkpoint of this library") from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise BadCheckpoint(f"{folder}: its config.json cannot be read ({error})") from error
     if not isinstance(config, dict) or config.get("format") != FORMAT or not isinstance(config.get("config"), dict):
         raise BadCheckpoint(f"{folder}: its config.json is not of checkpoint format {FORMAT}")
     if config.get("vocabulary") != VOCABULARY_FINGERPRINT:
         raise BadCheckpoint(
-            f"{folder}: was made for other events ({config.get('vocabulary')!r}) than the 631 of Table 1"
+            f"{folder}: was made for other events ({config.get('vocabulary')!r:.80}) than the 631 of Table 1"
         )
     return config
 
@@ -90,9 +113,12 @@ def load(folder, device="cpu") -> LanguageModel:
     """
     folder, config = Path(folder), details(folder)
     try:
-        model = build(config.get("architecture"), **config["config"])
+        with torch.device("meta"), _Undrawn():  # shapes alone: a small file may ask for a large model
+            model = build(config.get("architecture"), **config["config"])
     except BadCheckpoint as error:
         raise BadCheckpoint(f"{folder}: {error}") from error
+    if model.vocabulary_size != VOCABULARY_SIZE:
+        raise BadCheckpoint(f"{folder}: is a model of {model.vocabulary_size} events, not of Table 1's 631")
     try:
         tensors = safetensors.torch.load_file(folder / "model.safetensors")
     except FileNotFoundError as error:
@@ -110,9 +136,14 @@ def load(folder, device="cpu") -> LanguageModel:
                 f"{folder}: tensor {name!r} has shape {tuple(tensor.shape)}, "
                 f"the model needs {tuple(expected[name].shape)}"
             )
-        if tensor.is_floating_point() and not torch.isfinite(tensor).all():
+        kind = expected[name].dtype
+        if tensor.dtype != kind and not (tensor.is_floating_point() and kind.is_floating_point):
+            raise BadCheckpoint(f"{folder}: tensor {name!r} holds {tensor.dtype}, the model needs {kind}")
+        # A copy, not the file itself. Then looked at: what is finite in float64 may not be in float32.
+        tensors[name] = tensor.to(kind, copy=True)
+        if not torch.isfinite(tensors[name]).all():
             raise BadCheckpoint(f"{folder}: tensor {name!r} holds values that are not finite")
-    model.load_state_dict({name: tensor.to(expected[name].dtype) for name, tensor in tensors.items()})
+    model.load_state_dict(tensors, assign=True)
     return model.to(device).eval()
 
 

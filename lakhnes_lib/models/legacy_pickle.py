@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 
 from lakhnes_lib.errors import BadCheckpoint, DataNotFound
-from lakhnes_lib.models.pickle_machine import Machine, Name, Record, expect, fill
+from lakhnes_lib.models.pickle_machine import LONGEST_NAME, Machine, Name, Record, expect, fill
 
 MAGIC, VERSION = 0x1950A86A20F9469CFC6C, 1001
 _DTYPES = {
@@ -64,7 +64,8 @@ class Legacy:
             with open(self.path, "rb") as file:
                 self._read(file)
         except (FileNotFoundError, IsADirectoryError) as error:
-            raise DataNotFound(f"{self.path}: there is no such file") from error
+            what = "is a folder, not a file" if self.path.is_dir() else "there is no such file"
+            raise DataNotFound(f"{self.path}: {what}") from error
         except BadCheckpoint as error:
             raise BadCheckpoint(f"{self.path}: {error}") from error
         except (ValueError, IndexError, KeyError, TypeError, OverflowError) as error:
@@ -76,6 +77,8 @@ class Legacy:
         start = file.read(4)
         if start == b"PK\x03\x04":
             raise BadCheckpoint("is in PyTorch's newer zip format; the published files are in the legacy one")
+        if start[:1] != b"\x80":  # every pickle that PyTorch writes begins so
+            raise BadCheckpoint("is damaged, or no file of PyTorch's legacy format")
         file.seek(0)
         for what, expected in (("magic number", MAGIC), ("version", VERSION)):
             found = self._pickle(file)
@@ -107,7 +110,7 @@ class Legacy:
         module, _, name = kind.path.rpartition(".") if isinstance(kind, Name) else ("", "", "")
         if module not in ("torch", "torch.cuda") or name not in _DTYPES:
             raise BadCheckpoint("holds a storage of a type that no tensor of such a file has")
-        if type(key) is not str or not _is_size(size) or reference[5:] not in ((), (None,)):
+        if not (type(key) is str and len(key) <= LONGEST_NAME and _is_size(size)) or reference[5:] not in ((), (None,)):
             raise BadCheckpoint("holds a storage without a proper name, size and extent")
         storage = Storage(key, _DTYPES[name], size)
         if self._storages.setdefault(key, storage) != storage:
@@ -149,8 +152,9 @@ def _call(path: str, arguments: tuple):
             return {}
         case "collections.OrderedDict", (list() as pairs,):
             table = {}
-            for pair in pairs:
-                fill(table, list(pair))
+            for key, value in pairs:
+                fill(table, [key, value])
+            pairs.clear()  # each list serves once: a thousand short calls could ask for a thousand copies of a long one
             return table
         case "torch._utils._rebuild_tensor" | "torch._utils._rebuild_tensor_v2", (storage, offset, shape, stride, *_):
             plain = isinstance(shape, tuple) and isinstance(stride, tuple) and len(shape) == len(stride) < 9
@@ -161,4 +165,4 @@ def _call(path: str, arguments: tuple):
             return view
         case path, _ if path in _SETS or path in _NEEDLESS:
             return Record(path)
-    raise BadCheckpoint(f"asks to call {path[:80]}, which no tensor or container needs; nothing of it was run")
+    raise BadCheckpoint(f"asks to call {path[:80]!r}, which no tensor or container needs; nothing of it was run")

@@ -13,7 +13,8 @@ from lakhnes_lib.errors import BadCheckpoint
 
 LONGEST_ITEM, MOST_BYTES, MOST_INSTRUCTIONS = 2**20, 2**24, 2**18
 """Limits of one pickle: bytes of one string or number, bytes altogether, instructions."""
-_PLAIN_KEYS = (str, int, float, bool, bytes, type(None))
+LONGEST_NAME = 200
+"""Characters of a class's name or of a key: two short instructions could join long strings again and again."""
 _CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False, "EMPTY_TUPLE": ()}
 
 
@@ -22,6 +23,10 @@ class Name:
     """A class or function of the file, by name only."""
 
     path: str
+
+    def __post_init__(self):
+        if len(self.path) > LONGEST_NAME:
+            raise BadCheckpoint(f"names a class with more than {LONGEST_NAME} characters")
 
 
 @dataclass(eq=False)
@@ -147,8 +152,12 @@ def expect(value, kind: type):
 
 
 def fill(table, items: list) -> None:
-    """Keys and values by turns into a dict. Keys are plain: the hash of nested tuples may take for ever."""
+    """Keys and values by turns into a dict.
+
+    Keys are short strings or small whole numbers: the hash of nested tuples may take for ever, large numbers can be
+    chosen to share one hash, and long strings are slow to compare.
+    """
     for key, value in zip(items[::2], items[1::2], strict=True):
-        if not isinstance(key, _PLAIN_KEYS):
-            raise BadCheckpoint(f"has a dict with a {type(key).__name__} for a key")
+        if not (type(key) is str and len(key) <= LONGEST_NAME or type(key) is int and abs(key) < 2**31):
+            raise BadCheckpoint(f"has a dict with a {type(key).__name__} for a key, or with too long a key")
         expect(table, dict)[key] = value

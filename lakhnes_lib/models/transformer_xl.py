@@ -167,12 +167,13 @@ class TransformerXL(NeuralModel):
         return self.dropout(self.norm(x)), Memory(layers, kept, (memory.valid + time).clamp_max(kept))
 
     def projected(self, keys: int) -> list[Tensor]:
-        """Every layer's r for the distances keys - 1 … 0; in evaluation made once, and kept for shorter histories."""
+        """Every layer's r for the distances keys - 1 … 0; in evaluation kept for shorter histories, and
+        made for twice as long ones, so that it is seldom made anew and never for more than the songs need."""
         weight = self.embedding.weight
         fixed = not self.training and not torch.is_grad_enabled()
         kind = (weight.device, weight.dtype, torch.is_autocast_enabled(weight.device.type))
         if not (fixed and self._kept and self._kept[0] == kind and self._kept[1][0].shape[1] >= keys):
-            longest = max(keys, self.memory_length + 1) if fixed else keys
+            longest = max(keys, min(2 * keys, self.memory_length + 1)) if fixed else keys
             positions = self.dropout(sinusoids(longest, self.width, weight.device, weight.dtype))
             projected = [layer.project(positions) for layer in self.layers]
             if not fixed:
