@@ -8,11 +8,10 @@ makes of a step is not always that step.
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from functools import cache
 
 import torch
-from torch import Tensor
 
 
 def choose_device(device: str | None = None) -> torch.device:
@@ -44,30 +43,26 @@ def _multiplies_bf16_faster() -> bool:
     return 1.2 * fastest[torch.bfloat16] < fastest[torch.float32]
 
 
-def compiled(step: Callable, parameters: Iterable[Tensor], *inputs) -> Callable:
+def compiled(step: Callable, model: torch.nn.Module, *inputs) -> Callable:
     """``torch.compile(step)`` if its gradient on these inputs is that of ``step``; else ``step``, and a line on stderr.
 
-    step: returns float32 scores (any shape) and a state. No gradient is left, and no random number is drawn, so that a
+    step: returns float32 scores (any shape) and a state, with the model's parameters. No gradient is left, and no random number is drawn, so that a
     run that was killed goes on with the same ones.
     """
-    parameters, faster = list(parameters), torch.compile(step)
+    parameters, faster = list(model.parameters()), torch.compile(step)
     devices = [inputs[0].device] if inputs[0].is_cuda else []
     try:
         norms = []
         for version in (step, faster):
             with torch.random.fork_rng(devices), warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # a compiler's own, which nobody here can act upon
-                (-version(*inputs)[0].mean()).backward()
-            norms.append(torch.stack([part.grad.norm() for part in parameters if part.grad is not None]))
-            for part in parameters:
-                part.grad = None
+                found = torch.autograd.grad(version(*inputs)[0].mean(), parameters, allow_unused=True)
+            norms.append(torch.stack([part.norm() for part in found if part is not None]))
         # Far apart: dropout draws anew, and bfloat16 is coarse. A wrong gradient is far off, or not a number.
         if torch.allclose(norms[1], norms[0], rtol=0.3, atol=0.02 * float(norms[0].max())):
             return faster
         reason = "compiled, the gradient of a step is another"
     except RuntimeError as error:  # no C++ compiler, or one that stumbles
         reason = str(error).strip().partition("\n")[0][:200]
-    for part in parameters:
-        part.grad = None
     print(f"training goes on uncompiled, which is slower: {reason}", file=sys.stderr)
     return step

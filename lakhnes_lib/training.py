@@ -76,8 +76,7 @@ class Run:
             state = self.model.restart(self.states[part], fresh[rows])
             inputs = ids[rows], targets[rows], state
             if self._forward is None:
-                parameters = self.model.parameters()
-                self._forward = compiled(self._loss, parameters, *inputs) if settings.compile else self._loss
+                self._forward = compiled(self._loss, self.model, *inputs) if settings.compile else self._loss
             scores, state = self._forward(*inputs)
             self.states[part] = None if self.streams.kind == "segments" else state
             loss = -scores.sum() / count

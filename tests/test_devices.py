@@ -54,7 +54,7 @@ def broken(step):
 def test_a_wrong_or_broken_compiled_step_is_not_taken(compiler, reason, monkeypatch, capsys):
     step, before = Plain(), torch.get_rng_state()
     monkeypatch.setattr(torch, "compile", compiler)
-    assert devices.compiled(step, step.parameters(), IDS) is step
+    assert devices.compiled(step, step, IDS) is step
     assert reason in capsys.readouterr().err
     assert step.table.weight.grad is None and torch.equal(torch.get_rng_state(), before)
 
@@ -62,7 +62,7 @@ def test_a_wrong_or_broken_compiled_step_is_not_taken(compiler, reason, monkeypa
 def test_a_right_compiled_step_is_taken_and_leaves_no_trace(monkeypatch, capsys):
     step, before = Plain(), torch.get_rng_state()
     monkeypatch.setattr(torch, "compile", falsified(lambda gradient: gradient * 1.001))
-    assert devices.compiled(step, step.parameters(), IDS) is not step
+    assert devices.compiled(step, step, IDS) is not step
     assert not capsys.readouterr().err
     assert step.table.weight.grad is None and torch.equal(torch.get_rng_state(), before)
 

@@ -27,6 +27,11 @@ def check_ids(ids: Tensor, vocabulary_size: int = VOCABULARY_SIZE) -> None:
             raise BadEvents(f"ids must lie in 0-{vocabulary_size - 1}, found {int(low)} to {int(high)}")
 
 
+def settings(local: dict) -> dict:
+    """What a constructor was given, by name, for ``config``; local: the ``locals()`` of its first line."""
+    return {name: value for name, value in local.items() if name not in ("self", "__class__")}
+
+
 class LanguageModel(nn.Module):
     """Base of all models.
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from lakhnes_lib.models.dropout import Dropout
-from lakhnes_lib.models.language_model import VOCABULARY_SIZE, NeuralModel, check_ids
+from lakhnes_lib.models.language_model import VOCABULARY_SIZE, NeuralModel, check_ids, settings
 
 
 @dataclass(frozen=True)
@@ -35,8 +35,9 @@ class LSTM(NeuralModel):
         layers: int = 1,
         dropout: float = 0.0,
     ):
+        given = settings(locals())
         super().__init__(vocabulary_size)
-        self._config = {"embedding": embedding, "units": units, "layers": layers, "dropout": dropout}
+        self._config = given
         self.embedding = nn.Embedding(vocabulary_size, embedding)
         self.recurrent = nn.LSTM(embedding, units, layers, batch_first=True, dropout=dropout if layers > 1 else 0.0)
         self.output = nn.Linear(units, vocabulary_size)
@@ -44,7 +45,7 @@ class LSTM(NeuralModel):
 
     @property
     def config(self):
-        return super().config | self._config
+        return self._config
 
     def hidden(self, ids, state=None):
         check_ids(ids, self.vocabulary_size)

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from lakhnes_lib.models.attention import memory_mask
 from lakhnes_lib.models.dropout import Dropout
-from lakhnes_lib.models.language_model import VOCABULARY_SIZE, NeuralModel, check_ids
+from lakhnes_lib.models.language_model import VOCABULARY_SIZE, NeuralModel, check_ids, settings
 from lakhnes_lib.models.modern_block import Block, turns
 from lakhnes_lib.models.rotary_decoding import RotaryDecoding
 
@@ -64,20 +64,9 @@ class ModernDecoder(NeuralModel):
         tied: bool = True,
         activation: str = "squared_relu",
     ):
+        given = settings(locals())
         super().__init__(vocabulary_size, memory_length)
-        self._config = {
-            "layers": layers,
-            "width": width,
-            "heads": heads,
-            "feed_forward": feed_forward,
-            "dropout": dropout,
-            "previous": previous,
-            "rotary": rotary,
-            "qk_norm": qk_norm,
-            "late_keys": late_keys,
-            "tied": tied,
-            "activation": activation,
-        }
+        self._config = given
         self.head_width, self.rotary = width // heads, rotary
         # One table for each of the last events; its last row stands for an event before the song's first.
         self.embeddings = nn.ModuleList(nn.Embedding(vocabulary_size + 1, width) for _ in range(1 + previous))
@@ -97,7 +86,7 @@ class ModernDecoder(NeuralModel):
 
     @property
     def config(self):
-        return super().config | self._config | {"memory_length": self.memory_length}
+        return self._config | {"memory_length": self.memory_length}
 
     def hidden(self, ids, past: Past | None = None):
         check_ids(ids, self.vocabulary_size)

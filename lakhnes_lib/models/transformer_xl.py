@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from lakhnes_lib.models.attention import attention_weights, causal_mask, memory_mask, relative_attention
 from lakhnes_lib.models.decoding import RelativeDecoding
 from lakhnes_lib.models.dropout import Dropout
-from lakhnes_lib.models.language_model import VOCABULARY_SIZE, NeuralModel, check_ids
+from lakhnes_lib.models.language_model import VOCABULARY_SIZE, NeuralModel, check_ids, settings
 
 
 @dataclass(frozen=True)
@@ -111,18 +111,10 @@ class TransformerXL(NeuralModel):
         memory_length: int = 512,
         pre_norm: bool = False,
     ):
+        given = settings(locals())
         super().__init__(vocabulary_size, memory_length)
         self._kept: tuple | None = None
-        self._config = {
-            "vocabulary_size": vocabulary_size,
-            "layers": layers,
-            "width": width,
-            "heads": heads,
-            "head_width": head_width,
-            "feed_forward": feed_forward,
-            "dropout": dropout,
-            "pre_norm": pre_norm,
-        }
+        self._config = given
         self.width = width
         self.embedding = nn.Embedding(vocabulary_size, width)
         self.output_bias = nn.Parameter(torch.zeros(vocabulary_size))
