@@ -46,8 +46,8 @@ def _multiplies_bf16_faster() -> bool:
 def compiled(step: Callable, model: torch.nn.Module, *inputs) -> Callable:
     """``torch.compile(step)`` if its gradient on these inputs is that of ``step``; else ``step``, and a line on stderr.
 
-    step: returns float32 scores (any shape) and a state, with the model's parameters. No gradient is left, and no random number is drawn, so that a
-    run that was killed goes on with the same ones.
+    step: returns float32 scores (any shape) and a state, by the model's parameters. No gradient is left, and no random
+    number is drawn, so that a run that was killed goes on with the same ones.
     """
     parameters, faster = list(model.parameters()), torch.compile(step)
     devices = [inputs[0].device] if inputs[0].is_cuda else []
