@@ -265,8 +265,8 @@ def test_train_verb_reads_lakh_and_mixes_it_in(packed, tunes, tmp_path, capsys):
     ("line", "said"),
     [
         ("draws: some", "draws: must be fresh or published, not 'some'"),
-        ("mix_share: 1.0", "mix_share must be from 0 to below 1, not 1.0"),
-        ("mix_share: -0.1", "mix_share must be from 0 to below 1, not -0.1"),
+        ("mix_share: 1.0", "mix_share: must be at least 0 and below 1, not 1.0"),
+        ("mix_share: -0.1", "mix_share: must be at least 0 and below 1, not -0.1"),
     ],
 )
 def test_profile_says_what_draws_there_are(tmp_path, line, said):
