@@ -72,7 +72,7 @@ def measured() -> dict:
             entry = models[name]
             splits = [entry[split] for split in ("valid", "test") if split in entry]
             numbers = [number for split in splits for number in (split["exact"], *split.values())]
-            numbers += [point[key] for point in entry.get("curve", ()) for key in ("seconds", "valid_loss")]
+            numbers += [point[key] for point in entry.get("curve", ()) for key in ("events", "valid_loss")]
             sum([entry["parameters"], entry.get("minutes", 0), *numbers])  # adds numbers alone
     except (AttributeError, KeyError, TypeError) as error:
         raise LakhnesError(f"results/perplexity.json: {name} is not as it was measured ({error!r})") from error
@@ -133,12 +133,12 @@ def figure_3(models: dict | None = None) -> dict[str, tuple]:
 
 
 def training_curves(profile: str, models: dict | None = None) -> dict[str, tuple]:
-    """Perplexity on NES-MDB's valid over minutes of training, by run of a profile (but smoke), for
+    """Perplexity on NES-MDB's valid over millions of events heard, by run of a profile (but smoke), for
     ``diagnostic_plots.curves``."""
     models = measured() if models is None else models
     return {
         name.removeprefix(f"{profile}/"): (
-            [point["seconds"] / 60 for point in entry["curve"]],
+            [point["events"] / 1e6 for point in entry["curve"]],
             np.exp([point["valid_loss"] for point in entry["curve"]]),
         )
         for name, entry in models.items()

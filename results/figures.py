@@ -11,7 +11,7 @@ def figures() -> dict:
     rows = [(row.title, row.perplexity) for row in reproduction.table_2() if row.perplexity]
     found = {"table_2": ("Table 2: perplexity on test", partial(diagnostic_plots.beside, rows))}
     if lines := reproduction.training_curves("laptop"):
-        draw = partial(diagnostic_plots.curves, lines, x="minutes on one or two CPU cores")
+        draw = partial(diagnostic_plots.curves, lines, x="millions of events heard")
         found["training"] = ("Training, profile laptop: perplexity on valid songs", draw)
     if len(lines := reproduction.figure_3()) > 1:
         draw = partial(diagnostic_plots.curves, lines, x="amount of pre-training on Lakh", scale="even")
