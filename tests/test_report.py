@@ -215,7 +215,7 @@ def test_rows_take_runs_first_and_figure_3_reads_how_much_of_lakh():
     assert reproduction.runs("transformer_xl_lakh", models) == ["laptop/transformer_xl_lakh_4"]
     assert len(reproduction.figure_3(models)) == 1, "one point is no line"
     models |= {f"laptop/transformer_xl_lakh_{n}": {"test": {"exact": 7 - n}} for n in (1, 0)}
-    models |= {"laptop/transformer_xl_lakh_2": {}, "laptop/lakh_4": {"curve": [{"seconds": 60, "events": 9, "valid_loss": 1}]}}
+    models |= {"laptop/transformer_xl_lakh_2": {}, "laptop/lakh_4": {"curve": [{"events": 9, "valid_loss": 1}]}}
     assert reproduction.figure_3(models)["here: profile laptop"] == ((0, 1, 4), (7, 6, 5))
     models |= {f"paper/transformer_xl_lakh_{n}": {"parameters": 41, "test": {"exact": 3 - n}} for n in (0, 2)}
     assert reproduction.figure_3(models)["here: profile paper"] == ((0, 2), (3, 1)), "a line for each profile"
@@ -245,7 +245,7 @@ def test_the_papers_numbers_have_as_many_digits_as_the_paper_gives():
 
 
 def test_smoke_results_never_enter():
-    entry = {"parameters": 1, "test": {"exact": 9.0}, "curve": [{"seconds": 60, "events": 9, "valid_loss": 1}]}
+    entry = {"parameters": 1, "test": {"exact": 9.0}, "curve": [{"events": 9, "valid_loss": 1}]}
     models = {f"{profile}/lstm": entry for profile in ("smoke", "laptop")}
     models |= {f"smoke/transformer_xl_lakh{end}": entry for end in ("", "_0", "_1")}
     assert [row.name for row in reproduction.table_2(models) if row.name] == ["laptop/lstm"]
