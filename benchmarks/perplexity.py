@@ -16,10 +16,7 @@ results/perplexity.json, after each model.
 import hashlib
 import json
 import os
-import platform
 import time
-from datetime import UTC, datetime
-from importlib import metadata
 from pathlib import Path
 
 import numpy as np
@@ -200,21 +197,10 @@ def measured(name: str, folder: Path | None, found: dict, chosen, corpus, train,
             streams = split == "test" and not chosen.exact
             entry[split] = measure(model, corpus[split], streams, SETTINGS | own)
         made |= {"architecture": model.architecture, "config": model.config, "parameters": model.parameter_count()}
-        entry["measured"] = how(model)
+        how = {"device": model.device.type, "command": command()}
+        entry["measured"] = how | results.circumstances(PACKAGES)
         made |= entry
     return known | made
-
-
-def how(model) -> dict:
-    """How a model's numbers come about: when, where, of which commit, by which command and versions."""
-    return {
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "device": model.device.type,
-        "hardware": results.hardware(),
-        "command": command(),
-        "commit": results.commit(),
-        "versions": {"python": platform.python_version()} | {name: metadata.version(name) for name in PACKAGES},
-    }
 
 
 if __name__ == "__main__":

@@ -51,17 +51,8 @@ def write(
     Raises LakhnesError for values that JSON does not hold (not-a-number and infinity among them), OutOfSpace.
     """
     path = place(name, folder)
-    result = {
-        "name": name,
-        "command": command,
-        "data_fingerprint": data_fingerprint,
-        "versions": {"python": platform.python_version()}
-        | {package: metadata.version(package) for package in packages},
-        "hardware": hardware(),
-        "commit": commit(),
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "values": values,
-    }
+    said = {"name": name, "command": command, "data_fingerprint": data_fingerprint}
+    result = said | circumstances(packages) | {"values": values}
     try:
         text = json.dumps(result, indent=1, allow_nan=False, default=_plain)
     except (TypeError, ValueError) as error:
@@ -88,6 +79,13 @@ def read(name: str, folder=None) -> dict:
         if not isinstance(result[field], kind):
             raise LakhnesError(f"{path}: its field {field!r} is {type(result[field]).__name__}")
     return result
+
+
+def circumstances(packages=("numpy",)) -> dict:
+    """What numbers measured now may depend on: versions of Python and of these packages, hardware, commit, date."""
+    versions = {"python": platform.python_version()} | {package: metadata.version(package) for package in packages}
+    date = datetime.now(UTC).isoformat(timespec="seconds")
+    return {"versions": versions, "hardware": hardware(), "commit": commit(), "date": date}
 
 
 def hardware() -> dict:

@@ -52,7 +52,7 @@ def chosen_device(name: str | None):
     """The ``torch.device`` called ``name``, or the best there is; wrong usage if this machine has none of that name."""
     import torch
 
-    from lakhnes_lib.training import choose_device
+    from lakhnes_lib.devices import choose_device
 
     try:
         device = choose_device(name)
