@@ -18,7 +18,7 @@ help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo "  PROFILE=$(PROFILE) (smoke, laptop or paper) sets the sizes of reproduce: make reproduce PROFILE=laptop"
 
-reproduce: $(STAMP)  ## run every notebook without a screen and write the report to runs/PROFILE/index.html
+reproduce: $(STAMP)  ## run every notebook and its solutions without a screen; report: runs/PROFILE/index.html
 	$(BIN)/python notebooks/run.py --profile $(PROFILE)
 
 test: $(STAMP)  ## run every test, every notebook and every solution
@@ -35,7 +35,8 @@ data: $(STAMP)  ## download NES-MDB (from the folder LAKHNES_MIRROR if that is s
 	$(BIN)/lakhnes data fetch nesmdb-midi
 
 bench: $(STAMP)  ## measure the figures that the README states
-	@for file in benchmarks/[a-z]*.py; do echo "$$file"; $(BIN)/python "$$file" --write || exit 1; done
+	@left=; for file in benchmarks/[a-z]*.py; do echo "$$file"; $(BIN)/python "$$file" --write || left="$$left $$file"; done; \
+	  [ -z "$$left" ] || { echo "not measured, for the reasons above:$$left" >&2; exit 1; }
 
 report: $(STAMP)  ## write the README's tables, the pages and the model cards from results/
 	$(BIN)/python results/report.py
@@ -48,8 +49,10 @@ clean:  ## remove the environment and the caches; runs and data stay
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(STAMP): requirements.txt pyproject.toml
-	@$(PYTHON) -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
-	  { echo "Python 3.11 or later with venv is needed ($(PYTHON) is not): make $(MAKECMDGOALS) PYTHON=python3.11" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
+	  { echo "$(PYTHON) is not Python 3.11 or later; name one that is: make $(MAKECMDGOALS) PYTHON=python3.12" >&2; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || \
+	  { echo "$(PYTHON) lacks venv; on Debian and Ubuntu the package python3-venv brings it" >&2; exit 1; }
 	@echo "Building the environment in $(VENV): a few minutes, once"
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) install $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) "$$(grep '^torch==' requirements.txt)"

@@ -2,7 +2,7 @@
 
 python benchmarks/lakh.py [--write] [--same NAME]
 
-Maps the 9,991 files of folder 5 of LMD-full (data set lmd-full-5, from LAKHNES_MIRROR), and measures how fast training
+Maps the 9,991 files of folder 5 of LMD-full (data set lmd-full-5; README, “Data”), and measures how fast training
 reads the result. Then maps a data set twice more (--same: lmd-full-5, or lmd-full-5-sample to take less time), with two
 workers, killed half way and resumed, and on a local Dask cluster of two worker processes of which one is killed, and
 compares the bytes. Speeds are processor time of one core. With --write the numbers go to results/lakh.json.

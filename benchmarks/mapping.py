@@ -2,7 +2,7 @@
 
 python benchmarks/mapping.py [--set lmd-full-5] [--files N] [--write]
 
-Needs Lakh files (`lakhnes data fetch lmd-full-5`, or LAKHNES_MIRROR). pretty_midi is the reference because the authors
+Needs Lakh files (README, “Data”). pretty_midi is the reference because the authors
 used it; it takes a tenth of a second a file. --files takes the first N in order of their names, which are hashes of
 their content. With --write the numbers go to results/mapping.json.
 """

@@ -7,7 +7,7 @@ heard), and the first files of a part of the Lakh MIDI Dataset that can be mappe
 fine-tuned by the profile laptop's entry `own_music`, as `lakhnes train --from assets/pretrained/mini --data FOLDER`
 does it.
 
-Needs NES-MDB and lmd-full-5-sample (`lakhnes data fetch`, or LAKHNES_MIRROR). With --write the numbers go to
+Needs NES-MDB and lmd-full-5-sample (README, “Data”). With --write the numbers go to
 results/own_music.json, after each folder.
 """
 

@@ -68,7 +68,9 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
     except OSError as error:
         return _stop(f"error: {error.filename or 'system'}: {error.strerror or error}", 1)
-    except MemoryError:
+    except (MemoryError, RuntimeError) as error:  # PyTorch's is the latter
+        if isinstance(error, RuntimeError) and "memory" not in str(error):
+            raise
         return _stop("error: not enough memory; take a smaller model, batch or file", 1)
     return 0
 

@@ -1,9 +1,9 @@
 """Perplexity by two protocols: the exact one, and the one behind the paper's numbers.
 
 Paper: §6, Table 2. Notebook: 07_quantitative_analysis. Where a model is good: ``diagnostics.py``.
-``exact`` scores every event of every song once, with nothing but that song's own past. ``paper`` is the published
-evaluation: parallel streams whose memory runs on from song to song, and which stop all together when one of them finds
-no next song, so that the songs' ends still waiting then are never scored.
+``exact`` scores every event of each song of ten events or more once, with nothing but that song's own past. ``paper``
+is the published evaluation: parallel streams whose memory runs on from song to song, and which stop all together when
+one of them finds no next song, so that the songs' ends still waiting then are never scored.
 Differences from the paper: it read files in the order of the directory, which is not known; here they go by name.
 """
 
@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from tqdm.auto import tqdm
 
+from lakhnes_lib.devices import without_denormals
 from lakhnes_lib.errors import DataNotFound, LakhnesError
 from lakhnes_lib.models.language_model import LanguageModel
 
@@ -64,7 +65,8 @@ def _measuring(model: LanguageModel, memory_length: int | None):
     if memory_length is not None:
         model.memory_length = memory_length
     try:
-        yield
+        with without_denormals():
+            yield
     finally:
         model.memory_length = kept
         model.train(training)

@@ -16,6 +16,14 @@ def write_file(path, content: str | bytes) -> None:
         temporary.write_bytes(content.encode() if isinstance(content, str) else content)
 
 
+def write_synced(path, content: bytes) -> None:
+    """Writes a file in place and waits until it is on the disk, so that a power cut cannot empty it any more."""
+    with open(path, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
 def check_place(path, names=()) -> None:
     """Raises LakhnesError unless a folder may be written at ``path`` without a loss.
 

@@ -10,7 +10,7 @@ Differences from the paper: it fine-tuned on NES-MDB alone.
 import hashlib
 import time
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import isfinite
 from pathlib import Path
 
@@ -114,6 +114,9 @@ def tune(
         return evaluation.exact(model, songs, progress=progress, **profile.evaluation.segments).perplexity
 
     before = held_back(start) if start else None
+    if start:  # whatever its kind
+        entry = profile.models[MODEL] | {"architecture": checkpoints.details(start)["architecture"]}
+        profile = replace(profile, models=profile.models | {MODEL: entry})
     if max_minutes is not None:
         max_minutes -= 2 * (time.monotonic() - began) / 60
     options = {"model": MODEL, "max_minutes": max_minutes, "progress": progress} | options

@@ -38,7 +38,7 @@ class Training:
     augment: Literal["none", "paper", "published", "transposed"] = "none"  # see music/augmentation.py
     draws: Literal["fresh", "published"] = "fresh"  # the examples drawn of Lakh songs, see data/lakh.py
     mix_share: float = 0.0  # of the notes, how many come from a second corpus: data/mixture.py
-    precision: Literal["auto", "bf16", "fp32"] = "auto"  # auto: bf16 where the hardware has it
+    precision: Literal["auto", "bf16", "fp32"] = "auto"  # auto: bf16 where it is faster
     compile: bool = False
     evaluate_every: int = 1000  # steps
     valid_songs: int = 0  # songs of valid that early stopping looks at; 0 for all

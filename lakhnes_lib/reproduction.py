@@ -105,6 +105,7 @@ def table_2(models: dict | None = None) -> list[Row]:
     """Every row of the paper's table, ours and the shipped models; of the authors' checkpoints those measured."""
     models = measured() if models is None else models
     entries = [(*entry[:3], name) for entry in TABLE_2 for name in runs(entry[3], models) or [None]]
+    entries += [("modern decoder", "–", None, name) for name in runs("modern_decoder", models)]
     for name in (name for name in SHIPPED if name in models):
         title = f"shipped {ARCHITECTURES.get(models[name]['architecture'], 'model')}, assets/pretrained/{name}"
         if memory := models[name].get("memory_length"):

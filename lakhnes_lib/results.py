@@ -89,14 +89,17 @@ def circumstances(packages=("numpy",)) -> dict:
 
 
 def hardware() -> dict:
-    """cpu: the processor's name; cores: how many of its cores this process may use."""
+    """cpu: the processor's name; cores: how many of its cores this process may use; gpu: its name, if there is one."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
         lines = []
     named = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return {"cpu": named[0] if named else platform.processor() or platform.machine(), "cores": usable}
+    import torch  # here, since reading results does without it
+
+    graphics = {"gpu": torch.cuda.get_device_name()} if torch.cuda.is_available() else {}
+    return {"cpu": named[0] if named else platform.processor() or platform.machine(), "cores": usable} | graphics
 
 
 def commit() -> str | None:

@@ -6,7 +6,11 @@ one move that puts ``values.json`` in place is what makes a new snapshot the sna
 """
 
 import json
+import signal
+import sys
+import threading
 import uuid
+from contextlib import contextmanager
 from pathlib import Path
 
 import safetensors
@@ -14,7 +18,7 @@ import safetensors.torch
 import torch
 
 from lakhnes_lib.errors import BadCheckpoint
-from lakhnes_lib.files import replacing, write_file
+from lakhnes_lib.files import replacing, write_synced
 
 VALUES, TENSORS = "values.json", "tensors.safetensors"
 
@@ -29,9 +33,9 @@ def write(folder, tree) -> None:
     folder, tensors = Path(folder), {}
     name = f"{uuid.uuid4().hex[:8]}-{TENSORS}"
     plain = _flatten(tree, tensors) | {"tensors": name}
-    with replacing(folder / name) as temporary:
-        safetensors.torch.save_file(tensors, temporary)
-    write_file(folder / VALUES, json.dumps(plain))
+    for place, content in ((name, safetensors.torch.save(tensors)), (VALUES, json.dumps(plain).encode())):
+        with replacing(folder / place) as temporary:
+            write_synced(temporary, content)
     for path in folder.iterdir():  # older tensors, and what a killed run had begun to write
         if path.name not in (name, VALUES):
             path.unlink(missing_ok=True)
@@ -46,6 +50,29 @@ def read(folder):
         return _restore(plain, tensors)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, safetensors.SafetensorError) as error:
         raise BadCheckpoint(f"{folder}: the snapshot is damaged ({error})") from error
+
+
+@contextmanager
+def interrupts():
+    """Within it Ctrl-C fills the list that it gives, so that a run can end its step first; the second one stops at
+    once."""
+    interrupted = []
+
+    def note(number, frame):
+        if interrupted:
+            raise KeyboardInterrupt
+        interrupted.append(number)
+        print("\nstopping after this step; Ctrl-C again stops at once", file=sys.stderr)
+
+    asked = threading.current_thread() is threading.main_thread()
+    asked = asked and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    if asked:
+        signal.signal(signal.SIGINT, note)
+    try:
+        yield interrupted
+    finally:
+        if asked:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _flatten(tree, tensors):

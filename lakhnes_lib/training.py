@@ -2,7 +2,7 @@
 
 Paper: §5 and §5.1. Notebook: 05_training. Runs from a packed corpus, without any MIDI library.
 Differences from the paper: the optimiser, schedule and kind of stream are the profile's choice; a run that was killed
-goes on from its last snapshot with the same losses as one that was not.
+goes on from its last snapshot, on a CPU with the same losses as one that was not.
 """
 
 import dataclasses
@@ -15,7 +15,7 @@ from tqdm.auto import tqdm
 
 from lakhnes_lib import evaluation, snapshots
 from lakhnes_lib.data.streams import Streams
-from lakhnes_lib.devices import choose_device, compiled, runs_bf16
+from lakhnes_lib.devices import choose_device, compiled, runs_bf16, without_denormals
 from lakhnes_lib.errors import BadCheckpoint, BadProfile, LakhnesError
 from lakhnes_lib.files import replacing
 from lakhnes_lib.models import checkpoints
@@ -60,13 +60,14 @@ class Run:
             return self.model.target_log_probs(ids, targets, state)
 
     def _train_step(self) -> float:
-        """One optimiser step; returns the mean loss of its targets in nats."""
+        """One optimiser step; returns the mean loss of its targets in nats. Raises LakhnesError if that is lost."""
         settings, segment, batch = self.settings, next(self.streams), self.settings.batch
         ids, targets, fresh = (
             torch.from_numpy(x).to(self.device) for x in (segment.ids, segment.targets, segment.fresh)
         )
         count, total = int((segment.targets >= 0).sum()), 0.0
-        self.rate = learning_rate_share(self.place, self.settings)
+        # Warm-up goes by steps, whatever the clock says: the first steps may take long.
+        self.rate = min(learning_rate_share(self.place, settings), (self.step + 1) / max(1, settings.warmup))
         for group in (group for optimiser in self.optimisers for group in optimiser.param_groups):
             group["lr"] = group["highest"] * self.rate
         for part in range(self.settings.accumulate):
@@ -82,7 +83,12 @@ class Run:
             loss = -scores.sum() / count
             loss.backward()
             total += loss.detach()
-        torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.clip)
+        length = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.clip)
+        if not (total < 1e4 and length.isfinite()):  # before the weights are lost as well
+            raise LakhnesError(
+                f"{self.folder}: the loss became {float(total):.6g}, with a gradient of length {float(length):.6g}, "
+                f"at step {self.step + 1}; lower the learning rate"
+            )
         for optimiser in self.optimisers:
             optimiser.step()
             optimiser.zero_grad(set_to_none=True)
@@ -99,26 +105,20 @@ class Run:
         return max(self.step, self.settings.steps * self.seconds / (60 * minutes) if minutes else 0)
 
     def go(self, max_minutes: float | None = None, progress: bool = True) -> None:
-        """Trains to the last step, to early stopping, or for so many minutes; Ctrl-C and the limit keep a snapshot.
+        """Trains to the last step, to early stopping, or for so many minutes; the limit keeps a snapshot, and so does
+        Ctrl-C, which waits for the end of the step.
 
         Raises LakhnesError if the loss is lost; the snapshot is then the last good one.
         """
         settings, started, saved = self.settings, time.monotonic(), time.monotonic()
         before, events = self.seconds, self.events
         self.model.train()
-        bar = tqdm(
-            total=settings.steps, initial=self.step, desc="training", unit="step", disable=not progress, smoothing=0.1
-        )
-        try:
-            while self.place < settings.steps and self.since_best < settings.patience:
+        shown = dict(initial=self.step, desc="training", unit="step", disable=not progress, smoothing=0.1)
+        with tqdm(total=settings.steps, **shown) as bar, snapshots.interrupts() as interrupted, without_denormals():
+            while self.place < settings.steps and self.since_best < settings.patience and not interrupted:
                 if max_minutes is not None and time.monotonic() - started > 60 * max_minutes:
                     break
-                loss = self._train_step()
-                if not loss < 1e4:
-                    raise LakhnesError(
-                        f"{self.folder}: the loss became {loss} at step {self.step}; lower the learning rate"
-                    )
-                self.window.append(loss)
+                self.window.append(self._train_step())
                 self.seconds = before + time.monotonic() - started
                 bar.update()
                 last = self.place >= settings.steps
@@ -133,12 +133,9 @@ class Run:
                 if time.monotonic() - saved > 60 * settings.snapshot_minutes:
                     self.snapshot()
                     saved = time.monotonic()
-        except KeyboardInterrupt:
             self.snapshot()
-            raise
-        finally:
-            bar.close()
-        self.snapshot()
+        if interrupted:
+            raise KeyboardInterrupt
 
     def _evaluate(self, progress: bool = False) -> None:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
@@ -166,7 +163,10 @@ class Run:
                 "model": self.model.state_dict(),
                 "optimisers": [optimiser.state_dict() for optimiser in self.optimisers],
                 "states": [None if s is None else self.model.state_tree(s) for s in self.states],
-                "random": [torch.get_rng_state(), torch.cuda.get_rng_state() if self.device.type == "cuda" else None],
+                "random": [
+                    torch.get_rng_state(),
+                    torch.cuda.get_rng_state(self.device) if self.device.type == "cuda" else None,
+                ],
                 "streams": self.streams.position,
                 "counts": {name: getattr(self, name) for name in _COUNTS},
                 "details": self.details,
@@ -176,8 +176,6 @@ class Run:
     def restore(self) -> None:
         """Goes back to the snapshot; log lines written after it are dropped. Raises BadCheckpoint, LakhnesError."""
         kept = snapshots.read(self.folder / "snapshot")
-        defaults = {entry.name: entry.default for entry in dataclasses.fields(Training)}
-        kept["details"]["training"] = defaults | kept["details"]["training"]  # of a version that knew fewer settings
         same = kept["details"] == json.loads(json.dumps(self.details))
         if not same or kept.get("config", self.model.config) != self.model.config:
             raise LakhnesError(
@@ -189,10 +187,12 @@ class Run:
         self.states = [None if tree is None else self.model.state_from(tree, self.device) for tree in kept["states"]]
         torch.set_rng_state(kept["random"][0])
         if self.device.type == "cuda" and kept["random"][1] is not None:
-            torch.cuda.set_rng_state(kept["random"][1])
+            torch.cuda.set_rng_state(kept["random"][1], self.device)
         self.streams.position = kept["streams"]
         for name, value in kept["counts"].items():
             setattr(self, name, value)
+        if not (self.folder / "best").exists():
+            self.best = float("inf")
         log = self.folder / "log.jsonl"
         lines = log.read_text(encoding="utf-8").splitlines(keepends=True) if log.exists() else []
         lines = [line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= self.step]
@@ -225,7 +225,7 @@ def train(
     folder = Path(folder)
     if model not in profile.models or model not in profile.training:
         raise LakhnesError(f"profile {profile.name}: has no model {model!r}, only {', '.join(profile.models)}")
-    if snapshots.exists(folder / "snapshot") and not resume:
+    if (snapshots.exists(folder / "snapshot") or (folder / "best").exists()) and not resume:
         raise LakhnesError(f"{folder}: already holds a training run; resume it, or choose another folder")
     if resume and not snapshots.exists(folder / "snapshot"):
         raise LakhnesError(f"{folder}: holds no snapshot to resume from")
@@ -236,6 +236,10 @@ def train(
         built = checkpoints.load(start) if start else checkpoints.build(**profile.models[model])
     except BadCheckpoint as error:
         raise error if start else BadProfile(f"profile {profile.name}: models: {model}: {error}") from error
+    if not built.parameter_count():
+        raise LakhnesError(f"a {built.architecture} model has no weights to train")
+    if built.architecture != (wanted := profile.models[model]["architecture"]):
+        raise LakhnesError(f"{start}: is a {built.architecture}, and {model} of profile {profile.name} is a {wanted}")
     built.memory_length = profile.models[model].get("memory_length", built.memory_length)
     folder.mkdir(parents=True, exist_ok=True)
     if not resume:

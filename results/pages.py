@@ -26,12 +26,13 @@ def hardware() -> str:
     versions = ", ".join(f"{name} {version}" for name, version in result["versions"].items())
     found = [results.read(path.stem)["hardware"] for path in results.place("x").parent.glob("*.json")]
     found += [entry["measured"]["hardware"] for entry in reproduction.measured().values()]
-    cores, machines = (sorted({entry[key] for entry in found}) for key in ("cores", "cpu"))
+    cores = sorted({entry["cores"] for entry in found})
+    machines = sorted({" with ".join(entry[key] for key in ("cpu", "gpu") if key in entry) for entry in found})
     test, values = reproduction.measured()["random"]["test"], result["values"]
     return (
         f"Measured on {' or '.join(map(str, cores))} cores of shared machines ({', '.join(machines)}; {versions}) by "
-        "`make bench`; every number, with its command, data fingerprint and date, is in "
-        "[`results`](results). “Exact” scores each event of each song once, with nothing but that song's own past "
+        "`make bench`; the files in [`results`](results) hold every number, with the data's fingerprint, the last "
+        "command and its date. “Exact” scores each event of each song once, with nothing but that song's own past "
         f"({test['songs']} test songs, {test['targets']:,} events; segments of {values['segment']}, memory "
         f"{values['memory_length']}); the paper's protocol carries memory across songs and leaves "
         f"{test['paper_unscored'] / test['targets']:.1%} of the test split unscored."
@@ -49,7 +50,7 @@ def everything() -> str:
     """docs/results.md."""
     parts = [HEAD, "## Sound, data, training, evaluation", complete(), "## Composing", composing()]
     if changes := gains():
-        parts += ["## What each change of the modern decoder gains", changes]
+        parts += ["## The modern decoder without each of its changes", changes]
     return "\n\n".join(parts) + "\n"
 
 

@@ -28,11 +28,11 @@ MEANING = (
     "on average: {representation.known.vocabulary} is a blind guess, 1 would be certainty, so less is better."
 )
 NOTES = (
-    "“Difference” is ours by the paper's protocol from the paper's. The trained models here are smaller than the "
-    "paper's and were trained for minutes, so those rows compare with each other rather than with the paper's. "
-    "“–” is not measured. Minutes depend on the machine and its other work, events of training do not. Those of the "
-    "model after Lakh are its fine-tuning's alone: Figure 3 compares like with like. Augmentation is a remedy for "
-    "overfitting, which so few events do not reach.",
+    "“Difference” is ours by the paper's protocol from the paper's. The networks here are smaller than the paper's and "
+    "were trained for minutes: compare rows of like events of training with each other, rather than with the paper's. "
+    "“–” is not measured. Minutes depend on the machine and its other work, events of training do not; those of the "
+    "model after Lakh are its fine-tuning's alone. Augmentation is a remedy for overfitting, which so few events do "
+    "not reach.",
     "The published 5-gram is no distribution: its probabilities sum to {ngram.backoff.test_mass.mean:.2f} on average, "
     "and made to sum to one they give {ngram.backoff.test_mass.perplexity_after_normalising:.1f}.",
 )
@@ -61,7 +61,9 @@ def perplexities() -> str:
     rows = table(head, [compared(row) for row in reproduction.table_2()])
     texts = [text for text in map(fill, (MEANING, rows, *NOTES)) if text]
     if gains():
-        texts.append("What each change of the modern decoder gains stands in [docs/results.md](docs/results.md).")
+        texts.append(
+            "What the modern decoder loses without each of its changes stands in [docs/results.md](docs/results.md)."
+        )
     return "\n\n".join([*texts, *(f"![{title}](results/{name}.png)" for name, (title, _) in figures().items())])
 
 
@@ -103,7 +105,7 @@ def gains() -> str | None:
         rows.append((LEFT_OUT[name], number(perplexity), worse if name != "all" else "–"))
     note = (
         f"Each was trained for {max(whole):,} steps on the same segments in the same order, and scored by the exact "
-        "protocol on every fifth song of valid. More nats are worse: so much does the change gain. It is one run each, "
-        "so a small difference may be chance."
+        "protocol on every fifth song of valid. Above 0 the model is worse without the change, below 0 it is better. "
+        "It is one run each, so a small difference may be chance."
     )
     return table(("left out", "valid perplexity", "difference to all, nats an event"), rows) + "\n\n" + note

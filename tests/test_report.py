@@ -346,7 +346,7 @@ def test_what_each_change_of_the_modern_decoder_gains(measured):
     import perplexity_tables
 
     measured("modern_decoder", None)
-    assert perplexity_tables.gains() is None and "modern decoder gains" not in pages.everything()
+    assert perplexity_tables.gains() is None and "decoder without" not in pages.everything()
     few = {name: {"valid_perplexity": 11.0} for name in perplexity_tables.LEFT_OUT} | {
         "all": {"valid_perplexity": 10.0}
     }
@@ -354,7 +354,7 @@ def test_what_each_change_of_the_modern_decoder_gains(measured):
     measured("modern_decoder", {"left_out": {"9": few, "100": more}})
     shown = perplexity_tables.gains()
     assert "| nothing | 10.000 | – |" in shown and "| late keys | 11.000 | +0.095 |" in shown and "for 9 steps" in shown
-    assert shown in pages.everything() and "modern decoder gains" in perplexity_tables.perplexities()
+    assert shown in pages.everything() and "decoder loses" in perplexity_tables.perplexities()
     more["tied"] = {"valid_perplexity": 7.7}
     measured("modern_decoder", {"left_out": {"9": few, "100": more}})
     shown = perplexity_tables.gains()

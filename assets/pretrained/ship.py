@@ -9,7 +9,6 @@ card.
 
 import argparse
 import json
-import shutil
 from pathlib import Path
 
 import torch
@@ -49,7 +48,6 @@ def main() -> None:
         parser.exit(1, f"{error}\n")
     with replacing(target / "log.jsonl") as temporary:
         temporary.write_text("".join(json.dumps(row) + "\n" for row in curve), encoding="utf-8")
-    shutil.copymode(target / "config.json", target / "model.safetensors")
     print(f"{target}: {model.parameter_count():,} parameters, {before['events']:,} events")
 
 

@@ -30,9 +30,12 @@ class MixedSplit:
             notes, offsets, lengths = self.other.packed(place, seed, draws)
             if not len(notes):
                 raise DataNotFound("the corpus to mix in has no notes")
-            songs = min(np.searchsorted(offsets, missing), len(lengths))
-            parts.append((notes[: offsets[songs]], offsets[: songs + 1], lengths[:songs]))
-            missing, place = missing - offsets[songs], place + 1
+            songs = np.random.default_rng([seed, place]).permutation(len(lengths))  # not the same first ones each epoch
+            ends = np.append(0, np.cumsum(np.diff(offsets)[songs]))
+            songs = songs[: np.searchsorted(ends, missing)]
+            heard = np.concatenate([notes[offsets[song] : offsets[song + 1]] for song in songs])
+            parts.append((heard, ends[: len(songs) + 1], lengths[songs]))
+            missing, place = missing - len(heard), place + 1
         notes, offsets, lengths = zip(*parts, strict=True)
         sizes = np.concatenate([np.diff(borders) for borders in offsets])
         return np.concatenate(notes), np.append(0, np.cumsum(sizes)), np.concatenate(lengths)

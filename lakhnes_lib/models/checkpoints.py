@@ -14,7 +14,7 @@ import safetensors.torch
 import torch
 
 from lakhnes_lib.errors import BadCheckpoint, DataNotFound
-from lakhnes_lib.files import replacing
+from lakhnes_lib.files import replacing, write_synced
 from lakhnes_lib.models import published
 from lakhnes_lib.models.language_model import VOCABULARY_SIZE, LanguageModel, RandomModel, UnigramModel
 from lakhnes_lib.models.lstm import LSTM
@@ -82,8 +82,8 @@ def save(model: LanguageModel, folder, dtype: torch.dtype | None = None, **detai
     # A shipped model's card and curve go with it.
     beside = {"README.md", "log.jsonl"} if (Path(folder) / "model.safetensors").is_file() else set()
     with replacing(folder, folder=True, names=beside | {"model.safetensors", "config.json"}) as temporary:
-        safetensors.torch.save_file(tensors, temporary / "model.safetensors")
-        (temporary / "config.json").write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
+        write_synced(temporary / "model.safetensors", safetensors.torch.save(tensors))
+        write_synced(temporary / "config.json", f"{json.dumps(config, indent=1)}\n".encode())
 
 
 def details(folder) -> dict:

@@ -94,15 +94,6 @@ class LanguageModel(nn.Module):
         """The same state with nothing remembered in the rows where ``fresh`` (bool (batch,)) holds."""
         return state
 
-    def state_tree(self, state):
-        """The state as nested lists and dicts of tensors and plain values, for snapshots; ``state_from`` reads it
-        back."""
-        return state
-
-    def state_from(self, tree, device):
-        """The state that ``state_tree`` took apart."""
-        return tree
-
     def parameter_count(self) -> int:
         """Number of trainable values; tied weights count once."""
         return sum(parameter.numel() for parameter in self.parameters())
@@ -139,10 +130,13 @@ class NeuralModel(LanguageModel):
         losses = F.cross_entropy(logits, wanted, ignore_index=-1, reduction="none")
         return -losses.view(targets.shape), state
 
-    def state_tree(self, state):
+    def state_tree(self, state) -> dict:
+        """The state as lists and dicts of tensors and plain values, for snapshots; ``state_from`` reads it back."""
         return dict(vars(state))
 
-    def state_from(self, tree, device):
+    def state_from(self, tree: dict, device):
+        """The state that ``state_tree`` took apart."""
+
         def moved(part):
             if isinstance(part, list):
                 return [tuple(tensor.to(device) for tensor in layer) for layer in part]

@@ -7,6 +7,7 @@ size, there is no dropout, and weights start as PyTorch draws them. Gradients en
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor, nn
 
 from lakhnes_lib.models.dropout import Dropout
@@ -50,7 +51,8 @@ class LSTM(NeuralModel):
     def hidden(self, ids, state=None):
         check_ids(ids, self.vocabulary_size)
         x = self.dropout(self.embedding(ids))  # (batch, time, embedding)
-        x, (h, c) = self.recurrent(x, None if state is None else (state.h.to(x.dtype), state.c.to(x.dtype)))
+        with torch.autocast("cuda", enabled=False):  # there it would take float16, too coarse for its gradients
+            x, (h, c) = self.recurrent(x, None if state is None else (state.h.to(x.dtype), state.c.to(x.dtype)))
         return self.dropout(x), Cells(h.detach(), c.detach())
 
     def logits(self, hidden):

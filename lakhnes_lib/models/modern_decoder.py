@@ -65,6 +65,8 @@ class ModernDecoder(NeuralModel):
         activation: str = "squared_relu",
     ):
         given = settings(locals())
+        if width % (4 * heads) or activation not in ("squared_relu", "swiglu"):
+            raise ValueError("width must be a multiple of four times heads, activation squared_relu or swiglu")
         super().__init__(vocabulary_size, memory_length)
         self._config = given
         self.head_width, self.rotary = width // heads, rotary
@@ -137,12 +139,19 @@ class ModernDecoder(NeuralModel):
         return RotaryDecoding(self, rows, state, memory_length, precision)
 
     def empty(self, batch, dtype):
-        heads, place = self.blocks[0].heads, dict(device=self.device, dtype=dtype)
-        whole = torch.zeros(batch, heads, self.memory_length, self.head_width, **place)
-        layer = whole, whole, torch.zeros(batch, heads, 1, self.head_width // 2, **place)
+        if self.device.type == "cuda" and self.blocks[0].sharpness is not None:
+            keys = torch.float32  # autocast there normalises in float32
+        else:
+            keys = dtype
+        (heads, width), length = (self.blocks[0].heads, self.head_width), self.memory_length
+        kinds = ((length, width, keys), (length, width, dtype), (1, width // 2, keys))
+        layers = [
+            tuple(torch.zeros(batch, heads, *shape, dtype=kind, device=self.device) for *shape, kind in kinds)
+            for _ in self.blocks
+        ]
         ids = torch.full((batch, len(self.embeddings) - 1), _ABSENT, device=self.device)
         valid = torch.zeros(batch, dtype=torch.int64, device=self.device)
-        return Past([layer] * len(self.blocks), self.memory_length, 0, valid, ids)
+        return Past(layers, length, 0, valid, ids)
 
     def restart(self, state: Past | None, fresh: Tensor) -> Past | None:
         if state is None:

@@ -28,14 +28,13 @@ def linear(weight: Tensor, bias: Tensor | None, precision: str = "fp32", relu: b
         weight, bias = weight.half(), None if bias is None else bias.half()
         product = lambda x: F.linear(x.half(), weight, bias).float()  # noqa: E731
         return (lambda x: product(x).relu_()) if relu else product
-    if weight.is_cpu and weight.dtype == torch.float32 and torch.backends.quantized.engine in ("x86", "fbgemm"):
+    known = weight.is_cpu and weight.dtype == torch.float32 and torch.backends.quantized.engine in ("x86", "fbgemm")
+    if known and (precision != "fp32" or torch.backends.mkldnn.is_available() and torch.backends.mkldnn.enabled):
         return {"fp32": _in_32_bits, "fp16": _in_16_bits, "int8": _in_8_bits}[precision](weight, bias, relu)
     return lambda x: F.linear(x, weight, bias).relu_() if relu else F.linear(x, weight, bias)
 
 
 def _in_32_bits(weight, bias, relu):
-    if not (torch.backends.mkldnn.is_available() and torch.backends.mkldnn.enabled):
-        return lambda x: F.linear(x, weight, bias).relu_() if relu else F.linear(x, weight, bias)
     product, after = torch.ops.mkldnn._linear_pointwise, "relu" if relu else "none"
     packed = torch.ops.mkldnn._reorder_linear_weight(weight.detach())
     return lambda x: product(x, packed, bias, after, [], "")

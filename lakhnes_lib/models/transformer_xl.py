@@ -112,6 +112,8 @@ class TransformerXL(NeuralModel):
         pre_norm: bool = False,
     ):
         given = settings(locals())
+        if width % 2:
+            raise ValueError("width must be even")
         super().__init__(vocabulary_size, memory_length)
         self._kept: tuple | None = None
         self._config = given
@@ -143,7 +145,8 @@ class TransformerXL(NeuralModel):
         if memory is None:
             memory = Memory([()] * len(self.layers), 0, torch.zeros(batch, dtype=torch.int64, device=ids.device))
         keys = memory.length + time
-        mask = memory_mask(time, memory.valid, memory.length, self.embedding.weight.dtype)
+        # In training one mask for each row, whatever the rows may look back to: a compiled step keeps its shapes.
+        mask = memory_mask(time, memory.valid, memory.length, self.embedding.weight.dtype, by_row=self.training)
         projected = self.projected(keys)
         x = self.dropout(self.embedding(ids) * self.width**0.5)
         kept = min(keys, self.memory_length)
@@ -207,6 +210,11 @@ class TransformerXL(NeuralModel):
 
     def decoding(self, rows, state=None, memory_length=None, precision="fp32"):
         return RelativeDecoding(self, rows, state, memory_length, precision)
+
+    def empty(self, batch, dtype):
+        place = dict(device=self.device, dtype=self.embedding.weight.dtype)  # also under autocast, by its sums
+        layers = [(torch.zeros(batch, self.memory_length, self.width, **place),) for _ in self.layers]
+        return Memory(layers, self.memory_length, torch.zeros(batch, dtype=torch.int64, device=self.device))
 
     def restart(self, state: Memory | None, fresh: Tensor) -> Memory | None:
         return None if state is None else replace(state, valid=state.valid.masked_fill(fresh, 0))
