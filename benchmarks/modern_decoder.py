@@ -43,7 +43,7 @@ def trained(name: str, profile, corpus, steps: int | None) -> tuple:
         settings = dataclasses.replace(settings, steps=steps)
     settings = dataclasses.replace(settings, evaluate_every=settings.steps)
     profile = dataclasses.replace(profile, models={ENTRY: profile.models[ENTRY] | sizes}, training={ENTRY: settings})
-    folder = profiles.root() / "runs" / "modern_decoder" / name
+    folder = profiles.root() / "runs" / "modern_decoder" / f"{name}_{settings.steps}"
     resume = snapshots.exists(folder / "snapshot")
     run = training.train(profile, corpus, folder, model=ENTRY, resume=resume)
     return run, folder
