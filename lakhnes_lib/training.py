@@ -242,13 +242,14 @@ def train(
         raise LakhnesError(f"{start}: is a {built.architecture}, and {model} of profile {profile.name} is a {wanted}")
     built.memory_length = profile.models[model].get("memory_length", built.memory_length)
     folder.mkdir(parents=True, exist_ok=True)
-    if not resume:
-        (folder / "log.jsonl").unlink(missing_ok=True)
     run = Run(built, profile.training[model], profile.evaluation, corpus, folder, seed, where)
     run.details["profile"] = profile.name
-    if resume:
-        run.restore()
-    elif start:
-        run._evaluate(progress)  # what nothing beats is kept
-    run.go(max_minutes, progress)
+    with snapshots.alone(folder):
+        if resume:
+            run.restore()
+        else:
+            (folder / "log.jsonl").unlink(missing_ok=True)
+            if start:
+                run._evaluate(progress)  # what nothing beats is kept
+        run.go(max_minutes, progress)
     return run

@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[1]
 LIBRARY = ROOT / "lakhnes_lib"
 MODULES = sorted(LIBRARY.rglob("*.py"))
 MODULE_LINES = 260
-LIBRARY_CODE_LINES = 8460  # of code: what is neither blank nor comment nor docstring
+LIBRARY_CODE_LINES = 8470  # of code: what is neither blank nor comment nor docstring
 
 # Floors from bottom to top. On one floor a unit imports nothing of another unit.
 FLOORS = [

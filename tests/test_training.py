@@ -359,6 +359,14 @@ def test_nothing_is_overwritten_or_resumed_from_nothing(music, tmp_path):
         train(music, tmp_path / "other", model="lstm")
 
 
+def test_two_processes_do_not_train_in_one_folder(music, tmp_path):
+    """Each would take the other's snapshot away."""
+    train(music, tmp_path, max_minutes=0.0)
+    with snapshots.alone(tmp_path), pytest.raises(LakhnesError, match="another process is training there"):
+        train(music, tmp_path, resume=True)
+    assert train(music, tmp_path, resume=True).step == 25
+
+
 def test_weights_of_another_kind_or_none_are_refused(music, tmp_path):
     """A modern decoder's would enter Table 2 as a Transformer-XL's."""
     checkpoints.save(checkpoints.build(**DECODER), tmp_path / "decoder")

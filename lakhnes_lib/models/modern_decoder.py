@@ -139,10 +139,8 @@ class ModernDecoder(NeuralModel):
         return RotaryDecoding(self, rows, state, memory_length, precision)
 
     def empty(self, batch, dtype):
-        if self.device.type == "cuda" and self.blocks[0].sharpness is not None:
-            keys = torch.float32  # autocast there normalises in float32
-        else:
-            keys = dtype
+        # Keys that are normalised are float32 on a GPU, also under autocast.
+        keys = torch.float32 if self.device.type == "cuda" and self.blocks[0].sharpness is not None else dtype
         (heads, width), length = (self.blocks[0].heads, self.head_width), self.memory_length
         kinds = ((length, width, keys), (length, width, dtype), (1, width // 2, keys))
         layers = [
