@@ -10,6 +10,7 @@ import io
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -22,6 +23,12 @@ import pytest
 import report
 import run
 import scrub
+import yaml
+
+from lakhnes_lib.data.corpus import write_corpus
+from lakhnes_lib.data.prepare import prepare
+from lakhnes_lib.music import nes
+from lakhnes_lib.music.score import Score
 
 FOLDER = Path(run.__file__).parent
 LESSONS = sorted(FOLDER.glob("*.ipynb"))
@@ -266,6 +273,39 @@ def test_a_profile_may_be_given_as_a_file(named, tmp_path, monkeypatch):
     words = ["--profile", profile, "--notebooks", str(tmp_path), "--out", str(tmp_path / "out")]
     monkeypatch.setattr(sys, "argv", ["run.py", *words])
     assert run.main() == 0 and seen == ["measured", run.LIMIT_MINUTES["paper"]]
+
+
+@pytest.fixture
+def a_corpus_like_nesmdb(tmp_path):
+    """A profile of smoke's sizes whose corpus has what NES-MDB has beside songs: jingles and silence, and these first.
+
+    Returns its file; what notebooks write below runs/ is removed afterwards.
+    """
+    whole = {
+        name: [split.score(number) for number in range(len(split))]
+        for name, split in prepare("songbook").splits.items()
+    }
+    notes = [(nes.P1, start, start + 4000, 60 + start // 5000, 9) for start in range(0, 90_000, 5000)]
+    jingle, thin = Score.build(notes, 100_000, name="jingle"), Score.build(notes[:9], 1_300_000, name="one voice")
+    silent = Score.build([], 900_000, name="silence")
+    songs = {"train": [jingle, silent, thin, *whole["train"], *whole["valid"]]}
+    songs |= {"valid": [jingle, *whole["valid"]], "test": [*whole["test"], silent, jingle]}
+    write_corpus(songs, tmp_path / "corpus")
+    values = yaml.safe_load((FOLDER.parent / "profiles/smoke.yaml").read_text(encoding="utf-8"))
+    values |= {"name": f"test_{os.getpid()}", "corpus": str(tmp_path / "corpus")}
+    path = tmp_path / "profile.yaml"
+    path.write_text(yaml.safe_dump(values), encoding="utf-8")
+    yield path
+    shutil.rmtree(FOLDER.parent / "runs" / values["name"], ignore_errors=True)
+
+
+def test_lessons_take_a_corpus_with_jingles_and_silence(a_corpus_like_nesmdb, tmp_path):
+    """As profiles laptop and paper have it; the songbook has neither."""
+    chosen = [word for number in ("05", "06", "07", "09") for word in ("--only", number)]
+    process = start(FOLDER, tmp_path / "out", "--profile", str(a_corpus_like_nesmdb), *chosen)
+    printed, errors = process.communicate(timeout=900)
+    assert process.returncode == 0, printed + errors
+    assert [record["state"] for record in records(tmp_path / "out").values()] == ["passed"] * 8
 
 
 def test_killed_runner_leaves_what_is_done(tmp_path):
