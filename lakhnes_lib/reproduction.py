@@ -2,8 +2,8 @@
 
 Paper: §6. Notebook: 07_quantitative_analysis; `make report` writes the README's table from the same rows. The paper's
 side is cited here; ours is read from ``results/perplexity.json``, which `benchmarks/perplexity.py` measures.
-A row's runs go by name: runs/PROFILE/NAME. Figure 3's say how much of Lakh they were fine-tuned after:
-transformer_xl_lakh_4 (and transformer_xl_lakh_0, without); the row's own run is called transformer_xl_lakh.
+A row's runs go by name: runs/PROFILE/NAME. Those after Lakh say how much of it: of Figure 3's points, which are
+transformer_xl_augmented, transformer_xl_lakh_1 and so on, the one with most Lakh is Table 2's row.
 Differences from the paper: it has no Kneser-Ney 5-gram and no modern decoder.
 """
 
@@ -82,22 +82,24 @@ def measured() -> dict:
 def runs(row: str, models: dict) -> list[str]:
     """The measured models of a row: runs, smallest first; else the shipped one or the baseline.
 
-    Runs may be of any profile but smoke. After Lakh, a profile without a run of that name has Figure 3's with most
-    of it.
+    Runs may be of any profile but smoke. After Lakh, a profile's run is the one with most of it.
     """
     found = [name for name in models if name.endswith(f"/{row}") and not name.startswith(("published/", "smoke/"))]
     if row == "transformer_xl_lakh":
-        others = {profile: points for profile, points in after_lakh(models).items() if f"{profile}/{row}" not in found}
-        found += [points[max(points)] for points in others.values() if max(points)]
+        found = [points[max(points)] for points in after_lakh(models).values()]
     return sorted(found, key=lambda name: models[name]["parameters"]) or [name for name in (row,) if name in models]
 
 
 def after_lakh(models: dict) -> dict[str, dict[int, str]]:
-    """Profile (but smoke) -> amount of pre-training -> the model fine-tuned after it; only those measured on test."""
+    """Profile (but smoke) -> amount of pre-training -> the model fine-tuned after it, 0: the one trained without; only
+    those measured on test, and profiles with any after Lakh."""
     found: dict[str, dict[int, str]] = {}
     for name, entry in models.items():
-        if (match := re.fullmatch(r"(?!smoke/)(.+)/transformer_xl_lakh_(\d+)", name)) and "test" in entry:
+        if (match := re.fullmatch(r"(?!smoke/)(.+)/transformer_xl_lakh_([1-9]\d*)", name)) and "test" in entry:
             found.setdefault(match[1], {})[int(match[2])] = name
+    for profile, points in found.items():
+        if "test" in models.get(f"{profile}/transformer_xl_augmented", ()):
+            points[0] = f"{profile}/transformer_xl_augmented"
     return found
 
 
@@ -113,12 +115,6 @@ def table_2(models: dict | None = None) -> list[Row]:
         entries.append((title, "–", None, name))
     entries += [entry for entry in PUBLISHED if entry[3] in models]
     return [Row(*entry, models.get(entry[3], {})) for entry in entries]
-
-
-def without_lakh(name: str | None) -> str | None:
-    """The run that compares with ``name``, a run after Lakh: fine-tuned for as many steps, without pre-training."""
-    profile, _, run = (name or "").rpartition("/")
-    return name and f"{profile}/transformer_xl_{'augmented' if run == 'transformer_xl_lakh' else 'lakh_0'}"
 
 
 def figure_3(models: dict | None = None) -> dict[str, tuple]:

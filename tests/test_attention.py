@@ -54,7 +54,10 @@ def test_attention_and_its_gradient_are_the_explicit_ones(shape, queries, at_onc
     check_attention(shape, mask, "cpu")
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
+needs_a_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
+
+
+@needs_a_gpu
 def test_attention_on_a_gpu_is_the_explicit_one():
     for mask in ("shared", "by row"):
         check_attention((5, 3, 4, 9, 2), mask, "cuda")
@@ -82,14 +85,21 @@ def test_gradient_is_the_difference_quotient():
     assert torch.autograd.gradcheck(lambda *x: attention.relative_attention(*x, mask), inputs)
 
 
-def test_bfloat16_attention_is_near():
-    inputs = [x.detach().float() for x in tensors(2, 2, 16, 24, 8)]
-    mask = masks(2, 16, 24)["shared"].float()
-    exact = attention.relative_attention(*inputs, mask)
-    with torch.autocast("cpu", torch.bfloat16):
-        rough = attention.relative_attention(*inputs, mask)
-    assert rough.dtype == torch.bfloat16
-    assert_close(rough.float(), exact, 0.05)
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=needs_a_gpu)])
+@pytest.mark.parametrize("kind", ["shared", "by row"])
+def test_bfloat16_attention_and_its_gradient_are_near(device, kind):
+    """At the paper's head width, at which a GPU takes its fused kernels."""
+    found = []
+    for bf16 in (False, True):
+        inputs = [x.detach().float().to(device).requires_grad_() for x in tensors(2, 4, 32, 96, 64)]
+        mask = masks(2, 32, 96, device)[kind].float()
+        with torch.autocast(device, torch.bfloat16, enabled=bf16):
+            out = attention.relative_attention(*inputs, mask)
+        assert out.dtype == (torch.bfloat16 if bf16 else torch.float32)
+        out.float().square().sum().backward()
+        found.append([out.detach().float(), *(x.grad for x in inputs)])
+    for exact, rough in zip(*found, strict=True):
+        assert_close(rough, exact, 0.05 * float(exact.abs().max()))
 
 
 @pytest.mark.parametrize("time,keys", [(1, 1), (1, 6), (4, 4), (3, 8)])
