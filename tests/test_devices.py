@@ -1,10 +1,12 @@
 """What a machine trains with: a compiled step is taken only where its gradient is the plain step's."""
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from lakhnes_lib import devices
+from lakhnes_lib import devices, evaluation
+from lakhnes_lib.models import checkpoints
 
 IDS = torch.randint(0, 9, (2, 5), generator=torch.Generator().manual_seed(0))
 
@@ -78,3 +80,50 @@ def test_arithmetic_is_what_was_asked_for_or_timed(monkeypatch):
         assert not devices.runs_bf16(cpu, "auto")
     finally:
         devices._multiplies_bf16_faster.cache_clear()
+
+
+def flushed() -> bool:
+    """Whether what is under 1e-38 counts as zero now."""
+    return bool((torch.tensor([1e-20]) * 1e-20 == 0).all())
+
+
+needs_flushing = pytest.mark.skipif(not torch.set_flush_denormal(False), reason="this CPU always computes denormals")
+
+
+@needs_flushing
+def test_denormals_are_flushed_within_and_only_there():
+    with pytest.raises(ZeroDivisionError), devices.without_denormals():
+        assert flushed()
+        with devices.without_denormals():
+            assert flushed()
+        assert flushed(), "the inner block leaves the outer one as it was"
+        raise ZeroDivisionError
+    assert not flushed() and devices.without_denormals()(flushed)() and not flushed()
+
+
+class Watched:
+    """Notes at each use whether denormals are flushed."""
+
+    def __init__(self, thing, seen):
+        self.thing, self.seen = thing, seen
+
+    def __getattr__(self, name):
+        self.seen.append(flushed())
+        return getattr(self.thing, name)
+
+
+@needs_flushing
+@pytest.mark.parametrize("kind", ["transformer_xl", "modern_decoder"])
+def test_measuring_and_composing_flush_denormals(kind, monkeypatch):
+    """Training does by the same context."""
+    model = checkpoints.build(kind, layers=1, width=16, heads=2, feed_forward=16)
+    seen = []
+    whole = type(model).logits
+    monkeypatch.setattr(type(model), "logits", lambda *given: seen.append(flushed()) or whole(*given))
+    evaluation.exact(model, [np.ones(20, np.uint16)], progress=False)
+    assert seen == [True]
+    seen.clear()
+    decoding = model.decoding(1)
+    decoding.ring = Watched(decoding.ring, seen)
+    decoding.feed(torch.tensor([0]))
+    assert seen and all(seen) and not flushed()

@@ -288,8 +288,10 @@ def a_corpus_like_nesmdb(tmp_path):
     notes = [(nes.P1, start, start + 4000, 60 + start // 5000, 9) for start in range(0, 90_000, 5000)]
     jingle, thin = Score.build(notes, 100_000, name="jingle"), Score.build(notes[:9], 1_300_000, name="one voice")
     silent = Score.build([], 900_000, name="silence")
+    alone = [(nes.P2, start, start + 9000, 50 + start // 10_000 % 20, 9) for start in range(0, 4_000_000, 10_000)]
+    alone = Score.build(alone, 4_000_000, name="a lone voice")
     songs = {"train": [jingle, silent, thin, *whole["train"], *whole["valid"]]}
-    songs |= {"valid": [jingle, *whole["valid"]], "test": [*whole["test"], silent, jingle]}
+    songs |= {"valid": [jingle, *whole["valid"]], "test": [alone, *whole["test"], silent, jingle]}
     write_corpus(songs, tmp_path / "corpus")
     values = yaml.safe_load((FOLDER.parent / "profiles/smoke.yaml").read_text(encoding="utf-8"))
     values |= {"name": f"test_{os.getpid()}", "corpus": str(tmp_path / "corpus")}

@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from lakhnes_lib.devices import without_denormals
 from lakhnes_lib.models.products import STEADY, linear
 
 ROWS = 4
@@ -172,6 +173,7 @@ class RelativeDecoding(Decoding):
         self.shift = (self.model.v - self.model.u).unsqueeze(1) * self.r.shape[2] ** -0.5 @ self.r
 
     @torch.inference_mode()
+    @without_denormals()
     def feed(self, ids):
         model, ring, rows = self.model, self.ring, len(ids)
         heads, width = model.u.shape

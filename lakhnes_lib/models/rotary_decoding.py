@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from lakhnes_lib.devices import without_denormals
 from lakhnes_lib.models.decoding import ROWS, Decoding, Ring
 from lakhnes_lib.models.modern_block import activated, turns
 from lakhnes_lib.models.products import STEADY, linear
@@ -72,6 +73,7 @@ class RotaryDecoding(Decoding):
         self.logits = linear(root * table, None, precision)
 
     @torch.inference_mode()
+    @without_denormals()
     def feed(self, ids):
         rows = len(ids)
         more = -rows % self.together
