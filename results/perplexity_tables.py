@@ -62,7 +62,7 @@ def perplexities() -> str:
     texts = [text for text in map(fill, (MEANING, rows, *NOTES)) if text]
     if gains():
         texts.append(
-            "What the modern decoder loses without each of its changes stands in [docs/results.md](docs/results.md)."
+            "How good the modern decoder is without each of its changes stands in [docs/results.md](docs/results.md)."
         )
     return "\n\n".join([*texts, *(f"![{title}](results/{name}.png)" for name, (title, _) in figures().items())])
 

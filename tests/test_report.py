@@ -351,7 +351,7 @@ def test_what_each_change_of_the_modern_decoder_gains(measured):
     measured("modern_decoder", {"left_out": {"9": few, "100": more}})
     shown = perplexity_tables.gains()
     assert "| nothing | 10.000 | – |" in shown and "| late keys | 11.000 | +0.095 |" in shown and "for 9 steps" in shown
-    assert shown in pages.everything() and "decoder loses" in perplexity_tables.perplexities()
+    assert shown in pages.everything() and "decoder is without" in perplexity_tables.perplexities()
     more["tied"] = {"valid_perplexity": 7.7}
     measured("modern_decoder", {"left_out": {"9": few, "100": more}})
     shown = perplexity_tables.gains()

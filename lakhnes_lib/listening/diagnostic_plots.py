@@ -92,7 +92,7 @@ def songs(first: str, one, second: str, other, ax=None, *, title: str = ""):
     ax.set_ylim(low, high)
     better = float((size * (b < a)).sum() / size.sum())
     note = f"{second}: better on {np.mean(b < a):.0%} of {len(a)} songs,\n{better:.0%} of their events"
-    ax.text(0.97, 0.03, note, ha="right", va="bottom", fontsize=9, color=INK, transform=ax.transAxes)
+    ax.text(0.03, 0.97, note, ha="left", va="top", fontsize=9, color=INK, transform=ax.transAxes)
     finish(ax, title, f"perplexity, {first}", f"perplexity, {second}", grid="both")
     return made
 
