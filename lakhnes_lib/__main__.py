@@ -68,8 +68,8 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
     except OSError as error:
         return _stop(f"error: {error.filename or 'system'}: {error.strerror or error}", 1)
-    except (MemoryError, RuntimeError) as error:  # PyTorch's is the latter
-        if isinstance(error, RuntimeError) and "memory" not in str(error):
+    except (MemoryError, RuntimeError) as error:  # PyTorch raises the latter, for other reasons as well
+        if not (isinstance(error, MemoryError) or "out of memory" in str(error) or "to allocate" in str(error)):
             raise
         return _stop("error: not enough memory; take a smaller model, batch or file", 1)
     return 0

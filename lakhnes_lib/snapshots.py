@@ -12,7 +12,7 @@ import signal
 import sys
 import threading
 import uuid
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import safetensors
@@ -60,10 +60,11 @@ def alone(folder):
     there is one already."""
     place = os.open(folder, os.O_RDONLY)
     try:
-        fcntl.flock(place, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        try:
+            fcntl.flock(place, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise LakhnesError(f"{folder}: another process is training there") from error
         yield
-    except BlockingIOError as error:
-        raise LakhnesError(f"{folder}: another process is training there") from error
     finally:
         os.close(place)
 
@@ -78,16 +79,17 @@ def interrupts():
         if interrupted:
             raise KeyboardInterrupt
         interrupted.append(number)
-        print("\nstopping after this step; Ctrl-C again stops at once", file=sys.stderr)
+        with suppress(RuntimeError):  # something else is being printed
+            print("\nstopping after this step; Ctrl-C again stops at once", file=sys.stderr)
 
-    asked = threading.current_thread() is threading.main_thread()
-    asked = asked and signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    if asked:
+    ours = threading.current_thread() is threading.main_thread()
+    ours = ours and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    if ours:
         signal.signal(signal.SIGINT, note)
     try:
         yield interrupted
     finally:
-        if asked:
+        if ours:
             signal.signal(signal.SIGINT, signal.default_int_handler)
 
 

@@ -340,6 +340,37 @@ def test_data_fetch(capsys, tmp_path):
         assert Path(out.strip()) == tmp_path / "lmd_full_5_sample" and err == ""
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        RuntimeError("CUDA out of memory. Tried to allocate 9.00 GiB."),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes."),
+    ],
+    ids=["python", "gpu", "cpu"],
+)
+def test_too_little_memory_is_one_line(error, trained, tmp_path, monkeypatch, one_line):
+    from lakhnes_lib.training import Run
+
+    def full(self):
+        raise error
+
+    monkeypatch.setattr(Run, "_train_step", full)
+    train = ["train", "--profile", trained[0] / "tiny.yaml", "--out", tmp_path / "run", "--device", "cpu"]
+    assert "not enough memory; take a smaller model, batch or file" in one_line(*train)
+
+
+def test_another_error_of_pytorch_is_a_bug_and_shown_whole(trained, tmp_path, monkeypatch):
+    from lakhnes_lib.training import Run
+
+    def strange(self):
+        raise RuntimeError("unsupported memory format option")
+
+    monkeypatch.setattr(Run, "_train_step", strange)
+    with pytest.raises(RuntimeError, match="memory format"):
+        main(["train", "--profile", str(trained[0] / "tiny.yaml"), "--out", str(tmp_path / "run"), "--device", "cpu"])
+
+
 def test_interrupt():
     """Ctrl-C: one line, exit code 130."""
     code = (
