@@ -334,9 +334,11 @@ def test_the_second_interrupt_is_not_waited_for(music, tmp_path, monkeypatch):
     assert not snapshots.exists(tmp_path / "snapshot")
 
 
-def test_best_weights_that_are_gone_are_found_anew(music, tmp_path):
-    train(music, tmp_path, max_minutes=0.02)
-    shutil.rmtree(tmp_path / "best", ignore_errors=True)
+def test_best_weights_that_are_gone_are_found_anew(music, tmp_path, monkeypatch):
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        interrupt(patched, 12)
+        train(music, tmp_path)
+    shutil.rmtree(tmp_path / "best")
     run = train(music, tmp_path, resume=True)
     assert run.step == 25 and checkpoints.details(tmp_path / "best")["metrics"]["step"] == run.best_step
 
