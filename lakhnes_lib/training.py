@@ -191,8 +191,7 @@ class Run:
         self.streams.position = kept["streams"]
         for name, value in kept["counts"].items():
             setattr(self, name, value)
-        if not (self.folder / "best").exists():
-            self.best = float("inf")
+        self.best = self.best if (self.folder / "best").exists() else float("inf")
         log = self.folder / "log.jsonl"
         lines = log.read_text(encoding="utf-8").splitlines(keepends=True) if log.exists() else []
         lines = [line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= self.step]

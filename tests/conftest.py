@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import signal
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +12,12 @@ from archive_server import ARCHIVE, FILES, Server, slow_fingerprint
 
 from lakhnes_lib.data import datasets, mapping_run, registry
 from lakhnes_lib.data.prepare import prepare
+
+
+@pytest.fixture(scope="session", autouse=True)
+def ctrl_c_is_heard():
+    """A shell that runs the tests in the background has them ignore it."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

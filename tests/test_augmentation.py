@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from interrupts import interrupt
 from songs import scores, tune
 
 from lakhnes_lib import profiles, training
@@ -323,15 +324,9 @@ def test_training_with_augmentation_goes_on_where_it_was_stopped(setting, tunes,
     options = dict(model="tiny", device="cpu", progress=False)
     whole = training.train(profile, tunes, tmp_path / "whole", **options)
     assert losses(whole) != losses(training.train(profile_of("none"), tunes, tmp_path / "plain", **options))
-    step = training.Run._train_step
-
-    def stop():
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(training.Run, "_train_step", lambda run: step(run) if run.step < 4 else stop())
-        with pytest.raises(KeyboardInterrupt):
-            training.train(profile, tunes, tmp_path / "parts", **options)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        interrupt(patch, 4)
+        training.train(profile, tunes, tmp_path / "parts", **options)
     resumed = training.train(profile, tunes, tmp_path / "parts", resume=True, **options)
     assert resumed.step == 6 and losses(resumed) == losses(whole)
 

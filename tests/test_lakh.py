@@ -10,6 +10,7 @@ import pytest
 from bands import candidates
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from interrupts import interrupt
 from songs import tune
 
 from lakhnes_lib import profiles, training
@@ -230,13 +231,8 @@ def test_training_goes_on_where_it_was_stopped(packed, tmp_path, monkeypatch, dr
     options = dict(model="tiny", device="cpu", progress=False)
     whole = training.train(profile(draws=draws), packed, tmp_path / "whole", **options)
     assert whole.streams.epoch >= 1
-    step = training.Run._train_step
-
-    def stop():
-        raise KeyboardInterrupt
-
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(training.Run, "_train_step", lambda run: step(run) if run.step < 14 else stop())
+        interrupt(patch, 14)
         training.train(profile(draws=draws), packed, tmp_path / "parts", **options)
     assert losses(training.train(profile(draws=draws), packed, tmp_path / "parts", resume=True, **options)) == losses(
         whole

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from interrupts import interrupt
 from songs import tune
 
 from lakhnes_lib import devices, snapshots, training
@@ -68,18 +69,6 @@ def rows(folder):
 def train(music, folder, wanted=None, **options):
     """A run of the tiny profile, or of another."""
     return training.train(wanted or profile(), music, folder, device="cpu", progress=False, **options)
-
-
-def interrupt(monkeypatch, step):
-    """Presses Ctrl-C in the middle of a step, after which the run has taken so many."""
-    whole = training.learning_rate_share
-
-    def pressed(place, settings):
-        if place == step - 1:
-            signal.raise_signal(signal.SIGINT)
-        return whole(place, settings)
-
-    monkeypatch.setattr(training, "learning_rate_share", pressed)
 
 
 def test_it_learns_and_keeps_its_best(music, tmp_path):

@@ -1,0 +1,17 @@
+"""Ctrl-C for tests of training."""
+
+import signal
+
+from lakhnes_lib import training
+
+
+def interrupt(monkeypatch, step):
+    """Presses Ctrl-C in the middle of a step, after which the run has taken so many."""
+    whole = training.learning_rate_share
+
+    def pressed(place, settings):
+        if place == step - 1:
+            signal.raise_signal(signal.SIGINT)
+        return whole(place, settings)
+
+    monkeypatch.setattr(training, "learning_rate_share", pressed)
