@@ -24,6 +24,30 @@ def write_synced(path, content: bytes) -> None:
         os.fsync(file.fileno())
 
 
+@contextmanager
+def locked(folder, taken: str | None = None):
+    """Holds a lock on the folder itself (nothing to leave behind), after another process that has it.
+
+    taken: what is the matter then, instead of waiting: raises LakhnesError with these words.
+    Windows has no such lock, some network file systems neither: two processes at once are not guarded there.
+    """
+    handle = None
+    try:
+        try:
+            import fcntl
+
+            handle = os.open(folder, os.O_RDONLY)
+            fcntl.flock(handle, fcntl.LOCK_EX | (fcntl.LOCK_NB if taken else 0))
+        except BlockingIOError as error:
+            raise LakhnesError(f"{folder}: {taken}") from error
+        except (ImportError, OSError):
+            pass
+        yield
+    finally:
+        if handle is not None:
+            os.close(handle)
+
+
 def check_place(path, names=()) -> None:
     """Raises LakhnesError unless a folder may be written at ``path`` without a loss.
 

@@ -5,9 +5,7 @@ A snapshot is a folder with ``values.json`` and the file of tensors that it name
 one move that puts ``values.json`` in place is what makes a new snapshot the snapshot: there is one at any moment.
 """
 
-import fcntl
 import json
-import os
 import signal
 import sys
 import threading
@@ -19,7 +17,7 @@ import safetensors
 import safetensors.torch
 import torch
 
-from lakhnes_lib.errors import BadCheckpoint, LakhnesError
+from lakhnes_lib.errors import BadCheckpoint
 from lakhnes_lib.files import replacing, write_synced
 
 VALUES, TENSORS = "values.json", "tensors.safetensors"
@@ -52,21 +50,6 @@ def read(folder):
         return _restore(plain, tensors)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, safetensors.SafetensorError) as error:
         raise BadCheckpoint(f"{folder}: the snapshot is damaged ({error})") from error
-
-
-@contextmanager
-def alone(folder):
-    """Keeps other processes from training in the folder, until the end or death of this one. Raises LakhnesError if
-    there is one already."""
-    place = os.open(folder, os.O_RDONLY)
-    try:
-        try:
-            fcntl.flock(place, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise LakhnesError(f"{folder}: another process is training there") from error
-        yield
-    finally:
-        os.close(place)
 
 
 @contextmanager

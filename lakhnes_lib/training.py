@@ -17,7 +17,7 @@ from lakhnes_lib import evaluation, snapshots
 from lakhnes_lib.data.streams import Streams
 from lakhnes_lib.devices import choose_device, compiled, runs_bf16, without_denormals
 from lakhnes_lib.errors import BadCheckpoint, BadProfile, LakhnesError
-from lakhnes_lib.files import replacing
+from lakhnes_lib.files import locked, replacing
 from lakhnes_lib.models import checkpoints
 from lakhnes_lib.models.language_model import LanguageModel
 from lakhnes_lib.music import augmentation
@@ -243,7 +243,7 @@ def train(
     folder.mkdir(parents=True, exist_ok=True)
     run = Run(built, profile.training[model], profile.evaluation, corpus, folder, seed, where)
     run.details["profile"] = profile.name
-    with snapshots.alone(folder):
+    with locked(folder, "another process is training there"):
         if resume:
             run.restore()
         else:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from interrupts import interrupt
 
 from lakhnes_lib.__main__ import app, main
 
@@ -281,18 +282,9 @@ def test_train(trained):
 
 
 def test_interrupted_training_goes_on(trained, tmp_path, monkeypatch, capsys):
-    from lakhnes_lib.training import Run
-
-    step = Run._train_step
-
-    def interrupt(self):
-        if self.step == 2:
-            signal.raise_signal(signal.SIGINT)
-        return step(self)
-
     train = ["train", "--profile", str(trained[0] / "tiny.yaml"), "--out", str(tmp_path / "run"), "--device", "cpu"]
     with monkeypatch.context() as patch:
-        patch.setattr(Run, "_train_step", interrupt)
+        interrupt(patch, 3)
         assert main(train) == 130
     said = capsys.readouterr()
     assert said.out == "" and said.err.strip() == "stopping after this step; Ctrl-C again stops at once\ninterrupted"

@@ -14,7 +14,7 @@ import torch
 from interrupts import interrupt
 from songs import tune
 
-from lakhnes_lib import devices, snapshots, training
+from lakhnes_lib import devices, files, snapshots, training
 from lakhnes_lib.data import corpus
 from lakhnes_lib.errors import BadCheckpoint, LakhnesError
 from lakhnes_lib.models import checkpoints
@@ -353,7 +353,7 @@ def test_nothing_is_overwritten_or_resumed_from_nothing(music, tmp_path):
 def test_two_processes_do_not_train_in_one_folder(music, tmp_path):
     """Each would take the other's snapshot away."""
     train(music, tmp_path, max_minutes=0.0)
-    with snapshots.alone(tmp_path), pytest.raises(LakhnesError, match="another process is training there"):
+    with files.locked(tmp_path), pytest.raises(LakhnesError, match="another process is training there"):
         train(music, tmp_path, resume=True)
     assert train(music, tmp_path, resume=True).step == 25
 

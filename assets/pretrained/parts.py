@@ -24,8 +24,6 @@ from lakhnes_lib.models import checkpoints
 
 SCALE = ".scale"
 """Ends the name of a tensor that holds the scales of a matrix's rows."""
-OWN = {"format", "architecture", "config", "vocabulary", "parameters", "parts"}
-"""What a checkpoint says of itself whatever it was given to keep."""
 
 
 def in_8_bits(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -80,12 +78,11 @@ def join(parts: Path, folder: Path) -> None:
     if hashlib.sha256(content).hexdigest() != sha256:
         raise BadCheckpoint(f"{parts}: its parts are damaged, or of several checkpoints")
     try:
-        with torch.device("meta"):  # shapes alone: a small file may ask for a large model
-            model = checkpoints.build(about.get("architecture"), **about["config"])
-        model.load_state_dict(in_32_bits(safetensors.torch.load(content)), assign=True)
-    except (RuntimeError, safetensors.SafetensorError) as error:
+        model = checkpoints.assembled(about, in_32_bits(safetensors.torch.load(content)), parts)
+    except (BadCheckpoint, RuntimeError, safetensors.SafetensorError) as error:
         raise BadCheckpoint(f"{parts}: its tensors do not fit its config.json ({error})") from error
-    checkpoints.save(model, folder, **{name: value for name, value in about.items() if name not in OWN})
+    del about["parts"]
+    checkpoints.save(model, folder, **about)
 
 
 def main() -> int:

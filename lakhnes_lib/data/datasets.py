@@ -17,7 +17,7 @@ from lakhnes_lib.data import archives
 from lakhnes_lib.data.archives import ENDINGS, RECEIPT, Inventory
 from lakhnes_lib.data.registry import REGISTRY, DataSet, find
 from lakhnes_lib.errors import BadArchive, DataNotFound, LakhnesError, OutOfSpace
-from lakhnes_lib.files import replacing
+from lakhnes_lib.files import locked, replacing
 
 __all__ = ["REGISTRY", "DataSet", "fetch", "find", "folder", "home"]
 
@@ -200,24 +200,16 @@ def _in_mirror(entry: DataSet, mirror) -> Path | None:
 
 @contextmanager
 def _one_at_a_time(parent: Path):
-    """Holds a lock on the folder itself (nothing to leave behind), so that two fetches never write the same part."""
+    """Makes the folder and locks it, so that two fetches never write the same part."""
     new = [place for place in (parent, *parent.parents) if not place.exists()]
     try:
         parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise LakhnesError(f"{parent}: cannot be made ({error.strerror})") from error
-    handle = None
-    # Windows has no such lock, some network file systems neither: two fetches at once are not guarded there.
-    with suppress(ImportError, OSError):
-        import fcntl
-
-        handle = os.open(parent, os.O_RDONLY)
-        fcntl.flock(handle, fcntl.LOCK_EX)
     try:
-        yield
+        with locked(parent):
+            yield
     finally:
-        if handle is not None:
-            os.close(handle)
         with suppress(OSError):
             for place in new:
                 place.rmdir()  # only if it is empty, that is, after a failure

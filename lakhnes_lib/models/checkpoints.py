@@ -113,18 +113,23 @@ def load(folder, device="cpu") -> LanguageModel:
     """
     folder, config = Path(folder), details(folder)
     try:
+        tensors = safetensors.torch.load_file(folder / "model.safetensors")
+    except FileNotFoundError as error:
+        raise BadCheckpoint(f"{folder}: has no model.safetensors") from error
+    except (OSError, ValueError, safetensors.SafetensorError) as error:
+        raise BadCheckpoint(f"{folder}: its model.safetensors is damaged ({error})") from error
+    return assembled(config, tensors, folder).to(device).eval()
+
+
+def assembled(config: dict, tensors: dict, folder) -> LanguageModel:
+    """The model of what ``details`` says and its tensors, by name. Raises as ``load``; folder: what that names."""
+    try:
         with torch.device("meta"), _Undrawn():  # shapes alone: a small file may ask for a large model
             model = build(config.get("architecture"), **config["config"])
     except BadCheckpoint as error:
         raise BadCheckpoint(f"{folder}: {error}") from error
     if model.vocabulary_size != VOCABULARY_SIZE:
         raise BadCheckpoint(f"{folder}: is a model of {model.vocabulary_size} events, not of Table 1's 631")
-    try:
-        tensors = safetensors.torch.load_file(folder / "model.safetensors")
-    except FileNotFoundError as error:
-        raise BadCheckpoint(f"{folder}: has no model.safetensors") from error
-    except (OSError, ValueError, safetensors.SafetensorError) as error:
-        raise BadCheckpoint(f"{folder}: its model.safetensors is damaged ({error})") from error
     expected = model.state_dict()
     for name in sorted(set(expected) ^ set(tensors)):
         raise BadCheckpoint(
@@ -144,7 +149,7 @@ def load(folder, device="cpu") -> LanguageModel:
         if not torch.isfinite(tensors[name]).all():
             raise BadCheckpoint(f"{folder}: tensor {name!r} holds values that are not finite")
     model.load_state_dict(tensors, assign=True)
-    return model.to(device).eval()
+    return model
 
 
 def convert_published(model_pt, folder) -> LanguageModel:
