@@ -41,7 +41,9 @@ class Training:
     precision: Literal["auto", "bf16", "fp32"] = "auto"  # auto: bf16 where it is faster
     compile: bool = False
     evaluate_every: int = 1000  # steps
-    valid_songs: int = 0  # songs of valid that early stopping looks at; 0 for all
+    train_songs: int = 0  # songs of the training split, drawn by the seed; 0 for all
+    valid_songs: int = 0  # songs of valid, evenly spaced, that early stopping looks at; 0 for all
+    average: float = 0.0  # decay of the moving average of the weights that is measured and saved; 0: none
     patience: int = 10  # evaluations without a new best before training stops
     snapshot_minutes: float = 5.0
     seed: int = 0  # added to the profile's: a later stage wants other songs, and other draws
@@ -117,7 +119,7 @@ def load(name) -> Profile:
 
 _AT_LEAST_1 = {"steps", "batch", "segment", "accumulate", "evaluate_every", "patience", "pieces", "length"}
 _ABOVE_0 = {"decay_share", "clip", "temperature", "top_p"}
-_SHARES = {"mix_share", "decay_share", "top_p"}
+_SHARES = {"mix_share", "decay_share", "top_p", "average"}
 
 
 def _check_range(key: str, value, where: str) -> None:

@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import torch
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm.auto import tqdm
 
 from lakhnes_lib import evaluation, snapshots
@@ -37,14 +38,20 @@ class Run:
         self.model, self.settings, self.measured = model.to(device), settings, measured
         self.folder, self.device = Path(folder), device
         self.streams = Streams(
-            augmentation.songs_by_epoch(corpus["train"], settings.augment, seed, settings.draws),
+            augmentation.songs_by_epoch(
+                corpus["train"], settings.augment, seed, settings.draws, settings.train_songs
+            ),
             settings.batch * settings.accumulate,
             settings.segment,
             seed,
             settings.streams,
         )
-        self.valid = corpus["valid"].framed()[: settings.valid_songs or None]
+        valid = corpus["valid"].framed()
+        self.valid = valid[:: -(-len(valid) // settings.valid_songs)] if settings.valid_songs else valid
         self.optimisers = build_optimisers(self.model, settings)
+        self.average = (
+            AveragedModel(self.model, multi_avg_fn=get_ema_multi_avg_fn(settings.average)) if settings.average else None
+        )
         self.bf16 = runs_bf16(device, settings.precision)
         self.step, self.events, self.seconds = 0, 0, 0.0
         self.window: list[float] = []  # losses since the log's last line
@@ -92,6 +99,8 @@ class Run:
         for optimiser in self.optimisers:
             optimiser.step()
             optimiser.zero_grad(set_to_none=True)
+        if self.average:
+            self.average.update_parameters(self.model)
         self.step += 1
         self.events += count
         return float(total)
@@ -138,14 +147,15 @@ class Run:
             raise KeyboardInterrupt
 
     def _evaluate(self, progress: bool = False) -> None:
+        model = self.average.module.eval() if self.average and self.step else self.model
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
-            valid = evaluation.exact(self.model, self.valid, progress=progress, **self.measured.segments)
+            valid = evaluation.exact(model, self.valid, progress=progress, **self.measured.segments)
         self._log(valid_loss=round(valid.nats, 5))
         self.since_best += 1
         if valid.nats < self.best:
             self.best, self.best_step, self.since_best = valid.nats, self.step, 0
             metrics = {"valid_perplexity": valid.perplexity, "valid_targets": valid.targets, "step": self.step}
-            checkpoints.save(self.model, self.folder / "best", metrics=metrics, **self.details)
+            checkpoints.save(model, self.folder / "best", metrics=metrics, **self.details)
 
     def _log(self, **values) -> None:
         row = {"step": self.step, "events": self.events, "seconds": round(self.seconds, 1)} | values
@@ -161,6 +171,7 @@ class Run:
             {
                 "config": self.model.config,
                 "model": self.model.state_dict(),
+                "average": self.average.state_dict() if self.average else None,
                 "optimisers": [optimiser.state_dict() for optimiser in self.optimisers],
                 "states": [None if s is None else self.model.state_tree(s) for s in self.states],
                 "random": [
@@ -182,6 +193,8 @@ class Run:
                 f"{self.folder}: was begun with another profile, seed or corpus; resume with the same ones"
             )
         self.model.load_state_dict(kept["model"])
+        if self.average:
+            self.average.load_state_dict(kept["average"])
         for optimiser, state in zip(self.optimisers, kept["optimisers"], strict=True):
             optimiser.load_state_dict(state)
         self.states = [None if tree is None else self.model.state_from(tree, self.device) for tree in kept["states"]]

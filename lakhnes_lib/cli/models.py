@@ -3,6 +3,7 @@
 Paper: §5, §6. Notebooks: 05_training, 07_quantitative_analysis.
 """
 
+import dataclasses
 import math
 from enum import StrEnum
 from pathlib import Path
@@ -31,6 +32,7 @@ def train(
     out: Annotated[Path | None, typer.Option(help="Folder of the run [default: runs/PROFILE/MODEL].")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the run's last snapshot.")] = False,
     max_minutes: Annotated[float | None, typer.Option(min=0, help="Stop in good order after so long.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Instead of the profile's.")] = None,
     device: Device = None,
 ):
     """Trains or fine-tunes a model.
@@ -57,6 +59,7 @@ def train(
     if profile is None and not own:
         raise typer.BadParameter("name a profile: smoke, laptop, paper, or a YAML file", param_hint="--profile")
     settings, model = profiles.load(profile or "laptop"), model or (own_music.MODEL if own else "transformer_xl")
+    settings = settings if seed is None else dataclasses.replace(settings, seed=seed)
     out = out or profiles.root() / "runs" / settings.name / model
     if own:
         corpus = own_music.gather(data, settings.seed, progress())

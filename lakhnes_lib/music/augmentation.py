@@ -200,16 +200,22 @@ def framed_songs(setting: str, notes: np.ndarray, offsets, lengths, rng: np.rand
     return songs
 
 
-def songs_by_epoch(split, setting: str, seed: int, draws: str = "fresh"):
+def songs_by_epoch(split, setting: str, seed: int, draws: str = "fresh", count: int = 0):
     """What ``streams.Streams`` reads of a corpus' split: a function that gives the framed songs of an epoch.
 
-    setting: ``none`` or one of ``SETTINGS``; draws: which examples a split of candidates gives (``data/lakh.py``). The
-    same seed and epoch give the same songs.
+    setting: ``none`` or one of ``SETTINGS``; draws: which examples a split of candidates gives (``data/lakh.py``);
+    count: only so many songs, drawn by the seed and the same every epoch, 0 for all. The same seed and epoch give the
+    same songs.
     """
 
     def drawn(epoch: int) -> list[np.ndarray]:
         rng = np.random.default_rng([seed, epoch, 1])  # not the numbers that shuffle the songs
-        return framed_songs(setting, *split.packed(epoch, seed, draws), rng)
+        notes, offsets, lengths = split.packed(epoch, seed, draws)
+        if count:
+            songs = np.sort(np.random.default_rng([seed, 2]).permutation(len(lengths))[:count])
+            notes = np.concatenate([notes[offsets[song] : offsets[song + 1]] for song in songs])
+            offsets, lengths = np.append(0, np.cumsum(np.diff(offsets)[songs])), lengths[songs]
+        return framed_songs(setting, notes, offsets, lengths, rng)
 
     return drawn
 
