@@ -19,7 +19,7 @@ help:  ## list the targets
 	@echo "  PROFILE=$(PROFILE) (smoke, laptop or paper) sets the sizes of reproduce: make reproduce PROFILE=laptop"
 
 reproduce: $(STAMP)  ## run every notebook and its solutions without a screen; report: runs/PROFILE/index.html
-	$(BIN)/python notebooks/run.py --profile $(PROFILE)
+	$(BIN)/python tools/run_notebooks.py --profile $(PROFILE)
 
 test: $(STAMP)  ## run every test, every notebook and every solution
 	$(BIN)/python -m pytest tests notebooks --nbval-lax --nbval-current-env --nbval-cell-timeout=600 --durations=10
@@ -39,10 +39,10 @@ bench: $(STAMP)  ## measure the figures that the README states
 	  [ -z "$$left" ] || { echo "not measured, for the reasons above:$$left" >&2; exit 1; }
 
 report: $(STAMP)  ## write the README's tables, the pages and the model cards from results/
-	$(BIN)/python results/report.py
+	$(BIN)/python tools/tables/write.py
 
 scrub: $(STAMP)  ## take outputs and editor metadata out of the notebooks before a commit
-	$(BIN)/python notebooks/scrub.py
+	$(BIN)/python tools/scrub.py
 
 clean:  ## remove the environment and the caches; runs and data stay
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache .hypothesis

@@ -6,15 +6,17 @@ import shlex
 import sys
 from pathlib import Path
 
-from lakhnes_lib import results
-from lakhnes_lib.data.prepare import prepare
+from lakhnes_lib.data.corpora import prepare
 from lakhnes_lib.errors import DataNotFound
+from lakhnes_lib.listening import results
 
 
 def arguments(name: str, text: str) -> argparse.ArgumentParser:
     """A parser that knows ``--write``; text: the benchmark's docstring, whose first line ``--help`` shows."""
     parser = argparse.ArgumentParser(description=text.splitlines()[0])
-    parser.add_argument("--write", action="store_true", help=f"keep the numbers in results/{name}.json")
+    parser.add_argument(
+        "--write", action="store_true", help=f"keep the numbers in results/{name}.json"
+    )
     return parser
 
 
@@ -36,15 +38,30 @@ def command() -> str:
     return shlex.join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *sys.argv[1:]])
 
 
-def keep(name: str, values: dict, write: bool, *, shown: dict | None = None, corpus=None, packages=("numpy",)):
+def keep(
+    name: str,
+    values: dict,
+    write: bool,
+    *,
+    shown: dict | None = None,
+    corpus=None,
+    packages=("numpy",),
+):
     """Prints the numbers as JSON, or of them only ``shown``; with ``write`` results/NAME.json holds all of them.
 
     corpus: what they were measured on; packages: as in ``results.write``. Returns the file's path, None if not written.
     """
-    print(json.dumps(values if shown is None else shown, indent=1, default=lambda value: value.tolist()), flush=True)
+    print(
+        json.dumps(
+            values if shown is None else shown, indent=1, default=lambda value: value.tolist()
+        ),
+        flush=True,
+    )
     if not write:
         return None
     fingerprint = None if corpus is None else corpus.fingerprint
-    path = results.write(name, values, command=command(), data_fingerprint=fingerprint, packages=packages)
+    path = results.write(
+        name, values, command=command(), data_fingerprint=fingerprint, packages=packages
+    )
     print(path, flush=True)
     return path

@@ -11,9 +11,11 @@ import math
 import time
 from pathlib import Path
 
-from lakhnes_lib import evaluation, profiles, snapshots, training
-from lakhnes_lib.data.prepare import prepare
+from lakhnes_lib import profiles
+from lakhnes_lib.data.corpora import prepare
+from lakhnes_lib.evaluation import perplexity
 from lakhnes_lib.models import checkpoints
+from lakhnes_lib.training import snapshots, trainer
 
 RUNS = profiles.root() / "runs" / "findings"
 LAKH = profiles.root() / "data" / "packed" / "lakh5"
@@ -21,11 +23,26 @@ AUGMENTED, LAKH_ROW = "few_transformer_xl_augmented", "few_transformer_xl_lakh"
 
 GROUPS = {
     # name of the run: (row of the profile, what is changed in its training, run it starts from)
-    "recipe": {f"decay_{decay}": (AUGMENTED, {"weight_decay": decay}, None) for decay in (0.3, 0.0, 1.0, 0.1, 0.03)},
-    "rates": {f"lstm_rate_{rate}": ("few_lstm", {"learning_rate": rate}, None) for rate in (0.002, 0.004, 0.001, 0.008)}
-    | {f"xl_rate_{rate}": ("few_transformer_xl", {"matrix_learning_rate": rate}, None) for rate in (0.01, 0.04)},
-    "rows": {name: (name, {}, None) for name in ("few_transformer_xl", AUGMENTED, "few_lstm", "few_lstm_augmented")},
-    "lakh": {f"lakh_{units}": ("few_lakh", {"steps": 1200 * units, "evaluate_every": 1200 * units}, None) for units in (1, 2, 4)}
+    "recipe": {
+        f"decay_{decay}": (AUGMENTED, {"weight_decay": decay}, None)
+        for decay in (0.3, 0.0, 1.0, 0.1, 0.03)
+    },
+    "rates": {
+        f"lstm_rate_{rate}": ("few_lstm", {"learning_rate": rate}, None)
+        for rate in (0.002, 0.004, 0.001, 0.008)
+    }
+    | {
+        f"xl_rate_{rate}": ("few_transformer_xl", {"matrix_learning_rate": rate}, None)
+        for rate in (0.01, 0.04)
+    },
+    "rows": {
+        name: (name, {}, None)
+        for name in ("few_transformer_xl", AUGMENTED, "few_lstm", "few_lstm_augmented")
+    },
+    "lakh": {
+        f"lakh_{units}": ("few_lakh", {"steps": 1200 * units, "evaluate_every": 1200 * units}, None)
+        for units in (1, 2, 4)
+    }
     | {f"after_lakh_{units}": (LAKH_ROW, {}, f"lakh_{units}") for units in (1, 2, 4)},
 }
 
@@ -41,10 +58,16 @@ def run(name: str, row: str, changes: dict, start: str | None, seed: int, test: 
     profile = dataclasses.replace(profile, seed=seed, training=profile.training | {row: changed})
     corpus = prepare(LAKH if row == "few_lakh" else profile.corpus)
     options = {"model": row, "device": "cpu", "resume": snapshots.exists(folder / "snapshot")}
-    done = training.train(
-        profile, corpus, folder, start=RUNS / start / f"seed{seed}" / "best" if start else None, **options
+    done = trainer.train(
+        profile,
+        corpus,
+        folder,
+        start=RUNS / start / f"seed{seed}" / "best" if start else None,
+        **options,
     )
-    log = [json.loads(line) for line in (folder / "log.jsonl").read_text(encoding="utf-8").splitlines()]
+    log = [
+        json.loads(line) for line in (folder / "log.jsonl").read_text(encoding="utf-8").splitlines()
+    ]
     said = {
         "name": name,
         "row": row,
@@ -61,7 +84,9 @@ def run(name: str, row: str, changes: dict, start: str | None, seed: int, test: 
     for split in ("valid", "test") if test else ("valid",):
         if split in corpus and row != "few_lakh":
             begun = time.monotonic()
-            scores = evaluation.exact(model, corpus[split].framed(), progress=False, **profile.evaluation.segments)
+            scores = perplexity.exact(
+                model, corpus[split].framed(), progress=False, **profile.evaluation.segments
+            )
             said[split] = {"nats": scores.nats, "perplexity": math.exp(scores.nats)}
             said[f"{split}_seconds"] = round(time.monotonic() - begun, 1)
     result.write_text(json.dumps(said, indent=1) + "\n", encoding="utf-8")
@@ -74,16 +99,28 @@ def main() -> None:
     parser.add_argument("--only", help="one run's name")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--test", action="store_true", help="measure on test as well")
-    parser.add_argument("--write", action="store_true", help="write what has ended to results/findings.json")
+    parser.add_argument(
+        "--write", action="store_true", help="write what has ended to results/findings.json"
+    )
     given = parser.parse_args()
     for name, (row, changes, start) in GROUPS[given.group].items():
         for seed in given.seeds if given.only in (None, name) else ():
             said = run(name, row, changes, start, seed, given.test)
-            print(name, seed, {split: round(said[split]["perplexity"], 4) for split in ("valid", "test") if split in said})
+            print(
+                name,
+                seed,
+                {
+                    split: round(said[split]["perplexity"], 4)
+                    for split in ("valid", "test")
+                    if split in said
+                },
+            )
     if given.write:
         results = sorted(RUNS.glob("*/seed*/result.json"))
         found = [json.loads(path.read_text(encoding="utf-8")) for path in results]
-        Path(profiles.root() / "results" / "findings.json").write_text(json.dumps(found, indent=1) + "\n")
+        Path(profiles.root() / "results" / "findings.json").write_text(
+            json.dumps(found, indent=1) + "\n"
+        )
 
 
 if __name__ == "__main__":

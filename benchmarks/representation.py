@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from _shared import arguments, at_hand, corpus_at_hand, keep
 
-from lakhnes_lib.data import build, datasets
+from lakhnes_lib.data import build, fetching
 from lakhnes_lib.data.corpus import SPLITS, Corpus, Split
 from lakhnes_lib.errors import BadEvents
 from lakhnes_lib.music import events, grammar, midi, nes, timing
@@ -47,7 +47,9 @@ def authors_text(midi_folder: Path, text_folder: Path) -> dict:
         begin = time.process_time()
         text = events.to_tx1(midi.read(path))
         spent += time.process_time() - begin
-        published = (text_folder / path.parent.name / f"{path.stem}.tx1.txt").read_text(encoding="utf-8")
+        published = (text_folder / path.parent.name / f"{path.stem}.tx1.txt").read_text(
+            encoding="utf-8"
+        )
         found["files"] += 1
         found["equal_to_authors"] += text.splitlines() == published.splitlines()
         found["text_fixed_point"] += events.to_tx1(events.from_tx1(text)) == text
@@ -56,20 +58,27 @@ def authors_text(midi_folder: Path, text_folder: Path) -> dict:
 
 def time_grid(corpus: Corpus) -> dict:
     """Errors of waits and of note onsets in milliseconds, shares of waits off the grid and on a tie, songs cut."""
-    parts = [(s, timing.grid_loss(s.notes, s.offsets, s.songs["length"])) for s in corpus.splits.values()]
+    parts = [
+        (s, timing.grid_loss(s.notes, s.offsets, s.songs["length"])) for s in corpus.splits.values()
+    ]
     waits, written, late, cut = (
         np.concatenate([getattr(loss, name) for _, loss in parts])
         for name in ("waits", "written", "onset_errors", "cut")
     )
-    in_whole_song = np.repeat(cut == 0, np.concatenate([np.diff(split.offsets) for split, _ in parts]))
+    in_whole_song = np.repeat(
+        cut == 0, np.concatenate([np.diff(split.offsets) for split, _ in parts])
+    )
     middles = events.WAIT_TICKS[1:] + events.WAIT_TICKS[:-1]
     return {
         "waits": len(waits),
         "waits_off_the_grid": np.mean(waits != written),
         "waits_on_a_tie": np.isin(2 * waits, middles).sum(),
-        "ties_of_all_events": np.isin(2 * waits, middles).sum() / sum(len(s.ids()[0]) for s, _ in parts),
+        "ties_of_all_events": np.isin(2 * waits, middles).sum()
+        / sum(len(s.ids()[0]) for s, _ in parts),
         "wait_error_ms": timing.spread(written - waits),
-        "wait_error_ms_without_cut_waits": timing.spread((written - waits)[waits <= events.LONGEST_WAIT]),
+        "wait_error_ms_without_cut_waits": timing.spread(
+            (written - waits)[waits <= events.LONGEST_WAIT]
+        ),
         "onset_error_ms": timing.spread(late),
         "onset_error_ms_in_songs_without_cut": timing.spread(late[in_whole_song]),
         "songs_cut": np.count_nonzero(cut),
@@ -113,15 +122,25 @@ def speed(midi_folder: Path, corpus: Corpus) -> dict:
     begin = time.process_time()
     corpus["train"].ids()
     ids = time.process_time() - begin
-    return {"pack_clock_seconds": clock, "pack_one_core_seconds": packing, "training_ids_seconds": ids}
+    return {
+        "pack_clock_seconds": clock,
+        "pack_one_core_seconds": packing,
+        "training_ids_seconds": ids,
+    }
 
 
 def measure(corpus: Corpus) -> dict:
     """All values; the program ends if the files that the corpus was made of are not here."""
-    midi_folder, text_folder = (at_hand(datasets.fetch, name) for name in ("nesmdb-midi", "nesmdb-tx1"))
+    midi_folder, text_folder = (
+        at_hand(fetching.fetch, name) for name in ("nesmdb-midi", "nesmdb-tx1")
+    )
     values = {"speed": speed(midi_folder, corpus)}
     values["text"] = authors_text(midi_folder, text_folder)
-    values |= {"known": known_answers(corpus), "time_grid": time_grid(corpus), "seconds_of_512_events": windows(corpus)}
+    values |= {
+        "known": known_answers(corpus),
+        "time_grid": time_grid(corpus),
+        "seconds_of_512_events": windows(corpus),
+    }
     return values
 
 

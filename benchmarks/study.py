@@ -22,10 +22,10 @@ from scipy.special import expit
 
 from lakhnes_lib import profiles
 from lakhnes_lib.__main__ import main as lakhnes
-from lakhnes_lib.listening import study, study_answers, study_page, study_statistics
-from lakhnes_lib.listening.study_simulation import simulate
 from lakhnes_lib.models import checkpoints
 from lakhnes_lib.models.ngram import NGram
+from lakhnes_lib.study import answers, designs, study_page, study_statistics
+from lakhnes_lib.study.simulation import simulate
 
 STRENGTHS = {"real": 1.1, "LakhNES": 0.1, "TXL": 0.0, "LSTM": -0.5, "5-gram": -1.2, "random": -20.0}
 LISTENERS = {"few": 6, "many": 40}
@@ -35,18 +35,20 @@ DRAWS = 200
 def recovery(studies: int, listeners: int, spread: float = 0.0) -> dict:
     """Coverage and error over simulated preference studies, and of the Wilson intervals of as many Turing tests."""
     inside, strengths, wilson, methods = [], [], [], []
-    designs = {kind: study.plan(kind, STRENGTHS, batches=20, seed=1) for kind in study.SECONDS}
+    plans = {kind: designs.plan(kind, STRENGTHS, batches=20, seed=1) for kind in designs.SECONDS}
     for seed in range(studies):
         options = dict(batches=3, spread=spread, seed=seed)
-        rows = simulate(designs["preference"], STRENGTHS, listeners, **options)
-        found = study_statistics.strengths(study_answers.answers_of(designs["preference"], rows), DRAWS, seed)
+        rows = simulate(plans["preference"], STRENGTHS, listeners, **options)
+        found = study_statistics.strengths(
+            answers.answers_of(plans["preference"], rows), DRAWS, seed
+        )
         methods = found.methods
         true = np.array([STRENGTHS[name] for name in methods])
         true -= true.mean()
         inside.append((found.low <= true) & (true <= found.high))
         strengths.append(found.strength - true)
-        rows = simulate(designs["turing"], STRENGTHS, listeners, **options)
-        for row in study_statistics.shares(study_answers.answers_of(designs["turing"], rows)):
+        rows = simulate(plans["turing"], STRENGTHS, listeners, **options)
+        for row in study_statistics.shares(answers.answers_of(plans["turing"], rows)):
             wilson.append(row.low <= expit(STRENGTHS["real"] - STRENGTHS[row.name]) <= row.high)
     return {
         "studies": studies,
@@ -73,14 +75,19 @@ def loudness(design) -> np.ndarray:
 def whole_study(kind: str, sources: dict, folder: Path) -> dict:
     """One batch made, put on a page, answered by simulated listeners, and analysed by the command line."""
     begin = time.perf_counter()
-    design = study.make(kind, sources, folder / kind, batches=1, seed=7, progress=False)
+    design = designs.make(kind, sources, folder / kind, batches=1, seed=7, progress=False)
     made = time.perf_counter() - begin
     page = study_page.write(design, folder / f"{kind}.html")
     strengths = {"real": 1.1, "mini": 0.0, "5-gram": -1.2, "random": -20.0}
-    study_answers.write(folder / f"{kind}.csv", design, simulate(design, strengths, 30, seed=7))
+    answers.write(folder / f"{kind}.csv", design, simulate(design, strengths, 30, seed=7))
     remark = "30 simulated listeners, who heard nothing"
     paths = [str(folder / name) for name in (kind, f"{kind}.csv")]
-    assert lakhnes(["study", "report", *paths, "--out", str(folder / f"{kind}-report"), "--remark", remark]) == 0
+    assert (
+        lakhnes(
+            ["study", "report", *paths, "--out", str(folder / f"{kind}-report"), "--remark", remark]
+        )
+        == 0
+    )
     rms = loudness(design)
     return {
         "pairs": len(design.trials),
@@ -88,7 +95,9 @@ def whole_study(kind: str, sources: dict, folder: Path) -> dict:
         "seconds_to_make": made,
         "page_megabytes": page.stat().st_size / 1e6,
         "loudest_over_softest_decibel": 20 * np.log10(rms.max() / rms.min()),
-        "report": json.loads((folder / f"{kind}-report" / "report.json").read_text(encoding="utf-8"))["shares"],
+        "report": json.loads(
+            (folder / f"{kind}-report" / "report.json").read_text(encoding="utf-8")
+        )["shares"],
     }
 
 
@@ -96,7 +105,9 @@ def main() -> None:
     parser = arguments("study", __doc__)
     parser.add_argument("corpus", nargs="?", default="nesmdb-midi", help="a packed corpus folder")
     parser.add_argument("--studies", type=int, default=1000, help="simulated studies of each kind")
-    parser.add_argument("--folder", type=Path, help="where the real study is kept; nowhere if not given")
+    parser.add_argument(
+        "--folder", type=Path, help="where the real study is kept; nowhere if not given"
+    )
     options = parser.parse_args()
     torch.set_num_threads(1)
     corpus = corpus_at_hand(options.corpus)
@@ -112,7 +123,7 @@ def main() -> None:
         "5-gram": NGram(smoothing="backoff").fit(corpus["train"].framed()),
     }
     with tempfile.TemporaryDirectory() as temporary:
-        for kind in study.SECONDS:
+        for kind in designs.SECONDS:
             values[kind] = whole_study(kind, sources, options.folder or Path(temporary))
     keep("study", values, options.write, corpus=corpus, packages=("numpy", "scipy", "torch"))
 

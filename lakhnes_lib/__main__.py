@@ -12,10 +12,10 @@ from typing import Annotated
 import typer
 
 from lakhnes_lib import __version__
-from lakhnes_lib.cli import composing, files, mapping, models
-from lakhnes_lib.cli.data import data
+from lakhnes_lib.cli import generate, map, render, train
+from lakhnes_lib.cli.fetch import data
 from lakhnes_lib.cli.options import SETTINGS
-from lakhnes_lib.cli.study import study
+from lakhnes_lib.cli.studies import study
 from lakhnes_lib.errors import BadSetting, LakhnesError
 
 app = typer.Typer(
@@ -34,7 +34,8 @@ def _version(asked: bool) -> None:
 
 
 Version = Annotated[
-    bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
+    bool,
+    typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit."),
 ]
 
 
@@ -45,9 +46,16 @@ def _options(version: Version = False) -> None:
 
 app.add_typer(data, name="data")
 app.add_typer(study, name="study")
-for verb in (files.tokens, files.render, models.train, models.evaluate, models.convert, composing.generate):
+for verb in (
+    render.tokens,
+    render.render,
+    train.train,
+    train.evaluate,
+    train.convert,
+    generate.generate,
+):
     app.command()(verb)
-app.command("map")(mapping.map_songs)
+app.command("map")(map.map_songs)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -63,13 +71,22 @@ def main(arguments: list[str] | None = None) -> int:
         return _stop("interrupted", 130)
     except LakhnesError as error:
         return _stop(f"error: {error}", 2 if isinstance(error, BadSetting) else 1)
-    except BrokenPipeError:  # the reader of our output has gone, as in `lakhnes data list | head -1`
+    except (
+        BrokenPipeError
+    ):  # the reader of our output has gone, as in `lakhnes data list | head -1`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except OSError as error:
         return _stop(f"error: {error.filename or 'system'}: {error.strerror or error}", 1)
-    except (MemoryError, RuntimeError) as error:  # PyTorch raises the latter, for other reasons as well
-        if not (isinstance(error, MemoryError) or "out of memory" in str(error) or "to allocate" in str(error)):
+    except (
+        MemoryError,
+        RuntimeError,
+    ) as error:  # PyTorch raises the latter, for other reasons as well
+        if not (
+            isinstance(error, MemoryError)
+            or "out of memory" in str(error)
+            or "to allocate" in str(error)
+        ):
             raise
         return _stop("error: not enough memory; take a smaller model, batch or file", 1)
     return 0

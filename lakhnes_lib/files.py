@@ -56,10 +56,18 @@ def check_place(path, names=()) -> None:
     path = Path(path)
     if path.is_dir():
         if path.samefile(os.curdir):
-            raise LakhnesError(f"{path}: is the folder you are in, which cannot be replaced; name another one")
-        foreign = (entry.name for entry in sorted(path.iterdir()) if entry.is_dir() or entry.name not in names)
+            raise LakhnesError(
+                f"{path}: is the folder you are in, which cannot be replaced; name another one"
+            )
+        foreign = (
+            entry.name
+            for entry in sorted(path.iterdir())
+            if entry.is_dir() or entry.name not in names
+        )
         if name := next(foreign, None):
-            raise LakhnesError(f"{path}: holds {name}, which would be lost; name a new or an empty folder")
+            raise LakhnesError(
+                f"{path}: holds {name}, which would be lost; name a new or an empty folder"
+            )
     elif path.exists():
         raise LakhnesError(f"{path}: is a file, and a folder is to be written; name another place")
 
@@ -91,7 +99,14 @@ def replacing(path, folder: bool = False, names=()):
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise OutOfSpace(f"{path}: the disk is full; nothing of it was kept") from error
-        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST):
+        if error.errno in (
+            errno.EACCES,
+            errno.EPERM,
+            errno.EROFS,
+            errno.ENOTDIR,
+            errno.EISDIR,
+            errno.EEXIST,
+        ):
             raise LakhnesError(f"{path}: cannot be written ({error.strerror})") from error
         raise
     finally:

@@ -12,7 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from lakhnes_lib.data import datasets
+from lakhnes_lib.data import fetching
 
 FILES = {
     "train/a.mid": os.urandom(300_000),
@@ -38,7 +38,9 @@ def slow_fingerprint(files: dict[str, bytes]) -> str:
     """The definition, written out once more."""
     whole = hashlib.sha256()
     for name in sorted(files):
-        whole.update(hashlib.sha256(files[name]).hexdigest().encode() + b"  " + name.encode() + b"\n")
+        whole.update(
+            hashlib.sha256(files[name]).hexdigest().encode() + b"  " + name.encode() + b"\n"
+        )
     return whole.hexdigest()
 
 
@@ -104,7 +106,9 @@ def archive(data=ARCHIVE, stop=None, ranges=True, say_length=True):
         if say_length:
             request.send_header("Content-Length", str(len(data) - first))
         request.send_header("Content-Type", "application/x-gzip")
-        request.send_header("Content-Encoding", "x-gzip")  # as some servers mark .tar.gz: it must not be unpacked
+        request.send_header(
+            "Content-Encoding", "x-gzip"
+        )  # as some servers mark .tar.gz: it must not be unpacked
         request.end_headers()
         request.wfile.write(data[first : len(data) if stop is None else stop])
 
@@ -112,7 +116,7 @@ def archive(data=ARCHIVE, stop=None, ranges=True, say_length=True):
 
 
 def fetch(home, **options):
-    return datasets.fetch("nesmdb-midi", home=home, progress=False, **options)
+    return fetching.fetch("nesmdb-midi", home=home, progress=False, **options)
 
 
 def fails(error, home, *words, kept=(), **options):
@@ -123,12 +127,18 @@ def fails(error, home, *words, kept=(), **options):
     assert "\n" not in message
     for word in words:
         assert word in message, message
-    assert sorted(path.name for path in home.rglob("*")) == sorted(kept) if home.exists() else not kept
+    assert (
+        sorted(path.name for path in home.rglob("*")) == sorted(kept) if home.exists() else not kept
+    )
     return message
 
 
 def assert_here(place):
-    there = {path.relative_to(place).as_posix(): path.read_bytes() for path in place.rglob("*") if path.is_file()}
+    there = {
+        path.relative_to(place).as_posix(): path.read_bytes()
+        for path in place.rglob("*")
+        if path.is_file()
+    }
     receipt = json.loads(there.pop("receipt.json"))
     assert there == FILES
     assert receipt["fingerprint"] == slow_fingerprint(FILES)

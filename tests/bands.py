@@ -22,16 +22,32 @@ def band(seed: int, melodies: int = 3, chords: bool = True, beats: int = 16) -> 
         start, length, pitch, velocity = np.array(rows).T
         track = symusic.Track(name, program, is_drum)
         track.notes = symusic.Note.from_numpy(
-            start.astype(np.int32), length.astype(np.int32), pitch.astype(np.int8), velocity.astype(np.int8)
+            start.astype(np.int32),
+            length.astype(np.int32),
+            pitch.astype(np.int8),
+            velocity.astype(np.int8),
         )
         song.tracks.append(track)
 
     for part in range(melodies):
         pitches = random.integers(40, 90, beats)
-        play(f"part {part}", 40 + part, [(480 * i, 400, pitch, 60 + part) for i, pitch in enumerate(pitches)])
+        play(
+            f"part {part}",
+            40 + part,
+            [(480 * i, 400, pitch, 60 + part) for i, pitch in enumerate(pitches)],
+        )
     if chords:
-        play("chords", 0, [(960 * i, 960, pitch, 70) for i in range(beats // 2) for pitch in (60, 64, 67)])
-    play("drums", 0, [(240 * i, 100, (36, 42, 38, 42)[i % 4], 90) for i in range(2 * beats)], is_drum=True)
+        play(
+            "chords",
+            0,
+            [(960 * i, 960, pitch, 70) for i in range(beats // 2) for pitch in (60, 64, 67)],
+        )
+    play(
+        "drums",
+        0,
+        [(240 * i, 100, (36, 42, 38, 42)[i % 4], 90) for i in range(2 * beats)],
+        is_drum=True,
+    )
     return song.dumps_midi()
 
 

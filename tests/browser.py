@@ -17,10 +17,17 @@ from pathlib import Path
 import pytest
 import websocket
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+CHROMIUM = next(
+    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
+)
 SCREENSHOTS = os.environ.get("LAKHNES_SCREENSHOTS")
 """A folder for pictures of the pages, to look at; none are kept without it."""
-KEYS = {" ": ("Space", 32), "ArrowLeft": ("ArrowLeft", 37), "ArrowRight": ("ArrowRight", 39), "Home": ("Home", 36)}
+KEYS = {
+    " ": ("Space", 32),
+    "ArrowLeft": ("ArrowLeft", 37),
+    "ArrowRight": ("ArrowRight", 39),
+    "Home": ("Home", 36),
+}
 """Of keys that write nothing, or not their own name; letters and digits need no entry."""
 
 
@@ -48,7 +55,9 @@ class Page:
 
     def run(self, script: str):
         """The value of a JavaScript expression; a promise is waited for."""
-        answer = self.call("Runtime.evaluate", expression=script, awaitPromise=True, returnByValue=True)
+        answer = self.call(
+            "Runtime.evaluate", expression=script, awaitPromise=True, returnByValue=True
+        )
         assert "exceptionDetails" not in answer, answer["exceptionDetails"]
         return answer["result"].get("value")
 
@@ -72,13 +81,32 @@ class Page:
             f"(e => {{ e.scrollIntoView({{block: 'center'}}); const b = e.getBoundingClientRect();"
             f" return [b.x + b.width / 2, b.y + b.height / 2]; }})({element})"
         )
-        for kind, button in (("mouseMoved", "none"), ("mousePressed", "left"), ("mouseReleased", "left")):
-            self.call("Input.dispatchMouseEvent", type=kind, x=x, y=y, button=button, clickCount=int(button == "left"))
+        for kind, button in (
+            ("mouseMoved", "none"),
+            ("mousePressed", "left"),
+            ("mouseReleased", "left"),
+        ):
+            self.call(
+                "Input.dispatchMouseEvent",
+                type=kind,
+                x=x,
+                y=y,
+                button=button,
+                clickCount=int(button == "left"),
+            )
 
     def key(self, key: str):
-        code, number = KEYS.get(key) or (f"{'Digit' if key.isdigit() else 'Key'}{key.upper()}", ord(key.upper()))
+        code, number = KEYS.get(key) or (
+            f"{'Digit' if key.isdigit() else 'Key'}{key.upper()}",
+            ord(key.upper()),
+        )
         more = {"key": key, "code": code, "windowsVirtualKeyCode": number}
-        self.call("Input.dispatchKeyEvent", type="keyDown", **({"text": key} if len(key) == 1 else {}), **more)
+        self.call(
+            "Input.dispatchKeyEvent",
+            type="keyDown",
+            **({"text": key} if len(key) == 1 else {}),
+            **more,
+        )
         self.call("Input.dispatchKeyEvent", type="keyUp", **more)
 
     def picture(self, name: str):
@@ -95,7 +123,9 @@ def started(folder: Path):
     command = [CHROMIUM, "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run",
                "--disable-background-networking", "--remote-debugging-port=0", f"--user-data-dir={folder}",
                "--window-size=1100,800", "about:blank"]  # fmt: skip
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+    process = subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    )
     try:
         port_file = folder / "DevToolsActivePort"
         latest = time.monotonic() + 30
@@ -128,12 +158,20 @@ def chromium(tmp_path_factory):
 
 @pytest.fixture
 def page(chromium):
-    request = urllib.request.Request(f"http://127.0.0.1:{chromium}/json/new?about:blank", method="PUT")
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{chromium}/json/new?about:blank", method="PUT"
+    )
     with urllib.request.urlopen(request) as answer:
         page = Page(json.load(answer)["webSocketDebuggerUrl"])
     page.call("Page.bringToFront")
     page.call("Emulation.setFocusEmulationEnabled", enabled=True)
-    page.call("Emulation.setDeviceMetricsOverride", width=1060, height=760, deviceScaleFactor=1, mobile=False)
+    page.call(
+        "Emulation.setDeviceMetricsOverride",
+        width=1060,
+        height=760,
+        deviceScaleFactor=1,
+        mobile=False,
+    )
     yield page
     page.call("Page.close")
     page.close()

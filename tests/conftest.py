@@ -10,8 +10,8 @@ import bands
 import pytest
 from archive_server import ARCHIVE, FILES, Server, slow_fingerprint
 
-from lakhnes_lib.data import datasets, mapping_run, registry
-from lakhnes_lib.data.prepare import prepare
+from lakhnes_lib.data import fetching, lakh_mapping, registry
+from lakhnes_lib.data.corpora import prepare
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -44,13 +44,13 @@ def nesmdb(mirror, nesmdb_home):
 @pytest.fixture(scope="session")
 def nesmdb_files(nesmdb, nesmdb_home) -> Path:
     """The folder of NES-MDB's MIDI files, ``train valid test`` inside."""
-    return datasets.folder("nesmdb-midi", nesmdb_home)
+    return fetching.folder("nesmdb-midi", nesmdb_home)
 
 
 @pytest.fixture(scope="session")
 def tx1_files(mirror, nesmdb_home) -> Path:
     """The folder of the authors' TX1 texts of the same songs, ``train valid test`` and ``vocab.txt`` inside."""
-    return datasets.fetch("nesmdb-tx1", mirror=mirror, home=nesmdb_home, progress=False)
+    return fetching.fetch("nesmdb-tx1", mirror=mirror, home=nesmdb_home, progress=False)
 
 
 @pytest.fixture
@@ -104,7 +104,7 @@ def mapped(music, tmp_path_factory) -> Path:
     """What one worker makes of the folder in one go."""
     folder = tmp_path_factory.mktemp("made") / "corpus"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(mapping_run, "FILES_A_SHARD", bands.FILES_A_SHARD)
-        mapping_run.map_corpus(music, folder, workers=1, progress=False)
+        patch.setattr(lakh_mapping, "FILES_A_SHARD", bands.FILES_A_SHARD)
+        lakh_mapping.map_corpus(music, folder, workers=1, progress=False)
     assert [path.name for path in folder.parent.iterdir()] == ["corpus"]
     return folder

@@ -18,7 +18,9 @@ def keep(instruments, length):
         return "too_short", [], []
     if length > 600 * SECOND:
         return "too_long", [], []
-    drums = [sorted(notes, key=lambda note: note[0]) for _, is_drum, notes in instruments if is_drum]
+    drums = [
+        sorted(notes, key=lambda note: note[0]) for _, is_drum, notes in instruments if is_drum
+    ]
     melodies = [notes for _, is_drum, notes in instruments if not is_drum]
     if not melodies:
         return "only_drums", [], []

@@ -7,7 +7,9 @@ from lakhnes_lib.music import nes
 from lakhnes_lib.music.score import TIMBRE_CHANGE, VELOCITY_CHANGE, Score
 
 # Few different lengths, so that notes of several voices often begin and end in one instant.
-TICKS = st.sampled_from([1, 2, 3, 100, 105, 441, 4410, 99_999, 100_000, 100_001, 250_000]) | st.integers(1, 9000)
+TICKS = st.sampled_from(
+    [1, 2, 3, 100, 105, 441, 4410, 99_999, 100_000, 100_001, 250_000]
+) | st.integers(1, 9000)
 
 
 @st.composite
@@ -18,7 +20,9 @@ def voices(draw, number: int):
         now += draw(st.just(0) | TICKS)
         end = now + draw(TICKS)
         pitch = draw(st.integers(int(nes.LOWEST_PITCH[number]), int(nes.HIGHEST_PITCH[number])))
-        notes.append((number, now, end, pitch, draw(st.integers(1, int(nes.HIGHEST_VELOCITY[number])))))
+        notes.append(
+            (number, now, end, pitch, draw(st.integers(1, int(nes.HIGHEST_VELOCITY[number]))))
+        )
         now = end
     return notes
 
@@ -30,7 +34,9 @@ def controls(draw, length: int):
     for _ in range(draw(st.integers(0, 5))):
         voice = draw(st.integers(0, 3))
         kind = draw(st.sampled_from([VELOCITY_CHANGE, TIMBRE_CHANGE]))
-        highest = nes.HIGHEST_VELOCITY[voice] if kind == VELOCITY_CHANGE else nes.TIMBRE_VALUES[voice] - 1
+        highest = (
+            nes.HIGHEST_VELOCITY[voice] if kind == VELOCITY_CHANGE else nes.TIMBRE_VALUES[voice] - 1
+        )
         rows.append((voice, draw(st.integers(0, length)), kind, draw(st.integers(0, int(highest)))))
     return sorted(rows, key=lambda row: (row[1], row[0]))
 
@@ -67,10 +73,23 @@ def random_score(seed, length=6000, rests=True, shortest=100, longest=1500):
             end = now + int(random.integers(shortest, longest))
             if end > length:
                 break
-            pitch = int(random.integers(nes.LOWEST_PITCH[voice], nes.HIGHEST_PITCH[voice], endpoint=True))
-            notes.append((voice, now, end, pitch, 1 if voice == nes.TR else int(random.integers(1, 16))))
+            pitch = int(
+                random.integers(nes.LOWEST_PITCH[voice], nes.HIGHEST_PITCH[voice], endpoint=True)
+            )
+            notes.append(
+                (voice, now, end, pitch, 1 if voice == nes.TR else int(random.integers(1, 16)))
+            )
             if voice != nes.TR:
-                controls.append((voice, (now + end) // 2, VELOCITY_CHANGE, int(random.integers(0, 16))))
-                controls.append((voice, (now + 2 * end) // 3, TIMBRE_CHANGE, random.integers(nes.TIMBRE_VALUES[voice])))
+                controls.append(
+                    (voice, (now + end) // 2, VELOCITY_CHANGE, int(random.integers(0, 16)))
+                )
+                controls.append(
+                    (
+                        voice,
+                        (now + 2 * end) // 3,
+                        TIMBRE_CHANGE,
+                        random.integers(nes.TIMBRE_VALUES[voice]),
+                    )
+                )
             now = end + (int(random.integers(20, 400)) if rests else 0)
     return Score.build(notes, length, controls, f"random {seed}")

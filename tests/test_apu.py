@@ -37,17 +37,38 @@ def counted_levels(score):
                 if counter == 0:
                     counter, step = period, step + 1
                     register = register >> 1 | ((register ^ register >> 1) & 1) << 14
-                    loop_register = loop_register >> 1 | ((loop_register ^ loop_register >> 6) & 1) << 14
+                    loop_register = (
+                        loop_register >> 1 | ((loop_register ^ loop_register >> 6) & 1) << 14
+                    )
             for what, value in events.get(cycle, ()):
                 if what == "off":
                     sounds = False
                 elif what == "on":
                     sounds, (pitch, volume) = True, value
                     if voice == NO:
-                        period = [4, 8, 16, 32, 64, 96, 128, 160, 202, 254, 380, 508, 762, 1016, 2034, 4068][16 - pitch]
+                        period = [
+                            4,
+                            8,
+                            16,
+                            32,
+                            64,
+                            96,
+                            128,
+                            160,
+                            202,
+                            254,
+                            380,
+                            508,
+                            762,
+                            1016,
+                            2034,
+                            4068,
+                        ][16 - pitch]
                     else:
                         unit = 32 if voice == TR else 16
-                        period = round(chip.CLOCK / (unit * 440 * 2 ** ((pitch - 69) / 12))) * (1 if voice == TR else 2)
+                        period = round(chip.CLOCK / (unit * 440 * 2 ** ((pitch - 69) / 12))) * (
+                            1 if voice == TR else 2
+                        )
                     counter = period
                     if voice in (P1, P2):
                         step = 0
@@ -62,7 +83,9 @@ def counted_levels(score):
             elif voice == NO:
                 output = 0 if (loop_register if timbre else register) & 1 else volume
             else:
-                output = volume * int(("01000000", "01100000", "01111000", "10011111")[timbre][step % 8])
+                output = volume * int(
+                    ("01000000", "01100000", "01111000", "10011111")[timbre][step % 8]
+                )
             levels[voice, cycle] = output
     return levels
 
@@ -98,7 +121,10 @@ def test_changes_add_up_to_the_mixer_on_every_cycle_wherever_blocks_are_cut(rest
 
 
 def test_unisons_move_on_one_cycle_and_still_add_up():
-    score = Score.build([(P1, 0, 4000, 69, 15), (P2, 0, 4000, 69, 9), (TR, 0, 4000, 69, 1), (NO, 0, 4000, 16, 7)], 5000)
+    score = Score.build(
+        [(P1, 0, 4000, 69, 15), (P2, 0, 4000, 69, 9), (TR, 0, 4000, 69, 1), (NO, 0, 4000, 16, 7)],
+        5000,
+    )
     levels = apu.levels(score)
     cycle, change = Walk(timeline.build(score)).changes(0, levels.shape[1])
     summed = np.zeros(levels.shape[1])
@@ -116,7 +142,9 @@ def test_a_pulse_keeps_its_phase_from_note_to_note_and_restarts_with_the_high_bi
         period = 16 * (int(chip.timer(P1, pitch)) + 1)
         rises = np.flatnonzero(np.diff(apu.levels(score)[P1].astype(int)) > 0) + 1
         rise = rises[rises > border][0]
-        assert ((period / 8 - (rise - border)) / period - expected + 0.5) % 1 - 0.5 == pytest.approx(0, abs=1 / period)
+        assert (
+            (period / 8 - (rise - border)) / period - expected + 0.5
+        ) % 1 - 0.5 == pytest.approx(0, abs=1 / period)
 
 
 def test_output_equals_a_direct_convolution_of_every_cycle():
@@ -143,7 +171,10 @@ def test_every_note_has_its_timers_frequency_to_a_tenth_of_a_cent(voice):
     for pitch in range(nes.LOWEST_PITCH[voice], nes.HIGHEST_PITCH[voice] + 1):
         # The nearest timer that exists, not equal temperament.
         unit = 32 if voice == TR else 16
-        steps = min(range(8, 2049), key=lambda n: abs(n - chip.CLOCK / (unit * 440 * 2 ** ((pitch - 69) / 12))))
+        steps = min(
+            range(8, 2049),
+            key=lambda n: abs(n - chip.CLOCK / (unit * 440 * 2 ** ((pitch - 69) / 12))),
+        )
         hertz = chip.CLOCK / (unit * steps)
         sound = tone(voice, pitch, 1.2, 2 if voice != TR else 0, output="none")[2000:-2000]
         half = len(sound) // 2
@@ -157,20 +188,28 @@ def test_every_note_has_its_timers_frequency_to_a_tenth_of_a_cent(voice):
 
 
 @pytest.mark.parametrize(
-    "voice, pitch, duty", [*((P1, pitch, duty) for pitch in (96, 108) for duty in range(4)), (TR, 96, 0), (TR, 108, 0)]
+    "voice, pitch, duty",
+    [*((P1, pitch, duty) for pitch in (96, 108) for duty in range(4)), (TR, 96, 0), (TR, 108, 0)],
 )
 def test_aliasing_is_below_45_db(voice, pitch, duty):
     sound = tone(voice, pitch, 1.0, duty, output="none")
     # Against eight times the rate, brought down by a long filter, where neither filter has begun to fall.
     taps = signal.firwin(8 * 400 + 1, 0.97 / 8, window=("kaiser", 9))
-    reference = signal.upfirdn(taps, tone(voice, pitch, 1.0, duty, 8 * 44_100, output="none"), 1, 8)[200 : 200 + 44_100]
+    reference = signal.upfirdn(
+        taps, tone(voice, pitch, 1.0, duty, 8 * 44_100, output="none"), 1, 8
+    )[200 : 200 + 44_100]
     inner = slice(4000, 40_000)
     low = signal.firwin(401, 17_000, fs=44_100, window=("kaiser", 9))
     both = [np.convolve(x, low, "same")[inner] for x in (sound, reference)]
     assert 20 * np.log10((both[0] - both[1]).std() / both[1].std()) < -45
     # And in the whole band: what is left when the harmonics are taken out.
     hertz = float(chip.timer_frequency(voice, chip.timer(voice, pitch)))
-    angle = 2 * np.pi * hertz * np.outer(np.arange(36_000) / 44_100, np.arange(1, int(22_050 / hertz) + 1))
+    angle = (
+        2
+        * np.pi
+        * hertz
+        * np.outer(np.arange(36_000) / 44_100, np.arange(1, int(22_050 / hertz) + 1))
+    )
     basis = np.hstack([np.ones((36_000, 1)), np.cos(angle), np.sin(angle)])
     left = sound[inner] - basis @ np.linalg.lstsq(basis, sound[inner], rcond=None)[0]
     assert 20 * np.log10(left.std() / sound[inner].std()) < -60
@@ -197,10 +236,14 @@ def test_noise_sequences_have_their_length_and_no_shorter_one(loop, expected):
     for noise_type in (1, 9, 16):
         period = int(chip.noise_period(noise_type))
         length = min(6000, period * expected // 40 + 100)
-        score = Score.build([(NO, 0, length, noise_type, 15)], length, [(NO, 0, TIMBRE_CHANGE, loop)])
+        score = Score.build(
+            [(NO, 0, length, noise_type, 15)], length, [(NO, 0, TIMBRE_CHANGE, loop)]
+        )
         levels = apu.levels(score)[NO]
         repeat = -(-len(levels) // (period * expected))
-        np.testing.assert_array_equal(levels, 15 * np.tile(np.repeat(gate, period), repeat)[: len(levels)])
+        np.testing.assert_array_equal(
+            levels, 15 * np.tile(np.repeat(gate, period), repeat)[: len(levels)]
+        )
 
 
 def test_mixer_equals_its_formulas():
@@ -221,7 +264,9 @@ def test_triangle_holds_its_level_and_goes_on_from_there():
 
 def test_filters_follow_their_analogue_curves():
     hertz = np.array([20.0, 37, 90, 200, 440, 1000, 5000, 10_000, 14_000, 18_000])
-    for rate, (name, (highs, low)) in itertools.product((44_100, 48_000, 96_000), bandlimit.FILTERS.items()):
+    for rate, (name, (highs, low)) in itertools.product(
+        (44_100, 48_000, 96_000), bandlimit.FILTERS.items()
+    ):
         expected = np.ones(len(hertz))
         for corner in highs:
             expected = expected * (hertz / corner) / np.hypot(1, hertz / corner)
@@ -229,4 +274,7 @@ def test_filters_follow_their_analogue_curves():
             expected = expected / np.hypot(1, hertz / low)
         numerator, denominator = bandlimit.filter_coefficients(name, rate)
         found = np.abs(signal.freqz(numerator, denominator, hertz, fs=rate)[1])
-        assert np.abs(20 * np.log10(found / expected)).max() < (0.1 if rate == 44_100 else 0.2), (name, rate)
+        assert np.abs(20 * np.log10(found / expected)).max() < (0.1 if rate == 44_100 else 0.2), (
+            name,
+            rate,
+        )

@@ -27,7 +27,8 @@ def test_archive_cut_off(use, home, tmp_path, pack, share):
 
 
 @pytest.mark.parametrize(
-    "data", [b"", b"not a tar" * 200, b"\x1f\x8b", b"BZh9xxxxxxxx", b"\xfd7zXZ\x00yyyyyyy", b"\0" * 4096]
+    "data",
+    [b"", b"not a tar" * 200, b"\x1f\x8b", b"BZh9xxxxxxxx", b"\xfd7zXZ\x00yyyyyyy", b"\0" * 4096],
 )
 def test_no_archive(use, home, tmp_path, data):
     (tmp_path / "nesmdb_midi.tar").write_bytes(data)
@@ -59,7 +60,9 @@ HOSTILE = {
 
 @pytest.mark.parametrize("kind", HOSTILE)
 def test_hostile_archive(use, home, tmp_path, kind):
-    (tmp_path / "nesmdb_midi.tar.gz").write_bytes(gzip.compress(tar_of(FILES, "nesmdb_midi/", *HOSTILE[kind])))
+    (tmp_path / "nesmdb_midi.tar.gz").write_bytes(
+        gzip.compress(tar_of(FILES, "nesmdb_midi/", *HOSTILE[kind]))
+    )
     fails(BadArchive, home, "nesmdb_midi.tar.gz", mirror=tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["nesmdb_midi.tar.gz"]
 
@@ -72,7 +75,9 @@ def test_hostile_download(server, use, home):
 
 
 def test_bomb(use, home, tmp_path):
-    (tmp_path / "nesmdb_midi.tar.gz").write_bytes(gzip.compress(tar_of({"train/x.mid": bytes(50_000_000)})))
+    (tmp_path / "nesmdb_midi.tar.gz").write_bytes(
+        gzip.compress(tar_of({"train/x.mid": bytes(50_000_000)}))
+    )
     fails(BadArchive, home, "more than 2,000,000 bytes", mirror=tmp_path)
 
 

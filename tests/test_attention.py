@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from lakhnes_lib.models import attention
+from lakhnes_lib.models.fast import attention
 
 CLOSE = 1e-9
 
@@ -20,13 +20,17 @@ def tensors(batch, heads, time, keys, width, device="cpu", seed=0):
     draw = np.random.default_rng(seed)
     shapes = [(batch, heads, time, width), (batch, heads, keys, width), (batch, heads, keys, width)]
     shapes += [(heads, keys, width), (heads, 1, width), (heads, 1, width)]
-    return [torch.tensor(draw.normal(size=shape), device=device, requires_grad=True) for shape in shapes]
+    return [
+        torch.tensor(draw.normal(size=shape), device=device, requires_grad=True) for shape in shapes
+    ]
 
 
 def explicit(query, key, value, r, u, v, mask):
     """Terms a to d, each by itself; R is looked up by distance, not shifted."""
     time, keys = query.shape[2], key.shape[2]
-    distance = torch.arange(keys - time, keys)[:, None] - torch.arange(keys)  # (time, keys), below 0 ahead of the query
+    distance = torch.arange(keys - time, keys)[:, None] - torch.arange(
+        keys
+    )  # (time, keys), below 0 ahead of the query
     R = r[:, keys - 1 - distance.clamp_min(0)]  # (heads, time, keys, width)
     a = torch.einsum("bhiw,bhjw->bhij", query, key)
     b = torch.einsum("bhiw,hijw->bhij", query, R)
@@ -39,15 +43,21 @@ def explicit(query, key, value, r, u, v, mask):
 def masks(batch, time, keys, device="cpu"):
     """The causal mask alone, and one by row, where rows may look back less far."""
     causal = attention.causal_mask(time, keys, device, torch.float64)
-    hidden = torch.arange(keys, device=device) < torch.arange(batch, device=device)[:, None].clamp_max(keys - time)
+    hidden = torch.arange(keys, device=device) < torch.arange(batch, device=device)[
+        :, None
+    ].clamp_max(keys - time)
     return {"shared": causal, "by row": causal.masked_fill(hidden.unsqueeze(1), float("-inf"))}
 
 
 @pytest.mark.parametrize("mask", ["shared", "by row"])
 @pytest.mark.parametrize("at_once", [1, 2, 100], ids="{}_rows_at_a_time".format)
 @pytest.mark.parametrize("queries", [1, 4, 256], ids="{}_queries_at_a_time".format)
-@pytest.mark.parametrize("shape", [(5, 2, 6, 6, 3), (5, 3, 4, 9, 2), (3, 1, 2, 8, 4), (5, 2, 1, 7, 3)])
-def test_attention_and_its_gradient_are_the_explicit_ones(shape, queries, at_once, mask, monkeypatch):
+@pytest.mark.parametrize(
+    "shape", [(5, 2, 6, 6, 3), (5, 3, 4, 9, 2), (3, 1, 2, 8, 4), (5, 2, 1, 7, 3)]
+)
+def test_attention_and_its_gradient_are_the_explicit_ones(
+    shape, queries, at_once, mask, monkeypatch
+):
     _, heads, time, keys, _ = shape
     monkeypatch.setattr(attention, "_SCORES_IN_CACHE", at_once * heads * min(time, queries) * keys)
     monkeypatch.setattr(attention, "_QUERIES", queries)

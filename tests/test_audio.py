@@ -25,7 +25,12 @@ def test_wav_file(tmp_path):
 
 @pytest.mark.parametrize(
     "samples, rate",
-    [(np.array([0, np.nan]), 44_100), (np.array([1.5]), 44_100), (np.zeros((2, 2)), 44_100), (np.zeros(2), 0)],
+    [
+        (np.array([0, np.nan]), 44_100),
+        (np.array([1.5]), 44_100),
+        (np.zeros((2, 2)), 44_100),
+        (np.zeros(2), 0),
+    ],
 )
 def test_bad_wav_leaves_nothing_behind(tmp_path, samples, rate):
     with pytest.raises(BadAudio):

@@ -11,19 +11,26 @@ from hypothesis import strategies as st
 from interrupts import interrupt
 from songs import scores, tune
 
-from lakhnes_lib import profiles, training
-from lakhnes_lib.data import songbook
+from lakhnes_lib import profiles
 from lakhnes_lib.data.corpus import Corpus, pack
 from lakhnes_lib.data.streams import KINDS, Streams
 from lakhnes_lib.errors import BadProfile, LakhnesError
 from lakhnes_lib.music import augmentation, events, grammar, nes
 from lakhnes_lib.music.augmentation import DROPPED, SETTINGS
 from lakhnes_lib.music.score import Score
+from lakhnes_lib.songbook import tunes
+from lakhnes_lib.training import trainer
 
-SONGBOOK = songbook.scores("train")
+SONGBOOK = tunes.scores("train")
 changes = st.builds(
     lambda semitones, speed, order, noise, dropped: np.array(
-        [(semitones, speed, [DROPPED if d else v for v, d in zip([*order, 3], [*dropped, noise], strict=True)])],
+        [
+            (
+                semitones,
+                speed,
+                [DROPPED if d else v for v, d in zip([*order, 3], [*dropped, noise], strict=True)],
+            )
+        ],
         augmentation.CHANGE,
     )[0],
     st.integers(-12, 12),
@@ -54,7 +61,11 @@ def by_hand(score: Score, change) -> Score:
         if voice != nes.NO:
             pitch += semitones
         start, end = round(start * (1 / speed)), round(end * (1 / speed))
-        if new == DROPPED or not nes.LOWEST_PITCH[new] <= pitch <= nes.HIGHEST_PITCH[new] or start == end:
+        if (
+            new == DROPPED
+            or not nes.LOWEST_PITCH[new] <= pitch <= nes.HIGHEST_PITCH[new]
+            or start == end
+        ):
             continue
         if (new == nes.TR) != (voice == nes.TR):
             velocity = 1 if new == nes.TR else 15
@@ -89,7 +100,10 @@ def by_text(score: Score, change) -> list[str]:
     out, before = [], 0
     for moment in sorted(moments):
         if moment > before:
-            nearest = min(events.WAIT_TICKS.tolist(), key=lambda ticks: (abs(ticks - (moment - before)), ticks))
+            nearest = min(
+                events.WAIT_TICKS.tolist(),
+                key=lambda ticks: (abs(ticks - (moment - before)), ticks),
+            )
             out.append(f"WT_{nearest}")
         out += moments[moment]
         before = moment
@@ -102,7 +116,9 @@ def by_text(score: Score, change) -> list[str]:
 @settings(deadline=None, max_examples=60)
 @given(scores(with_controls=True), changes)
 def test_a_changed_song_equals_plain_loops(score, change):
-    changed = augmentation.change_score(score, change)  # a Score checks order, ranges and monophony itself
+    changed = augmentation.change_score(
+        score, change
+    )  # a Score checks order, ranges and monophony itself
     expected = by_hand(score, change)
     assert changed.length == expected.length
     assert np.array_equal(changed.notes, expected.notes)
@@ -117,12 +133,17 @@ def test_many_songs_at_once_equal_each_alone(pairs):
     assert len(offsets) == len(pairs) + 1 and offsets[-1] == len(notes)
     for number, (score, change) in enumerate(pairs):
         song = Score.build(notes[offsets[number] : offsets[number + 1]], lengths[number])
-        assert song == dataclasses.replace(augmentation.change_score(score, change), controls=song.controls)
+        assert song == dataclasses.replace(
+            augmentation.change_score(score, change), controls=song.controls
+        )
 
 
 def middle(score):
     """The notes that can go an octave up and down."""
-    low, high = nes.LOWEST_PITCH[score.notes["voice"]] + 12, nes.HIGHEST_PITCH[score.notes["voice"]] - 12
+    low, high = (
+        nes.LOWEST_PITCH[score.notes["voice"]] + 12,
+        nes.HIGHEST_PITCH[score.notes["voice"]] - 12,
+    )
     noise, pitch = score.notes["voice"] == nes.NO, score.notes["pitch"]
     return dataclasses.replace(score, notes=score.notes[noise | ((pitch >= low) & (pitch <= high))])
 
@@ -138,14 +159,19 @@ def test_there_and_back_is_where_it_was(score):
     assert augmentation.change_voices(swapped, (1, 0, 2, 3)) == score
     assert augmentation.change_speed(score, 1.0) == score
     back = augmentation.change_speed(augmentation.change_speed(score, 1.05), 1 / 1.05)
-    assert len(back.notes) == len(score.notes) and np.abs(back.notes["start"] - score.notes["start"]).max() <= 1
+    assert (
+        len(back.notes) == len(score.notes)
+        and np.abs(back.notes["start"] - score.notes["start"]).max() <= 1
+    )
     assert augmentation.change_score(score, augmentation.unchanged()[0]) == score
     without = augmentation.change_voices(score, (0, DROPPED, 2, 3))
     assert without == score.only([nes.P1, nes.TR, nes.NO])
 
 
 def test_a_note_out_of_range_takes_its_note_off_along():
-    score = Score.build([(nes.P1, 0, 100, 107, 9), (nes.P1, 100, 200, 60, 9), (nes.NO, 0, 200, 16, 9)])
+    score = Score.build(
+        [(nes.P1, 0, 100, 107, 9), (nes.P1, 100, 200, 60, 9), (nes.NO, 0, 200, 16, 9)]
+    )
     ids = events.encode(augmentation.transpose(score, 5))
     named = [events.VOCABULARY[event] for event in ids]
     assert named == ["NO_NOTEON_16", "WT_100", "P1_NOTEON_65", "WT_100", "P1_NOTEOFF", "NO_NOTEOFF"]
@@ -171,7 +197,9 @@ def test_what_the_nes_cannot_do_is_refused():
 @given(st.lists(scores(), max_size=3), st.integers(0, 1 << 30))
 def test_the_published_variant_equals_its_steps_on_text(songs, seed):
     split = packed(songs)
-    drawn = augmentation.draw("published", np.ones((len(songs), 4), bool), np.random.default_rng(seed))
+    drawn = augmentation.draw(
+        "published", np.ones((len(songs), 4), bool), np.random.default_rng(seed)
+    )
     ids, offsets = augmentation.change_events(*arrays(split), drawn)
     for number, (song, change) in enumerate(zip(songs, drawn, strict=True)):
         named = [events.VOCABULARY[event] for event in ids[offsets[number] : offsets[number + 1]]]
@@ -205,7 +233,9 @@ def test_transposed_draws_nothing_but_a_key():
     assert (drawn["speed"] == 1).all() and (drawn["voices"] == range(4)).all()
 
 
-@pytest.mark.parametrize("setting, semitones", [("paper", range(-6, 6)), ("published", range(-6, 7))])
+@pytest.mark.parametrize(
+    "setting, semitones", [("paper", range(-6, 6)), ("published", range(-6, 7))]
+)
 def test_draws_of_the_published_kinds_are_as_the_setting_says(setting, semitones):
     drawn = augmentation.draw(setting, np.ones((SONGS, 4), bool), np.random.default_rng(5))
     found, counts = np.unique(drawn["semitones"], return_counts=True)
@@ -249,14 +279,21 @@ def test_one_sounding_voice_is_always_left():
 def test_framed_songs(setting):
     split = packed(SONGBOOK)
     one, again, other = (
-        augmentation.framed_songs(setting, *arrays(split), np.random.default_rng(seed)) for seed in (3, 3, 4)
+        augmentation.framed_songs(setting, *arrays(split), np.random.default_rng(seed))
+        for seed in (3, 3, 4)
     )
     assert len(one) == len(SONGBOOK)
     assert all(np.array_equal(a, b) for a, b in zip(one, again, strict=True))
     same = sum(np.array_equal(a, b) for a, b in zip(one, other, strict=True))
-    assert same < len(one) / 3 if setting == "transposed" else not same  # of 12 keys one may be drawn twice
+    assert (
+        same < len(one) / 3 if setting == "transposed" else not same
+    )  # of 12 keys one may be drawn twice
     for song in one:
-        assert song.dtype == np.uint16 and song[0] == song[-1] == events.START and (song[1:-1] > 0).all()
+        assert (
+            song.dtype == np.uint16
+            and song[0] == song[-1] == events.START
+            and (song[1:-1] > 0).all()
+        )
         waits = events.IS_WAIT[song]
         assert not (waits[1:] & waits[:-1]).any()
         if setting != "published":
@@ -266,7 +303,9 @@ def test_framed_songs(setting):
 
 @pytest.mark.parametrize("setting", SETTINGS)
 def test_framed_songs_of_no_change_are_the_songs(setting, monkeypatch):
-    monkeypatch.setattr(augmentation, "draw", lambda setting, sounding, rng: augmentation.unchanged(len(sounding)))
+    monkeypatch.setattr(
+        augmentation, "draw", lambda setting, sounding, rng: augmentation.unchanged(len(sounding))
+    )
     monkeypatch.setattr(augmentation, "_SONGS_AT_ONCE", 5)
     split = packed([*SONGBOOK, Score.build([], 500), Score.build([], 0), tune(1)])
     found = augmentation.framed_songs(setting, *arrays(split), np.random.default_rng(0))
@@ -300,10 +339,18 @@ def test_streams_draw_each_epoch_afresh_and_go_on_exactly(kind):
 
 
 def profile_of(augment):
-    model = dict(architecture="transformer_xl", layers=1, width=16, heads=2, head_width=8, feed_forward=16)
-    steps = dict(steps=6, batch=2, segment=24, learning_rate=1e-3, evaluate_every=3, precision="fp32")
+    model = dict(
+        architecture="transformer_xl", layers=1, width=16, heads=2, head_width=8, feed_forward=16
+    )
+    steps = dict(
+        steps=6, batch=2, segment=24, learning_rate=1e-3, evaluate_every=3, precision="fp32"
+    )
     return profiles.Profile(
-        "test", 3, "songbook", {"tiny": model}, {"tiny": profiles.Training(**steps, augment=augment)}
+        "test",
+        3,
+        "songbook",
+        {"tiny": model},
+        {"tiny": profiles.Training(**steps, augment=augment)},
     )
 
 
@@ -319,21 +366,31 @@ def losses(run):
 
 
 @pytest.mark.parametrize("setting", SETTINGS)
-def test_training_with_augmentation_goes_on_where_it_was_stopped(setting, tunes, tmp_path, monkeypatch):
+def test_training_with_augmentation_goes_on_where_it_was_stopped(
+    setting, tunes, tmp_path, monkeypatch
+):
     profile = profile_of(setting)
     options = dict(model="tiny", device="cpu", progress=False)
-    whole = training.train(profile, tunes, tmp_path / "whole", **options)
-    assert losses(whole) != losses(training.train(profile_of("none"), tunes, tmp_path / "plain", **options))
+    whole = trainer.train(profile, tunes, tmp_path / "whole", **options)
+    assert losses(whole) != losses(
+        trainer.train(profile_of("none"), tunes, tmp_path / "plain", **options)
+    )
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         interrupt(patch, 4)
-        training.train(profile, tunes, tmp_path / "parts", **options)
-    resumed = training.train(profile, tunes, tmp_path / "parts", resume=True, **options)
+        trainer.train(profile, tunes, tmp_path / "parts", **options)
+    resumed = trainer.train(profile, tunes, tmp_path / "parts", resume=True, **options)
     assert resumed.step == 6 and losses(resumed) == losses(whole)
 
 
 def test_a_profile_names_its_augmentation(tmp_path):
     text = (profiles.root() / "profiles" / "smoke.yaml").read_text()
-    assert all(part.augment in ("none", *SETTINGS) for part in profiles.load("smoke").training.values())
-    (tmp_path / "odd.yaml").write_text(text.replace("    steps:", "    augment: some\n    steps:", 1))
-    with pytest.raises(BadProfile, match="augment: must be none or paper or published or transposed, not 'some'"):
+    assert all(
+        part.augment in ("none", *SETTINGS) for part in profiles.load("smoke").training.values()
+    )
+    (tmp_path / "odd.yaml").write_text(
+        text.replace("    steps:", "    augment: some\n    steps:", 1)
+    )
+    with pytest.raises(
+        BadProfile, match="augment: must be none or paper or published or transposed, not 'some'"
+    ):
         profiles.load(tmp_path / "odd.yaml")

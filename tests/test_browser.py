@@ -38,13 +38,21 @@ def _song(seed: int = 0, seconds: float = 12.0, name: str = "song") -> Score:
             end = at + int(random.integers(3_000, 25_000))
             low, high = int(nes.LOWEST_PITCH[voice]), int(nes.HIGHEST_PITCH[voice])
             notes.append(
-                (voice, at, end, random.integers(low, high + 1), random.integers(1, nes.HIGHEST_VELOCITY[voice] + 1))
+                (
+                    voice,
+                    at,
+                    end,
+                    random.integers(low, high + 1),
+                    random.integers(1, nes.HIGHEST_VELOCITY[voice] + 1),
+                )
             )
             if voice != nes.TR:
                 middle = (at + end) // 2
                 controls.append((voice, middle, VELOCITY_CHANGE, random.integers(1, 16)))
                 if voice != nes.NO:
-                    controls.append((voice, at, TIMBRE_CHANGE, random.integers(0, nes.TIMBRE_VALUES[voice])))
+                    controls.append(
+                        (voice, at, TIMBRE_CHANGE, random.integers(0, nes.TIMBRE_VALUES[voice]))
+                    )
             at = end + int(random.integers(0, 2)) * int(random.integers(1, 9_000))
     return Score.build(notes, length, controls, name)
 
@@ -57,7 +65,9 @@ def _button(selector: str) -> str:
 
 
 def test_saved_page_plays_mutes_and_seeks(page, tmp_path):
-    page.open(player.listen(_song(), title='A & B <i>"it\'s"</i>').save(tmp_path / "one.html").as_uri())
+    page.open(
+        player.listen(_song(), title='A & B <i>"it\'s"</i>').save(tmp_path / "one.html").as_uri()
+    )
     assert page.run("document.querySelector('figcaption').textContent") == 'A & B <i>"it\'s"</i>'
     page.until(f"{AUDIO}.readyState >= 1")
     assert page.run(f"{AUDIO}.duration") == pytest.approx(12.0, abs=0.01)
@@ -135,7 +145,9 @@ def test_the_browsers_mix_is_the_librarys(page, tmp_path, seed, duty):
 
 def test_players_on_one_page_do_not_interfere(page, tmp_path):
     one, two = player.listen(_song(1), title="one"), player.listen(_song(2), title="two")
-    (tmp_path / "two.html").write_text(f"<!DOCTYPE html><body>{one.html}{two.html}{one.html}</body>")
+    (tmp_path / "two.html").write_text(
+        f"<!DOCTYPE html><body>{one.html}{two.html}{one.html}</body>"
+    )
     page.open((tmp_path / "two.html").as_uri())
     state = """[...document.querySelectorAll('.lakhnes-player')].map(p => [
         p.querySelectorAll('.lakhnes-deck').length, p.querySelector('audio').src.startsWith('blob:'),
@@ -148,9 +160,15 @@ def test_players_on_one_page_do_not_interfere(page, tmp_path):
 
 
 def test_compare_switches_at_the_same_position(page, tmp_path):
-    pieces = {"<script>A</script>": _song(1), "B": _song(2, 6.0), "C": apu.render(_song(4, 9.0)).astype(np.float64)}
+    pieces = {
+        "<script>A</script>": _song(1),
+        "B": _song(2, 6.0),
+        "C": apu.render(_song(4, 9.0)).astype(np.float64),
+    }
     page.open(player.compare(pieces).save(tmp_path / "compare.html").as_uri())
-    assert page.run("[...document.querySelectorAll('button[data-piece]')].map(b => b.textContent)") == list(pieces)
+    assert page.run(
+        "[...document.querySelectorAll('button[data-piece]')].map(b => b.textContent)"
+    ) == list(pieces)
     page.click("document.querySelector('canvas')")
     page.click(_button("button.main"))
     page.until(f"{AUDIO}.currentTime > 5")
@@ -185,16 +203,24 @@ def test_downloads_are_the_piece(page, tmp_path):
     song = _song(5, 45.0, "a/b <c>")
     made = player.listen(song)
     page.open(made.save(tmp_path / "page.html").as_uri())
-    assert "first 0:30.0 of 0:45.0" in page.run("document.querySelector('[role=status]').textContent")
+    assert "first 0:30.0 of 0:45.0" in page.run(
+        "document.querySelector('[role=status]').textContent"
+    )
     folder = tmp_path / "downloads"
     page.call("Browser.setDownloadBehavior", behavior="allow", downloadPath=str(folder))
     for ending in ("wav", "mid", "vgm"):
-        page.click(f"[...document.querySelectorAll('.lakhnes-deck a')].find(a => a.download.endsWith('.{ending}'))")
+        page.click(
+            f"[...document.querySelectorAll('.lakhnes-deck a')].find(a => a.download.endsWith('.{ending}'))"
+        )
         end = time.monotonic() + 10
         while not (folder / f"a_b_c.{ending}").exists():
             assert time.monotonic() < end, ending
             time.sleep(0.05)
-    audio.write_wav(apu.render(song.excerpt(0, 30), player.PREVIEW_RATE), wanted := tmp_path / "wanted.wav", 22_050)
+    audio.write_wav(
+        apu.render(song.excerpt(0, 30), player.PREVIEW_RATE),
+        wanted := tmp_path / "wanted.wav",
+        22_050,
+    )
     assert (folder / "a_b_c.wav").read_bytes() == wanted.read_bytes()
     assert midi.read(folder / "a_b_c.mid") == song
     assert vgm.read(folder / "a_b_c.vgm").length == song.length
@@ -204,11 +230,15 @@ def test_dark_pages(page, tmp_path):
     page.open(player.listen(_song()).save(tmp_path / "dark.html").as_uri())
     ground = "getComputedStyle(document.querySelector('.lakhnes-player')).backgroundColor"
     assert page.run(ground) == "rgb(255, 255, 255)"
-    page.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": "dark"}])
+    page.call(
+        "Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": "dark"}]
+    )
     assert page.run(ground) == "rgb(22, 24, 29)"
     page.run("document.querySelector('canvas').focus()")
     page.picture("dark")
-    page.run("document.body.dataset.jpThemeLight = 'true'")  # as JupyterLab does: its theme counts, not the system's
+    page.run(
+        "document.body.dataset.jpThemeLight = 'true'"
+    )  # as JupyterLab does: its theme counts, not the system's
     assert page.run(ground) == "rgb(255, 255, 255)"
 
 
@@ -220,7 +250,9 @@ def _jupyterlab(folder: Path):
         port = probe.getsockname()[1]
     settings = folder / "settings" / "@jupyterlab" / "apputils-extension"
     settings.mkdir(parents=True)
-    (settings / "notification.jupyterlab-settings").write_text('{"fetchNews": "false", "checkForUpdates": false}')
+    (settings / "notification.jupyterlab-settings").write_text(
+        '{"fetchNews": "false", "checkForUpdates": false}'
+    )
     own = {
         name: str(folder / name)
         for name in ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR")
@@ -231,15 +263,21 @@ def _jupyterlab(folder: Path):
                f"--LabApp.workspaces_dir={folder / 'spaces'}"]  # fmt: skip
     with (folder / "server.log").open("wb") as log:
         environment = {**os.environ, **own, "PYTHONPATH": str(ROOT)}
-        server = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True, cwd=folder)
+        server = subprocess.Popen(
+            command, env=environment, stdout=log, stderr=log, start_new_session=True, cwd=folder
+        )
     try:
         end = time.monotonic() + 60
         while True:
             try:
-                with urllib.request.urlopen(f"http://127.0.0.1:{port}/api/status?token=test", timeout=5):
+                with urllib.request.urlopen(
+                    f"http://127.0.0.1:{port}/api/status?token=test", timeout=5
+                ):
                     break
             except OSError:
-                assert server.poll() is None and time.monotonic() < end, (folder / "server.log").read_text()
+                assert server.poll() is None and time.monotonic() < end, (
+                    folder / "server.log"
+                ).read_text()
                 time.sleep(0.2)
         yield lambda name: f"http://127.0.0.1:{port}/lab/tree/{name}?token=test"
     finally:
@@ -258,26 +296,43 @@ def test_notebook_01_in_jupyterlab(page, tmp_path):
 
 
 def _play_in_jupyterlab(page, address):
-    page.call("Emulation.setDeviceMetricsOverride", width=1400, height=1000, deviceScaleFactor=1, mobile=False)
+    page.call(
+        "Emulation.setDeviceMetricsOverride",
+        width=1400,
+        height=1000,
+        deviceScaleFactor=1,
+        mobile=False,
+    )
     page.open(address)
     idle = "document.querySelector('#jp-main-statusbar').textContent.includes('| Idle')"
     page.until(f"!!document.querySelector('.jp-Notebook .jp-Cell') && {idle}", 60)
-    page.click("[...document.querySelectorAll('.lm-MenuBar-itemLabel')].find(e => e.textContent === 'Run')")
+    page.click(
+        "[...document.querySelectorAll('.lm-MenuBar-itemLabel')].find(e => e.textContent === 'Run')"
+    )
     page.until("!!document.querySelector('.lm-Menu-item[data-command=\"runmenu:run-all\"]')")
     page.click("document.querySelector('.lm-Menu-item[data-command=\"runmenu:run-all\"]')")
     built = "!!document.querySelector('.lakhnes-ready button.main')"
     # JupyterLab asks for the kernel if it was faster than its own session.
     page.until(f"document.querySelector('.jp-Dialog .jp-mod-accept')?.click(), {built}", 300)
-    waiting = "[...document.querySelectorAll('.jp-InputPrompt')].some(p => p.textContent.includes('*'))"
+    waiting = (
+        "[...document.querySelectorAll('.jp-InputPrompt')].some(p => p.textContent.includes('*'))"
+    )
     page.until(f"{idle} && !{waiting}", 300)
-    assert page.run("document.querySelectorAll('[data-mime-type=\"application/vnd.jupyter.error\"]').length") == 0
+    assert (
+        page.run(
+            "document.querySelectorAll('[data-mime-type=\"application/vnd.jupyter.error\"]').length"
+        )
+        == 0
+    )
     # JupyterLab may still build its outputs anew: each look finds the player that is there now.
     page.run(
         "Object.defineProperties(window, {player: {get: () => document.querySelector('.lakhnes-ready')},"
         " sound: {get: () => player.querySelector('audio')}}), true"
     )
     end = time.monotonic() + 60
-    while page.run("sound.paused") and time.monotonic() < end:  # the layout may move between the look and the click
+    while (
+        page.run("sound.paused") and time.monotonic() < end
+    ):  # the layout may move between the look and the click
         page.click("player.querySelector('button.main')")
         time.sleep(0.5)
     page.until("sound.currentTime > 0.3", 60)
@@ -289,9 +344,7 @@ def _play_in_jupyterlab(page, address):
     page.click("player.querySelector('canvas')")
     page.until("Math.abs(sound.currentTime / sound.duration - 0.5) < 0.05")
     # The player's keys are its own: JupyterLab's commands for the same keys (next cell, run) do not hear them.
-    active = (
-        "[...document.querySelectorAll('.jp-Notebook .jp-Cell')].findIndex(c => c.classList.contains('jp-mod-active'))"
-    )
+    active = "[...document.querySelectorAll('.jp-Notebook .jp-Cell')].findIndex(c => c.classList.contains('jp-mod-active'))"
     cell, at = page.run(active), page.run("sound.currentTime")
     page.key("ArrowRight")
     page.until(f"Math.abs(sound.currentTime - Math.min({at} + 1, sound.duration)) < 0.05")

@@ -16,7 +16,9 @@ from lakhnes_lib.errors import BadCheckpoint, DataNotFound
 from lakhnes_lib.models import checkpoints
 from lakhnes_lib.models.language_model import UnigramModel
 
-SIZES = dict(layers=1, width=16, heads=2, head_width=8, feed_forward=16, memory_length=8, dropout=0.0)
+SIZES = dict(
+    layers=1, width=16, heads=2, head_width=8, feed_forward=16, memory_length=8, dropout=0.0
+)
 
 
 @pytest.fixture
@@ -60,12 +62,15 @@ def test_round_trip(model, folder):
     assert not loaded.training and loaded.config == model.config
     assert all(type(p) is torch.nn.Parameter and p.requires_grad for p in loaded.parameters())
     assert all(
-        torch.equal(a, b) for a, b in zip(loaded.state_dict().values(), model.state_dict().values(), strict=True)
+        torch.equal(a, b)
+        for a, b in zip(loaded.state_dict().values(), model.state_dict().values(), strict=True)
     )
     ids = torch.arange(1, 13).unsqueeze(0)
     assert torch.equal(loaded.log_probs(ids)[0], model.eval().log_probs(ids)[0])
     said = checkpoints.details(folder)
-    assert said["parameters"] == model.parameter_count() and said["metrics"] == {"valid_perplexity": 4.5}
+    assert said["parameters"] == model.parameter_count() and said["metrics"] == {
+        "valid_perplexity": 4.5
+    }
     checkpoints.save(loaded, folder)
     assert [path.name for path in folder.parent.iterdir()] == ["model"]
 
@@ -182,7 +187,10 @@ def test_missing_files(folder, tmp_path):
 @pytest.mark.parametrize(
     ("values", "said"),
     [
-        ({"vocabulary": "0123456789abcdef"}, "was made for other events ('0123456789abcdef') than the 631 of Table 1"),
+        (
+            {"vocabulary": "0123456789abcdef"},
+            "was made for other events ('0123456789abcdef') than the 631 of Table 1",
+        ),
         ({"vocabulary": None}, "was made for other events (None)"),
         ({"format": 2}, "its config.json is not of checkpoint format 1"),
         ({"format": None}, "not of checkpoint format 1"),
@@ -191,20 +199,35 @@ def test_missing_files(folder, tmp_path):
         ({"architecture": None}, "architecture None is not known"),
         ({"architecture": ["gpt"]}, "architecture ['gpt'] is not known"),
         ({"config": SIZES | {"colour": 1}}, "a transformer_xl cannot be built of these settings"),
-        ({"config": SIZES | {"width": "wide"}}, "a transformer_xl cannot be built of these settings"),
+        (
+            {"config": SIZES | {"width": "wide"}},
+            "a transformer_xl cannot be built of these settings",
+        ),
         ({"config": SIZES | {"width": -4}}, "a transformer_xl cannot be built of these settings"),
-        ({"config": SIZES | {"dropout": 2.0}}, "a transformer_xl cannot be built of these settings"),
-        ({"config": SIZES | {"width": 10**13}}, "a transformer_xl cannot be built of these settings"),
+        (
+            {"config": SIZES | {"dropout": 2.0}},
+            "a transformer_xl cannot be built of these settings",
+        ),
+        (
+            {"config": SIZES | {"width": 10**13}},
+            "a transformer_xl cannot be built of these settings",
+        ),
         ({"config": SIZES | {"layers": 2}}, "tensor 'layers.1.attention_norm.bias' is missing"),
         ({"config": SIZES | {"width": 32}}, "has shape (631, 16), the model needs (631, 32)"),
-        ({"config": SIZES | {"vocabulary_size": 10}}, "is a model of 10 events, not of Table 1's 631"),
+        (
+            {"config": SIZES | {"vocabulary_size": 10}},
+            "is a model of 10 events, not of Table 1's 631",
+        ),
         ({"config": SIZES | {"layers": True}}, "layers must be int from 1 to 1000, not True"),
         ({"config": SIZES | {"layers": 1001}}, "layers must be int from 1 to 1000, not 1001"),
         ({"config": SIZES | {"heads": 0}}, "heads must be int from 1 to 1048576, not 0"),
         ({"config": SIZES | {"memory_length": -5}}, "memory_length must be int from 0"),
         ({"config": SIZES | {"memory_length": 1.5}}, "memory_length must be int from 0"),
         ({"config": SIZES | {"memory_length": "a" * 100}}, "not 'aaa"),
-        ({"config": SIZES | {"dropout": float("nan")}}, "dropout must be float from 0 to 1, not nan"),
+        (
+            {"config": SIZES | {"dropout": float("nan")}},
+            "dropout must be float from 0 to 1, not nan",
+        ),
         ({"config": SIZES | {"pre_norm": "no"}}, "pre_norm must be bool, not 'no'"),
     ],
     ids=str,
@@ -225,9 +248,15 @@ def test_a_config_nested_too_deep_is_refused(folder):
     refused(folder, "its config.json cannot be read")
 
 
-def test_a_model_of_a_small_file_takes_no_memory_before_its_shapes_are_compared(folder, monkeypatch):
+def test_a_model_of_a_small_file_takes_no_memory_before_its_shapes_are_compared(
+    folder, monkeypatch
+):
     build, models = checkpoints.build, []
-    monkeypatch.setattr(checkpoints, "build", lambda *a, **settings: models.append(build(*a, **settings)) or models[0])
+    monkeypatch.setattr(
+        checkpoints,
+        "build",
+        lambda *a, **settings: models.append(build(*a, **settings)) or models[0],
+    )
     configure(folder, config=SIZES | {"width": 32})
     refused(folder, "has shape (631, 16), the model needs (631, 32)")
     assert all(parameter.is_meta for parameter in models[0].parameters())

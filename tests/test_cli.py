@@ -22,7 +22,12 @@ ROOT = Path(__file__).resolve().parents[1]
 
 def start(*arguments, code="from lakhnes_lib.__main__ import main; sys.exit(main())", **options):
     command = [sys.executable, "-c", f"import sys; {code}", *map(str, arguments)]
-    options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "cwd": ROOT} | options
+    options = {
+        "stdout": subprocess.PIPE,
+        "stderr": subprocess.PIPE,
+        "text": True,
+        "cwd": ROOT,
+    } | options
     return subprocess.Popen(command, **options)
 
 
@@ -59,7 +64,9 @@ def test_help(words, capsys):
     assert out.startswith(f"Usage: lakhnes {' '.join(words)} ")
     options = out.partition("Options:")[2]
     for option in re.findall(r"^  (--?\w[^\n]*)", options, re.M):
-        assert re.search(r"\S  +\S", option) or "\n" in options.partition(option)[2], f"{option!r} is not explained"
+        assert re.search(r"\S  +\S", option) or "\n" in options.partition(option)[2], (
+            f"{option!r} is not explained"
+        )
     assert max(map(len, out.splitlines())) <= 100
 
 
@@ -76,7 +83,9 @@ def test_help_is_quick():
     assert start(code=code).communicate()[0].strip() == "[]"
 
 
-@pytest.mark.parametrize("arguments", [[], ["data"], ["nothing"], ["data", "fetch"], ["data", "list", "--colour"]])
+@pytest.mark.parametrize(
+    "arguments", [[], ["data"], ["nothing"], ["data", "fetch"], ["data", "list", "--colour"]]
+)
 def test_usage_errors(arguments, capsys):
     assert main(arguments) == 2
     out, err = capsys.readouterr()
@@ -95,13 +104,25 @@ def test_data_list(capsys, tmp_path):
     assert re.search(r"^nesmdb-midi +12 MB +- ", out, re.M)
     assert re.search(r"^nesmdb-tx1 +10 MB +here ", out, re.M)
     assert re.search(r"^lmd-full-5 +76 MB +mirror only ", out, re.M)
-    assert "CC BY 4.0" in out and "ISMIR 2018" in out and "ISMIR 2019" in out and str(tmp_path) in out
+    assert (
+        "CC BY 4.0" in out and "ISMIR 2018" in out and "ISMIR 2019" in out and str(tmp_path) in out
+    )
 
 
 def test_data_fetch_errors(one_line, tmp_path):
-    assert "'nesmdb' is not in the registry" in one_line("data", "fetch", "nesmdb", "--home", tmp_path)
+    assert "'nesmdb' is not in the registry" in one_line(
+        "data", "fetch", "nesmdb", "--home", tmp_path
+    )
     (tmp_path / "mirror").mkdir()
-    arguments = ["data", "fetch", "nesmdb-midi", "--home", tmp_path / "home", "--mirror", tmp_path / "mirror"]
+    arguments = [
+        "data",
+        "fetch",
+        "nesmdb-midi",
+        "--home",
+        tmp_path / "home",
+        "--mirror",
+        tmp_path / "mirror",
+    ]
     assert "holds no nesmdb_midi.tar.gz" in one_line(*arguments)
     (tmp_path / "mirror/nesmdb_midi.tar.gz").write_bytes(b"rubbish")
     assert "damaged or cut off" in one_line(*arguments)
@@ -113,9 +134,9 @@ def test_data_fetch_errors(one_line, tmp_path):
 
 @pytest.fixture(scope="module")
 def song():
-    from lakhnes_lib.data import songbook
+    from lakhnes_lib.songbook import tunes
 
-    return songbook.scores("test")[0].excerpt(0, 8)
+    return tunes.scores("test")[0].excerpt(0, 8)
 
 
 def test_every_form_of_file(song, tmp_path, capsys):
@@ -126,14 +147,22 @@ def test_every_form_of_file(song, tmp_path, capsys):
     text = events.to_tx1(song)
     for ending in ("tx1.txt", "TX1", "vgm", "vgz", "midi"):
         assert main(["render", str(tmp_path / "a.mid"), str(tmp_path / f"b.{ending}")]) == 0
-        assert main(["render", str(tmp_path / f"b.{ending}"), str(tmp_path / f"back.{ending}.mid")]) == 0
+        assert (
+            main(["render", str(tmp_path / f"b.{ending}"), str(tmp_path / f"back.{ending}.mid")])
+            == 0
+        )
         assert events.to_tx1(midi.read(tmp_path / f"back.{ending}.mid")) == text
-        assert capsys.readouterr().out.startswith(f"{tmp_path / 'b'}.{ending}: 8.0 s, {len(song.notes)} notes\n")
+        assert capsys.readouterr().out.startswith(
+            f"{tmp_path / 'b'}.{ending}: 8.0 s, {len(song.notes)} notes\n"
+        )
         assert main(["tokens", str(tmp_path / f"b.{ending}")]) == 0
         assert capsys.readouterr() == (text, "")
     assert main(["tokens", str(tmp_path / "b.vgm"), str(tmp_path / "c.tx1.txt")]) == 0
     assert (tmp_path / "c.tx1.txt").read_bytes().decode() == text
-    assert main(["render", str(tmp_path / "b.vgz"), str(tmp_path / "new/c.wav"), "--rate", "11025"]) == 0
+    assert (
+        main(["render", str(tmp_path / "b.vgz"), str(tmp_path / "new/c.wav"), "--rate", "11025"])
+        == 0
+    )
     with wave.open(str(tmp_path / "new/c.wav")) as sound:
         assert (sound.getframerate(), sound.getnframes()) == (11025, -(-song.length // 4))
         assert np.abs(np.frombuffer(sound.readframes(-1), "<i2")).max() > 1000
@@ -144,28 +173,38 @@ def test_file_errors(song, tmp_path, one_line):
 
     midi.write(song, tmp_path / "a.mid")
     (tmp_path / "bad.mid").write_bytes(b"MThd")
-    assert "a.mp3: its ending is none of those" in one_line("render", tmp_path / "a.mid", tmp_path / "a.mp3")
+    assert "a.mp3: its ending is none of those" in one_line(
+        "render", tmp_path / "a.mid", tmp_path / "a.mp3"
+    )
     assert "bad.mid" in one_line("render", tmp_path / "bad.mid", tmp_path / "a.wav")
     assert "none.vgm" in one_line("tokens", tmp_path / "none.vgm")
-    assert "a.mp3: its ending is none of those that can be read as music (.mid, .midi, .tx1.txt, " in one_line(
-        "tokens", tmp_path / "a.mp3"
+    assert (
+        "a.mp3: its ending is none of those that can be read as music (.mid, .midi, .tx1.txt, "
+        in one_line("tokens", tmp_path / "a.mp3")
     )
     (tmp_path / "bad.tx1.txt").write_text("P1_NOTEON_60\nHELLO\n")
-    assert f"{tmp_path / 'bad.tx1.txt'}: line 2 holds 'HELLO'" in one_line("tokens", tmp_path / "bad.tx1.txt")
+    assert f"{tmp_path / 'bad.tx1.txt'}: line 2 holds 'HELLO'" in one_line(
+        "tokens", tmp_path / "bad.tx1.txt"
+    )
     (tmp_path / "bad.tx1.txt").unlink()
     assert "written as event text" in one_line("tokens", tmp_path / "a.mid", tmp_path / "a.wav")
     assert "a.mid" in one_line("render", tmp_path / "a.mid", tmp_path / "a.mid/a.wav")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.mid", "bad.mid"]
-    assert main(["tokens", str(tmp_path)]) == 2 == main(["tokens", str(tmp_path / "a.mid"), "--workers", "1"])
+    assert (
+        main(["tokens", str(tmp_path)])
+        == 2
+        == main(["tokens", str(tmp_path / "a.mid"), "--workers", "1"])
+    )
 
 
 def test_lead_sheets(tmp_path, capsys, one_line):
     """ABC is read: a piece of the songbook as it is arranged there, any other in a style of its metre."""
-    from lakhnes_lib.data import build, songbook
+    from lakhnes_lib.data import build
     from lakhnes_lib.music import midi
+    from lakhnes_lib.songbook import tunes
 
-    assert build.read_song(songbook.FOLDER / "cancan.abc") == songbook.score("cancan")
-    text = (songbook.FOLDER / "greensleeves.abc").read_text()
+    assert build.read_song(tunes.FOLDER / "cancan.abc") == tunes.score("cancan")
+    text = (tunes.FOLDER / "greensleeves.abc").read_text()
     (tmp_path / "mine.abc").write_text(text.replace("T:Greensleeves", "T:Mine"))
     assert main(["render", str(tmp_path / "mine.abc"), str(tmp_path / "mine.mid")]) == 0
     mine = midi.read(tmp_path / "mine.mid")
@@ -184,15 +223,17 @@ def test_lead_sheets(tmp_path, capsys, one_line):
 
 def test_nothing_is_written_over(song, tmp_path, capsys):
     from lakhnes_lib.music import midi
-    from lakhnes_lib.sound import files
+    from lakhnes_lib.sound import song_files
 
     for ending in ("mid", "tx1.txt"):
-        files.write_song(song, tmp_path / f"a.{ending}")
+        song_files.write_song(song, tmp_path / f"a.{ending}")
     assert main(["render", str(tmp_path), str(tmp_path / "out"), "--to", "vgm"]) == 0
     out, err = capsys.readouterr()
     assert "out: 1 files rendered, 1 left out" in out and "a.tx1.txt: would become " in err
     before = (tmp_path / "a.mid").read_bytes()
-    assert main(["render", str(tmp_path), str(tmp_path), "--to", "mid", "--volume", "3"]) == 0  # out/a.vgm alone
+    assert (
+        main(["render", str(tmp_path), str(tmp_path), "--to", "mid", "--volume", "3"]) == 0
+    )  # out/a.vgm alone
     assert (tmp_path / "a.mid").read_bytes() == before and midi.read(tmp_path / "out/a.mid")
 
 
@@ -207,7 +248,9 @@ def test_options_of_render_that_do_not_fit(song, tmp_path, monkeypatch, capsys, 
     midi.write(song, tmp_path / "a.mid")
     monkeypatch.chdir(tmp_path)
     assert main(["render", *options.split()]) == 2
-    assert "Error: Invalid value for " in capsys.readouterr().err and os.listdir(tmp_path) == ["a.mid"]
+    assert "Error: Invalid value for " in capsys.readouterr().err and os.listdir(tmp_path) == [
+        "a.mid"
+    ]
 
 
 def test_folders(song, tmp_path, capsys, one_line):
@@ -224,18 +267,27 @@ def test_folders(song, tmp_path, capsys, one_line):
         and err.startswith("left out: ")
         and "bad.mid" in err
     )
-    names = sorted(path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*.*"))
+    names = sorted(
+        path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*.*")
+    )
     assert names == ["test/d.tx1.txt", "train/a.tx1.txt", "valid/b.c.tx1.txt"]
-    assert main(["tokens", str(tmp_path / "music"), str(tmp_path / "packed"), "--workers", "1"]) == 0
+    assert (
+        main(["tokens", str(tmp_path / "music"), str(tmp_path / "packed"), "--workers", "1"]) == 0
+    )
     out, err = capsys.readouterr()
-    assert re.search(r"^train: 1 songs, [\d,]+ notes, 0.00 h$", out, re.M) and "left out: 1 files" in out
+    assert (
+        re.search(r"^train: 1 songs, [\d,]+ notes, 0.00 h$", out, re.M)
+        and "left out: 1 files" in out
+    )
     opened = corpus.open_corpus(tmp_path / "packed")
     assert opened["test"].score(0) == song and list(opened.manifest["rejected"])
     (tmp_path / "empty").mkdir()
     assert "empty" in one_line("render", tmp_path / "empty", tmp_path / "nothing")
     assert "empty" in one_line("tokens", tmp_path / "empty", tmp_path / "nothing")
     (tmp_path / "empty/bad.mid").write_bytes(b"MThd")
-    assert "none of its 1 files" in one_line("tokens", tmp_path / "empty", tmp_path / "nothing", "--workers", 1)
+    assert "none of its 1 files" in one_line(
+        "tokens", tmp_path / "empty", tmp_path / "nothing", "--workers", 1
+    )
 
 
 # Models
@@ -264,7 +316,15 @@ def trained(tmp_path_factory):
     torch.set_num_threads(1)
     folder = tmp_path_factory.mktemp("trained")
     (folder / "tiny.yaml").write_text(PROFILE)
-    train = ["train", "--profile", str(folder / "tiny.yaml"), "--out", str(folder / "run"), "--device", "cpu"]
+    train = [
+        "train",
+        "--profile",
+        str(folder / "tiny.yaml"),
+        "--out",
+        str(folder / "run"),
+        "--device",
+        "cpu",
+    ]
     out = io.StringIO()
     with contextlib.redirect_stdout(out):
         assert main([*train, "--max-minutes", "0"]) == 0
@@ -282,12 +342,23 @@ def test_train(trained):
 
 
 def test_interrupted_training_goes_on(trained, tmp_path, monkeypatch, capsys):
-    train = ["train", "--profile", str(trained[0] / "tiny.yaml"), "--out", str(tmp_path / "run"), "--device", "cpu"]
+    train = [
+        "train",
+        "--profile",
+        str(trained[0] / "tiny.yaml"),
+        "--out",
+        str(tmp_path / "run"),
+        "--device",
+        "cpu",
+    ]
     with monkeypatch.context() as patch:
         interrupt(patch, 3)
         assert main(train) == 130
     said = capsys.readouterr()
-    assert said.out == "" and said.err.strip() == "stopping after this step; Ctrl-C again stops at once\ninterrupted"
+    assert (
+        said.out == ""
+        and said.err.strip() == "stopping after this step; Ctrl-C again stops at once\ninterrupted"
+    )
     assert main([*train, "--resume"]) == 0
     assert "4 of 4 steps" in capsys.readouterr().out
     assert (tmp_path / "run/best/model.safetensors").read_bytes() == (
@@ -309,11 +380,21 @@ def test_train_errors(trained, one_line):
 
 def test_evaluate(trained, capsys, one_line):
     folder, _ = trained
-    command = ["evaluate", str(folder / "run/best"), "--data", "songbook", "--device", "cpu", "--memory", "64"]
+    command = [
+        "evaluate",
+        str(folder / "run/best"),
+        "--data",
+        "songbook",
+        "--device",
+        "cpu",
+        "--memory",
+        "64",
+    ]
     assert main(command) == 0
     first = capsys.readouterr().out
     value, songs, targets = re.fullmatch(
-        r"test: perplexity ([\d.]+), ([\d,]+) songs, ([\d,]+) events\nPerplexity: among how many of the 631 .*\n", first
+        r"test: perplexity ([\d.]+), ([\d,]+) songs, ([\d,]+) events\nPerplexity: among how many of the 631 .*\n",
+        first,
     ).groups()
     assert 1 < float(value) < 1000 and int(songs) > 1 and int(targets.replace(",", "")) > 100
     assert main([*command, "--batch", "1"]) == 0
@@ -324,7 +405,9 @@ def test_evaluate(trained, capsys, one_line):
         assert main([*command, *wrong]) == 2
 
 
-@pytest.mark.skipif(not os.environ.get("LAKHNES_MIRROR"), reason="LAKHNES_MIRROR names no folder of real archives")
+@pytest.mark.skipif(
+    not os.environ.get("LAKHNES_MIRROR"), reason="LAKHNES_MIRROR names no folder of real archives"
+)
 def test_data_fetch(capsys, tmp_path):
     for options in ([], ["--quick"]):
         assert main(["data", "fetch", "lmd-full-5-sample", "--home", str(tmp_path), *options]) == 0
@@ -342,25 +425,43 @@ def test_data_fetch(capsys, tmp_path):
     ids=["python", "gpu", "cpu"],
 )
 def test_too_little_memory_is_one_line(error, trained, tmp_path, monkeypatch, one_line):
-    from lakhnes_lib.training import Run
+    from lakhnes_lib.training.trainer import Run
 
     def full(self):
         raise error
 
     monkeypatch.setattr(Run, "_train_step", full)
-    train = ["train", "--profile", trained[0] / "tiny.yaml", "--out", tmp_path / "run", "--device", "cpu"]
+    train = [
+        "train",
+        "--profile",
+        trained[0] / "tiny.yaml",
+        "--out",
+        tmp_path / "run",
+        "--device",
+        "cpu",
+    ]
     assert "not enough memory; take a smaller model, batch or file" in one_line(*train)
 
 
 def test_another_error_of_pytorch_is_a_bug_and_shown_whole(trained, tmp_path, monkeypatch):
-    from lakhnes_lib.training import Run
+    from lakhnes_lib.training.trainer import Run
 
     def strange(self):
         raise RuntimeError("unsupported memory format option")
 
     monkeypatch.setattr(Run, "_train_step", strange)
     with pytest.raises(RuntimeError, match="memory format"):
-        main(["train", "--profile", str(trained[0] / "tiny.yaml"), "--out", str(tmp_path / "run"), "--device", "cpu"])
+        main(
+            [
+                "train",
+                "--profile",
+                str(trained[0] / "tiny.yaml"),
+                "--out",
+                str(tmp_path / "run"),
+                "--device",
+                "cpu",
+            ]
+        )
 
 
 def test_interrupt():
@@ -391,7 +492,12 @@ def test_reader_that_goes_away():
 def test_module_and_script_are_the_same():
     """``python -m lakhnes_lib`` works, and pyproject.toml's script names ``main``."""
     done = subprocess.run(
-        [sys.executable, "-m", "lakhnes_lib", "data", "list"], cwd=ROOT, capture_output=True, text=True
+        [sys.executable, "-m", "lakhnes_lib", "data", "list"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
     )
     assert done.returncode == 0 and "nesmdb-midi" in done.stdout
-    assert 'lakhnes = "lakhnes_lib.__main__:main"' in (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    assert 'lakhnes = "lakhnes_lib.__main__:main"' in (ROOT / "pyproject.toml").read_text(
+        encoding="utf-8"
+    )

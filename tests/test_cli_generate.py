@@ -12,12 +12,12 @@ import pytest
 import torch
 from songs import tune
 
-from lakhnes_lib import own_music
 from lakhnes_lib.__main__ import main
 from lakhnes_lib.models import checkpoints
 from lakhnes_lib.models.transformer_xl import TransformerXL
 from lakhnes_lib.music import events, midi, nes
 from lakhnes_lib.music.score import Score
+from lakhnes_lib.training import own_music
 
 ROOT = Path(__file__).resolve().parents[1]
 SONG = tune(1, beats=12)
@@ -39,7 +39,16 @@ def generate(place, capsys):
     """Runs the verb; returns exit code, output and errors."""
 
     def run(*options, out="pieces"):
-        command = ["generate", place / "model", place / out, "--device", "cpu", "--memory", "32", *options]
+        command = [
+            "generate",
+            place / "model",
+            place / out,
+            "--device",
+            "cpu",
+            "--memory",
+            "32",
+            *options,
+        ]
         code = main(list(map(str, command)))
         return code, *capsys.readouterr()
 
@@ -66,9 +75,13 @@ def test_from_nothing(generate, place):
     assert (place / "again/seed3_00.tx1.txt").read_text() == texts[0]
 
 
-@pytest.mark.parametrize("option", [("--first-events", 30), ("--first-seconds", 0.9)], ids=lambda option: option[0])
+@pytest.mark.parametrize(
+    "option", [("--first-events", 30), ("--first-seconds", 0.9)], ids=lambda option: option[0]
+)
 def test_continue(generate, place, option):
-    code, out, err = generate("-n", 2, "--length", 30, "--continue", place / "song.mid", *option, out="on")
+    code, out, err = generate(
+        "-n", 2, "--length", 30, "--continue", place / "song.mid", *option, out="on"
+    )
     assert code == 0 and "its perplexity under the model is " in out and not err
     begun = [line for line in events.to_tx1(SONG).splitlines() if "WT_" not in line][:8]
     for number in (0, 1):
@@ -82,7 +95,9 @@ def test_a_beginning_longer_than_the_memory_is_told(generate, place):
 
 
 def test_rhythm(generate, place):
-    code, _, _ = generate("-n", 1, "--rhythm", place / "song.mid", "--first-seconds", 2, out="rhythm")
+    code, _, _ = generate(
+        "-n", 1, "--rhythm", place / "song.mid", "--first-seconds", 2, out="rhythm"
+    )
     assert code == 0
     given, made = SONG.excerpt(0, 2), midi.read(place / "rhythm/seed0_00.mid")
     for voice in range(4):
@@ -92,7 +107,17 @@ def test_rhythm(generate, place):
 
 
 def test_given(generate, place):
-    options = ("-n", 1, "--given", "tr,NO", place / "song.mid", "--particles", 3, "--first-seconds", 2)
+    options = (
+        "-n",
+        1,
+        "--given",
+        "tr,NO",
+        place / "song.mid",
+        "--particles",
+        3,
+        "--first-seconds",
+        2,
+    )
     assert generate(*options, out="given")[0] == 0
     given, made = SONG.excerpt(0, 2), midi.read(place / "given/seed0_00.mid")
     for voice in (nes.TR, nes.NO):
@@ -129,7 +154,12 @@ def test_ctrl_c_keeps_what_is_done(place):
 
 def composing_commands() -> list[list[str]]:
     """What README.md's "Compose" and the help of the verb say, as words."""
-    text = (ROOT / "README.md").read_text(encoding="utf-8").partition("\n## Compose\n")[2].partition("\n## ")[0]
+    text = (
+        (ROOT / "README.md")
+        .read_text(encoding="utf-8")
+        .partition("\n## Compose\n")[2]
+        .partition("\n## ")[0]
+    )
     return [line.split()[1:] for line in text.splitlines() if line.startswith("lakhnes ")]
 
 
@@ -144,7 +174,9 @@ def test_commands_of_the_readme_run(tmp_path, monkeypatch, capsys):
             assert main([verb, *words[:-1], "0"]) == 0 and "train: " in capsys.readouterr().out
         elif words[0] == "assets/pretrained/mini":
             less = ["--first-seconds", "1"] if given else ["--length", "60"]
-            assert main([verb, words[0], str(tmp_path / words[1]), *words[2:], *less, "-n", "1"]) == 0
+            assert (
+                main([verb, words[0], str(tmp_path / words[1]), *words[2:], *less, "-n", "1"]) == 0
+            )
             done.add(words[1])
             assert (tmp_path / words[1] / "seed0_00.wav").stat().st_size > 1000
     assert len(done) == 5
@@ -161,11 +193,17 @@ def test_bad_input(generate, place, tmp_path):
         (("--continue", tmp_path / "damaged.mid"), "damaged"),
         (("--continue", tmp_path / "none.mid"), "cannot be read"),
         (("--rhythm", silent), "so there is no pitch to choose"),
-        (("--continue", tmp_path / "notes.pdf"), "notes.pdf: its ending is none of those that can be read as music"),
+        (
+            ("--continue", tmp_path / "notes.pdf"),
+            "notes.pdf: its ending is none of those that can be read as music",
+        ),
         (("--given", "NO", noise), "there is no note to compose around"),
     ):
         code, out, err = generate("-n", 1, *options)
-        assert code == 1 and err.startswith("error: ") and err.count("\n") == 1 and rule in err, (options, err)
+        assert code == 1 and err.startswith("error: ") and err.count("\n") == 1 and rule in err, (
+            options,
+            err,
+        )
     for options, rule in (
         (("--temperature", 0), "temperature must be above 0, not 0"),
         (("--temperature", "nan"), "temperature must be above 0, not nan"),
@@ -187,7 +225,12 @@ def test_bad_input(generate, place, tmp_path):
         (("--given", "NO", song, "--free"), "--free: --given always keeps"),
     ):
         code, out, err = generate(*options, out="none")
-        assert code == 2 and rule in err and not out and not (place / "none").exists(), (options, err)
+        assert code == 2 and rule in err and not out and not (place / "none").exists(), (
+            options,
+            err,
+        )
     (tmp_path / "model").mkdir()
-    (tmp_path / "model/model.safetensors").write_bytes((place / "model/model.safetensors").read_bytes())
+    (tmp_path / "model/model.safetensors").write_bytes(
+        (place / "model/model.safetensors").read_bytes()
+    )
     assert main(["generate", str(tmp_path / "model"), str(tmp_path / "out")]) == 1

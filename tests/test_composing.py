@@ -10,9 +10,11 @@ import symusic
 import torch
 from songs import tune
 
-from lakhnes_lib.composing import agreement, beginnings, given_voices, keeping, rhythm
 from lakhnes_lib.data.build import read_song
 from lakhnes_lib.errors import BadMidi, LakhnesError
+from lakhnes_lib.evaluation import agreement
+from lakhnes_lib.generation import continuation, given_voices, rhythm
+from lakhnes_lib.listening import gallery
 from lakhnes_lib.models.language_model import LanguageModel, RandomModel, UnigramModel
 from lakhnes_lib.models.transformer_xl import TransformerXL
 from lakhnes_lib.music import events, grammar, midi, nes
@@ -44,45 +46,53 @@ def names(ids) -> list[str]:
 
 def test_cut_at_a_time_keeps_what_has_begun_and_leaves_open_what_sounds():
     song = Score.build([(nes.P1, 44_100, 132_300, 60, 9), (nes.TR, 66_150, 88_200, 40, 1)], 176_400)
-    assert names(beginnings.cut(song, seconds=1.6)) == ["P1_NOTEON_60", "WT_22000", "TR_NOTEON_40"]
-    assert names(beginnings.cut(song, seconds=1.4)) == ["P1_NOTEON_60"]
-    assert names(beginnings.cut(song, count=2)) == ["P1_NOTEON_60", "WT_22000"]
-    assert len(beginnings.cut(song)) == len(events.frame(events.encode(song))) - 2
+    assert names(continuation.cut(song, seconds=1.6)) == [
+        "P1_NOTEON_60",
+        "WT_22000",
+        "TR_NOTEON_40",
+    ]
+    assert names(continuation.cut(song, seconds=1.4)) == ["P1_NOTEON_60"]
+    assert names(continuation.cut(song, count=2)) == ["P1_NOTEON_60", "WT_22000"]
+    assert len(continuation.cut(song)) == len(events.frame(events.encode(song))) - 2
 
 
 @pytest.mark.parametrize("options", [{"seconds": 0.9}, {"seconds": 0.0}, {"count": 0}])
 def test_nothing_to_go_on_from(options):
     song = Score.build([(nes.P1, 44_100, 132_300, 60, 9)], name="late")
     with pytest.raises(LakhnesError, match="late: .* holds no note to go on from"):
-        beginnings.cut(song, **options)
+        continuation.cut(song, **options)
     with pytest.raises(LakhnesError, match="no note to go on from"):
-        beginnings.cut(Score.build([], 1000))
+        continuation.cut(Score.build([], 1000))
 
 
 def test_continuations_begin_alike_and_go_on_differently(model):
-    prime = beginnings.cut(SONG, seconds=1.0)
-    made = last(beginnings.compose(model, prime, n=3, length=40, seed=1, **SETTINGS))
+    prime = continuation.cut(SONG, seconds=1.0)
+    made = last(continuation.compose(model, prime, n=3, length=40, seed=1, **SETTINGS))
     for ids in made:
         grammar.check(ids)
         assert ids[: len(prime)].tolist() == prime.tolist() and len(ids) > len(prime)
     assert not np.array_equal(made[0], made[1])
-    again = last(beginnings.compose(model, prime, n=1, length=40, seed=1, **SETTINGS))
+    again = last(continuation.compose(model, prime, n=1, length=40, seed=1, **SETTINGS))
     assert again[0].tolist() == made[0].tolist()
 
 
 def test_perplexity_of_a_beginning_is_that_of_its_events(model):
-    assert beginnings.perplexity(RandomModel(), beginnings.cut(SONG)) == pytest.approx(631, rel=1e-5)
-    ids = beginnings.cut(SONG, count=20).astype(np.int64)
+    assert continuation.perplexity(RandomModel(), continuation.cut(SONG)) == pytest.approx(
+        631, rel=1e-5
+    )
+    ids = continuation.cut(SONG, count=20).astype(np.int64)
     with torch.inference_mode():
         log_probs, _ = model.log_probs(torch.from_numpy(np.concatenate([[0], ids]))[None, :-1])
     by_hand = np.exp(-np.mean([float(log_probs[0, i, event]) for i, event in enumerate(ids)]))
-    assert beginnings.perplexity(model, ids) == pytest.approx(by_hand, rel=1e-4)
-    assert np.isnan(beginnings.perplexity(model, ids[:3]))
+    assert continuation.perplexity(model, ids) == pytest.approx(by_hand, rel=1e-4)
+    assert np.isnan(continuation.perplexity(model, ids[:3]))
 
 
 def test_what_is_composed_before_a_stop_is_a_score(model):
     for steps in (
-        beginnings.compose(model, beginnings.cut(SONG, count=9), n=2, length=90, seed=0, **SETTINGS),
+        continuation.compose(
+            model, continuation.cut(SONG, count=9), n=2, length=90, seed=0, **SETTINGS
+        ),
         rhythm.compose(model, SONG, n=2, seed=0, **SETTINGS),
         given_voices.compose(model, SONG, [nes.NO], n=2, particles=4, **SETTINGS),
     ):
@@ -110,11 +120,16 @@ def band(path, *parts, name="band"):
 
 def test_midi_of_other_instruments_is_mapped(tmp_path):
     bass = [(beat, 0.9, 40 + beat % 5) for beat in range(12)]
-    song = beginnings.read(band(tmp_path / "bass.mid", (33, False, bass)))
+    song = continuation.read(band(tmp_path / "bass.mid", (33, False, bass)))
     assert song.name == "bass" and len(song.notes) == 12
-    assert len(beginnings.read(band(tmp_path / "unnamed.mid", (33, False, bass), name="")).notes) == 12
+    assert (
+        len(continuation.read(band(tmp_path / "unnamed.mid", (33, False, bass), name="")).notes)
+        == 12
+    )
     with pytest.raises(LakhnesError, match="one note at a time"):
-        beginnings.read(band(tmp_path / "piano.mid", (0, False, [(0, 8, 60), (0, 8, 64), (4, 12, 67)])))
+        continuation.read(
+            band(tmp_path / "piano.mid", (0, False, [(0, 8, 60), (0, 8, 64), (4, 12, 67)]))
+        )
 
 
 def test_two_notes_in_one_voice_are_an_error(tmp_path):
@@ -125,7 +140,7 @@ def test_two_notes_in_one_voice_are_an_error(tmp_path):
     song.tracks.append(track)
     song.dump_midi(tmp_path / "two.mid")
     with pytest.raises(BadMidi, match="starts before its voice's last note ends"):
-        beginnings.read(tmp_path / "two.mid")
+        continuation.read(tmp_path / "two.mid")
 
 
 # Rhythm
@@ -152,12 +167,22 @@ def test_rhythm_obeys_temperature_and_top_k(model):
         log_probs, _ = model.log_probs(torch.from_numpy(np.concatenate([[0], ids]))[None, :-1])
     for place in np.flatnonzero(events.IS_NOTE_ON[ids] & (events.VOICE_OF[ids] != nes.NO))[:8]:
         same = np.flatnonzero(events.IS_NOTE_ON & (events.VOICE_OF == events.VOICE_OF[ids[place]]))
-        assert ids[place] == same[int(log_probs[0, place, same].argmax())], "the likeliest pitch of its voice"
+        assert ids[place] == same[int(log_probs[0, place, same].argmax())], (
+            "the likeliest pitch of its voice"
+        )
 
 
 def test_rhythm_without_a_melodic_onset():
     with pytest.raises(LakhnesError, match="hum: no note of P1, P2 or TR begins"):
-        next(rhythm.compose(RandomModel(), Score.build([(nes.NO, 0, 9, 3, 5)], name="hum"), n=1, seed=0, **SETTINGS))
+        next(
+            rhythm.compose(
+                RandomModel(),
+                Score.build([(nes.NO, 0, 9, 3, 5)], name="hum"),
+                n=1,
+                seed=0,
+                **SETTINGS,
+            )
+        )
 
 
 def test_drums_alone_are_a_rhythm(tmp_path):
@@ -168,7 +193,9 @@ def test_drums_alone_are_a_rhythm(tmp_path):
     assert song.voice(nes.P1)["start"].tolist() == [beat]
     assert song.voice(nes.P2)["start"].tolist() == [0, 1.5 * beat]
     assert song.voice(nes.NO)["start"].tolist() == [0, beat, 1.5 * beat, 2 * beat]
-    assert song.voice(nes.NO)["pitch"].tolist() == [4, 10, 16, 4], "in one instant the deepest sounds"
+    assert song.voice(nes.NO)["pitch"].tolist() == [4, 10, 16, 4], (
+        "in one instant the deepest sounds"
+    )
     midi.write(song.only([nes.NO]), tmp_path / "noise.mid")
     assert np.array_equal(rhythm.read(tmp_path / "noise.mid").voice(nes.TR)["start"], [0, 2 * beat])
     midi.write(SONG, tmp_path / "song.mid")
@@ -179,10 +206,14 @@ def test_drums_alone_are_a_rhythm(tmp_path):
 # Given voices
 
 
-@pytest.mark.parametrize("voices", [[nes.NO], [nes.TR, nes.NO], [nes.P1], [nes.P1, nes.P2, nes.NO]], ids=str)
+@pytest.mark.parametrize(
+    "voices", [[nes.NO], [nes.TR, nes.NO], [nes.P1], [nes.P1, nes.P2, nes.NO]], ids=str
+)
 @pytest.mark.parametrize("particles", [1, 6])
 def test_given_voices_stay_and_the_rest_is_valid(model, voices, particles):
-    made = last(given_voices.compose(model, SONG, voices, n=2, particles=particles, seed=4, **SETTINGS))
+    made = last(
+        given_voices.compose(model, SONG, voices, n=2, particles=particles, seed=4, **SETTINGS)
+    )
     for ids in made:
         grammar.check(ids)
         score = events.decode(ids)
@@ -190,11 +221,16 @@ def test_given_voices_stay_and_the_rest_is_valid(model, voices, particles):
         for voice in voices:
             given, found = SONG.voice(voice), score.voice(voice)
             assert np.array_equal(given["pitch"], found["pitch"])
-            for edge in ("start", "end"):  # half a step of the coarsest part of the grid, and never added up
+            for edge in (
+                "start",
+                "end",
+            ):  # half a step of the coarsest part of the grid, and never added up
                 assert np.abs(given[edge] - begin - found[edge]).max(initial=0) <= 500
         assert score.length <= SONG.length
     assert not np.array_equal(made[0], made[1])
-    again = last(given_voices.compose(model, SONG, voices, n=1, particles=particles, seed=4, **SETTINGS))
+    again = last(
+        given_voices.compose(model, SONG, voices, n=1, particles=particles, seed=4, **SETTINGS)
+    )
     assert np.array_equal(again[0], made[0])
 
 
@@ -218,7 +254,9 @@ class Listener(LanguageModel):
         for step in range(time):
             on = (ids[:, step] >= p1 + 33) & (ids[:, step] <= p1 + 108)
             heard = torch.where(on, ids[:, step] - p1, heard)
-            wait = torch.from_numpy(events.IS_WAIT[ids[:, step].numpy()]) | (ids[:, step] == events.START)
+            wait = torch.from_numpy(events.IS_WAIT[ids[:, step].numpy()]) | (
+                ids[:, step] == events.START
+            )
             weights[:, step, 1:371] = torch.where(wait, 1e-6, 1.0)[:, None] / 370
             for pitch in self.PITCHES:
                 weights[:, step, p1 + pitch] = torch.where(wait & (heard == 0), 1.0, 1e-6)
@@ -236,7 +274,11 @@ def test_particles_hear_what_the_given_voice_does_later():
     hits = 0
     for seed, pitch in enumerate(Listener.PITCHES.tolist() * 2):
         song = Score.build([(nes.NO, 0, 100, 1, 9), (nes.TR, 22_000, 44_000, pitch, 1)])
-        ids = last(given_voices.compose(Listener(), song, [nes.TR, nes.NO], particles=24, seed=seed, **SETTINGS))[0]
+        ids = last(
+            given_voices.compose(
+                Listener(), song, [nes.TR, nes.NO], particles=24, seed=seed, **SETTINGS
+            )
+        )[0]
         grammar.check(ids)
         first = events.decode(ids).voice(nes.P1)["pitch"][:1].tolist()
         hits += first == [pitch]
@@ -248,7 +290,12 @@ def test_evidence_is_unbiased():
     model = UnigramModel(smoothing=0.0)
     counts = torch.zeros(631, dtype=torch.float64)
     p1, no = int(events.NOTE_ON[nes.P1]), int(events.NOTE_ON[nes.NO])
-    for event, share in ((p1 + 60, 2), (p1 + 62, 1), (int(events.NOTE_OFF[nes.P1]), 1), (no + 1, 3)):
+    for event, share in (
+        (p1 + 60, 2),
+        (p1 + 62, 1),
+        (int(events.NOTE_OFF[nes.P1]), 1),
+        (no + 1, 3),
+    ):
         counts[event] = share
     counts[int(events.NOTE_OFF[nes.NO])], counts[50], counts[100] = 2, 3, 4
     model.counts = counts
@@ -256,7 +303,9 @@ def test_evidence_is_unbiased():
     given = given_voices.given_events(song, [nes.NO])
 
     def likelihood(particles, seed):
-        search = given_voices.Search(model, given, [nes.NO], particles=particles, seed=seed, **SETTINGS)
+        search = given_voices.Search(
+            model, given, [nes.NO], particles=particles, seed=seed, **SETTINGS
+        )
         while not search.done:
             search.step()
         return np.exp(search.evidence), search.resampled
@@ -298,7 +347,9 @@ def test_settings_out_of_range(model):
 
 def scale(*pitches, seconds=4, step=11_025) -> Score:
     length = seconds * nes.TICKS_PER_SECOND
-    return Score.build([(0, at, at + step, pitches[at // step % len(pitches)], 9) for at in range(0, length, step)])
+    return Score.build(
+        [(0, at, at + step, pitches[at // step % len(pitches)], 9) for at in range(0, length, step)]
+    )
 
 
 def test_keys_of_scales():
@@ -324,11 +375,16 @@ def test_edit_distance_against_the_textbook():
     random = np.random.default_rng(0)
     for width in (0, 1, 7):
         a, b = random.random((50, 9)) < 0.4, random.random((50, width)) < 0.4
-        assert agreement.edit_distance(a, b).tolist() == [slow_distance(x, y) for x, y in zip(a, b, strict=True)]
+        assert agreement.edit_distance(a, b).tolist() == [
+            slow_distance(x, y) for x, y in zip(a, b, strict=True)
+        ]
 
 
 def test_agreement_of_pairs_that_fit_and_pairs_that_do_not():
-    given = [scale(*(p + t for p in (60, 64, 67, 60, 67, 65, 62)), step=s) for t, s in ((0, 11_025), (6, 5_512))]
+    given = [
+        scale(*(p + t for p in (60, 64, 67, 60, 67, 65, 62)), step=s)
+        for t, s in ((0, 11_025), (6, 5_512))
+    ]
     found = agreement.agreement(given, given)
     assert found["pairs"] == 2 and found["key_1"] == 1.0 and found["key_1_shuffled"] == 0.0
     assert found["bars"] == 4 and found["rhythm"] == 0.0 and found["rhythm_shuffled"] > 5
@@ -341,17 +397,19 @@ def test_agreement_of_pairs_that_fit_and_pairs_that_do_not():
 
 def test_every_form_comes_back_and_the_gallery_shows_it(tmp_path):
     song = SONG.renamed("<a> & b")
-    keeping.keep(song, tmp_path, "piece_00", "from <nothing>")
+    gallery.keep(song, tmp_path, "piece_00", "from <nothing>")
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(
-        f"piece_00.{ending}" for ending in (*keeping.ENDINGS, "png", "json")
+        f"piece_00.{ending}" for ending in (*gallery.ENDINGS, "png", "json")
     )
-    assert read_song(tmp_path / "piece_00.mid") == song and len(read_song(tmp_path / "piece_00.vgm").notes)
+    assert read_song(tmp_path / "piece_00.mid") == song and len(
+        read_song(tmp_path / "piece_00.vgm").notes
+    )
     assert events.to_tx1(read_song(tmp_path / "piece_00.tx1.txt")) == events.to_tx1(song)
     with wave.open(str(tmp_path / "piece_00.wav")) as sound:
         assert sound.getnframes() == song.length
     assert json.loads((tmp_path / "piece_00.json").read_text())["caption"] == "from <nothing>"
     (tmp_path / "config.json").write_text('{"layers": 3}')  # of something else, so no piece
-    page = keeping.gallery(tmp_path).read_text(encoding="utf-8")
+    page = gallery.gallery(tmp_path).read_text(encoding="utf-8")
     assert page.count("<figure") == 1
     assert "&lt;a&gt; &amp; b" in page and "<nothing>" not in page
-    assert all(f'"piece_00.{ending}"' in page for ending in (*keeping.ENDINGS, "png"))
+    assert all(f'"piece_00.{ending}"' in page for ending in (*gallery.ENDINGS, "png"))

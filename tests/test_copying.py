@@ -4,15 +4,18 @@ import numpy as np
 import pytest
 from songs import tune
 
-from lakhnes_lib.copying import LONGEST, CopyIndex, Run
 from lakhnes_lib.data.corpus import pack
+from lakhnes_lib.evaluation.copying import LONGEST, CopyIndex, Run
 from lakhnes_lib.music import nes
 from lakhnes_lib.music.score import Score
 
 
 def line(pitches, voice=nes.P1, step=10_000, start=0):
     """NOTE tuples of one voice."""
-    return [(voice, start + i * step, start + i * step + step // 2, int(p), 1) for i, p in enumerate(pitches)]
+    return [
+        (voice, start + i * step, start + i * step + step // 2, int(p), 1)
+        for i, p in enumerate(pitches)
+    ]
 
 
 def wander(seed: int, notes: int, span: int = 3):
@@ -46,17 +49,22 @@ def shared_by_hand(score, songs) -> int:
 def test_against_the_obvious_search(seed):
     songs = [
         Score.build(
-            line(wander(10 * seed + i, 40)) + line(wander(10 * seed + i + 500, 20), nes.TR) + line([3, 5], nes.NO)
+            line(wander(10 * seed + i, 40))
+            + line(wander(10 * seed + i + 500, 20), nes.TR)
+            + line([3, 5], nes.NO)
         )
         for i in range(4)
     ]
-    piece = Score.build(line(wander(seed + 1000, 60)) + line(wander(seed + 2000, 30), nes.P2) + line([3, 5], nes.NO))
+    piece = Score.build(
+        line(wander(seed + 1000, 60)) + line(wander(seed + 2000, 30), nes.P2) + line([3, 5], nes.NO)
+    )
     run = CopyIndex(pack("train", songs)).longest(piece)
     assert run.notes == shared_by_hand(piece, songs) > 3
     # Both places of the run hold the same steps.
     heard = [
         score.voice(voice)["pitch"][
-            (score.voice(voice)["start"] >= a * 44_100 - 1) & (score.voice(voice)["end"] <= b * 44_100 + 1)
+            (score.voice(voice)["start"] >= a * 44_100 - 1)
+            & (score.voice(voice)["end"] <= b * 44_100 + 1)
         ]
         for score, voice, (a, b) in (
             (piece, run.voice, run.seconds),
@@ -64,14 +72,21 @@ def test_against_the_obvious_search(seed):
         )
     ]
     mine, theirs = (np.diff(pitches.astype(int)) for pitches in heard)
-    assert mine[mine != 0].tolist() == theirs[theirs != 0].tolist() and (mine != 0).sum() == run.notes - 1
+    assert (
+        mine[mine != 0].tolist() == theirs[theirs != 0].tolist()
+        and (mine != 0).sum() == run.notes - 1
+    )
 
 
 def test_a_hidden_copy_is_found():
-    songs = [tune(seed) for seed in range(3)] + [Score.build(line(wander(7, 90, 5), nes.TR), name="source")]
+    songs = [tune(seed) for seed in range(3)] + [
+        Score.build(line(wander(7, 90, 5), nes.TR), name="source")
+    ]
     stolen = wander(7, 90, 5)[30:60] + 5
     piece = Score.build(
-        line(wander(8, 20)) + line(np.repeat(stolen, 2), step=700, start=300_000) + line(wander(9, 30), nes.TR)
+        line(wander(8, 20))
+        + line(np.repeat(stolen, 2), step=700, start=300_000)
+        + line(wander(9, 30), nes.TR)
     )
     run = CopyIndex(pack("train", songs)).longest(piece)
     distinct = 1 + np.count_nonzero(np.diff(stolen))
@@ -86,12 +101,17 @@ def test_training_songs_are_found_whole():
     index = CopyIndex(pack("train", songs))
     for number, song in enumerate(songs):
         run = index.longest(song)
-        assert run.song == number and run.notes == 1 + np.count_nonzero(np.diff(song.notes["pitch"].astype(int)))
+        assert run.song == number and run.notes == 1 + np.count_nonzero(
+            np.diff(song.notes["pitch"].astype(int))
+        )
         assert run.seconds == run.song_seconds
 
 
 def test_variety_tells_a_tune_from_an_arpeggio():
-    arpeggio, melody = [60, 64, 67] * 30, 48 + np.arange(40) ** 2 % 37  # no step of which returns soon
+    arpeggio, melody = (
+        [60, 64, 67] * 30,
+        48 + np.arange(40) ** 2 % 37,
+    )  # no step of which returns soon
     index = CopyIndex(pack("train", [Score.build(line(arpeggio)), Score.build(line(melody))]))
     piece = Score.build(line(arpeggio[:60], nes.P2) + line(melody - 2, nes.TR))
     long, varied = index.longest(piece), index.longest(piece, by="figures")
@@ -117,6 +137,11 @@ def test_real_songs(nesmdb):
     index = CopyIndex(nesmdb["train"])
     own = nesmdb["train"].score(1000)
     run = index.longest(own, by="figures")
-    assert isinstance(run, Run) and nesmdb["train"].score(run.song).voice(run.song_voice)["pitch"].size >= run.notes
-    foreign = [index.longest(nesmdb["test"].score(number), by="figures") for number in range(0, 100, 20)]
+    assert (
+        isinstance(run, Run)
+        and nesmdb["train"].score(run.song).voice(run.song_voice)["pitch"].size >= run.notes
+    )
+    foreign = [
+        index.longest(nesmdb["test"].score(number), by="figures") for number in range(0, 100, 20)
+    ]
     assert np.median([found.figures for found in foreign]) < run.figures

@@ -24,14 +24,21 @@ FILES = {"corpus.json"} | {
 def song(seed):
     """A small song with velocity and timbre changes."""
     plain = tune(seed, beats=8)
-    return Score(plain.notes, plain.length, [(0, 5, VELOCITY_CHANGE, 3), (0, 5, TIMBRE_CHANGE, 2)], plain.name)
+    return Score(
+        plain.notes,
+        plain.length,
+        [(0, 5, VELOCITY_CHANGE, 3), (0, 5, TIMBRE_CHANGE, 2)],
+        plain.name,
+    )
 
 
 @pytest.fixture(scope="module")
 def packed(tmp_path_factory):
     """A corpus of three, two and one songs."""
     songs = {"train": [song(0), song(1), song(2)], "valid": [song(3), song(4)], "test": [song(5)]}
-    return corpus.write_corpus(songs, tmp_path_factory.mktemp("packed") / "corpus", {"bad.mid": "is empty"})
+    return corpus.write_corpus(
+        songs, tmp_path_factory.mktemp("packed") / "corpus", {"bad.mid": "is empty"}
+    )
 
 
 @pytest.fixture
@@ -52,24 +59,34 @@ def test_songs_come_out_as_they_went_in(tmp_path_factory, songs):
     each = [events.encode(one).tolist() for one in songs]
     assert ids.dtype == np.uint16 and offsets.dtype == np.int64
     assert [ids[a:b].tolist() for a, b in zip(offsets, offsets[1:], strict=False)] == each
-    assert [framed.tolist() for framed in split.framed()] == [events.frame(one).tolist() for one in each]
+    assert [framed.tolist() for framed in split.framed()] == [
+        events.frame(one).tolist() for one in each
+    ]
     assert split.seconds == pytest.approx(sum(one.seconds for one in songs))
 
 
 def test_what_it_says_of_itself(packed):
     assert {path.name for path in packed.folder.iterdir()} == FILES
     said = json.loads((packed.folder / "corpus.json").read_text())
-    assert said["splits"]["train"]["songs"] == 3 and said["splits"]["train"]["notes"] == len(packed["train"].notes)
+    assert said["splits"]["train"]["songs"] == 3 and said["splits"]["train"]["notes"] == len(
+        packed["train"].notes
+    )
     assert said["rejected"] == {"bad.mid": "is empty"} == packed.manifest["rejected"]
     assert said["splits"]["test"]["fingerprint"] == packed["test"].fingerprint
-    assert "train" in packed and "other" not in packed and list(packed.splits) == ["train", "valid", "test"]
+    assert (
+        "train" in packed
+        and "other" not in packed
+        and list(packed.splits) == ["train", "valid", "test"]
+    )
     with pytest.raises(DataNotFound, match="has no split 'other', only train, valid, test"):
         packed["other"]
     with pytest.raises(IndexError, match="test has 1 songs, there is no song 1"):
         packed["test"].score(1)
     with pytest.raises(IndexError):
         packed["test"].score(-1)
-    assert isinstance(packed["train"].notes, np.memmap) and not packed["train"].notes.flags.writeable
+    assert (
+        isinstance(packed["train"].notes, np.memmap) and not packed["train"].notes.flags.writeable
+    )
 
 
 def test_fingerprint_knows_content_and_names(packed, tmp_path):
@@ -78,9 +95,18 @@ def test_fingerprint_knows_content_and_names(packed, tmp_path):
 
     songs = [song(0), song(1), song(2)]
     assert fingerprint(songs) == packed["train"].fingerprint
-    others = [songs[:2], songs[::-1], [*songs[:2], songs[2].renamed("other")], [*songs[:2], song(9)]]
-    others.append([*songs[:2], Score(songs[2].notes, songs[2].length + 1, songs[2].controls, songs[2].name)])
-    others.append([*songs[:2], Score(songs[2].notes, songs[2].length, songs[2].controls[:1], songs[2].name)])
+    others = [
+        songs[:2],
+        songs[::-1],
+        [*songs[:2], songs[2].renamed("other")],
+        [*songs[:2], song(9)],
+    ]
+    others.append(
+        [*songs[:2], Score(songs[2].notes, songs[2].length + 1, songs[2].controls, songs[2].name)]
+    )
+    others.append(
+        [*songs[:2], Score(songs[2].notes, songs[2].length, songs[2].controls[:1], songs[2].name)]
+    )
     found = [fingerprint(other) for other in others]
     assert len({*found, packed["train"].fingerprint}) == 7
 
@@ -103,7 +129,11 @@ def test_any_changed_byte_is_noticed(copy, name):
         byte = whole[place : place + 1]
         if name.endswith(".json") and (byte.isspace() or b"rejected" in whole[:place]):
             continue
-        if name.endswith(".npy") and 10 <= place < 128 and (byte.isspace() or whole[place:128].lstrip() == b"\n"):
+        if (
+            name.endswith(".npy")
+            and 10 <= place < 128
+            and (byte.isspace() or whole[place:128].lstrip() == b"\n")
+        ):
             continue  # the padding of the head
         path.write_bytes(whole[:place] + bytes([whole[place] ^ 2]) + whole[place + 1 :])
         with pytest.raises((BadCorpus, DataNotFound)) as raised:
@@ -111,7 +141,9 @@ def test_any_changed_byte_is_noticed(copy, name):
         assert str(copy) in str(raised.value), place
     for size in (0, 3, len(whole) // 2, len(whole) - 1):
         path.write_bytes(whole[:size])
-        with pytest.raises(BadCorpus, match="is incomplete or damaged|was changed since it was built"):
+        with pytest.raises(
+            BadCorpus, match="is incomplete or damaged|was changed since it was built"
+        ):
             corpus.open_corpus(copy)
     path.write_bytes(whole)
     corpus.open_corpus(copy)
@@ -121,7 +153,9 @@ def test_any_changed_byte_is_noticed(copy, name):
 def test_missing_file(copy, name):
     (copy / name).unlink()
     if name == "corpus.json":
-        with pytest.raises(DataNotFound, match=r"corpus: is not a corpus \(it holds no corpus.json\)"):
+        with pytest.raises(
+            DataNotFound, match=r"corpus: is not a corpus \(it holds no corpus.json\)"
+        ):
             corpus.open_corpus(copy)
     else:
         with pytest.raises(BadCorpus, match=f"corpus: is incomplete or damaged .*{name}"):
@@ -149,7 +183,9 @@ def test_other_arrays(copy):
     """Another type of record, a pickled object, an archive of arrays: refused, and nothing is run."""
     for array in (np.zeros(3), np.zeros((2, 2), corpus.SONG), np.array([{}], object)):
         np.save(copy / "train.songs.npy", array, allow_pickle=True)
-        with pytest.raises(BadCorpus, match="train.songs.npy is of another version|is incomplete or damaged"):
+        with pytest.raises(
+            BadCorpus, match="train.songs.npy is of another version|is incomplete or damaged"
+        ):
             corpus.open_corpus(copy)
     with open(copy / "train.songs.npy", "wb") as file:
         np.savez(file, np.zeros(3))
@@ -182,7 +218,9 @@ def test_folder_with_splits_and_bad_files(tmp_path):
     for split, seeds in {"train": (0, 1), "valid": (2,), "test": (3,)}.items():
         for seed in seeds:
             midi.write(song(seed), source / split / f"{seed}.mid")
-    (source / "train" / "text.tx1.txt").write_bytes(events.to_tx1(song(4)).replace("\n", "\r\n").encode())
+    (source / "train" / "text.tx1.txt").write_bytes(
+        events.to_tx1(song(4)).replace("\n", "\r\n").encode()
+    )
     (source / "train" / "empty.mid").write_bytes(b"")
     (source / "train" / "foreign.tx1").write_text("WT_5\nHELLO\n")
     (source / "valid" / "binary.tx1").write_bytes(b"\xff\xfe\x00")
@@ -198,7 +236,9 @@ def test_folder_with_splits_and_bad_files(tmp_path):
     reasons = made.manifest["rejected"]
     assert set(reasons) == {"empty.mid", "foreign.tx1", "binary.tx1"}
     assert "empty.mid: is empty" in reasons["empty.mid"]
-    assert "line 2 holds 'HELLO'" in reasons["foreign.tx1"] and "binary.tx1" in reasons["binary.tx1"]
+    assert (
+        "line 2 holds 'HELLO'" in reasons["foreign.tx1"] and "binary.tx1" in reasons["binary.tx1"]
+    )
     again = build.build_corpus(source, tmp_path / "again", workers=2, progress=False)
     assert again.fingerprint == made.fingerprint
 

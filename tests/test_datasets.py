@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from archive_server import ARCHIVE, FILES, archive, assert_here, fails, fetch, tar_of
 
-from lakhnes_lib.data import archives, datasets, registry
+from lakhnes_lib.data import archives, fetching, registry
 from lakhnes_lib.errors import BadArchive, DataNotFound
 
 MIRROR = os.environ.get("LAKHNES_MIRROR")
@@ -62,12 +62,15 @@ def test_folder_unpacked_by_hand(use, home):
 
 
 @pytest.mark.parametrize(
-    "pack, ending", [(lzma.compress, ".tar.xz"), (bz2.compress, ".tar.bz2"), (gzip.compress, ".tgz")]
+    "pack, ending",
+    [(lzma.compress, ".tar.xz"), (bz2.compress, ".tar.bz2"), (gzip.compress, ".tgz")],
 )
 @pytest.mark.parametrize("top", ["nesmdb_midi/", "./some/where/nesmdb_midi/", ""])
 def test_mirror_by_content(use, home, tmp_path, pack, ending, top):
     """Packed otherwise, with other folders around and hidden files: the same content."""
-    (tmp_path / f"nesmdb_midi{ending}").write_bytes(pack(tar_of(FILES | {"train/._a.mid": b"x", "README": b"y"}, top)))
+    (tmp_path / f"nesmdb_midi{ending}").write_bytes(
+        pack(tar_of(FILES | {"train/._a.mid": b"x", "README": b"y"}, top))
+    )
     assert_here(fetch(home, mirror=tmp_path))
 
 
@@ -78,9 +81,13 @@ def test_mirror_by_hash_whatever_its_name(use, home, tmp_path):
 
 
 def test_mirror_with_other_content(use, home, tmp_path):
-    (tmp_path / "nesmdb_midi.tar.gz").write_bytes(gzip.compress(tar_of(FILES | {"valid/c.mid": b"MThd 2wo"})))
+    (tmp_path / "nesmdb_midi.tar.gz").write_bytes(
+        gzip.compress(tar_of(FILES | {"valid/c.mid": b"MThd 2wo"}))
+    )
     fails(BadArchive, home, "other bytes than were published", mirror=tmp_path)
-    (tmp_path / "nesmdb_midi.tar.gz").write_bytes(gzip.compress(tar_of(FILES | {"valid/e.mid": b""})))
+    (tmp_path / "nesmdb_midi.tar.gz").write_bytes(
+        gzip.compress(tar_of(FILES | {"valid/e.mid": b""}))
+    )
     fails(BadArchive, home, "holds 5 files of it, not 4", mirror=tmp_path)
 
 
@@ -110,10 +117,16 @@ def test_names_that_are_md5(use, home, tmp_path):
     data = b"MThd whatever was found"
     name = f"5/{hashlib.md5(data).hexdigest()}.mid"
     changes = dict(
-        content=registry.REGISTRY["lmd-full"].content, md5_names=True, fingerprint=None, files=None, sha256=None
+        content=registry.REGISTRY["lmd-full"].content,
+        md5_names=True,
+        fingerprint=None,
+        files=None,
+        sha256=None,
     )
     use(**changes)
-    (tmp_path / "nesmdb_midi.tar.gz").write_bytes(gzip.compress(tar_of({name: data + b"!"}, "lmd_full/")))
+    (tmp_path / "nesmdb_midi.tar.gz").write_bytes(
+        gzip.compress(tar_of({name: data + b"!"}, "lmd_full/"))
+    )
     fails(BadArchive, home, name, "md5", mirror=tmp_path)
     (tmp_path / "nesmdb_midi.tar.gz").write_bytes(gzip.compress(tar_of({name: data}, "lmd_full/")))
     place = fetch(home, mirror=tmp_path)
@@ -127,7 +140,13 @@ def test_names_that_are_md5(use, home, tmp_path):
 def test_checkpoint_archive(server, use, home):
     """Without a pattern: everything, less the archive's first folder."""
     data = gzip.compress(tar_of({"model.pt": b"weights", "scripts/train.py": b"code"}, "LakhNES/"))
-    use(content=None, fingerprint=None, files=None, sha256=hashlib.sha256(data).hexdigest(), folder="published/LakhNES")
+    use(
+        content=None,
+        fingerprint=None,
+        files=None,
+        sha256=hashlib.sha256(data).hexdigest(),
+        folder="published/LakhNES",
+    )
     server.parts = [archive(data)]
     place = fetch(home)
     assert place == home / "published/LakhNES"
@@ -157,38 +176,46 @@ def test_registry_is_complete():
 
 
 def test_unknown_name(home):
-    with pytest.raises(DataNotFound, match="'nesmbd' is not in the registry; there are: nesmdb-midi, "):
-        datasets.fetch("nesmbd", home=home)
+    with pytest.raises(
+        DataNotFound, match="'nesmbd' is not in the registry; there are: nesmdb-midi, "
+    ):
+        fetching.fetch("nesmbd", home=home)
 
 
 def test_subset_that_only_mirrors_have(home, monkeypatch):
     monkeypatch.delenv("LAKHNES_MIRROR", raising=False)
     with pytest.raises(DataNotFound, match="no official archive of its own"):
-        datasets.fetch("lmd-full-5", home=home)
+        fetching.fetch("lmd-full-5", home=home)
     assert not home.exists()
 
 
 def test_home(monkeypatch, tmp_path):
     monkeypatch.setenv("LAKHNES_HOME", str(tmp_path / "elsewhere"))
-    assert datasets.home() == tmp_path / "elsewhere"
-    assert datasets.folder("nesmdb-midi") == tmp_path / "elsewhere/nesmdb_midi"
+    assert fetching.home() == tmp_path / "elsewhere"
+    assert fetching.folder("nesmdb-midi") == tmp_path / "elsewhere/nesmdb_midi"
     monkeypatch.delenv("LAKHNES_HOME")
     monkeypatch.delenv("LAKHNES_ROOT", raising=False)
-    assert datasets.home() == Path(__file__).resolve().parents[1] / "data"
+    assert fetching.home() == Path(__file__).resolve().parents[1] / "data"
     monkeypatch.setenv("LAKHNES_ROOT", str(tmp_path / "site-packages"))
-    assert datasets.home() == Path.home() / ".cache/lakhnes"
+    assert fetching.home() == Path.home() / ".cache/lakhnes"
 
 
 @pytest.mark.skipif(not MIRROR, reason="LAKHNES_MIRROR names no folder of real archives")
 @pytest.mark.parametrize("name", ["nesmdb-midi", "nesmdb-tx1", "lmd-full-5-sample"])
 def test_real_archives(name, home):
     """The registry's fingerprints are those of the published songs."""
-    place = datasets.fetch(name, mirror=MIRROR, home=home, progress=False)
+    place = fetching.fetch(name, mirror=MIRROR, home=home, progress=False)
     entry = registry.find(name)
     inventory = archives.fingerprint(place, entry.content)
     assert (inventory.files, inventory.fingerprint) == (entry.files, entry.fingerprint)
     if name.startswith("nesmdb"):
-        assert [len(list((place / split).iterdir())) for split in ("train", "valid", "test")] == [4502, 403, 373]
+        assert [len(list((place / split).iterdir())) for split in ("train", "valid", "test")] == [
+            4502,
+            403,
+            373,
+        ]
     else:
-        assert all(hashlib.md5(path.read_bytes()).hexdigest() == path.stem for path in place.rglob("*.mid"))
-    assert datasets.fetch(name, mirror=MIRROR, home=home) == place
+        assert all(
+            hashlib.md5(path.read_bytes()).hexdigest() == path.stem for path in place.rglob("*.mid")
+        )
+    assert fetching.fetch(name, mirror=MIRROR, home=home) == place

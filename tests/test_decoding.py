@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from lakhnes_lib.models import products
+from lakhnes_lib.models.fast import products
 from lakhnes_lib.models.lstm import LSTM
 from lakhnes_lib.models.modern_decoder import ModernDecoder
 from lakhnes_lib.models.transformer_xl import TransformerXL
@@ -30,7 +30,9 @@ def small(**settings) -> TransformerXL:
 def modern(**settings) -> ModernDecoder:
     """The same for a modern decoder."""
     torch.manual_seed(1)
-    model = ModernDecoder(**dict(layers=2, width=32, heads=2, feed_forward=64, memory_length=16) | settings).eval()
+    model = ModernDecoder(
+        **dict(layers=2, width=32, heads=2, feed_forward=64, memory_length=16) | settings
+    ).eval()
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(torch.randn_like(parameter) * 0.2)
@@ -41,7 +43,9 @@ MODELS = {
     "transformer_xl": small,
     "pre_norm": lambda **settings: small(pre_norm=True, **settings),
     "modern_decoder": modern,
-    "modern_without": lambda **settings: modern(rotary=False, late_keys=False, tied=False, **settings),
+    "modern_without": lambda **settings: modern(
+        rotary=False, late_keys=False, tied=False, **settings
+    ),
     "modern_otherwise": lambda **settings: modern(qk_norm=False, activation="swiglu", **settings),
 }
 
@@ -89,7 +93,9 @@ def test_one_long_segment_says_the_same():
         assert apart(read.feed(ids[:, step]), expected[:, step]) < CLOSE
 
 
-@pytest.mark.parametrize("model", [small(), modern(), LSTM(embedding=4, units=8)], ids=lambda model: model.architecture)
+@pytest.mark.parametrize(
+    "model", [small(), modern(), LSTM(embedding=4, units=8)], ids=lambda model: model.architecture
+)
 def test_pieces_are_dropped_doubled_and_reordered(model):
     ids, rows = songs(3, 50), torch.tensor([2, 0, 2, 1, 2])
     read = model.eval().decoding(3, memory_length=12)
@@ -115,13 +121,17 @@ def test_pieces_that_began_at_different_times(make, memory_length):
     read = model.decoding(torch.tensor([2, 1, 0]), state)
     said = torch.stack([read.feed(ids[[2, 1, 0], step]) for step in range(30, 60)], 1)
     for found, row in zip(said, (2, 1, 0), strict=True):
-        expected = segment(model, ids[row : row + 1, 30 - lengths[row] :], memory_length)[:, lengths[row] :]
+        expected = segment(model, ids[row : row + 1, 30 - lengths[row] :], memory_length)[
+            :, lengths[row] :
+        ]
         assert apart(found[None], expected) < CLOSE
 
 
 @pytest.mark.parametrize("precision", products.STEADY)
 @pytest.mark.parametrize("threads", [1, 2])
-@pytest.mark.parametrize("make", [lambda **sizes: small(head_width=64, **sizes), modern], ids=["xl", "modern"])
+@pytest.mark.parametrize(
+    "make", [lambda **sizes: small(head_width=64, **sizes), modern], ids=["xl", "modern"]
+)
 def test_a_piece_does_not_depend_on_those_beside_it(make, precision, threads):
     """To the last bit, at sizes at which a matrix product of few rows takes another path than one of many."""
     model = make(width=256, heads=4, feed_forward=1024, memory_length=40)

@@ -5,8 +5,8 @@ import pytest
 import torch
 from torch import nn
 
-from lakhnes_lib import devices, evaluation
-from lakhnes_lib.models import checkpoints
+from lakhnes_lib.evaluation import perplexity
+from lakhnes_lib.models import checkpoints, devices
 
 IDS = torch.randint(0, 9, (2, 5), generator=torch.Generator().manual_seed(0))
 
@@ -87,7 +87,9 @@ def flushed() -> bool:
     return bool((torch.tensor([1e-20]) * 1e-20 == 0).all())
 
 
-needs_flushing = pytest.mark.skipif(not torch.set_flush_denormal(False), reason="this CPU always computes denormals")
+needs_flushing = pytest.mark.skipif(
+    not torch.set_flush_denormal(False), reason="this CPU always computes denormals"
+)
 
 
 @needs_flushing
@@ -119,8 +121,10 @@ def test_measuring_and_composing_flush_denormals(kind, monkeypatch):
     model = checkpoints.build(kind, layers=1, width=16, heads=2, feed_forward=16)
     seen = []
     whole = type(model).logits
-    monkeypatch.setattr(type(model), "logits", lambda *given: seen.append(flushed()) or whole(*given))
-    evaluation.exact(model, [np.ones(20, np.uint16)], progress=False)
+    monkeypatch.setattr(
+        type(model), "logits", lambda *given: seen.append(flushed()) or whole(*given)
+    )
+    perplexity.exact(model, [np.ones(20, np.uint16)], progress=False)
     assert seen == [True]
     seen.clear()
     decoding = model.decoding(1)

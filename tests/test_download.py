@@ -9,7 +9,7 @@ import time
 import pytest
 from archive_server import ARCHIVE, FILES, answer, archive, assert_here, fails, fetch, tar_of
 
-from lakhnes_lib.data import archives, datasets
+from lakhnes_lib.data import archives, fetching
 from lakhnes_lib.data import download as download_module
 from lakhnes_lib.errors import BadArchive, DataNotFound, LakhnesError, OutOfSpace
 
@@ -37,7 +37,7 @@ def test_download_then_reuse(server, use, home):
 
 def test_progress_bar(server, use, home, capsys):
     server.parts = [archive()]
-    datasets.fetch("nesmdb-midi", home=home)
+    fetching.fetch("nesmdb-midi", home=home)
     assert "nesmdb-midi" in capsys.readouterr().err
 
 
@@ -63,10 +63,18 @@ def test_confirmation_page_before_a_resumed_download(server, use, home):
 
 
 def test_second_page_is_not_the_file(server, use, home):
-    quota = answer(200, b"<html><title>Google Drive -\n Quota exceeded</title></html>", Content_Type="text/html")
+    quota = answer(
+        200,
+        b"<html><title>Google Drive -\n Quota exceeded</title></html>",
+        Content_Type="text/html",
+    )
     server.parts = [warning_page(), quota]
     fails(
-        DataNotFound, home, "web page ('Google Drive - Quota exceeded')", "github.com/chrisdonahue/nesmdb", "--mirror"
+        DataNotFound,
+        home,
+        "web page ('Google Drive - Quota exceeded')",
+        "github.com/chrisdonahue/nesmdb",
+        "--mirror",
     )
     server.parts = [quota]
     fails(DataNotFound, home, "Quota exceeded")
@@ -78,7 +86,11 @@ def test_second_page_is_not_the_file(server, use, home):
 def test_lost_connection_is_taken_up_again(server, use, home):
     server.parts = [archive(stop=50_000), archive(stop=200_000), archive()]
     assert_here(fetch(home))
-    assert [request.headers.get("Range") for request in server.requests] == [None, "bytes=50000-", "bytes=200000-"]
+    assert [request.headers.get("Range") for request in server.requests] == [
+        None,
+        "bytes=50000-",
+        "bytes=200000-",
+    ]
 
 
 def test_server_that_hangs_up_is_called_again(server, use, home):
@@ -88,7 +100,13 @@ def test_server_that_hangs_up_is_called_again(server, use, home):
 
 def test_line_that_stays_down_leaves_a_part_and_the_next_fetch_goes_on(server, use, home):
     server.parts = [archive(stop=150_000)]
-    fails(DataNotFound, home, "lost after 0.1 of 0.4 MB", "goes on from there", kept=[".nesmdb-midi.part"])
+    fails(
+        DataNotFound,
+        home,
+        "lost after 0.1 of 0.4 MB",
+        "goes on from there",
+        kept=[".nesmdb-midi.part"],
+    )
     server.parts, server.requests[:] = [archive()], []
     assert_here(fetch(home))
     assert [request.headers["Range"] for request in server.requests] == ["bytes=150000-"]
@@ -125,7 +143,10 @@ def test_part_complete_without_a_known_hash(server, use, home):
 def test_endless_trouble_ends(server, use, home, monkeypatch):
     """A server that always breaks off and always goes on elsewhere."""
     monkeypatch.setattr(download_module, "ATTEMPTS", 6)
-    server.parts = [archive(stop=50_000), answer(206, b"x" * 10, Content_Range="bytes 3-12/400000")] * 5
+    server.parts = [
+        archive(stop=50_000),
+        answer(206, b"x" * 10, Content_Range="bytes 3-12/400000"),
+    ] * 5
     fails(DataNotFound, home, "does not go on where the last download broke off")
     assert len(server.requests) == 6
 
@@ -133,7 +154,13 @@ def test_endless_trouble_ends(server, use, home, monkeypatch):
 @pytest.mark.parametrize("status", [404, 403, 410])
 def test_gone(server, use, home, status):
     server.parts = [answer(status, b"<html>gone</html>", Content_Type="text/html")]
-    fails(DataNotFound, home, str(status), "is not at http://127.0.0.1", "github.com/chrisdonahue/nesmdb")
+    fails(
+        DataNotFound,
+        home,
+        str(status),
+        "is not at http://127.0.0.1",
+        "github.com/chrisdonahue/nesmdb",
+    )
 
 
 @pytest.mark.parametrize("status", [429, 500, 503])
@@ -147,7 +174,13 @@ def test_busy_server_keeps_what_is_here(server, use, home, status):
 
 def test_no_network(server, use, home):
     server.close()
-    fails(DataNotFound, home, "no connection to 127.0.0.1", "github.com/chrisdonahue/nesmdb", "--mirror")
+    fails(
+        DataNotFound,
+        home,
+        "no connection to 127.0.0.1",
+        "github.com/chrisdonahue/nesmdb",
+        "--mirror",
+    )
 
 
 def test_unknown_host(use, home):
@@ -206,7 +239,11 @@ def test_full_disk(server, use, home, monkeypatch, module, size):
     room = [size]
 
     def narrow(path, mode="r", **options):
-        return FullDisk(open(path, mode, **options), room) if set(mode) & set("wxa") else open(path, mode, **options)
+        return (
+            FullDisk(open(path, mode, **options), room)
+            if set(mode) & set("wxa")
+            else open(path, mode, **options)
+        )
 
     monkeypatch.setattr(module, "open", narrow, raising=False)
     server.parts = [archive()]

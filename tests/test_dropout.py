@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from lakhnes_lib.models.dropout import Dropout
+from lakhnes_lib.models.fast.dropout import Dropout
 
 SHAPE = 7, 301, 129  # no multiple of the four values that a drawn number serves
 
@@ -20,7 +20,13 @@ def test_share_and_scale(p):
 def test_values_are_drawn_one_by_one():
     torch.manual_seed(0)
     kept = Dropout(0.5)(torch.ones(1000, 400)).bool().double()
-    for back in (1, 2, 3, 4, 400):  # neighbours within a drawn number, in the next, and in the next row
+    for back in (
+        1,
+        2,
+        3,
+        4,
+        400,
+    ):  # neighbours within a drawn number, in the next, and in the next row
         flat = kept.flatten()
         together = (flat[back:] == flat[:-back]).double().mean().item()
         assert abs(together - 0.5) < 0.005

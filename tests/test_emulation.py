@@ -105,7 +105,13 @@ def slow_states(writes, length):
                 pitch = round(69 + 12 * np.log2(hertz / 440))
                 low, high = ((33, 108), (33, 108), (21, 108))[v]
                 pitch = pitch if low <= pitch <= high else 0
-            silent = not counts[v] or (v < 2 and silenced(v)) or (v == 2 and not linear) or not level or not pitch
+            silent = (
+                not counts[v]
+                or (v < 2 and silenced(v))
+                or (v == 2 and not linear)
+                or not level
+                or not pitch
+            )
             table[tick, v] = (0, 0, timbre) if silent else (pitch, level, timbre)
     return table
 
@@ -149,7 +155,9 @@ def test_counters_equal_a_slow_emulation(seed):
 def frame(step, steps=4):
     """Tick of the frame counter's step, counted from 1, after a reset at tick 0."""
     turn, place = divmod(step - 1, 4)
-    cycles = (7457, 14913, 22371, 29829 if steps == 4 else 37281)[place] + turn * (29830 if steps == 4 else 37282)
+    cycles = (7457, 14913, 22371, 29829 if steps == 4 else 37281)[place] + turn * (
+        29830 if steps == 4 else 37282
+    )
     return -(-cycles * 44_100 // chip.CLOCK)
 
 
@@ -161,14 +169,16 @@ def test_envelope_falls_from_15_a_level_every_period():
     levels = [(tick, value) for _, tick, _, value in score.controls.tolist()]
     assert score.notes[0]["start"] == start and score.notes[0]["velocity"] == 15
     assert levels[:14] == [(frame(1 + 3 * n), 15 - n) for n in range(1, 15)]
-    assert score.notes["start"].tolist()[:2] == [start, frame(1 + 3 * 16)] and score.notes["end"][0] == frame(
-        1 + 3 * 15
-    )
+    assert score.notes["start"].tolist()[:2] == [start, frame(1 + 3 * 16)] and score.notes["end"][
+        0
+    ] == frame(1 + 3 * 15)
 
 
 def test_length_counter_ends_a_note_after_its_half_frames():
     # Load index 3 is two half frames: the steps 2 and 4.
-    score = emulation.run([(0, 0x15, 2), (0, 0x04, 0x1F), (0, 0x05, 8), (0, 0x06, 253), (0, 0x07, 3 << 3)], 5000)
+    score = emulation.run(
+        [(0, 0x15, 2), (0, 0x04, 0x1F), (0, 0x05, 8), (0, 0x06, 253), (0, 0x07, 3 << 3)], 5000
+    )
     assert score.notes.tolist() == [(P2, 0, frame(4), 69, 15)]
 
 
@@ -179,13 +189,17 @@ def test_linear_counter_ends_the_triangle_after_its_quarter_frames():
 
 def test_sweep_bends_the_pitch_until_it_mutes():
     # Down an octave's half each half frame: the period grows by itself / 2.
-    score = emulation.run([(0, 0x15, 1), (0, 0x00, 0x3F), (0, 0x01, 0x81), (0, 0x02, 253), (0, 0x03, 0)], 5000)
+    score = emulation.run(
+        [(0, 0x15, 1), (0, 0x00, 0x3F), (0, 0x01, 0x81), (0, 0x02, 253), (0, 0x03, 0)], 5000
+    )
     timers = [253]
     while timers[-1] + (timers[-1] >> 1) <= 0x7FF:
         timers.append(timers[-1] + (timers[-1] >> 1))
     # The next target is beyond 11 bits, so the voice is silent although the sweep has not gone there.
     timers = timers[:-1]
-    assert score.notes["pitch"].tolist() == [round(69 + 12 * np.log2(chip.CLOCK / 16 / (t + 1) / 440)) for t in timers]
+    assert score.notes["pitch"].tolist() == [
+        round(69 + 12 * np.log2(chip.CLOCK / 16 / (t + 1) / 440)) for t in timers
+    ]
     assert score.notes["start"].tolist() == [0, *(frame(2 * n) for n in range(1, len(timers)))]
     assert score.notes["end"][-1] == frame(2 * len(timers))
 
@@ -198,13 +212,35 @@ def test_a_pulse_is_muted_by_a_sweep_that_is_off_unless_it_negates():
 
 def test_five_step_frames_are_slower_and_begin_at_once():
     # Load index 5 is four half frames; the write of the frame counter is one at once.
-    writes = [(0, 0x15, 2), (0, 0x04, 0x1F), (0, 0x05, 8), (0, 0x06, 253), (0, 0x07, 5 << 3), (0, 0x17, 0x80)]
+    writes = [
+        (0, 0x15, 2),
+        (0, 0x04, 0x1F),
+        (0, 0x05, 8),
+        (0, 0x06, 253),
+        (0, 0x07, 5 << 3),
+        (0, 0x17, 0x80),
+    ]
     assert emulation.run(writes, 9000).notes["end"].tolist() == [frame(6, 5)]
 
 
-RESET = [(0, 0x00, 0x30), (0, 0x01, 0x08), (0, 0x08, 0xFF), (0, 0x0B, 0), (0, 0x0C, 0x30), (0, 0x17, 0xC0)]
+RESET = [
+    (0, 0x00, 0x30),
+    (0, 0x01, 0x08),
+    (0, 0x08, 0xFF),
+    (0, 0x0B, 0),
+    (0, 0x0C, 0x30),
+    (0, 0x17, 0xC0),
+]
 
 
 def test_writes_of_one_tick_count_together():
-    writes = [*RESET, (50, 0x15, 1), (50, 0x00, 0x3F), (50, 0x02, 253), (50, 0x03, 0), (50, 0x02, 100), (50, 0x02, 253)]
+    writes = [
+        *RESET,
+        (50, 0x15, 1),
+        (50, 0x00, 0x3F),
+        (50, 0x02, 253),
+        (50, 0x03, 0),
+        (50, 0x02, 100),
+        (50, 0x02, 253),
+    ]
     assert emulation.run(writes, 100).notes.tolist() == [(P1, 50, 100, 69, 15)]

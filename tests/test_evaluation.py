@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from lakhnes_lib import evaluation
 from lakhnes_lib.errors import LakhnesError
+from lakhnes_lib.evaluation import perplexity
 from lakhnes_lib.models.language_model import RandomModel, UnigramModel
 from lakhnes_lib.models.transformer_xl import TransformerXL
 from lakhnes_lib.music import events
@@ -18,7 +18,9 @@ PAPER_UNIGRAM = 198.14  # test perplexity, Table 2
 
 def song(rng, length: int) -> np.ndarray:
     """A framed song of so many random events."""
-    return np.concatenate([[0], rng.integers(1, len(events.VOCABULARY), length), [0]]).astype(np.uint16)
+    return np.concatenate([[0], rng.integers(1, len(events.VOCABULARY), length), [0]]).astype(
+        np.uint16
+    )
 
 
 @pytest.fixture(scope="module")
@@ -31,11 +33,13 @@ def songs() -> list[np.ndarray]:
 @pytest.fixture(scope="module")
 def small() -> TransformerXL:
     torch.manual_seed(1)
-    return TransformerXL(layers=2, width=32, heads=2, head_width=16, feed_forward=64, memory_length=20).eval()
+    return TransformerXL(
+        layers=2, width=32, heads=2, head_width=16, feed_forward=64, memory_length=20
+    ).eval()
 
 
-def score(model, songs, **options) -> evaluation.Perplexity:
-    return evaluation.exact(model, songs, progress=False, **options)
+def score(model, songs, **options) -> perplexity.Perplexity:
+    return perplexity.exact(model, songs, progress=False, **options)
 
 
 def test_targets_are_all_events_but_the_first_of_each_song(songs):
@@ -59,10 +63,17 @@ def test_weights_that_give_no_probabilities_are_an_error(songs, weight):
 
 def test_unigram_by_hand(songs):
     train, test = songs[:5], songs[5:]
-    model = UnigramModel().fit(torch.from_numpy(np.concatenate([each[1:] for each in train]).astype(np.int64)))
+    model = UnigramModel().fit(
+        torch.from_numpy(np.concatenate([each[1:] for each in train]).astype(np.int64))
+    )
     counts = Counter(int(event) for each in train for event in each[1:])
     total = sum(counts.values()) + 631
-    losses = [-log((counts[int(event)] + 1) / total) for each in test if len(each) >= 10 for event in each[1:]]
+    losses = [
+        -log((counts[int(event)] + 1) / total)
+        for each in test
+        if len(each) >= 10
+        for event in each[1:]
+    ]
     scored = score(model, test)
     assert scored.nats == pytest.approx(sum(losses) / len(losses), rel=1e-6)
     assert scored.perplexity == pytest.approx(exp(sum(losses) / len(losses)), rel=1e-5)
@@ -92,7 +103,9 @@ def test_with_a_memory_that_holds_the_song_it_is_one_long_pass(small, songs, seg
         ids = torch.from_numpy(each.astype(np.int64))
         with torch.inference_mode():
             log_probs, _ = small.log_probs(ids[None, :-1])
-        np.testing.assert_allclose(next(scored), log_probs[0, torch.arange(len(ids) - 1), ids[1:]], atol=2e-4)
+        np.testing.assert_allclose(
+            next(scored), log_probs[0, torch.arange(len(ids) - 1), ids[1:]], atol=2e-4
+        )
 
 
 def test_segments_and_memory_are_those_asked_for(small, songs):
@@ -110,7 +123,9 @@ def test_segments_and_memory_are_those_asked_for(small, songs):
         small.memory_length = 20
     scored = score(small, [each], segment=16, memory_length=5)
     np.testing.assert_allclose(scored.songs[0], by_hand, atol=2e-4)
-    assert np.abs(score(small, [each], segment=16, memory_length=50).songs[0] - by_hand).max() > 1e-3
+    assert (
+        np.abs(score(small, [each], segment=16, memory_length=50).songs[0] - by_hand).max() > 1e-3
+    )
 
 
 def test_the_model_is_left_as_it_was(small, songs):

@@ -12,9 +12,16 @@ from lakhnes_lib.music.nes import NO, P1, TR
 from lakhnes_lib.music.score import Score
 
 VOICES = ("P1", "P2", "TR", "NO")
-GRID = [*range(1, 101), *range(110, 1001, 10), *range(1100, 10_001, 100), *range(11_000, 100_001, 1000)]
+GRID = [
+    *range(1, 101),
+    *range(110, 1001, 10),
+    *range(1100, 10_001, 100),
+    *range(11_000, 100_001, 1000),
+]
 ID = {name: number for number, name in enumerate(events.VOCABULARY)}
-ANY_ID = st.integers(1, 630) | st.sampled_from([1, 100, 370, 371, 372, 448, 450, 525, 530, 614, 616])
+ANY_ID = st.integers(1, 630) | st.sampled_from(
+    [1, 100, 370, 371, 372, 448, 450, 525, 530, 614, 616]
+)
 
 
 def lines_of(score):
@@ -82,20 +89,33 @@ def test_table_1():
     assert list(events.VOCABULARY[1:371]) == [f"WT_{ticks}" for ticks in GRID]
     expected = []
     for voice, low, high in (("P1", 33, 108), ("P2", 33, 108), ("TR", 21, 108), ("NO", 1, 16)):
-        expected += [f"{voice}_NOTEOFF", *(f"{voice}_NOTEON_{pitch}" for pitch in range(low, high + 1))]
+        expected += [
+            f"{voice}_NOTEOFF",
+            *(f"{voice}_NOTEON_{pitch}" for pitch in range(low, high + 1)),
+        ]
     assert list(events.VOCABULARY[371:]) == expected
     firsts = [ID[f"{voice}_NOTEOFF"] for voice in VOICES]
     assert firsts == [371, 448, 525, 614]
     for number, name in enumerate(events.VOCABULARY):
         assert events.IS_WAIT[number] == name.startswith("WT_")
-        assert events.IS_NOTE_ON[number] == ("NOTEON" in name) and events.IS_NOTE_OFF[number] == ("NOTEOFF" in name)
+        assert events.IS_NOTE_ON[number] == ("NOTEON" in name) and events.IS_NOTE_OFF[number] == (
+            "NOTEOFF" in name
+        )
         assert events.TICKS_OF[number] == (int(name[3:]) if name.startswith("WT_") else 0)
         assert events.VOICE_OF[number] == (VOICES.index(name[:2]) if name[:2] in VOICES else -1)
         assert events.PITCH_OF[number] == (int(name.split("_")[2]) if "NOTEON" in name else 0)
 
 
 def test_waits_go_to_the_nearest_value_and_ties_to_the_shorter():
-    for ticks in [*range(1, 1300), *range(1300, 120_000, 37), 10_500, 10_501, 99_500, 99_501, 10**9]:
+    for ticks in [
+        *range(1, 1300),
+        *range(1300, 120_000, 37),
+        10_500,
+        10_501,
+        99_500,
+        99_501,
+        10**9,
+    ]:
         assert int(events.wait_ids(np.array(ticks))) == id_of(f"WT_{ticks}"), ticks
 
 
@@ -115,9 +135,15 @@ def test_encode_and_text_are_the_slow_ones(score):
 @settings(max_examples=60, deadline=None)
 @given(st.lists(scores(), max_size=5))
 def test_many_songs_at_once_are_each_by_itself(songs):
-    notes = np.concatenate([song.notes for song in songs]) if songs else np.zeros(0, Score.build([]).notes.dtype)
+    notes = (
+        np.concatenate([song.notes for song in songs])
+        if songs
+        else np.zeros(0, Score.build([]).notes.dtype)
+    )
     offsets = np.cumsum([0, *(len(song.notes) for song in songs)])
-    ids, ends = events.encode_songs(notes, offsets, np.array([song.length for song in songs], np.int64))
+    ids, ends = events.encode_songs(
+        notes, offsets, np.array([song.length for song in songs], np.int64)
+    )
     assert [ids[a:b].tolist() for a, b in zip(ends, ends[1:], strict=False)] == [
         [id_of(line) for line in lines_of(song)] for song in songs
     ]
@@ -152,7 +178,9 @@ def test_what_decoding_makes_of_odd_events():
     assert plain(events.decode([on, wait])) == ([(P1, 0, 100, 60)], 100)
     assert plain(events.decode([on, on + 1, wait, off])) == ([(P1, 0, 100, 61)], 100)
     assert len(events.decode([wait, on]).notes) == 0  # it would have no length
-    assert events.decode([]).length == events.decode([0]).length == events.decode([0, 0]).length == 0
+    assert (
+        events.decode([]).length == events.decode([0]).length == events.decode([0, 0]).length == 0
+    )
 
 
 @pytest.mark.parametrize(
@@ -183,7 +211,10 @@ def test_bad_ids(ids, said):
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("WT_5\nP3_NOTEON_60\n", "piece: line 2 holds 'P3_NOTEON_60', which is no event of Table 1"),
+        (
+            "WT_5\nP3_NOTEON_60\n",
+            "piece: line 2 holds 'P3_NOTEON_60', which is no event of Table 1",
+        ),
         ("P1_NOTEON_109", "line 1 holds 'P1_NOTEON_109'"),
         ("NO_NOTEON_0", "line 1 holds 'NO_NOTEON_0'"),
         ("p1_noteoff", "line 1 holds 'p1_noteoff'"),

@@ -8,7 +8,7 @@ from songs import tune
 
 from lakhnes_lib import files
 from lakhnes_lib.__main__ import main
-from lakhnes_lib.data import build, corpus, mapping_run
+from lakhnes_lib.data import build, corpus, lakh_mapping
 from lakhnes_lib.errors import LakhnesError
 from lakhnes_lib.models import checkpoints
 from lakhnes_lib.music import midi
@@ -24,7 +24,11 @@ def fill(folder, texts):
 
 
 def content(folder):
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
 
 
 def replace(place, names=("a.txt", "b.txt")):
@@ -42,12 +46,16 @@ def test_a_folder_takes_its_place(tmp_path, before):
     assert content(place) == {"a.txt": b"new"} and list(tmp_path.iterdir()) == [place]
 
 
-@pytest.mark.parametrize("name", ["thesis.txt", "keep/thesis.txt", "keep/a.txt", ".git/HEAD", "b.txt/thesis.txt"])
+@pytest.mark.parametrize(
+    "name", ["thesis.txt", "keep/thesis.txt", "keep/a.txt", ".git/HEAD", "b.txt/thesis.txt"]
+)
 def test_a_folder_that_holds_anything_else_stays_as_it_is(tmp_path, name):
     place = tmp_path / "out"
     fill(place, {"a.txt": "old", name: "years of work"})
     before = content(place)
-    with pytest.raises(LakhnesError, match=rf"out: holds {name.split('/')[0]}, which would be lost"):
+    with pytest.raises(
+        LakhnesError, match=rf"out: holds {name.split('/')[0]}, which would be lost"
+    ):
         replace(place)
     assert content(place) == before and list(tmp_path.iterdir()) == [place]
 
@@ -87,7 +95,9 @@ def test_a_link_to_a_folder_is_followed(tmp_path):
     fill(tmp_path / "real", OLD)
     (tmp_path / "link").symlink_to("real")
     replace(tmp_path / "link")
-    assert os.readlink(tmp_path / "link") == "real" and content(tmp_path / "real") == {"a.txt": b"new"}
+    assert os.readlink(tmp_path / "link") == "real" and content(tmp_path / "real") == {
+        "a.txt": b"new"
+    }
     assert {path.name for path in tmp_path.iterdir()} == {"real", "link"}
 
 
@@ -105,7 +115,9 @@ def music(tmp_path):
 def test_a_checkpoint_replaces_a_checkpoint_alone(tmp_path):
     model = checkpoints.build("unigram")
     checkpoints.save(model, tmp_path / "model")
-    fill(tmp_path / "model", {"README.md": "the card", "log.jsonl": "{}\n"})  # as a shipped one has them
+    fill(
+        tmp_path / "model", {"README.md": "the card", "log.jsonl": "{}\n"}
+    )  # as a shipped one has them
     checkpoints.save(model, tmp_path / "model", note="again")
     assert checkpoints.details(tmp_path / "model")["note"] == "again"
     for name in ("README.md", "best/model.safetensors", "snapshot/values.json"):
@@ -122,7 +134,7 @@ def test_a_corpus_replaces_a_corpus_of_any_kind(music, tmp_path):
     shutil.copy(music / "0.mid", music / "test")
     build.build_corpus(music, out, workers=1, progress=False)
     assert list(corpus.open_corpus(out).splits) == ["test"]
-    mapping_run.map_corpus(music, out, workers=1, progress=False)
+    lakh_mapping.map_corpus(music, out, workers=1, progress=False)
     assert set(content(out)) == {path.name for path in out.iterdir()} < corpus.NAMES
     build.build_corpus(music, out, workers=1, progress=False)
     assert list(corpus.open_corpus(out).splits) == ["test"]
@@ -135,16 +147,20 @@ def test_a_corpus_is_refused_before_the_work(verb, place, music, tmp_path, monke
     monkeypatch.chdir(tmp_path)
     before = content(tmp_path)
     monkeypatch.setattr(build, "find_files", None)
-    monkeypatch.setattr(mapping_run, "_list", None)
+    monkeypatch.setattr(lakh_mapping, "_list", None)
     assert main([verb, "music", place, "--workers", "1"]) == 1
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith(f"error: {place}: ") and line.endswith(("folder", "another one", "another place"))
+    assert line.startswith(f"error: {place}: ") and line.endswith(
+        ("folder", "another one", "another place")
+    )
     assert content(tmp_path) == before
 
 
 def test_a_folder_called_as_that_of_shards_stays(music, tmp_path):
     fill(tmp_path / "out.partial", {"thesis.txt": "years of work"})
     for source in (music, tmp_path / "out.partial"):
-        with pytest.raises(LakhnesError, match="out.partial: holds thesis.txt, which would be lost"):
-            mapping_run.map_corpus(source, tmp_path / "out", workers=1, progress=False)
+        with pytest.raises(
+            LakhnesError, match="out.partial: holds thesis.txt, which would be lost"
+        ):
+            lakh_mapping.map_corpus(source, tmp_path / "out", workers=1, progress=False)
     assert content(tmp_path / "out.partial") == {"thesis.txt": b"years of work"}

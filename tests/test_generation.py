@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from lakhnes_lib import generation
 from lakhnes_lib.errors import BadEvents, LakhnesError
+from lakhnes_lib.generation import sampling
 from lakhnes_lib.models.language_model import LanguageModel, RandomModel
 from lakhnes_lib.models.transformer_xl import TransformerXL
 from lakhnes_lib.music import events, grammar, nes
@@ -35,7 +35,9 @@ def made(seed: int = 0, sharpness: float = 2.0) -> Made:
 def small() -> TransformerXL:
     """A Transformer-XL with strong opinions: new weights, three times as large as usual."""
     torch.manual_seed(1)
-    model = TransformerXL(layers=2, width=32, heads=2, head_width=16, feed_forward=64, memory_length=16).eval()
+    model = TransformerXL(
+        layers=2, width=32, heads=2, head_width=16, feed_forward=64, memory_length=16
+    ).eval()
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.mul_(3)
@@ -47,7 +49,7 @@ def small() -> TransformerXL:
 
 @pytest.fixture(scope="module")
 def thousand() -> list[np.ndarray]:
-    return generation.sample(RandomModel(), n=1000, length=40, seed=3, **UNIFORM)
+    return sampling.sample(RandomModel(), n=1000, length=40, seed=3, **UNIFORM)
 
 
 def test_a_thousand_uniform_pieces_keep_the_grammar_and_come_back_from_the_score(thousand):
@@ -65,11 +67,15 @@ def test_composed_pieces_sound(thousand):
     for ids in thousand[:5]:
         score = events.decode(ids)
         sound = apu.render(score, 8000)
-        assert len(sound) == apu.length_in_samples(score, 8000) and sound.any() and np.abs(sound).max() <= 1
+        assert (
+            len(sound) == apu.length_in_samples(score, 8000)
+            and sound.any()
+            and np.abs(sound).max() <= 1
+        )
 
 
 def test_without_the_mask_uniform_events_break_the_grammar_but_still_decode():
-    for ids in generation.sample(RandomModel(), n=20, length=40, masked=False, **UNIFORM):
+    for ids in sampling.sample(RandomModel(), n=20, length=40, masked=False, **UNIFORM):
         assert len(ids) == 40 and events.START not in ids
         with pytest.raises(BadEvents):
             grammar.check(ids)
@@ -78,7 +84,7 @@ def test_without_the_mask_uniform_events_break_the_grammar_but_still_decode():
 
 @pytest.mark.parametrize("length", range(1, 9))
 def test_short_pieces_close_their_notes(length):
-    for ids in generation.sample(RandomModel(), n=50, length=length, **UNIFORM):
+    for ids in sampling.sample(RandomModel(), n=50, length=length, **UNIFORM):
         grammar.check(ids)
         assert len(ids) <= length
 
@@ -89,8 +95,8 @@ def test_the_model_ends_a_piece_only_if_it_may():
     kinds = [(events.IS_NOTE_OFF, 0.3), (events.IS_WAIT, 0.15), (events.IS_NOTE_ON, 0.05)]
     shares |= {event: share / kind.sum() for kind, share in kinds for event in np.flatnonzero(kind)}
     model = Made(np.array([shares[event] for event in range(len(events.VOCABULARY))]))
-    ended = generation.sample(model, n=50, length=60, stop=True, **UNIFORM)
-    going = generation.sample(model, n=50, length=60, **UNIFORM)
+    ended = sampling.sample(model, n=50, length=60, stop=True, **UNIFORM)
+    going = sampling.sample(model, n=50, length=60, **UNIFORM)
     assert np.mean([len(ids) for ids in ended]) < 30 and min(len(ids) for ids in going) > 50
     for ids in ended + going:
         grammar.check(ids)
@@ -101,19 +107,21 @@ def test_the_model_ends_a_piece_only_if_it_may():
 
 
 def test_a_seed_gives_piece_i_the_same_notes_whatever_n(small):
-    several = generation.sample(small, n=6, length=60, seed=5)
+    several = sampling.sample(small, n=6, length=60, seed=5)
     for n in (1, 3):
-        for ids, again in zip(several, generation.sample(small, n=n, length=60, seed=5), strict=False):
+        for ids, again in zip(
+            several, sampling.sample(small, n=n, length=60, seed=5), strict=False
+        ):
             assert ids.tolist() == again.tolist()
-    other = generation.sample(small, n=6, length=60, seed=6)
+    other = sampling.sample(small, n=6, length=60, seed=6)
     assert all(ids.tolist() != again.tolist() for ids, again in zip(several, other, strict=True))
     assert len({ids.tobytes() for ids in several}) == 6
 
 
 def test_stream_gives_the_events_of_sample_one_by_one(small):
     options = dict(n=3, length=20, temperature=0.9, top_k=8, top_p=0.9, seed=2, memory_length=16)
-    steps = np.array(list(generation.stream(small, **options)))  # (steps, n)
-    whole = generation.sample(small, **options)
+    steps = np.array(list(sampling.stream(small, **options)))  # (steps, n)
+    whole = sampling.sample(small, **options)
     assert [column[column >= 0].tolist() for column in steps.T] == [ids.tolist() for ids in whole]
 
 
@@ -149,7 +157,7 @@ def draw_by_hand(probabilities, uniform, temperature, top_k, top_p) -> int:
 def test_draws_are_those_of_plain_numpy(temperature, top_k, top_p):
     model, n = made(), 400
     options = dict(temperature=temperature, top_k=top_k, top_p=top_p)
-    drawn = generation.sample(model, n=n, length=1, seed=9, masked=False, **options)
+    drawn = sampling.sample(model, n=n, length=1, seed=9, masked=False, **options)
     probabilities = model.row.double().exp().numpy()
     probabilities[events.START] = 0
     for number, ids in enumerate(drawn):
@@ -159,7 +167,7 @@ def test_draws_are_those_of_plain_numpy(temperature, top_k, top_p):
 
 def test_drawn_shares_are_the_probabilities():
     model, n = made(seed=4, sharpness=1.5), 20_000
-    drawn = np.concatenate(generation.sample(model, n=n, length=1, masked=False, **UNIFORM))
+    drawn = np.concatenate(sampling.sample(model, n=n, length=1, masked=False, **UNIFORM))
     expected = model.row.double().exp().numpy()
     expected[events.START] = 0
     expected *= n / expected.sum()
@@ -169,12 +177,14 @@ def test_drawn_shares_are_the_probabilities():
     assert likely.sum() > 50 and np.abs(z).max() < 5 and 0.5 < z.std() < 1.5
 
 
-@pytest.mark.parametrize("prime", [None, np.array([371 + 20, 50, 371]), np.array([400, 470, 40, 448, 30, 371])])
+@pytest.mark.parametrize(
+    "prime", [None, np.array([371 + 20, 50, 371]), np.array([400, 470, 40, 448, 30, 371])]
+)
 def test_composing_equals_reading_everything_again_before_each_event(small, prime):
     """The slow way: no memory carried by the sampler, the model reads the whole piece each time, NumPy draws."""
     length, temperature, top_k, top_p = 30, 0.9, 20, 0.95
     options = dict(temperature=temperature, top_k=top_k, top_p=top_p, memory_length=1000, seed=7)
-    quick = generation.sample(small, n=2, length=length, prime=prime, **options)
+    quick = sampling.sample(small, n=2, length=length, prime=prime, **options)
     beginning = [] if prime is None else prime.tolist()
     for number, ids in enumerate(quick):
         uniform = np.random.default_rng([7, number]).random(length)
@@ -194,8 +204,10 @@ def test_composing_equals_reading_everything_again_before_each_event(small, prim
 
 
 def test_a_prime_is_kept_and_gone_on_from(small):
-    prime = np.array([events.START, 371 + 20, 50, 371 + 25, 525 + 12], np.uint16)  # two voices sound at its end
-    for ids in generation.sample(small, n=4, length=25, prime=prime):
+    prime = np.array(
+        [events.START, 371 + 20, 50, 371 + 25, 525 + 12], np.uint16
+    )  # two voices sound at its end
+    for ids in sampling.sample(small, n=4, length=25, prime=prime):
         assert ids[:4].tolist() == prime[1:].tolist() and 4 < len(ids) <= 4 + 25
         grammar.check(ids)
 
@@ -209,7 +221,7 @@ def seconds_of(ids) -> float:
 
 @pytest.mark.parametrize("seconds", [1 / 44_100, 0.001, 0.4, 3.0])
 def test_a_greatest_time_is_kept_with_every_note_closed(seconds):
-    pieces = generation.sample(RandomModel(), n=200, length=60, seconds=seconds, seed=1, **UNIFORM)
+    pieces = sampling.sample(RandomModel(), n=200, length=60, seconds=seconds, seed=1, **UNIFORM)
     for ids in pieces:
         grammar.check(ids)
         assert seconds_of(ids) <= seconds + 1e-9
@@ -221,13 +233,15 @@ def test_a_greatest_time_is_kept_with_every_note_closed(seconds):
 
 
 def test_a_model_that_wants_to_stop_goes_on_for_the_least_length():
-    likely = events.IS_NOTE_OFF * 0.3 / 4 + events.IS_WAIT * 0.2 / 370 + events.IS_NOTE_ON * 0.05 / 256
+    likely = (
+        events.IS_NOTE_OFF * 0.3 / 4 + events.IS_WAIT * 0.2 / 370 + events.IS_NOTE_ON * 0.05 / 256
+    )
     likely[events.START] = 0.45
     model, options = Made(likely / likely.sum()), dict(n=60, length=80, stop=True) | UNIFORM
-    assert min(len(ids) for ids in generation.sample(model, **options)) < 10
-    long = generation.sample(model, shortest=30, **options)
+    assert min(len(ids) for ids in sampling.sample(model, **options)) < 10
+    long = sampling.sample(model, shortest=30, **options)
     assert 30 <= min(map(len, long)) and np.mean([len(ids) for ids in long]) < 50
-    assert min(map(seconds_of, generation.sample(model, shortest_seconds=2.0, **options))) >= 2.0
+    assert min(map(seconds_of, sampling.sample(model, shortest_seconds=2.0, **options))) >= 2.0
 
 
 def test_choices_narrow_down_what_the_grammar_allows():
@@ -238,7 +252,7 @@ def test_choices_narrow_down_what_the_grammar_allows():
         seen.append((step, rows.tolist()))
         return events.IS_WAIT | (events.VOICE_OF == 1) if step % 2 else None
 
-    pieces = generation.sample(RandomModel(), n=3, length=30, choices=melody_alone, **UNIFORM)
+    pieces = sampling.sample(RandomModel(), n=3, length=30, choices=melody_alone, **UNIFORM)
     assert seen[0] == (0, [0, 1, 2]) and [step for step, _ in seen] == list(range(len(seen)))
     for ids in pieces:
         assert np.isin(events.VOICE_OF[ids[1::2]], (-1, 1)).all()
@@ -246,13 +260,19 @@ def test_choices_narrow_down_what_the_grammar_allows():
 
 def test_each_piece_goes_on_from_its_own_beginning(small):
     """As if it were composed alone, though the beginnings have different lengths."""
-    primes = [np.array([371 + 20, 50, 371]), np.array([], int), np.array([400, 470, 40, 448, 30, 371] * 30)[:-1]]
-    together = generation.sample(small, n=3, length=30, prime=primes, seed=4, memory_length=40)
+    primes = [
+        np.array([371 + 20, 50, 371]),
+        np.array([], int),
+        np.array([400, 470, 40, 448, 30, 371] * 30)[:-1],
+    ]
+    together = sampling.sample(small, n=3, length=30, prime=primes, seed=4, memory_length=40)
     for number, prime in enumerate(primes):
-        alone = generation.sample(small, n=number + 1, length=30, prime=prime, seed=4, memory_length=40)
+        alone = sampling.sample(
+            small, n=number + 1, length=30, prime=prime, seed=4, memory_length=40
+        )
         assert together[number].tolist() == alone[number].tolist()
     with pytest.raises(LakhnesError, match="3 beginnings"):
-        generation.sample(small, n=2, length=30, prime=primes)
+        sampling.sample(small, n=2, length=30, prime=primes)
 
 
 # The model, and bad settings
@@ -261,9 +281,9 @@ def test_each_piece_goes_on_from_its_own_beginning(small):
 def test_the_model_is_left_as_it_was(small):
     small.train()
     try:
-        generation.sample(small, n=2, length=5, memory_length=3)
+        sampling.sample(small, n=2, length=5, memory_length=3)
         assert small.training and small.memory_length == 16
-        steps = generation.stream(small, n=1, length=9, seed=0, memory_length=3, **UNIFORM)
+        steps = sampling.stream(small, n=1, length=9, seed=0, memory_length=3, **UNIFORM)
         next(steps)
         assert not small.training and small.memory_length == 3
         steps.close()
@@ -277,34 +297,38 @@ def test_an_interrupted_piece_leaves_everything_in_order(small):
         if step == 7:
             raise KeyboardInterrupt
 
-    whole = generation.sample(small, n=2, length=12, seed=3)
+    whole = sampling.sample(small, n=2, length=12, seed=3)
     small.train()
     try:
         with pytest.raises(KeyboardInterrupt):
-            generation.sample(small, n=2, length=12, seed=3, memory_length=5, choices=stop_at_seven)
+            sampling.sample(small, n=2, length=12, seed=3, memory_length=5, choices=stop_at_seven)
         assert small.training and small.memory_length == 16
     finally:
         small.eval()
-    again = generation.sample(small, n=2, length=12, seed=3)
+    again = sampling.sample(small, n=2, length=12, seed=3)
     assert [ids.tolist() for ids in whole] == [ids.tolist() for ids in again]
 
 
 def test_weights_in_16_bits_compose_songs_whose_notes_do_not_depend_on_n(small):
-    several = generation.sample(small, n=5, length=40, precision="fp16")
-    assert several[0].tolist() == generation.sample(small, n=1, length=40, precision="fp16")[0].tolist()
+    several = sampling.sample(small, n=5, length=40, precision="fp16")
+    assert (
+        several[0].tolist() == sampling.sample(small, n=1, length=40, precision="fp16")[0].tolist()
+    )
     for ids in several:
         grammar.check(ids)
 
 
 def test_weights_in_8_bits_compose_songs_and_a_seed_with_the_same_n_means_the_same_notes(small):
-    pieces, again = (generation.sample(small, n=5, length=40, seed=2, precision="int8") for _ in range(2))
+    pieces, again = (
+        sampling.sample(small, n=5, length=40, seed=2, precision="int8") for _ in range(2)
+    )
     assert [ids.tolist() for ids in pieces] == [ids.tolist() for ids in again]
     for ids in pieces:
         grammar.check(ids)
 
 
 def test_of_equally_likely_events_the_first_are_kept():
-    pieces = generation.sample(RandomModel(), n=50, length=1, top_k=3, temperature=1.0, masked=False)
+    pieces = sampling.sample(RandomModel(), n=50, length=1, top_k=3, temperature=1.0, masked=False)
     assert {int(ids[0]) for ids in pieces} == {1, 2, 3}
 
 
@@ -320,27 +344,36 @@ def test_of_equally_likely_events_the_first_are_kept():
 )  # fmt: skip
 def test_impossible_settings_are_refused_in_one_sentence(setting):
     with pytest.raises(LakhnesError) as refused:
-        generation.sample(RandomModel(), **{"n": 1, "length": 4} | setting)
+        sampling.sample(RandomModel(), **{"n": 1, "length": 4} | setting)
     assert "\n" not in str(refused.value)
 
 
 @pytest.mark.parametrize("prime", [[631], [-1], [400, 0, 400], [0.5], [[400]]], ids=str)
 def test_a_prime_out_of_the_vocabulary_is_refused(prime):
     with pytest.raises(BadEvents):
-        generation.sample(RandomModel(), n=1, length=4, prime=np.array(prime))
+        sampling.sample(RandomModel(), n=1, length=4, prime=np.array(prime))
 
 
 def test_a_prime_that_ends_in_a_wait_keeps_it():
     prime = np.array([events.NOTE_ON[0] + 60, 50, events.NOTE_OFF[0], 40], np.uint16)
-    piece = generation.sample(RandomModel(), n=1, length=20, top_k=None, temperature=1.0, prime=prime, seed=5)[0]
+    piece = sampling.sample(
+        RandomModel(), n=1, length=20, top_k=None, temperature=1.0, prime=prime, seed=5
+    )[0]
     assert piece[:4].tolist() == prime.tolist()
     assert not events.IS_WAIT[piece[4]]
     grammar.check(piece)
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"temperature": float("inf")}, {"temperature": "x"}, {"seed": -1}, {"top_k": 2.5}, {"memory_length": -1}]
+    "wrong",
+    [
+        {"temperature": float("inf")},
+        {"temperature": "x"},
+        {"seed": -1},
+        {"top_k": 2.5},
+        {"memory_length": -1},
+    ],
 )
 def test_settings_of_the_wrong_type_or_range_are_named(wrong):
     with pytest.raises(LakhnesError):
-        generation.sample(RandomModel(), n=1, length=5, **wrong)
+        sampling.sample(RandomModel(), n=1, length=5, **wrong)

@@ -14,7 +14,17 @@ ID = {name: number for number, name in enumerate(VOCABULARY)}
 EVENTS = st.sampled_from(
     [ID[n] for n in ("WT_1", "WT_900", "P1_NOTEOFF", "P1_NOTEON_60", "P1_NOTEON_61")]
 ) | st.sampled_from(
-    [ID[n] for n in ("P2_NOTEOFF", "P2_NOTEON_60", "TR_NOTEON_40", "TR_NOTEOFF", "NO_NOTEON_3", "NO_NOTEOFF")]
+    [
+        ID[n]
+        for n in (
+            "P2_NOTEOFF",
+            "P2_NOTEON_60",
+            "TR_NOTEON_40",
+            "TR_NOTEOFF",
+            "NO_NOTEON_3",
+            "NO_NOTEOFF",
+        )
+    ]
 )
 
 
@@ -77,7 +87,11 @@ def test_allowed_is_what_the_rules_say_along_any_walk(random, steps):
 def test_check_agrees_with_the_steps_and_with_decoding(ids):
     """Songs that end in an event: grammatical is what can be walked to its end, and what comes back from a Score."""
     ids = [number for number in events.frame(ids).tolist() if number]
-    walked = all(number in follows(ids[:place]) for place, number in enumerate([*ids, 0])) if ids else True
+    walked = (
+        all(number in follows(ids[:place]) for place, number in enumerate([*ids, 0]))
+        if ids
+        else True
+    )
     assert is_grammatical(ids) == walked == is_grammatical([0, *ids, 0])
     again = events.encode(events.decode(ids)).tolist()
     if walked:
@@ -101,7 +115,9 @@ def test_a_walk_within_a_number_of_events_closes_every_note(length, seed, end):
     rows = np.arange(8)
     for step in range(length):
         able = grammar.allowed(state, np.full(len(rows), length - step), end)
-        chosen = np.array([random.choice(np.flatnonzero(row)) if row.any() else 0 for row in able], np.int64)
+        chosen = np.array(
+            [random.choice(np.flatnonzero(row)) if row.any() else 0 for row in able], np.int64
+        )
         going = chosen > 0
         rows, chosen = rows[going], chosen[going]
         state = grammar.State(state.sounding[going], state.last[going], state.waiting[going])
@@ -120,16 +136,31 @@ def test_a_walk_within_a_number_of_events_closes_every_note(length, seed, end):
 def test_no_step_is_forbidden_that_could_still_end_in_time():
     """``left`` against a search: an event is allowed exactly if some continuation closes all notes in time."""
     kinds = [
-        ID[n] for n in ("WT_5", "P1_NOTEON_60", "P1_NOTEOFF", "P2_NOTEON_60", "P2_NOTEOFF", "NO_NOTEON_3", "NO_NOTEOFF")
+        ID[n]
+        for n in (
+            "WT_5",
+            "P1_NOTEON_60",
+            "P1_NOTEOFF",
+            "P2_NOTEON_60",
+            "P2_NOTEOFF",
+            "NO_NOTEON_3",
+            "NO_NOTEOFF",
+        )
     ]
     known = {}
 
     def ends(past, left):
         """Whether at most ``left`` more events can end the song."""
-        key = (tuple(state_of(past).sounding[0]), int(state_of(past).last[0]), bool(state_of(past).waiting[0]), left)
+        key = (
+            tuple(state_of(past).sounding[0]),
+            int(state_of(past).last[0]),
+            bool(state_of(past).waiting[0]),
+            left,
+        )
         if key not in known:
             known[key] = 0 in follows(past) or (
-                left > 0 and any(ends([*past, kind], left - 1) for kind in kinds if kind in follows(past))
+                left > 0
+                and any(ends([*past, kind], left - 1) for kind in kinds if kind in follows(past))
             )
         return known[key]
 
@@ -153,7 +184,10 @@ def test_no_step_is_forbidden_that_could_still_end_in_time():
         ),
         ("P1_NOTEON_60 P1_NOTEON_61", "event 1 (P1_NOTEON_61) is out of order"),
         ("WT_5 P1_NOTEOFF", "event 1 (P1_NOTEOFF) ends a note that does not sound"),
-        ("P1_NOTEON_60 WT_5 P1_NOTEOFF WT_5 P1_NOTEOFF", "event 4 (P1_NOTEOFF) ends a note that does not sound"),
+        (
+            "P1_NOTEON_60 WT_5 P1_NOTEOFF WT_5 P1_NOTEOFF",
+            "event 4 (P1_NOTEOFF) ends a note that does not sound",
+        ),
         ("P1_NOTEON_60 WT_5", "event 0 (P1_NOTEON_60) begins a note that never ends"),
         ("<S> P1_NOTEON_60 WT_5 <S>", "event 1 (P1_NOTEON_60) begins a note that never ends"),
         ("P1_NOTEON_60 <S> WT_5", "<S> stands inside the song, at event 1"),

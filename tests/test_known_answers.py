@@ -32,7 +32,9 @@ def each_song(packed):
 def test_every_file_is_a_song(nesmdb):
     assert {name: len(nesmdb[name]) for name in SPLITS} == SONGS
     assert nesmdb.manifest["rejected"] == {}
-    assert sum(split.seconds for split in nesmdb.splits.values()) / 3600 == pytest.approx(46.1, abs=0.05)
+    assert sum(split.seconds for split in nesmdb.splits.values()) / 3600 == pytest.approx(
+        46.1, abs=0.05
+    )
     voices = [
         sum(
             len(np.unique(split.notes["voice"][a:b])) == 4
@@ -53,7 +55,9 @@ def test_vocabulary_is_the_authors(mirror):
     assert len(published) == 630
     assert list(events.VOCABULARY) == ["<S>", *published]
     names = "\n".join(events.VOCABULARY)
-    assert VOCABULARY_FINGERPRINT in {hashlib.sha256(text.encode()).hexdigest()[:16] for text in (names, names + "\n")}
+    assert VOCABULARY_FINGERPRINT in {
+        hashlib.sha256(text.encode()).hexdigest()[:16] for text in (names, names + "\n")
+    }
 
 
 @pytest.mark.parametrize("name", SPLITS)
@@ -63,9 +67,16 @@ def test_text_is_the_authors_line_for_line_and_a_fixed_point(name, nesmdb, tx1_f
         published = (tx1_files / name / f"{title}.tx1.txt").read_text()
         score = split.score(number)
         lines, ours = published.split("\n"), events.to_tx1(score)
-        if ours.removesuffix("\n").split("\n") != lines:  # the published texts have no end after the last line
+        if (
+            ours.removesuffix("\n").split("\n") != lines
+        ):  # the published texts have no end after the last line
             line = next(
-                (i for i, (a, b) in enumerate(zip(ours.split("\n"), lines, strict=False), 1) if a != b), "the last"
+                (
+                    i
+                    for i, (a, b) in enumerate(zip(ours.split("\n"), lines, strict=False), 1)
+                    if a != b
+                ),
+                "the last",
             )
             pytest.fail(f"{title}: line {line} differs from the published text")
         # The Score's text is the published text, so for the way back its notes and length must come again.
@@ -99,7 +110,9 @@ def test_number_of_events_and_ids_are_a_fixed_point_and_keep_the_grammar(name, i
 def test_grammar_allows_every_step_of_every_test_song(nesmdb):
     """Step by step, all songs at once, to the ``<S>`` that ends each."""
     songs = nesmdb["test"].framed()
-    songs = sorted((song[1:].astype(np.int64) for song in songs if len(song) > 2), key=len, reverse=True)
+    songs = sorted(
+        (song[1:].astype(np.int64) for song in songs if len(song) > 2), key=len, reverse=True
+    )
     lengths = np.array([len(song) for song in songs])
     state = grammar.start(len(songs))
     for step in range(3000):

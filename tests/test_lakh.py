@@ -13,13 +13,14 @@ from hypothesis import strategies as st
 from interrupts import interrupt
 from songs import tune
 
-from lakhnes_lib import profiles, training
+from lakhnes_lib import profiles
 from lakhnes_lib.__main__ import main
 from lakhnes_lib.data import corpus, lakh, mixture
-from lakhnes_lib.data.prepare import prepare
+from lakhnes_lib.data.corpora import prepare
 from lakhnes_lib.errors import BadCorpus, BadProfile, DataNotFound
 from lakhnes_lib.music import augmentation, events, mapping
 from lakhnes_lib.music.tracks import TRACK_NOTE
+from lakhnes_lib.training import trainer
 
 OPTIONS = mapping.MappingOptions(most_examples=5, most_example_seconds=6.0)
 SETTINGS = {"seed": 4, "options": dataclasses.asdict(OPTIONS)}
@@ -27,7 +28,9 @@ SETTINGS = {"seed": 4, "options": dataclasses.asdict(OPTIONS)}
 
 def same(one: mapping.Candidates, other: mapping.Candidates) -> bool:
     pairs = [
-        (a, b) for part in ("melodies", "drums") for a, b in zip(getattr(one, part), getattr(other, part), strict=True)
+        (a, b)
+        for part in ("melodies", "drums")
+        for a, b in zip(getattr(one, part), getattr(other, part), strict=True)
     ]
     return (one.name, one.content_hash) == (other.name, other.content_hash) and all(
         a.dtype == b.dtype == TRACK_NOTE and np.array_equal(a, b) for a, b in pairs
@@ -45,18 +48,30 @@ def packed(kept, tmp_path_factory):
     splits = {"train": lakh.pack(kept[:9]), "valid": lakh.pack(kept[9:])}
     for name, split in splits.items():
         split.name, split.settings = name, SETTINGS
-    return corpus.write_corpus(splits, tmp_path_factory.mktemp("lakh") / "corpus", settings=SETTINGS)
+    return corpus.write_corpus(
+        splits, tmp_path_factory.mktemp("lakh") / "corpus", settings=SETTINGS
+    )
 
 
 @st.composite
 def any_candidates(draw):
     """Tracks of notes anywhere in ten minutes, late and overlapping ones too."""
-    notes = st.tuples(st.integers(0, 26_000_000), st.integers(1, 9_000_000), st.integers(0, 127), st.integers(1, 127))
+    notes = st.tuples(
+        st.integers(0, 26_000_000),
+        st.integers(1, 9_000_000),
+        st.integers(0, 127),
+        st.integers(1, 127),
+    )
     track = st.lists(notes, min_size=1, max_size=5).map(
-        lambda rows: np.array(sorted((start, start + ticks, *rest) for start, ticks, *rest in rows), TRACK_NOTE)
+        lambda rows: np.array(
+            sorted((start, start + ticks, *rest) for start, ticks, *rest in rows), TRACK_NOTE
+        )
     )
     content = f"{draw(st.integers(0, 2**256 - 1)):064x}"
-    melodies, drums = draw(st.lists(track, min_size=1, max_size=4)), draw(st.lists(track, max_size=2))
+    melodies, drums = (
+        draw(st.lists(track, min_size=1, max_size=4)),
+        draw(st.lists(track, max_size=2)),
+    )
     return mapping.Candidates(draw(st.text(max_size=5)), content, melodies, drums)
 
 
@@ -67,17 +82,24 @@ def test_candidates_come_out_as_they_went_in(songs, data):
     assert len(split) == len(songs)
     assert all(same(split.candidates(i), song) for i, song in enumerate(songs))
     places = data.draw(st.permutations(range(len(songs))))
-    chosen = lakh.LakhSplit.joined("", [split.part(places[:1]), lakh.pack([]), split.part(places[1:])])
+    chosen = lakh.LakhSplit.joined(
+        "", [split.part(places[:1]), lakh.pack([]), split.part(places[1:])]
+    )
     assert all(same(chosen.candidates(i), songs[place]) for i, place in enumerate(places))
     assert lakh.LakhSplit.joined("", [split]).fingerprint == split.fingerprint
     assert split.seconds == pytest.approx(
-        sum(max(track["end"].max() for track in (*song.melodies, *song.drums)) for song in songs) / 44_100
+        sum(max(track["end"].max() for track in (*song.melodies, *song.drums)) for song in songs)
+        / 44_100
     )
 
 
 def test_what_is_opened_is_what_was_written(packed, kept):
     train = prepare(packed.folder)["train"]
-    assert isinstance(train, lakh.LakhSplit) and isinstance(train.notes, np.memmap) and not train.notes.flags.writeable
+    assert (
+        isinstance(train, lakh.LakhSplit)
+        and isinstance(train.notes, np.memmap)
+        and not train.notes.flags.writeable
+    )
     assert all(same(train.candidates(i), song) for i, song in enumerate(kept[:9]))
     assert train.options == OPTIONS and train.seed == 4
     with pytest.raises(IndexError, match="train has 9 songs, there is no song 9"):
@@ -89,7 +111,9 @@ def test_any_change_is_noticed(packed, tmp_path):
     for name in sorted(path.name for path in copy.glob("train.*")):
         whole = (copy / name).read_bytes()
         for place in (0, len(whole) // 2, len(whole) - 2):
-            (copy / name).write_bytes(whole[:place] + bytes([whole[place] ^ 2]) + whole[place + 1 :])
+            (copy / name).write_bytes(
+                whole[:place] + bytes([whole[place] ^ 2]) + whole[place + 1 :]
+            )
             with pytest.raises(BadCorpus, match="was changed|is incomplete or damaged"):
                 corpus.open_corpus(copy)
         (copy / name).write_bytes(whole)
@@ -106,7 +130,9 @@ def test_any_change_is_noticed(packed, tmp_path):
 def read(split, epoch, seed=1, draws="fresh"):
     """The examples of a part one by one: notes and length."""
     notes, offsets, lengths = split.packed(epoch, seed, draws)
-    return [(notes[a:b], length) for a, b, length in zip(offsets, offsets[1:], lengths, strict=False)]
+    return [
+        (notes[a:b], length) for a, b, length in zip(offsets, offsets[1:], lengths, strict=False)
+    ]
 
 
 def test_published_draws_are_those_of_the_mapping(packed, kept, monkeypatch):
@@ -131,7 +157,9 @@ def test_fresh_draws_read_each_song_once_a_turn(packed, monkeypatch):
     read_songs = []
     fresh = lakh.LakhSplit.fresh
     monkeypatch.setattr(
-        lakh.LakhSplit, "fresh", lambda self, *place: read_songs.append((place[0], place[2])) or fresh(self, *place)
+        lakh.LakhSplit,
+        "fresh",
+        lambda self, *place: read_songs.append((place[0], place[2])) or fresh(self, *place),
     )
     parts = [read(packed["train"], epoch) for epoch in range(9)]
     assert [len(part) for part in parts] == [5] * 9
@@ -148,12 +176,15 @@ def test_fresh_draws_read_each_song_once_a_turn(packed, monkeypatch):
 def test_fresh_draws_give_every_assignment_alike(packed, kept, song):
     """By the velocities: part n plays at 60 + n, the drums louder."""
     count, seen = 1 + song, Counter()
-    options = dataclasses.replace(OPTIONS, most_example_seconds=180.0, drums=False, most_examples=99)
+    options = dataclasses.replace(
+        OPTIONS, most_example_seconds=180.0, drums=False, most_examples=99
+    )
     split = lakh.pack([dataclasses.replace(kept[song], drums=[])])
     split.settings = {"seed": 0, "options": dataclasses.asdict(options)}
     possible = mapping.assignments(count, np.random.default_rng(0), options)
     expected = {
-        order: mapping.draw(split.candidates(0), order, np.random.default_rng(0), options) for order in possible
+        order: mapping.draw(split.candidates(0), order, np.random.default_rng(0), options)
+        for order in possible
     }
     for turn in range(60 * len(possible)):
         score = split.fresh(0, 0, turn)
@@ -170,7 +201,9 @@ def test_training_reads_framed_examples(packed, setting):
     assert all(ids.dtype == np.uint16 and ids[0] == ids[-1] == events.START for ids in found)
     if setting == "none":
         scores = [mapping.Score.build(notes, length) for notes, length in read(packed["train"], 2)]
-        assert [ids.tolist() for ids in found] == [events.frame(events.encode(score)).tolist() for score in scores]
+        assert [ids.tolist() for ids in found] == [
+            events.frame(events.encode(score)).tolist() for score in scores
+        ]
 
 
 # --- a share of it
@@ -189,7 +222,9 @@ def test_mixture_holds_its_share(tunes, packed, share):
     contents = set()
     for epoch in range(3):
         notes, offsets, lengths = mixed["train"].packed(epoch, 0, "fresh")
-        assert np.array_equal(notes[: len(own)], own) and np.array_equal(lengths[: len(own_lengths)], own_lengths)
+        assert np.array_equal(notes[: len(own)], own) and np.array_equal(
+            lengths[: len(own_lengths)], own_lengths
+        )
         assert offsets[0] == 0 and offsets[-1] == len(notes) and len(offsets) == len(lengths) + 1
         added, longest = len(notes) - len(own), np.diff(offsets).max()
         wanted = share / (1 - share) * len(own)
@@ -212,11 +247,21 @@ def test_nothing_to_mix_in(tunes):
 
 
 def profile(**changes):
-    model = dict(architecture="transformer_xl", layers=1, width=16, heads=2, head_width=8, feed_forward=16)
-    steps = dict(
-        steps=30, batch=3, segment=32, learning_rate=1e-3, evaluate_every=10, precision="fp32", streams="songs"
+    model = dict(
+        architecture="transformer_xl", layers=1, width=16, heads=2, head_width=8, feed_forward=16
     )
-    return profiles.Profile("test", 3, "songbook", {"tiny": model}, {"tiny": profiles.Training(**steps | changes)})
+    steps = dict(
+        steps=30,
+        batch=3,
+        segment=32,
+        learning_rate=1e-3,
+        evaluate_every=10,
+        precision="fp32",
+        streams="songs",
+    )
+    return profiles.Profile(
+        "test", 3, "songbook", {"tiny": model}, {"tiny": profiles.Training(**steps | changes)}
+    )
 
 
 def losses(run):
@@ -229,24 +274,37 @@ def test_training_goes_on_where_it_was_stopped(packed, tmp_path, monkeypatch, dr
     """Over the border of a part."""
     monkeypatch.setitem(lakh.SONGS_A_PART, draws, 2)
     options = dict(model="tiny", device="cpu", progress=False)
-    whole = training.train(profile(draws=draws), packed, tmp_path / "whole", **options)
+    whole = trainer.train(profile(draws=draws), packed, tmp_path / "whole", **options)
     assert whole.streams.epoch >= 1
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         interrupt(patch, 14)
-        training.train(profile(draws=draws), packed, tmp_path / "parts", **options)
-    assert losses(training.train(profile(draws=draws), packed, tmp_path / "parts", resume=True, **options)) == losses(
-        whole
-    )
+        trainer.train(profile(draws=draws), packed, tmp_path / "parts", **options)
+    assert losses(
+        trainer.train(profile(draws=draws), packed, tmp_path / "parts", resume=True, **options)
+    ) == losses(whole)
 
 
 def test_train_verb_reads_lakh_and_mixes_it_in(packed, tunes, tmp_path, capsys):
     text = (profiles.root() / "profiles/smoke.yaml").read_text(encoding="utf-8")
-    text = text.replace("    steps: 60\n", "    steps: 2\n").replace("evaluate_every: 20", "evaluate_every: 2")
+    text = text.replace("    steps: 60\n", "    steps: 2\n").replace(
+        "evaluate_every: 20", "evaluate_every: 2"
+    )
     (tmp_path / "plain.yaml").write_text(text)
-    (tmp_path / "mixed.yaml").write_text(text.replace("    steps: 2\n", "    steps: 2\n    mix_share: 0.3\n", 1))
+    (tmp_path / "mixed.yaml").write_text(
+        text.replace("    steps: 2\n", "    steps: 2\n    mix_share: 0.3\n", 1)
+    )
 
     def train(name, out, *more):
-        command = ["train", "--profile", tmp_path / f"{name}.yaml", "--out", tmp_path / out, "--device", "cpu", *more]
+        command = [
+            "train",
+            "--profile",
+            tmp_path / f"{name}.yaml",
+            "--out",
+            tmp_path / out,
+            "--device",
+            "cpu",
+            *more,
+        ]
         return main([str(word) for word in command])
 
     assert train("plain", "one", "--data", packed.folder) == 0
@@ -267,6 +325,8 @@ def test_train_verb_reads_lakh_and_mixes_it_in(packed, tunes, tmp_path, capsys):
 )
 def test_profile_says_what_draws_there_are(tmp_path, line, said):
     text = (profiles.root() / "profiles/smoke.yaml").read_text(encoding="utf-8")
-    (tmp_path / "odd.yaml").write_text(text.replace("    steps: 60\n", f"    steps: 60\n    {line}\n", 1))
+    (tmp_path / "odd.yaml").write_text(
+        text.replace("    steps: 60\n", f"    steps: 60\n    {line}\n", 1)
+    )
     with pytest.raises(BadProfile, match=said):
         profiles.load(tmp_path / "odd.yaml")

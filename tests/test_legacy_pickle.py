@@ -22,17 +22,27 @@ def test_other_files_are_refused(tmp_path):
     (tmp_path / "empty.pt").write_bytes(b"")
     (tmp_path / "text.pt").write_text("hello\n" * 10)
     (tmp_path / "plain.pt").write_bytes(pickle.dumps({"a": 1}, 2))
-    for name, reason in (("zip", "zip"), ("empty", "damaged"), ("text", "no file of"), ("plain", "magic number")):
+    for name, reason in (
+        ("zip", "zip"),
+        ("empty", "damaged"),
+        ("text", "no file of"),
+        ("plain", "magic number"),
+    ):
         with pytest.raises(BadCheckpoint, match=reason):
             Legacy(tmp_path / f"{name}.pt")
-    for nothing, reason in ((tmp_path / "none.pt", "there is no such file"), (tmp_path, "is a folder")):
+    for nothing, reason in (
+        (tmp_path / "none.pt", "there is no such file"),
+        (tmp_path, "is a folder"),
+    ):
         with pytest.raises(DataNotFound, match=reason):
             Legacy(nothing)
 
 
 def legacy(path, payload: bytes, storages: bytes = pickle.dumps([], 2)):
     """A file of the format around a pickle."""
-    head = pickle.dumps(MAGIC, 2) + pickle.dumps(VERSION, 2) + pickle.dumps({"little_endian": True}, 2)
+    head = (
+        pickle.dumps(MAGIC, 2) + pickle.dumps(VERSION, 2) + pickle.dumps({"little_endian": True}, 2)
+    )
     path.write_bytes(head + payload + storages)
     return path
 
@@ -54,7 +64,9 @@ def test_a_payload_is_refused_and_not_run(tmp_path, protocol):
         with pytest.raises(BadCheckpoint) as caught:
             Legacy(legacy(tmp_path / "bad.pt", payload))
         if protocol >= 2:
-            assert "asks to call " in str(caught.value) and f".{function.__name__}', which" in str(caught.value)
+            assert "asks to call " in str(caught.value) and f".{function.__name__}', which" in str(
+                caught.value
+            )
         assert "\n" not in str(caught.value)
     assert not mark.exists()
 
@@ -90,15 +102,24 @@ ORDERED = b"\x80\x02ccollections\nOrderedDict\nq\x00"
     "payload, reason",
     [
         (b"\x80\x02" + b"N0" * 10 + b".", "instruction POP"),
-        (b"\x80\x02" + b"K\x01\x85" * (pickle_machine.MOST_INSTRUCTIONS // 2 + 1) + b".", "instructions"),
+        (
+            b"\x80\x02" + b"K\x01\x85" * (pickle_machine.MOST_INSTRUCTIONS // 2 + 1) + b".",
+            "instructions",
+        ),
         (b"\x80\x02X" + struct.pack("<I", 2**32 - 1) + b"a", "bytes"),
         (b"\x80\x04\x8d" + struct.pack("<Q", 2**62) + b"a", "bytes"),
         (b"\x80\x02\x8b" + struct.pack("<I", 2**31 - 1), "bytes"),
-        (b"\x80\x02Nr" + struct.pack("<I", 2**32 - 1) + b".", None),  # a memo of one entry, whatever its number
+        (
+            b"\x80\x02Nr" + struct.pack("<I", 2**32 - 1) + b".",
+            None,
+        ),  # a memo of one entry, whatever its number
         (nested_key(), "a tuple for a key"),
         (b"\x80\x04" + LONG + b"q\x00" + b"h\x00h\x00\x93.", "class with more than"),
         (b"\x80\x02}" + LONG + b"Ns.", "too long a key"),
-        (b"\x80\x02}\x8a\x08" + struct.pack("<q", 2**61 - 1) + b"Ns.", "an int for a key|too long a key"),
+        (
+            b"\x80\x02}\x8a\x08" + struct.pack("<q", 2**61 - 1) + b"Ns.",
+            "an int for a key|too long a key",
+        ),
         (b"\x80\x02}G" + struct.pack(">d", 1.5) + b"Ns.", "a float for a key"),
         (ORDERED + b"]](K\x01NK\x02Nea\x85R.", "damaged"),
         (b"\x80\x02(.", "damaged"),
@@ -139,10 +160,16 @@ def tensor_pickle(size: int, offset: int, shape: tuple, stride: tuple) -> bytes:
 
     class Writer(pickle._Pickler):
         def persistent_id(self, value):
-            return ("storage", torch.FloatStorage, "0", "cpu", size, None) if value is STORAGE else None
+            return (
+                ("storage", torch.FloatStorage, "0", "cpu", size, None)
+                if value is STORAGE
+                else None
+            )
 
     out = io.BytesIO()
-    Writer(out, 2).dump(Call(torch._utils._rebuild_tensor_v2, STORAGE, offset, shape, stride, False, None))
+    Writer(out, 2).dump(
+        Call(torch._utils._rebuild_tensor_v2, STORAGE, offset, shape, stride, False, None)
+    )
     return out.getvalue()
 
 
@@ -165,7 +192,11 @@ class STORAGE:
 )
 def test_tensors_stay_within_their_storages(tmp_path, size, offset, shape, stride):
     values = struct.pack("<q4f", size, 1, 2, 3, 4) if size else struct.pack("<q", 0)
-    path = legacy(tmp_path / "odd.pt", tensor_pickle(size, offset, shape, stride), pickle.dumps(["0"], 2) + values)
+    path = legacy(
+        tmp_path / "odd.pt",
+        tensor_pickle(size, offset, shape, stride),
+        pickle.dumps(["0"], 2) + values,
+    )
     with pytest.raises(BadCheckpoint):
         file = Legacy(path)
         file.tensor(file.root)

@@ -19,7 +19,9 @@ from lakhnes_lib.music import midi, nes
 from lakhnes_lib.music.score import TIMBRE_CHANGE, Score
 from lakhnes_lib.sound import apu
 
-NASTY = "</script><script>alert('x')</script> \"quoted\" & $a_1$ 'single' <img src=x onerror=alert(1)>"
+NASTY = (
+    "</script><script>alert('x')</script> \"quoted\" & $a_1$ 'single' <img src=x onerror=alert(1)>"
+)
 
 
 def _song(name="song") -> Score:
@@ -69,7 +71,11 @@ def test_the_fragment_is_self_contained_and_plain_at_its_base(tmp_path):
     (audio,), (image,), (figure,) = page.all("audio"), page.all("img"), page.all("figure")
     assert "controls" in audio and audio["aria-label"] and "song" in image["alt"]
     with wave.open(io.BytesIO(_content(audio["src"]))) as sound:
-        assert (sound.getframerate(), sound.getnchannels(), sound.getsampwidth()) == (player.PREVIEW_RATE, 1, 2)
+        assert (sound.getframerate(), sound.getnchannels(), sound.getsampwidth()) == (
+            player.PREVIEW_RATE,
+            1,
+            2,
+        )
         heard = np.frombuffer(sound.readframes(sound.getnframes()), "<i2") / 32767
     np.testing.assert_allclose(heard, apu.render(song, player.PREVIEW_RATE), atol=1 / 32767)
     assert imread(io.BytesIO(_content(image["src"]))).std() > 0.05
@@ -81,7 +87,12 @@ def test_the_fragment_is_self_contained_and_plain_at_its_base(tmp_path):
     assert np.array_equal(np.array(piece["notes"]).T, np.array(song.notes.tolist()))
     assert np.array_equal(np.array(piece["controls"]).T, np.array(song.controls.tolist()))
     everything = [value or "" for _, attributes in page.found for value in attributes.values()]
-    addresses = [a for _, attributes in page.found for name, a in attributes.items() if name in ("src", "href")]
+    addresses = [
+        a
+        for _, attributes in page.found
+        for name, a in attributes.items()
+        if name in ("src", "href")
+    ]
     assert all(address.startswith("data:") for address in addresses)
     assert not any(re.search("https?://", value) for value in everything)
 
@@ -90,9 +101,9 @@ def test_scripts_and_style_load_nothing_and_cannot_end_early():
     folder = Path(player.__file__).parent
     for path in [*folder.glob("*.js"), *folder.glob("*.css")]:
         text = path.read_text()
-        assert not re.search(r"https?:|//cdn|import\s|@import|innerHTML|document\.write|</|<!--|eval\(", text), (
-            path.name
-        )
+        assert not re.search(
+            r"https?:|//cdn|import\s|@import|innerHTML|document\.write|</|<!--|eval\(", text
+        ), path.name
     style = (folder / "player.css").read_text()
     for voice, colour in enumerate(plots.VOICE_COLOURS):
         assert f"--lk-voice-{voice}: {colour};" in style
@@ -162,7 +173,10 @@ def test_a_notebook_shows_players_and_pictures():
 
     formats = DisplayFormatter()
     data, _ = formats.format(player.listen(_song(), "shown"))
-    assert data["text/html"].startswith('<div class="lakhnes-player') and data["text/plain"] == "Player: shown"
+    assert (
+        data["text/html"].startswith('<div class="lakhnes-player')
+        and data["text/plain"] == "Player: shown"
+    )
     data, _ = formats.format(plots.piano_roll(_song()))
     assert data["image/png"][:4] == b"\x89PNG"
 
@@ -173,13 +187,17 @@ def test_panel_shows_a_plain_player_and_widgets(monkeypatch):
     class Handle:
         update = updated.append
 
-    monkeypatch.setattr("IPython.display.display", lambda thing, display_id=False: shown.append(thing) or Handle)
+    monkeypatch.setattr(
+        "IPython.display.display", lambda thing, display_id=False: shown.append(thing) or Handle
+    )
     player.panel(_song())
     first, widgets = shown
     assert "<audio controls" in first.html
     part, dynamics = widgets.children
     part.value = (1, 2)
-    assert json.loads(_Elements(updated[-1].html).all("figure")[0]["data-piece"])["length"] == pytest.approx(1)
+    assert json.loads(_Elements(updated[-1].html).all("figure")[0]["data-piece"])[
+        "length"
+    ] == pytest.approx(1)
     part.value = (3, 3)
     dynamics.value = "decay"
     assert len(updated) == 3
@@ -196,13 +214,20 @@ def test_piano_roll_has_every_note_where_it_belongs():
         (note,) = song.voice(voice)
         box = boxes[tuple(int(plots.VOICE_COLOURS[number][i : i + 2], 16) / 255 for i in (1, 3, 5))]
         assert (box.x0, box.x1) == pytest.approx((note["start"] / 44_100, note["end"] / 44_100))
-        assert box.y0 < note["pitch"] < box.y1 and (box.y0 + box.y1) / 2 == pytest.approx(note["pitch"])
-    labels = {label.get_text(): place for place, label in zip(ax.get_yticks(), ax.get_yticklabels(), strict=True)}
+        assert box.y0 < note["pitch"] < box.y1 and (box.y0 + box.y1) / 2 == pytest.approx(
+            note["pitch"]
+        )
+    labels = {
+        label.get_text(): place
+        for place, label in zip(ax.get_yticks(), ax.get_yticklabels(), strict=True)
+    }
     assert labels["C4"] == 60 and labels["noise 16"] - labels["noise 1"] == 15
     assert labels["noise 1"] > low and labels["noise 16"] < 36 - 2 and high > 60
     assert ax.get_title(loc="left") == song.name
     assert [text.get_text() for text in ax.get_legend().get_texts()] == list(nes.VOICE_TITLES)
-    assert "noise 1" not in [label.get_text() for label in plots.piano_roll(song.only([0])).axes[0].get_yticklabels()]
+    assert "noise 1" not in [
+        label.get_text() for label in plots.piano_roll(song.only([0])).axes[0].get_yticklabels()
+    ]
 
 
 def test_every_plot_draws_into_given_axes_and_leaves_pyplot_alone():
@@ -211,7 +236,8 @@ def test_every_plot_draws_into_given_axes_and_leaves_pyplot_alone():
     open_before = plt.get_fignums()
     tone = np.sin(np.arange(44_100) * 2 * np.pi * 1000 / 44_100).astype(np.float32)
     rows = [
-        {"step": i, "train_loss": 5 - i / 50, "valid_loss": 5.2 - i / 60 if i % 10 == 0 else None} for i in range(100)
+        {"step": i, "train_loss": 5 - i / 50, "valid_loss": 5.2 - i / 60 if i % 10 == 0 else None}
+        for i in range(100)
     ]
     weights = np.tril(np.ones((8, 8))) / np.arange(1, 9)[:, None]
     calls = [
@@ -224,7 +250,9 @@ def test_every_plot_draws_into_given_axes_and_leaves_pyplot_alone():
         lambda **k: plots.spectrogram(tone[:10], 44_100, **k),
         lambda **k: plots.loss_curve(rows, **k),
         lambda **k: plots.attention_map(weights, memory=3, **k),
-        lambda **k: plots.attention_map(weights, keys=list("abcdefgh"), queries=list("abcdefgh"), **k),
+        lambda **k: plots.attention_map(
+            weights, keys=list("abcdefgh"), queries=list("abcdefgh"), **k
+        ),
     ]
     for call in calls:
         picture = call()
@@ -244,7 +272,9 @@ def test_spectrogram_measures_in_decibels_below_full_scale():
 
 def test_loss_curve_reads_logs_and_says_what_is_missing(tmp_path):
     log = tmp_path / "log.jsonl"
-    log.write_text('{"step": 1, "events": 10, "train_loss": 6.0}\n{"step": 2, "events": 20, "valid_loss": 1.6094379}\n')
+    log.write_text(
+        '{"step": 1, "events": 10, "train_loss": 6.0}\n{"step": 2, "events": 20, "valid_loss": 1.6094379}\n'
+    )
     ax = plots.loss_curve(log).axes[0]
     assert any("perplexity 5.00" in text.get_text() for text in ax.get_legend().get_texts())
     log.write_text("{broken")

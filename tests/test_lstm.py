@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from lakhnes_lib import evaluation, generation
 from lakhnes_lib.errors import BadCheckpoint, BadEvents
+from lakhnes_lib.evaluation import perplexity
+from lakhnes_lib.generation import sampling
 from lakhnes_lib.models import checkpoints
 from lakhnes_lib.models.lstm import LSTM
 from lakhnes_lib.music import events
@@ -64,7 +65,11 @@ def test_log_probs_are_the_equations(layers):
     targets = song(3, 9).roll(1, 1)
     targets[1, 4] = -1
     scores, _ = model.target_log_probs(ids, targets)
-    expected = log_probs.gather(-1, targets.clamp_min(0).unsqueeze(-1)).squeeze(-1).masked_fill(targets < 0, 0)
+    expected = (
+        log_probs.gather(-1, targets.clamp_min(0).unsqueeze(-1))
+        .squeeze(-1)
+        .masked_fill(targets < 0, 0)
+    )
     np.testing.assert_allclose(scores.detach(), expected.detach(), atol=1e-5)  # computed in float32
 
 
@@ -101,7 +106,10 @@ def test_a_state_is_kept_and_read_back():
 
 def test_it_learns_a_pattern():
     torch.manual_seed(0)
-    model, ids = LSTM(vocabulary_size=11, embedding=8, units=32), torch.arange(88).remainder(11).view(4, 22)
+    model, ids = (
+        LSTM(vocabulary_size=11, embedding=8, units=32),
+        torch.arange(88).remainder(11).view(4, 22),
+    )
     optimiser, state = torch.optim.Adam(model.parameters(), 0.02), None
     for _ in range(60):
         scores, state = model.target_log_probs(ids, (ids + 1) % 11, state)
@@ -117,14 +125,19 @@ def test_it_is_saved_measured_and_composes(tmp_path):
     checkpoints.save(model, tmp_path / "model")
     back = checkpoints.load(tmp_path / "model")
     assert back.config == model.config and not back.training
-    songs = [np.append(0, np.random.default_rng(n).integers(1, 631, n)).astype(np.uint16) for n in (40, 9, 17, 200)]
-    alone, together = (evaluation.exact(back, songs, batch=batch, segment=16, progress=False) for batch in (1, 4))
+    songs = [
+        np.append(0, np.random.default_rng(n).integers(1, 631, n)).astype(np.uint16)
+        for n in (40, 9, 17, 200)
+    ]
+    alone, together = (
+        perplexity.exact(back, songs, batch=batch, segment=16, progress=False) for batch in (1, 4)
+    )
     for one, other in zip(alone.songs, together.songs, strict=True):
         np.testing.assert_allclose(one, other, atol=1e-5)
     whole = -back.log_probs(torch.from_numpy(songs[2][None].astype(np.int64)))[0].detach()
     expected = [float(whole[0, place, event]) for place, event in enumerate(songs[2][1:])]
     np.testing.assert_allclose(-together.songs[2], expected, atol=1e-5)
-    for ids in generation.sample(back, n=2, length=60, seed=3):
+    for ids in sampling.sample(back, n=2, length=60, seed=3):
         events.decode(ids)
 
 

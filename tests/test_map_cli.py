@@ -3,7 +3,7 @@
 import pytest
 
 from lakhnes_lib.__main__ import main
-from lakhnes_lib.data.prepare import prepare
+from lakhnes_lib.data.corpora import prepare
 from lakhnes_lib.errors import DataNotFound
 
 
@@ -27,7 +27,9 @@ def test_verb_tells_what_is_wrong(tmp_path, capsys):
     (tmp_path / "a.tar").write_bytes(b"no archive")
     assert "a.tar: is damaged or cut off" in error(tmp_path / "a.tar")
     (tmp_path / "notes.pdf").write_bytes(b"no archive")
-    assert "notes.pdf: is neither a folder of MIDI files nor an archive" in error(tmp_path / "notes.pdf")
+    assert "notes.pdf: is neither a folder of MIDI files nor an archive" in error(
+        tmp_path / "notes.pdf"
+    )
     (tmp_path / "bad").mkdir()
     (tmp_path / "bad/a.mid").write_bytes(b"no music")
     assert "bad: none of its 1 files can be used; " in error(tmp_path / "bad")
@@ -43,5 +45,18 @@ def test_a_number_of_workers_that_is_none(verb, workers, tmp_path, capsys):
 
 
 def test_workers_and_a_scheduler(tmp_path, capsys):
-    assert main(["map", str(tmp_path), str(tmp_path / "out"), "--workers", "2", "--scheduler", "tcp://host:1"]) == 2
+    assert (
+        main(
+            [
+                "map",
+                str(tmp_path),
+                str(tmp_path / "out"),
+                "--workers",
+                "2",
+                "--scheduler",
+                "tcp://host:1",
+            ]
+        )
+        == 2
+    )
     assert "--scheduler has workers of its own" in capsys.readouterr().err

@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 from test_tracks import midi_file, off, on
 
-from lakhnes_lib.data import archives, band, songbook
+from lakhnes_lib.data import archives
 from lakhnes_lib.errors import Rejected
 from lakhnes_lib.music import mapping, nes
 from lakhnes_lib.music.mapping import PUBLISHED, MappingOptions
 from lakhnes_lib.music.tracks import TRACK_NOTE, parse_tracks, read_tracks
+from lakhnes_lib.songbook import band, tunes
 
 SECOND = nes.TICKS_PER_SECOND
 
@@ -36,7 +37,9 @@ def voices(*parts, wait=480):
             + [(end, 0, off(pitch, channel)) for _, end, pitch in notes]
         )
         ticks = [0, *(moment for moment, *_ in moments)]
-        tracks.append([(b - a, event) for a, b, (*_, event) in zip(ticks, ticks[1:], moments, strict=False)])
+        tracks.append(
+            [(b - a, event) for a, b, (*_, event) in zip(ticks, ticks[1:], moments, strict=False)]
+        )
     return midi_file(*tracks)
 
 
@@ -77,8 +80,12 @@ def test_each_filter_refuses_with_its_reason():
 def test_limits_are_inclusive_as_published():
     assert mapping.candidates_of(voices((0, line(count=10))), "song")  # 5 s
     assert mapping.candidates_of(voices((0, line(count=3, length=192_000))), "song")  # 600 s
-    assert mapping.in_range(part((0, 1, 5, 9), (1, 2, 21, 9))) and not mapping.in_range(part((0, 1, 20, 9)))
-    assert mapping.in_range(part((0, 1, 127, 9), (1, 2, 108, 9))) and not mapping.in_range(part((0, 1, 109, 9)))
+    assert mapping.in_range(part((0, 1, 5, 9), (1, 2, 21, 9))) and not mapping.in_range(
+        part((0, 1, 20, 9))
+    )
+    assert mapping.in_range(part((0, 1, 127, 9), (1, 2, 108, 9))) and not mapping.in_range(
+        part((0, 1, 109, 9))
+    )
 
 
 def test_monophonic_is_no_start_before_the_end_of_the_note_before():
@@ -90,16 +97,29 @@ def test_monophonic_is_no_start_before_the_end_of_the_note_before():
 def test_duplicates_have_the_same_pitches_at_the_same_tenths_of_a_second():
     first = part((0, 10, 60, 9), (10_000, 20_000, 62, 9))
     echo = part((900, 30, 60, 99), (10_100, 20_000, 62, 1))
-    later, higher = part((3000, 10, 60, 9), (10_000, 20_000, 62, 9)), part((0, 10, 61, 9), (10_000, 20_000, 62, 9))
+    later, higher = (
+        part((3000, 10, 60, 9), (10_000, 20_000, 62, 9)),
+        part((0, 10, 61, 9), (10_000, 20_000, 62, 9)),
+    )
     found = mapping.without_duplicates([first, echo, later, higher])
-    assert [any(notes is other for other in found) for notes in (first, echo, later, higher)] == [1, 0, 1, 1]
+    assert [any(notes is other for other in found) for notes in (first, echo, later, higher)] == [
+        1,
+        0,
+        1,
+        1,
+    ]
     data = voices((0, line()), (1, line()))
     assert len(mapping.candidates_of(data, "song").melodies) == 1
-    assert len(mapping.candidates_of(data, "song", MappingOptions(drop_duplicates=False)).melodies) == 2
+    assert (
+        len(mapping.candidates_of(data, "song", MappingOptions(drop_duplicates=False)).melodies)
+        == 2
+    )
 
 
 def test_thinned_drums_are_one_hit_at_a_time():
-    hits = part((0, 10, 36, 50), (5, 12, 38, 90), (10, 11, 42, 20), (11, 30, 49, 40), (12, 14, 36, 40))
+    hits = part(
+        (0, 10, 36, 50), (5, 12, 38, 90), (10, 11, 42, 20), (11, 30, 49, 40), (12, 14, 36, 40)
+    )
     assert mapping.thin(hits)["pitch"].tolist() == [36, 42, 49]
     assert mapping.thin(hits, MappingOptions(drum_overlaps="loudest"))["pitch"].tolist() == [38, 36]
 
@@ -111,7 +131,13 @@ def test_thinned_drums_equal_the_oracle(loudest):
     for _ in range(200):
         starts = np.sort(generator.integers(0, 60, 30))
         rows = [
-            (s, s + generator.integers(1, 6), generator.integers(35, 60), generator.integers(1, 128)) for s in starts
+            (
+                s,
+                s + generator.integers(1, 6),
+                generator.integers(35, 60),
+                generator.integers(1, 128),
+            )
+            for s in starts
         ]
         by_hand = (oracle.loudest_hits if loudest else oracle.first_hits)(part(*rows).tolist())
         assert mapping.thin(part(*rows), options).tolist() == by_hand
@@ -144,19 +170,26 @@ def test_of_many_instruments_thirty_two_are_used():
 
 def test_example_starts_with_its_first_note_and_ends_after_three_minutes():
     melody = part(
-        (SECOND, 2 * SECOND, 60, 127), (100 * SECOND, 181 * SECOND, 62, 1), (181 * SECOND, 182 * SECOND, 64, 1)
+        (SECOND, 2 * SECOND, 60, 127),
+        (100 * SECOND, 181 * SECOND, 62, 1),
+        (181 * SECOND, 182 * SECOND, 64, 1),
     )
     score = mapping.draw(kept([melody]), (0, -1, -1), np.random.default_rng(0))
     assert score.notes.tolist() == [(0, 0, SECOND, 60, 15), (0, 99 * SECOND, 180 * SECOND, 62, 1)]
     assert score.seconds == 180
     whole = mapping.draw(
-        kept([melody]), (0, -1, -1), np.random.default_rng(0), MappingOptions(most_example_seconds=999)
+        kept([melody]),
+        (0, -1, -1),
+        np.random.default_rng(0),
+        MappingOptions(most_example_seconds=999),
     )
     assert len(whole.notes) == 3 and whole.seconds == 181
 
 
 def test_notes_outside_a_voice_are_dropped_one_by_one():
-    melody = part((0, 1, 20, 9), (1, 2, 21, 9), (2, 3, 32, 9), (3, 4, 33, 9), (4, 5, 108, 9), (5, 6, 109, 9))
+    melody = part(
+        (0, 1, 20, 9), (1, 2, 21, 9), (2, 3, 32, 9), (3, 4, 33, 9), (4, 5, 108, 9), (5, 6, 109, 9)
+    )
     pitches = [
         mapping.draw(kept([melody]), order, np.random.default_rng(0)).notes["pitch"].tolist()
         for order in ((0, -1, -1), (-1, 0, -1), (-1, -1, 0))
@@ -171,16 +204,18 @@ def test_velocities(voice):
     given = kept([part((500, 501, 60, 1))], [part(*notes)]) if voice == 3 else kept([part(*notes)])
     order = (0, -1, -1) if voice == 3 else tuple(0 if place == voice else -1 for place in range(3))
     found = mapping.draw(given, order, np.random.default_rng(0)).voice(voice)["velocity"]
-    assert found.tolist() == [1 if voice == 2 else int(round(1 + 14 * v / 127)) for v in range(1, 128)]
+    assert found.tolist() == [
+        1 if voice == 2 else int(round(1 + 14 * v / 127)) for v in range(1, 128)
+    ]
 
 
 def test_a_drum_pitch_is_one_noise_type_in_an_example_and_any_over_many():
     hits = part(*((i, i + 1, 35 + i % 4, 80) for i in range(40)))
     seen = set()
     for seed in range(300):
-        noise = mapping.draw(kept([part((0, 1, 60, 9))], [hits]), (0, -1, -1), np.random.default_rng(seed)).voice(
-            nes.NO
-        )
+        noise = mapping.draw(
+            kept([part((0, 1, 60, 9))], [hits]), (0, -1, -1), np.random.default_rng(seed)
+        ).voice(nes.NO)
         assert (noise["pitch"].reshape(10, 4) == noise["pitch"][:4]).all()
         seen |= set(noise["pitch"].tolist())
     assert seen == set(range(1, 17))
@@ -222,7 +257,12 @@ def random_song(generator):
             pitch = int(generator.integers(15, 115))
             notes.append((now, now + int(generator.choice([240, 480])) * int(long), pitch))
             now += 480 if generator.random() < 0.995 else 100
-        parts.append((channel if channel < 5 else 9, parts[-1][1] if parts and generator.random() < 0.2 else notes))
+        parts.append(
+            (
+                channel if channel < 5 else 9,
+                parts[-1][1] if parts and generator.random() < 0.2 else notes,
+            )
+        )
     return voices(*dict(parts).items())
 
 
@@ -243,13 +283,17 @@ def by_the_rules(data, seed, options=PUBLISHED):
         assert order in oracle.orders(len(melodies))
         drum = int(rng.integers(len(drums))) if drums else -1
         noise = rng.integers(1, 17, 128).tolist() if drums else None
-        found.append(oracle.example(melodies, drums, order, drum, noise, options.drum_overlaps == "loudest"))
+        found.append(
+            oracle.example(melodies, drums, order, drum, noise, options.drum_overlaps == "loudest")
+        )
     return [example for example in found if example[0]]
 
 
 def by_the_library(data, seed, options=PUBLISHED):
     try:
-        scores = mapping.examples(mapping.candidates_of(data, "song", options), seed, options=options)
+        scores = mapping.examples(
+            mapping.candidates_of(data, "song", options), seed, options=options
+        )
     except Rejected as error:
         return error.reason
     return [(score.notes.tolist(), score.length) for score in scores]
@@ -325,12 +369,19 @@ def test_real_files_equal_the_oracle(lakh):
 
 
 def test_band_of_the_songbook_has_something_to_keep_and_something_to_drop(tmp_path):
-    path = band.write(songbook.pieces()[0], tmp_path / "song.mid")
+    path = band.write(tunes.pieces()[0], tmp_path / "song.mid")
     tracks = {track.name: track.notes for track in read_tracks(path)}
     found = mapping.candidates(path)
-    kept_names = [name for notes in found.melodies for name in tracks if tracks[name].tobytes() == notes.tobytes()]
+    kept_names = [
+        name
+        for notes in found.melodies
+        for name in tracks
+        if tracks[name].tobytes() == notes.tobytes()
+    ]
     assert kept_names == ["Flute", "Trumpet", "Clarinet", "Bass"]
     assert not mapping.in_range(tracks["Bells"]) and mapping.is_monophonic(tracks["Oboe"])
-    assert not any(mapping.is_monophonic(tracks[name]) for name in ("Guitar", "Piano", "Strings", "Drums"))
+    assert not any(
+        mapping.is_monophonic(tracks[name]) for name in ("Guitar", "Piano", "Strings", "Drums")
+    )
     assert len(found.drums[0]) < len(tracks["Drums"]) and len(found.drums) == 2
     assert len(mapping.map_to_nes(path)) == 16

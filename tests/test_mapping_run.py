@@ -10,16 +10,16 @@ from pathlib import Path
 import pytest
 from bands import FILES_A_SHARD, SONGS, band, content, files
 
-from lakhnes_lib.data import mapping_run
-from lakhnes_lib.data.mapping_run import map_corpus
-from lakhnes_lib.data.prepare import prepare
+from lakhnes_lib.data import lakh_mapping
+from lakhnes_lib.data.corpora import prepare
+from lakhnes_lib.data.lakh_mapping import map_corpus
 from lakhnes_lib.errors import BadArchive
 from lakhnes_lib.music import events, mapping
 
 
 @pytest.fixture(autouse=True)
 def small_shards(monkeypatch):
-    monkeypatch.setattr(mapping_run, "FILES_A_SHARD", FILES_A_SHARD)
+    monkeypatch.setattr(lakh_mapping, "FILES_A_SHARD", FILES_A_SHARD)
 
 
 def test_corpus_holds_what_the_mapping_gives(mapped, music):
@@ -43,20 +43,37 @@ def test_corpus_holds_what_the_mapping_gives(mapped, music):
 
 def test_manifest_counts_everything(mapped, music):
     said = json.loads((mapped / "corpus.json").read_text())
-    drawn = [score for seed in range(SONGS) for score in mapping.map_to_nes(music / f"{seed % 3}/song {seed}.mid")]
+    drawn = [
+        score
+        for seed in range(SONGS)
+        for score in mapping.map_to_nes(music / f"{seed % 3}/song {seed}.mid")
+    ]
     assert said["published_examples"] == {
         "examples": len(drawn),
         "events": sum(len(events.encode(score)) for score in drawn),
         "hours": round(sum(score.seconds for score in drawn) / 3600, 3),
-        "voices": {name: sum(bool(len(s.voice(v))) for s in drawn) for v, name in enumerate(("P1", "P2", "TR", "NO"))},
+        "voices": {
+            name: sum(bool(len(s.voice(v))) for s in drawn)
+            for v, name in enumerate(("P1", "P2", "TR", "NO"))
+        },
     }
-    reasons = {"duplicate": 2, "only_drums": 0, "polyphonic": 1, "too_large": 1, "too_short": 1, "unreadable": 3}
+    reasons = {
+        "duplicate": 2,
+        "only_drums": 0,
+        "polyphonic": 1,
+        "too_large": 1,
+        "too_short": 1,
+        "unreadable": 3,
+    }
     assert said["files"] == {
         "seen": SONGS + 8,
         "accepted": SONGS,
         "rejected": {reason: count for reason, count in reasons.items() if count},
     }
-    assert said["rejected"]["2/huge.mid"] == "too_large" and said["rejected"]["2/empty.mid"] == "unreadable"
+    assert (
+        said["rejected"]["2/huge.mid"] == "too_large"
+        and said["rejected"]["2/empty.mid"] == "unreadable"
+    )
     # Of three files with one content the first by name stays.
     assert {name for name, reason in said["rejected"].items() if reason == "duplicate"} == {
         "1/copy of song 5.midi",
@@ -65,7 +82,7 @@ def test_manifest_counts_everything(mapped, music):
     names = prepare(mapped)["train"].names + prepare(mapped)["valid"].names
     assert "again" in names and "song 5" not in names
     assert said["settings"] == {"seed": 0, "options": dataclasses.asdict(mapping.PUBLISHED)}
-    assert set(said["rejected"].values()) <= {*mapping_run.REASONS, *mapping.REASONS}
+    assert set(said["rejected"].values()) <= {*lakh_mapping.REASONS, *mapping.REASONS}
 
 
 def archive(path: Path, unsafe: bool = False) -> Path:
@@ -98,10 +115,15 @@ def test_archive_gives_the_same_corpus(mapped, tmp_path, name):
 
 @pytest.mark.parametrize("name", ["music.tar", "music.zip"])
 def test_names_that_lead_out_of_an_archive_are_left_out(mapped, tmp_path, name):
-    unsafe = map_corpus(archive(tmp_path / name, unsafe=True), tmp_path / "corpus", workers=1, progress=False)
+    unsafe = map_corpus(
+        archive(tmp_path / name, unsafe=True), tmp_path / "corpus", workers=1, progress=False
+    )
     said = {name for name, reason in unsafe.manifest["rejected"].items() if reason == "unsafe_name"}
     assert said == {"../outside.mid", "/etc/outside.mid"}
-    assert unsafe.fingerprint == prepare(mapped).fingerprint and unsafe.manifest["files"]["seen"] == SONGS + 10
+    assert (
+        unsafe.fingerprint == prepare(mapped).fingerprint
+        and unsafe.manifest["files"]["seen"] == SONGS + 10
+    )
 
 
 def test_a_name_that_stands_twice(tmp_path):
@@ -116,7 +138,7 @@ def test_a_name_that_stands_twice(tmp_path):
 
 @pytest.mark.parametrize("name", ["music.tar.xz", "music.tar"])
 def test_an_archive_without_end_is_refused(tmp_path, monkeypatch, name):
-    monkeypatch.setattr(mapping_run, "MOST_BYTES", 100_000)
+    monkeypatch.setattr(lakh_mapping, "MOST_BYTES", 100_000)
     with pytest.raises(BadArchive, match=f"{name}: unpacks to more than 100,000 bytes"):
         map_corpus(archive(tmp_path / name), tmp_path / "corpus", workers=1, progress=False)
 
@@ -153,4 +175,7 @@ def test_lakh_files_as_found_in_the_wild(mirror, tmp_path):
     files, drawn = found.manifest["files"], found.manifest["published_examples"]
     assert files["seen"] == 400 == files["accepted"] + sum(files["rejected"].values())
     assert 4 < drawn["examples"] / 400 < 5  # the published script: 4.7 examples a file
-    assert files["rejected"]["unreadable"] < 10 and not {"crashed", "too_slow"} & files["rejected"].keys()
+    assert (
+        files["rejected"]["unreadable"] < 10
+        and not {"crashed", "too_slow"} & files["rejected"].keys()
+    )

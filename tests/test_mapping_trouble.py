@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from bands import FILES_A_SHARD, SONGS, band, content
 
-from lakhnes_lib.data import mapping_run
-from lakhnes_lib.data.mapping_run import map_corpus
+from lakhnes_lib.data import lakh_mapping
+from lakhnes_lib.data.lakh_mapping import map_corpus
 from lakhnes_lib.data.mapping_worker import Job, map_files
 from lakhnes_lib.errors import BadCorpus, LakhnesError, OutOfSpace
 from lakhnes_lib.music import mapping
@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 @pytest.fixture(autouse=True)
 def small_shards(monkeypatch):
-    monkeypatch.setattr(mapping_run, "FILES_A_SHARD", FILES_A_SHARD)
+    monkeypatch.setattr(lakh_mapping, "FILES_A_SHARD", FILES_A_SHARD)
 
 
 # Files that do harm
@@ -64,13 +64,17 @@ def test_files_that_crash_hang_or_grow_are_left_out(harm, tmp_path, capfd):
     }
     assert "KeyError: 'fails'" in capfd.readouterr().err
     plain = [mapping.candidates_of(data, name[:-4]) for name, data in songs if name in found.files]
-    assert [found.songs.candidates(i).content_hash for i in range(4)] == [kept.content_hash for kept in plain]
+    assert [found.songs.candidates(i).content_hash for i in range(4)] == [
+        kept.content_hash for kept in plain
+    ]
 
 
 def test_a_process_that_cannot_start_is_told(monkeypatch, tmp_path):
     (tmp_path / "sitecustomize.py").write_text("import os; os._exit(7)")
     monkeypatch.syspath_prepend(str(tmp_path))
-    with pytest.raises(LakhnesError, match=r"a process to read files in cannot be started \(it ended with 7\)"):
+    with pytest.raises(
+        LakhnesError, match=r"a process to read files in cannot be started \(it ended with 7\)"
+    ):
         map_files(Job(seconds=3.0), [("a.mid", b"")])
 
 
@@ -101,10 +105,10 @@ def test_what_cannot_be_opened_is_counted(tmp_path, monkeypatch):
 PROGRAM = """
 import signal, sys, time
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a background shell leaves it ignored
-from lakhnes_lib.data import mapping_run
-mapping_run.FILES_A_SHARD = 4
-read = mapping_run._read
-mapping_run._read = lambda *place: (time.sleep(0.1), read(*place))[1]  # slow enough to be stopped half way
+from lakhnes_lib.data import lakh_mapping
+lakh_mapping.FILES_A_SHARD = 4
+read = lakh_mapping._read
+lakh_mapping._read = lambda *place: (time.sleep(0.1), read(*place))[1]  # slow enough to be stopped half way
 from lakhnes_lib.__main__ import main
 sys.exit(main(sys.argv[1:]))
 """
@@ -141,7 +145,10 @@ def test_killed_run_goes_on_to_the_same_bytes(mapped, music, tmp_path, how):
     assert not out.exists() and partial.is_dir()
     if how == signal.SIGINT:
         assert process.returncode == 130
-        assert told.splitlines()[-2:] == ["what is done is kept; the same command goes on from there", "interrupted"]
+        assert told.splitlines()[-2:] == [
+            "what is done is kept; the same command goes on from there",
+            "interrupted",
+        ]
     done = content(partial)
     assert map_and_count(music, out) <= SONGS + 8 - 4 * (len(done) - 1)
     assert content(out) == content(mapped) and not partial.exists()
@@ -149,9 +156,9 @@ def test_killed_run_goes_on_to_the_same_bytes(mapped, music, tmp_path, how):
 
 def map_and_count(music, out, **options) -> int:
     """Maps, and tells how many files were read for it."""
-    count, read = [], mapping_run._read
+    count, read = [], lakh_mapping._read
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(mapping_run, "_read", lambda *place: count.append(place) or read(*place))
+        patch.setattr(lakh_mapping, "_read", lambda *place: count.append(place) or read(*place))
         map_corpus(music, out, workers=1, progress=False, **options)
     return len(count)
 
@@ -172,7 +179,9 @@ def half(music, tmp_path, monkeypatch):
         with pytest.raises(OutOfSpace, match="the disk is full"):
             map_corpus(music, tmp_path / "corpus", workers=1, progress=False)
     partial = tmp_path / "corpus.partial"
-    assert {path.suffix for path in partial.iterdir()} == {".json", ".npz"} and len(content(partial)) == 4
+    assert {path.suffix for path in partial.iterdir()} == {".json", ".npz"} and len(
+        content(partial)
+    ) == 4
     return partial
 
 
@@ -192,7 +201,9 @@ def test_a_changed_shard_is_told(music, half, tmp_path):
     changed = sorted(half.glob("*.npz"))[1]
     whole = changed.read_bytes()
     changed.write_bytes(whole[:400] + b"\0" * 400 + whole[800:])
-    with pytest.raises(BadCorpus, match=f"{changed.name}: is missing or damaged .* remove it and begin again"):
+    with pytest.raises(
+        BadCorpus, match=f"{changed.name}: is missing or damaged .* remove it and begin again"
+    ):
         map_corpus(music, tmp_path / "corpus", workers=1, progress=False)
 
 
@@ -200,16 +211,24 @@ def test_a_changed_shard_is_told(music, half, tmp_path):
 
 
 def test_other_options_or_files_do_not_go_on(music, half, tmp_path):
-    others = [(music, Job(seed=1)), (music, Job(options=mapping.MappingOptions(drums=False))), (music / "0", Job())]
+    others = [
+        (music, Job(seed=1)),
+        (music, Job(options=mapping.MappingOptions(drums=False))),
+        (music / "0", Job()),
+    ]
     for source, job in others:
-        with pytest.raises(LakhnesError, match="corpus.partial: was begun from other files or with other options"):
+        with pytest.raises(
+            LakhnesError, match="corpus.partial: was begun from other files or with other options"
+        ):
             map_corpus(source, tmp_path / "corpus", job, workers=1, progress=False)
 
 
 def test_a_killed_cluster_worker_loses_and_doubles_nothing(mapped, music, tmp_path):
     distributed = pytest.importorskip("distributed")
-    with distributed.LocalCluster(2, processes=True, threads_per_worker=1, dashboard_address=None) as cluster:
-        keep, killed = mapping_run._keep, []
+    with distributed.LocalCluster(
+        2, processes=True, threads_per_worker=1, dashboard_address=None
+    ) as cluster:
+        keep, killed = lakh_mapping._keep, []
 
         def killing(path, shard):
             if not killed:
@@ -218,8 +237,10 @@ def test_a_killed_cluster_worker_loses_and_doubles_nothing(mapped, music, tmp_pa
             keep(path, shard)
 
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(mapping_run, "_keep", killing)
-            map_corpus(music, tmp_path / "corpus", scheduler=cluster.scheduler_address, progress=False)
+            patch.setattr(lakh_mapping, "_keep", killing)
+            map_corpus(
+                music, tmp_path / "corpus", scheduler=cluster.scheduler_address, progress=False
+            )
     assert killed and content(tmp_path / "corpus") == content(mapped)
 
 
@@ -233,5 +254,7 @@ def test_no_scheduler(music, tmp_path, monkeypatch, address):
 
 def test_cluster_package_is_missing(music, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "distributed", None)
-    with pytest.raises(LakhnesError, match="a cluster needs the package `distributed`, which is not installed"):
+    with pytest.raises(
+        LakhnesError, match="a cluster needs the package `distributed`, which is not installed"
+    ):
         map_corpus(music, tmp_path / "corpus", scheduler="tcp://host:1", progress=False)

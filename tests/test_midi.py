@@ -46,7 +46,9 @@ def voice_track(name, notes, controls=(), channel=None):
     messages.append((0, bytes([0xC0 | channel, PROGRAMS.get(name, 0)])))
     messages += [(tick, bytes([0xB0 | channel, kind, value])) for tick, kind, value in controls]
     messages += [(end, bytes([0x80 | channel, pitch, 0])) for _, end, pitch, _ in notes]
-    messages += [(start, bytes([0x90 | channel, pitch, velocity])) for start, _, pitch, velocity in notes]
+    messages += [
+        (start, bytes([0x90 | channel, pitch, velocity])) for start, _, pitch, velocity in notes
+    ]
     return track(messages)
 
 
@@ -122,7 +124,9 @@ def test_form_of_what_is_written(tmp_path):
 def test_other_tempo_and_resolution(read):
     """A quarter of 480 ticks at 60 beats a minute is one second; the tempo doubles after two quarters."""
     notes = voice_track("p1", [(0, 480, 60, 9), (960, 1440, 62, 9)])
-    score = read(file_of(notes, tempos=((0, 1_000_000), (960, 500_000)), resolution=480, length=1920))
+    score = read(
+        file_of(notes, tempos=((0, 1_000_000), (960, 500_000)), resolution=480, length=1920)
+    )
     assert score.notes[["start", "end"]].tolist() == [(0, 44_100), (88_200, 110_250)]
     assert score.length == 132_300
 
@@ -144,7 +148,10 @@ LINE = voice_track("p1", [(start, start + 10, 60, 9) for start in range(0, 1000,
         (b"MThd", "is a damaged MIDI file"),
         (b"MThd\x00\x00\x00\x06\x00\x01\x00\x01", "is a damaged MIDI file"),
         (b"\x00" * 16_000_001, "is larger than 16 MB, too large for a song"),
-        (file_of(voice_track("piano", [(0, 5, 60, 9)])), "instrument 'piano' (program 0) is none of p1, p2, tr, no"),
+        (
+            file_of(voice_track("piano", [(0, 5, 60, 9)])),
+            "instrument 'piano' (program 0) is none of p1, p2, tr, no",
+        ),
         (
             file_of(voice_track("p1", [(0, 9, 60, 9), (5, 12, 62, 9)])),
             "(P1, pitch 62, velocity 9, ticks 5-12) starts before",
@@ -166,9 +173,15 @@ LINE = voice_track("p1", [(start, start + 10, 60, 9) for start in range(0, 1000,
             file_of(voice_track("p1", [(n, n + 1, 60, 9) for n in range(200_000)])),
             "200000 notes, more than the 100000 of",
         ),
-        (file_of(voice_track("p1", [(0, 9, 60, 9)]), length=172_800_000, resolution=1000), "lasts 86400 s, more than"),
+        (
+            file_of(voice_track("p1", [(0, 9, 60, 9)]), length=172_800_000, resolution=1000),
+            "lasts 86400 s, more than",
+        ),
         (file_of(LINE, length=2**31), "is a damaged MIDI file"),
-        (file_of(voice_track("p1", [(0, 9, 60, 9)]), tempos=((0, 0),)), "ends no later than it starts"),
+        (
+            file_of(voice_track("p1", [(0, 9, 60, 9)]), tempos=((0, 0),)),
+            "ends no later than it starts",
+        ),
         (file_of(LINE, resolution=0), "is a damaged MIDI file"),
     ],
     ids=lambda value: value[:20] if isinstance(value, str) else "",
@@ -177,7 +190,9 @@ def test_bad_files(read, tmp_path, data, said):
     with pytest.raises(BadMidi) as raised:
         read(data)
     message = str(raised.value)
-    assert message.startswith(f"{tmp_path / 'song.mid'}: ") and said in message and "\n" not in message
+    assert (
+        message.startswith(f"{tmp_path / 'song.mid'}: ") and said in message and "\n" not in message
+    )
 
 
 def test_no_file(tmp_path):
@@ -226,7 +241,9 @@ def test_text_that_claims_to_be_midi(read):
 
 def test_what_cannot_be_written(tmp_path):
     """A song longer than what is read back is refused, and nothing stays of it."""
-    with pytest.raises(LakhnesError, match=r"song.mid: .*lasts 86400 s, more than the 3600 s of a song"):
+    with pytest.raises(
+        LakhnesError, match=r"song.mid: .*lasts 86400 s, more than the 3600 s of a song"
+    ):
         midi.write(Score.build([], 86_400 * 44_100), tmp_path / "song.mid")
     with pytest.raises(BadScore):
         midi.write(Score.build([(P1, 0, 1, 1, 1)]), tmp_path / "song.mid")

@@ -23,7 +23,10 @@ def small(seed: int = 0, **changes) -> ModernDecoder:
 
 
 def norm(x):
-    return [value / math.sqrt(sum(v * v for v in x) / len(x) + torch.finfo(torch.float64).eps) for value in x]
+    return [
+        value / math.sqrt(sum(v * v for v in x) / len(x) + torch.finfo(torch.float64).eps)
+        for value in x
+    ]
 
 
 def product(matrix, x):
@@ -50,18 +53,25 @@ def by_hand(model: ModernDecoder, ids: list[int]) -> torch.Tensor:
         x = [0.0] * settings["width"]
         for back, table in enumerate(tables):
             event = ids[place - back] if place >= back else model.vocabulary_size
-            x = [value + more * settings["width"] ** 0.5 for value, more in zip(x, table[event], strict=True)]
+            x = [
+                value + more * settings["width"] ** 0.5
+                for value, more in zip(x, table[event], strict=True)
+            ]
         rows.append(x)
     for block in model.blocks:
         queries, keys, values = [], [], []
         for place, x in enumerate(rows):
             q, k, v = (
-                torch.tensor(product(matrix.weight, norm(x)), dtype=torch.float64).view(heads, width).tolist()
+                torch.tensor(product(matrix.weight, norm(x)), dtype=torch.float64)
+                .view(heads, width)
+                .tolist()
                 for matrix in (block.query, block.key, block.value)
             )
             if settings["qk_norm"]:
                 sharp = block.sharpness.flatten().tolist()
-                q = [[value * by for value in norm(head)] for head, by in zip(q, sharp, strict=True)]
+                q = [
+                    [value * by for value in norm(head)] for head, by in zip(q, sharp, strict=True)
+                ]
                 k = [norm(head) for head in k]
             if model.rotary:
                 q, k = [turned(head, place) for head in q], [turned(head, place) for head in k]
@@ -77,21 +87,33 @@ def by_hand(model: ModernDecoder, ids: list[int]) -> torch.Tensor:
             attended = []
             for head in range(heads):
                 scores = [
-                    sum(a * b for a, b in zip(queries[place][head], keys[j][head], strict=True)) / math.sqrt(width)
+                    sum(a * b for a, b in zip(queries[place][head], keys[j][head], strict=True))
+                    / math.sqrt(width)
                     for j in range(place + 1)
                 ]
                 weights = torch.tensor(scores, dtype=torch.float64).softmax(0).tolist()
-                attended += [sum(w * values[j][head][i] for j, w in enumerate(weights)) for i in range(width)]
-            x = [value + more for value, more in zip(x, product(block.output.weight, attended), strict=True)]
+                attended += [
+                    sum(w * values[j][head][i] for j, w in enumerate(weights)) for i in range(width)
+                ]
+            x = [
+                value + more
+                for value, more in zip(x, product(block.output.weight, attended), strict=True)
+            ]
             inner = product(block.inner.weight, norm(x))
             if block.activation == "swiglu":
                 half = len(inner) // 2
-                inner = [g / (1 + math.exp(-g)) * u for g, u in zip(inner[:half], inner[half:], strict=True)]
+                inner = [
+                    g / (1 + math.exp(-g)) * u
+                    for g, u in zip(inner[:half], inner[half:], strict=True)
+                ]
             else:
                 inner = [max(value, 0.0) ** 2 for value in inner]
-            rows[place] = [a + b for a, b in zip(x, product(block.outer.weight, inner), strict=True)]
+            rows[place] = [
+                a + b for a, b in zip(x, product(block.outer.weight, inner), strict=True)
+            ]
     return torch.tensor(
-        [product((model.output or model.embeddings[0]).weight[:-1], norm(x)) for x in rows], dtype=torch.float64
+        [product((model.output or model.embeddings[0]).weight[:-1], norm(x)) for x in rows],
+        dtype=torch.float64,
     ).log_softmax(-1)
 
 
@@ -111,7 +133,9 @@ def by_hand(model: ModernDecoder, ids: list[int]) -> torch.Tensor:
 def test_equals_its_formulas(changes):
     model = small(**changes)
     ids = torch.randint(0, 30, (1, 9))
-    torch.testing.assert_close(model.log_probs(ids)[0][0], by_hand(model, ids[0].tolist()), atol=1e-9, rtol=0)
+    torch.testing.assert_close(
+        model.log_probs(ids)[0][0], by_hand(model, ids[0].tolist()), atol=1e-9, rtol=0
+    )
 
 
 @pytest.mark.parametrize("cuts", [[1] * 20, [7, 1, 12], [19, 1]])
@@ -152,7 +176,9 @@ def test_rows_start_afresh_and_are_picked():
     torch.testing.assert_close(after[1:2], model.log_probs(ids[1:2, 5:])[0], atol=1e-10, rtol=0)
     torch.testing.assert_close(after[:1], model.log_probs(ids[:1])[0][:, 5:], atol=1e-10, rtol=0)
     picked = model.log_probs(ids[[2, 0, 2], 5:], model.select(state, torch.tensor([2, 0, 2])))[0]
-    torch.testing.assert_close(picked, model.log_probs(ids[[2, 0, 2]])[0][:, 5:], atol=1e-10, rtol=0)
+    torch.testing.assert_close(
+        picked, model.log_probs(ids[[2, 0, 2]])[0][:, 5:], atol=1e-10, rtol=0
+    )
     again = model.state_from(model.state_tree(state), "cpu")
     assert torch.equal(model.log_probs(ids[:, 5:], again)[0], model.log_probs(ids[:, 5:], state)[0])
 

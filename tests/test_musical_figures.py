@@ -11,12 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from songs import scores, tune
 
-from lakhnes_lib import generation, musical_figures
-from lakhnes_lib.data import songbook
-from lakhnes_lib.listening.figures_plots import figures_picture, figures_table
+from lakhnes_lib.evaluation import musical_metrics
+from lakhnes_lib.generation import sampling
+from lakhnes_lib.listening.metric_plots import figures_picture, figures_table
 from lakhnes_lib.models.language_model import RandomModel
 from lakhnes_lib.music import events, nes
 from lakhnes_lib.music.score import Score
+from lakhnes_lib.songbook import tunes
 
 SECOND = nes.TICKS_PER_SECOND
 MAJOR = {0, 2, 4, 5, 7, 9, 11}
@@ -28,34 +29,46 @@ def by_hand(score: Score) -> dict[str, float]:
     melodic = [(voice, pitch) for voice, _, _, pitch, _ in rows if voice != nes.NO]
     classes = Counter(pitch % 12 for _, pitch in melodic)
     total = len(melodic)
-    best = max(sum(n for pitch, n in classes.items() if (pitch - root) % 12 in MAJOR) for root in range(12))
+    best = max(
+        sum(n for pitch, n in classes.items() if (pitch - root) % 12 in MAJOR) for root in range(12)
+    )
     lines = [[pitch for v, pitch in melodic if v == voice] for voice in nes.MELODIC]
     phrases = [[tuple(line[i : i + 8]) for i in range(len(line) - 7)] for line in lines]
     count = sum(map(len, phrases))
-    borders = sorted({0, score.length, *(tick for _, start, end, _, _ in rows for tick in (start, end))})
+    borders = sorted(
+        {0, score.length, *(tick for _, start, end, _, _ in rows for tick in (start, end))}
+    )
     silent = sum(
-        b - a for a, b in zip(borders, borders[1:], strict=False) if not any(s <= a < e for _, s, e, _, _ in rows)
+        b - a
+        for a, b in zip(borders, borders[1:], strict=False)
+        if not any(s <= a < e for _, s, e, _, _ in rows)
     )
     onsets = {start * 60 // SECOND for _, start, _, _, _ in rows}
     frames, shares = score.length * 60 // SECOND + 1, []
     for bar in range(60, min(240, frames // 2) + 1):
         later = [onset for onset in onsets if onset >= bar]
         if later:
-            heard = sum(bool({onset - bar + near for near in (-1, 0, 1)} & onsets) for onset in later)
+            heard = sum(
+                bool({onset - bar + near for near in (-1, 0, 1)} & onsets) for onset in later
+            )
             shares.append(heard / len(later))
     return {
-        "pitch_class_entropy": -sum(n / total * log2(n / total) for n in classes.values()) if total else nan,
+        "pitch_class_entropy": -sum(n / total * log2(n / total) for n in classes.values())
+        if total
+        else nan,
         "scale_consistency": best / total if total else nan,
         "groove_consistency": max(shares, default=nan),
         "repetition": sum(len(line) - len(set(line)) for line in phrases) / count if count else nan,
-        "voices_sounding": sum(e - s for _, s, e, _, _ in rows) / score.length if score.length else nan,
+        "voices_sounding": sum(e - s for _, s, e, _, _ in rows) / score.length
+        if score.length
+        else nan,
         "note_density": len(rows) / (score.length / SECOND) if score.length else nan,
         "empty_time": silent / score.length if score.length else nan,
     }
 
 
 def same(measured, expected):
-    assert list(measured) == list(musical_figures.FIGURES)
+    assert list(measured) == list(musical_metrics.FIGURES)
     for name, values in measured.items():
         assert values == pytest.approx([one[name] for one in expected], abs=1e-9, nan_ok=True), name
 
@@ -64,55 +77,83 @@ def same(measured, expected):
 @settings(max_examples=25, deadline=None)
 def test_any_scores(songs):
     with warnings.catch_warnings(action="error"):
-        measured = musical_figures.measure(songs)
+        measured = musical_metrics.measure(songs)
     same(measured, [by_hand(song) for song in songs])
 
 
 def test_real_tunes():
-    songs = [tune(1), Score.build([], 0), *songbook.scores("test")[:3], Score.build([], 9 * SECOND), tune(2, beats=9)]
-    measured = musical_figures.measure(songs)
+    songs = [
+        tune(1),
+        Score.build([], 0),
+        *tunes.scores("test")[:3],
+        Score.build([], 9 * SECOND),
+        tune(2, beats=9),
+    ]
+    measured = musical_metrics.measure(songs)
     same(measured, [by_hand(song) for song in songs])
-    assert not np.isnan(measured["repetition"][2:5]).any() and not np.isnan(measured["groove_consistency"][2:5]).any()
+    assert (
+        not np.isnan(measured["repetition"][2:5]).any()
+        and not np.isnan(measured["groove_consistency"][2:5]).any()
+    )
 
 
 def test_music_made_to_have_them():
     step = SECOND // 4
-    scale = [(nes.P1, i * step, i * step + step // 2, 60 + pitch, 9) for i, pitch in enumerate(sorted(MAJOR) * 3)]
-    measured = musical_figures.measure([Score.build(scale, 21 * step)])
+    scale = [
+        (nes.P1, i * step, i * step + step // 2, 60 + pitch, 9)
+        for i, pitch in enumerate(sorted(MAJOR) * 3)
+    ]
+    measured = musical_metrics.measure([Score.build(scale, 21 * step)])
     expected = [log2(7), 1, 1, 7 / 14, 0.5, 4, 0.5]
     assert [float(values[0]) for values in measured.values()] == pytest.approx(expected, abs=1e-3)
 
 
 def test_distances():
-    figures = {name: np.arange(5.0) for name in musical_figures.FIGURES}
-    moved = figures | {"repetition": np.append(np.arange(5.0) + 2**0.5, np.nan), "empty_time": np.full(3, np.nan)}
-    found = musical_figures.distances(moved, figures)
-    assert found["repetition"] == pytest.approx(1) and np.isnan(found["empty_time"])  # 2**0.5 is their deviation
+    figures = {name: np.arange(5.0) for name in musical_metrics.FIGURES}
+    moved = figures | {
+        "repetition": np.append(np.arange(5.0) + 2**0.5, np.nan),
+        "empty_time": np.full(3, np.nan),
+    }
+    found = musical_metrics.distances(moved, figures)
+    assert found["repetition"] == pytest.approx(1) and np.isnan(
+        found["empty_time"]
+    )  # 2**0.5 is their deviation
     assert found["note_density"] == 0
-    assert np.isnan(musical_figures.distances(figures, {name: np.ones(2) for name in figures})["repetition"])
+    assert np.isnan(
+        musical_metrics.distances(figures, {name: np.ones(2) for name in figures})["repetition"]
+    )
 
 
 @pytest.fixture(scope="module")
 def measured():
     """The songbook, and what the uniform model composes, in pieces of 200 events."""
-    real = [events.decode(events.frame(events.encode(song))[1:201]) for song in songbook.scores("train")[:8]]
-    drawn = generation.sample(RandomModel(), n=8, length=200, temperature=1, top_k=None, memory_length=0)
+    real = [
+        events.decode(events.frame(events.encode(song))[1:201])
+        for song in tunes.scores("train")[:8]
+    ]
+    drawn = sampling.sample(
+        RandomModel(), n=8, length=200, temperature=1, top_k=None, memory_length=0
+    )
     sets = {"songbook": real, "uniform": [events.decode(ids) for ids in drawn]}
-    return {name: musical_figures.measure(pieces) for name, pieces in sets.items()}
+    return {name: musical_metrics.measure(pieces) for name, pieces in sets.items()}
 
 
 def test_real_music_and_the_uniform_model_are_far_apart(measured):
-    far = musical_figures.distances(measured["uniform"], measured["songbook"])
-    assert far["scale_consistency"] > 1 and far["groove_consistency"] > 1 and far["pitch_class_entropy"] > 1
+    far = musical_metrics.distances(measured["uniform"], measured["songbook"])
+    assert (
+        far["scale_consistency"] > 1
+        and far["groove_consistency"] > 1
+        and far["pitch_class_entropy"] > 1
+    )
 
 
 def test_table_and_picture(measured):
     half = {name: values[:4] for name, values in measured["songbook"].items()}
-    silent = musical_figures.measure([Score.build([], SECOND)])
+    silent = musical_metrics.measure([Score.build([], SECOND)])
     shown = measured | {"half": half, "silent": silent}
     rows = figures_table(shown, real="songbook", uniform="uniform").splitlines()
     assert rows[0] == "| figure | songbook | uniform | half | silent |" and len(rows) == 2 + len(
-        musical_figures.FIGURES
+        musical_metrics.FIGURES
     )
     cells = [cell.strip() for cell in rows[3].split("|")[2:6]]
     median = np.median(measured["songbook"]["scale_consistency"])
@@ -121,4 +162,6 @@ def test_table_and_picture(measured):
     assert "%" not in figures_table(shown, real="songbook")
     picture = figures_picture(shown, real="songbook", uniform="uniform")
     assert picture.png().startswith(b"\x89PNG")
-    assert [panel.get_title(loc="left") for panel in picture.axes[:7]] == list(musical_figures.FIGURES.values())
+    assert [panel.get_title(loc="left") for panel in picture.axes[:7]] == list(
+        musical_metrics.FIGURES.values()
+    )

@@ -12,9 +12,10 @@ import torch
 from nltk.lm import KneserNeyInterpolated
 from songs import tune
 
-from lakhnes_lib import evaluation, generation
 from lakhnes_lib.data.corpus import pack
 from lakhnes_lib.errors import BadCheckpoint, BadEvents, DataNotFound
+from lakhnes_lib.evaluation import perplexity
+from lakhnes_lib.generation import sampling
 from lakhnes_lib.models import checkpoints, ngram
 from lakhnes_lib.models.ngram import SMOOTHINGS, NGram
 from lakhnes_lib.music import events
@@ -39,7 +40,9 @@ class Tables:
         for song in songs:
             song = song.tolist()
             for length in range(1, order + 1):
-                for place in range(length == 1, len(song) - length + 1):  # the first <S> is no unigram
+                for place in range(
+                    length == 1, len(song) - length + 1
+                ):  # the first <S> is no unigram
                     self.counts[length][tuple(song[place : place + length])] += 1
         # Kneser-Ney's counts: below the highest order, how many different events precede; at a song's start, plain.
         self.adjusted = [Counter(counts) for counts in self.counts]
@@ -54,7 +57,11 @@ class Tables:
             found = [0.5, 1.0, 1.5]
             if n[1] and n[2] and n[3] and n[4]:
                 y = n[1] / (n[1] + 2 * n[2])
-                estimate = [1 - 2 * y * n[2] / n[1], 2 - 3 * y * n[3] / n[2], 3 - 4 * y * n[4] / n[3]]
+                estimate = [
+                    1 - 2 * y * n[2] / n[1],
+                    2 - 3 * y * n[3] / n[2],
+                    3 - 4 * y * n[4] / n[3],
+                ]
                 if all(0 <= d <= count for d, count in zip(estimate, (1, 2, 3), strict=True)):
                     found = estimate
             self.discounts.append([0, *found])
@@ -66,7 +73,9 @@ class Tables:
 
     def backoff(self, history, event):
         while True:
-            seen = sum(c for gram, c in self.counts[len(history) + 1].items() if gram[:-1] == history)
+            seen = sum(
+                c for gram, c in self.counts[len(history) + 1].items() if gram[:-1] == history
+            )
             if self.counts[len(history) + 1][(*history, event)]:
                 return self.counts[len(history) + 1][(*history, event)] / seen
             if not history:
@@ -103,7 +112,10 @@ def test_counts_equal_dictionaries(order, scored):
     for length in range(1, order + 1):
         keys = getattr(model, f"keys_{length}").tolist()
         grams = [tuple(key >> 10 * back & 1023 for back in reversed(range(length))) for key in keys]
-        assert dict(zip(grams, getattr(model, f"counts_{length}").tolist(), strict=True)) == tables.counts[length]
+        assert (
+            dict(zip(grams, getattr(model, f"counts_{length}").tolist(), strict=True))
+            == tables.counts[length]
+        )
 
 
 @pytest.mark.parametrize("order, smoothing", list(itertools.product([2, 3, 5], SMOOTHINGS)))
@@ -125,7 +137,11 @@ def test_kneser_ney_equals_an_independent_library(scored, monkeypatch):
     discounts, and for histories without a start, both are the same."""
     for order in (2, 3, 4):
         discounts = iter([0.0] + [0.3] * order)
-        monkeypatch.setattr(ngram, "modified_discounts", lambda seen, d=discounts: torch.tensor([0.0, *[next(d)] * 3]))
+        monkeypatch.setattr(
+            ngram,
+            "modified_discounts",
+            lambda seen, d=discounts: torch.tensor([0.0, *[next(d)] * 3]),
+        )
         model = NGram(EVENTS, order).fit(scored[0])
         theirs = KneserNeyInterpolated(order, discount=0.3)
         grams = [
@@ -146,8 +162,16 @@ def test_kneser_ney_equals_an_independent_library(scored, monkeypatch):
 
 def test_discounts():
     assert ngram.modified_discounts([5, 0, 1, 1]).tolist() == [0, 0.5, 1, 1.5]
-    assert ngram.modified_discounts([10, 100, 1, 1]).tolist() == [0, *(1 - 20 / 21, 2 - 3 / 21 / 100 * 1, 3 - 4 / 21)]
-    assert ngram.modified_discounts([1, 1, 9, 1]).tolist() == [0, 0.5, 1, 1.5]  # 2 - 3 * 9 / 3 is negative
+    assert ngram.modified_discounts([10, 100, 1, 1]).tolist() == [
+        0,
+        *(1 - 20 / 21, 2 - 3 / 21 / 100 * 1, 3 - 4 / 21),
+    ]
+    assert ngram.modified_discounts([1, 1, 9, 1]).tolist() == [
+        0,
+        0.5,
+        1,
+        1.5,
+    ]  # 2 - 3 * 9 / 3 is negative
 
 
 @pytest.mark.parametrize("smoothing", SMOOTHINGS)
@@ -177,7 +201,9 @@ def test_pieces_of_a_song_score_as_the_whole(smoothing, scored):
     following, _ = model.log_probs(ids[:, :1], state)
     assert torch.equal(model.log_probs(ids[[2, 0, 0], :1], chosen)[0], following[[2, 0, 0]])
     fresh = model.restart(state, torch.tensor([True, False, True]))
-    assert torch.equal(model.log_probs(ids[:, :1], fresh)[0][[0, 2]], model.log_probs(ids[[0, 2], :1])[0])
+    assert torch.equal(
+        model.log_probs(ids[:, :1], fresh)[0][[0, 2]], model.log_probs(ids[[0, 2], :1])[0]
+    )
     # A song that begins inside a row knows nothing of the one before it.
     assert torch.equal(whole[0, 10:20], model.log_probs(ids[:1, 10:20])[0][0])
 
@@ -185,15 +211,17 @@ def test_pieces_of_a_song_score_as_the_whole(smoothing, scored):
 @pytest.fixture(scope="module", params=SMOOTHINGS)
 def composer(request):
     """A model of 631 events, made of small tunes."""
-    return NGram(smoothing=request.param).fit(pack("train", [tune(seed) for seed in range(12)]).framed())
+    return NGram(smoothing=request.param).fit(
+        pack("train", [tune(seed) for seed in range(12)]).framed()
+    )
 
 
 def test_it_composes(composer):
-    pieces = generation.sample(composer, n=3, length=60, seed=4)
-    again = generation.sample(composer, n=2, length=60, seed=4)
+    pieces = sampling.sample(composer, n=3, length=60, seed=4)
+    again = sampling.sample(composer, n=2, length=60, seed=4)
     assert all(np.array_equal(a, b) for a, b in zip(pieces, again, strict=False))
     assert all(len(events.decode(piece).notes) > 5 for piece in pieces)
-    free = generation.sample(composer, n=2, length=40, masked=False, top_k=None, temperature=1.0)
+    free = sampling.sample(composer, n=2, length=40, masked=False, top_k=None, temperature=1.0)
     assert all(len(piece) == 40 for piece in free)
 
 
@@ -207,7 +235,9 @@ def test_checkpoints_keep_it(composer, tmp_path):
         composer.normalised,
     )
     assert torch.equal(loaded.log_probs(song)[0], composer.log_probs(song)[0])
-    assert json.loads((tmp_path / "model" / "config.json").read_text())["parameters"] == sum(composer.sizes)
+    assert json.loads((tmp_path / "model" / "config.json").read_text())["parameters"] == sum(
+        composer.sizes
+    )
 
 
 @pytest.mark.parametrize(
@@ -231,7 +261,13 @@ def test_a_damaged_checkpoint_is_refused(tensor_name, change, said, tmp_path):
 
 
 def test_bad_input_is_refused(scored):
-    for wrong in [dict(order=1), dict(order=7), dict(smoothing="none"), dict(vocabulary_size=1024), dict(sizes=[1])]:
+    for wrong in [
+        dict(order=1),
+        dict(order=7),
+        dict(smoothing="none"),
+        dict(vocabulary_size=1024),
+        dict(sizes=[1]),
+    ]:
         with pytest.raises(BadCheckpoint, match="cannot be built"):
             checkpoints.build("ngram", **wrong)
     with pytest.raises(DataNotFound, match="no songs"):
@@ -263,7 +299,7 @@ def real(nesmdb):
 def test_the_papers_figures(real):
     models, songs = real
     assert round(models["backoff"].parameter_count(), -4) == 9_260_000
-    found = {name: evaluation.exact(model, songs, progress=False) for name, model in models.items()}
+    found = {name: perplexity.exact(model, songs, progress=False) for name, model in models.items()}
     assert found["backoff"].targets == 407_130
     assert found["backoff"].perplexity == pytest.approx(37.25, rel=0.005)
     assert 60 < found["kneser_ney"].perplexity < 67

@@ -19,23 +19,26 @@ import wave
 from pathlib import Path
 
 import nbformat
+import notebook_report
 import pytest
-import report
-import run
+import run_notebooks
 import scrub
 import yaml
 
+from lakhnes_lib.data.corpora import prepare
 from lakhnes_lib.data.corpus import write_corpus
-from lakhnes_lib.data.prepare import prepare
 from lakhnes_lib.music import nes
 from lakhnes_lib.music.score import Score
 
-FOLDER = Path(run.__file__).parent
+ROOT = Path(run_notebooks.__file__).parents[1]
+FOLDER = ROOT / "notebooks"
 LESSONS = sorted(FOLDER.glob("*.ipynb"))
 SOLUTIONS = sorted((FOLDER / "solutions").glob("*.ipynb"))
 TAGS = {"parameters", scrub.KEEP, "nbval-check-output"}
 
-each_notebook = pytest.mark.parametrize("path", LESSONS + SOLUTIONS, ids=lambda path: f"{path.parent.name}-{path.stem}")
+each_notebook = pytest.mark.parametrize(
+    "path", LESSONS + SOLUTIONS, ids=lambda path: f"{path.parent.name}-{path.stem}"
+)
 each_lesson = pytest.mark.parametrize("path", LESSONS, ids=lambda path: path.stem)
 
 
@@ -60,7 +63,7 @@ def test_notebook_is_scrubbed(path):
 def test_notebook_is_valid_with_one_plain_parameters_cell(path):
     notebook = nbformat.read(path, as_version=4)
     nbformat.validate(notebook)
-    parameters = run.parameters_of(notebook)
+    parameters = run_notebooks.parameters_of(notebook)
     assert parameters["profile"] == "smoke"
     assert all(isinstance(value, str | int | float | bool | None) for value in parameters.values())
     assert {tag for cell in notebook.cells for tag in cell.metadata.get("tags", [])} <= TAGS
@@ -69,7 +72,9 @@ def test_notebook_is_valid_with_one_plain_parameters_cell(path):
 
 @each_notebook
 def test_notebook_leaves_the_interpreter_and_the_folder_alone(path):
-    code = "\n".join(cell.source for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code")
+    code = "\n".join(
+        cell.source for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"
+    )
     assert not re.search(r"sys\.path|os\.chdir|^\s*[!%](?!matplotlib|config)", code, re.MULTILINE)
 
 
@@ -100,7 +105,9 @@ def test_lesson_keeps_the_skeleton(path):
 
 @pytest.mark.parametrize("path", SOLUTIONS, ids=lambda path: path.stem)
 def test_solutions_open_with_their_lesson(path):
-    lesson, solved = (nbformat.read(each, as_version=4).cells for each in (FOLDER / path.name, path))
+    lesson, solved = (
+        nbformat.read(each, as_version=4).cells for each in (FOLDER / path.name, path)
+    )
     title, section = re.match(r"# ([^(\n]+?)( \(.*\))?\n", lesson[0].source).groups()
     assert solved[0].source == (
         f"# {title}: solutions{section or ''}\n\n"
@@ -118,7 +125,9 @@ def test_links_between_notebooks_lead_somewhere(path):
 # A tiny course for the runner
 
 PNG = base64.b64encode(
-    base64.b64decode(b"iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJg")
+    base64.b64decode(
+        b"iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJg"
+    )
 )
 
 
@@ -150,9 +159,19 @@ print("the profile is", profile)"""
 
 def start(folder: Path, out: Path, *options: str) -> subprocess.Popen:
     """The runner in a process of its own, on a folder of notebooks."""
-    command = [sys.executable, str(FOLDER / "run.py"), "--notebooks", str(folder), "--out", str(out), *options]
-    environment = os.environ | {"PYTHONPATH": str(FOLDER.parent)}
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
+    command = [
+        sys.executable,
+        str(ROOT / "tools" / "run_notebooks.py"),
+        "--notebooks",
+        str(folder),
+        "--out",
+        str(out),
+        *options,
+    ]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    return subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+    )
 
 
 @pytest.fixture(scope="module")
@@ -161,7 +180,13 @@ def course(tmp_path_factory):
     folder = tmp_path_factory.mktemp("course")
     prose = "With $a_1$, [the next](01_fails.ipynb), [a module](../m.py) and $$\\begin{aligned}a &= b\\end{aligned}$$"
     write_notebook(folder / "00_plays.ipynb", f"# Plays <b>&</b> shows, §3\n\n{prose}", PLAYS)
-    write_notebook(folder / "01_fails.ipynb", "# Fails", "print('before')", "{}['<i>no key</i>']", "print('after')")
+    write_notebook(
+        folder / "01_fails.ipynb",
+        "# Fails",
+        "print('before')",
+        "{}['<i>no key</i>']",
+        "print('after')",
+    )
     write_notebook(folder / "solutions/01_fails.ipynb", "# Solved", "assert profile == 'smoke'")
     write_notebook(folder / "02_deaf.ipynb", "# Deaf", "print('never')", parameters="speed = 3")
     process = start(folder, folder / "out")
@@ -171,7 +196,10 @@ def course(tmp_path_factory):
 
 def records(out: Path) -> dict[str, dict]:
     """The runner's records by the notebook's name."""
-    return {record["name"]: record for record in json.loads((out / "run.json").read_text(encoding="utf-8"))}
+    return {
+        record["name"]: record
+        for record in json.loads((out / "run.json").read_text(encoding="utf-8"))
+    }
 
 
 def test_runner_goes_on_after_errors_and_names_them(course):
@@ -202,7 +230,10 @@ def test_executed_notebooks_hold_what_ran(course):
 def test_time_limit_ends_the_kernel_and_keeps_what_ran(tmp_path):
     hangs = f"import os, time; open({str(tmp_path / 'pid')!r}, 'w').write(str(os.getpid())); time.sleep(600)"
     write_notebook(
-        tmp_path / "00_hangs.ipynb", "# Hangs", "kept = bytearray(b'x') * 400_000_000; print('before')", hangs
+        tmp_path / "00_hangs.ipynb",
+        "# Hangs",
+        "kept = bytearray(b'x') * 400_000_000; print('before')",
+        hangs,
     )
     process = start(tmp_path, tmp_path / "out", "--timeout-minutes", "0.6")
     printed, _ = process.communicate(timeout=120)
@@ -210,7 +241,7 @@ def test_time_limit_ends_the_kernel_and_keeps_what_ran(tmp_path):
     assert "TIMED OUT 00_hangs: ran past its limit of 0.6 minutes" in printed
     assert "before" in (tmp_path / "out/00_hangs.ipynb").read_text(encoding="utf-8")
     record = records(tmp_path / "out")["00_hangs"]
-    assert 0.6 <= record["minutes"] < 0.6 + run.GRACE_SECONDS / 60 + 0.1
+    assert 0.6 <= record["minutes"] < 0.6 + run_notebooks.GRACE_SECONDS / 60 + 0.1
     assert 400 < record["peak_megabytes"] < 700, "the kernel holds 400 MB"
     with pytest.raises(ProcessLookupError):
         os.kill(int((tmp_path / "pid").read_text()), 0)
@@ -225,7 +256,7 @@ def test_minutes_and_memory_are_measured(course):
 def test_report_is_escaped_and_needs_no_network(course):
     out, *_ = course
     index = (out / "index.html").read_text(encoding="utf-8")
-    assert report.SMOKE_REMARK in index
+    assert notebook_report.SMOKE_REMARK in index
     assert "&lt;i&gt;no key&lt;/i&gt;" in index and "<i>no key" not in index
     assert "Plays &lt;b&gt;&amp;&lt;/b&gt; shows, §3" in index
     assert "torch" in index and "Processor" in index
@@ -243,7 +274,7 @@ def test_page_shows_formulas_links_and_sound(course):
     assert page.count("<math") == 2 and "<mtable" in page
     assert 'href="01_fails.html"' in page and "a module" in page and "m.py" not in page
     assert "data:audio/wav;base64," in page and "data:image/png;base64," in page
-    assert report.SMOKE_REMARK in page
+    assert notebook_report.SMOKE_REMARK in page
 
 
 def test_previews_are_the_first_picture_and_sound(course):
@@ -267,12 +298,14 @@ def test_only_keeps_the_rest_of_the_report(course):
 def test_a_profile_may_be_given_as_a_file(named, tmp_path, monkeypatch):
     """The paper's is the paper's, however it is named: checkpoints are measured, and the limit is its own."""
     write_notebook(tmp_path / "07_table.ipynb", "# Table", "pass")
-    profile, seen = named if named == "paper" else str(FOLDER.parent / "profiles/paper.yaml"), []
-    monkeypatch.setattr(run, "measure_published", lambda: seen.append("measured"))
-    monkeypatch.setattr(run.Run, "run", lambda self: seen.append(self.limit_minutes) or True)
+    profile, seen = named if named == "paper" else str(ROOT / "profiles/paper.yaml"), []
+    monkeypatch.setattr(run_notebooks, "measure_published", lambda: seen.append("measured"))
+    monkeypatch.setattr(
+        run_notebooks.Run, "run", lambda self: seen.append(self.limit_minutes) or True
+    )
     words = ["--profile", profile, "--notebooks", str(tmp_path), "--out", str(tmp_path / "out")]
-    monkeypatch.setattr(sys, "argv", ["run.py", *words])
-    assert run.main() == 0 and seen == ["measured", run.LIMIT_MINUTES["paper"]]
+    monkeypatch.setattr(sys, "argv", ["run_notebooks.py", *words])
+    assert run_notebooks.main() == 0 and seen == ["measured", run_notebooks.LIMIT_MINUTES["paper"]]
 
 
 @pytest.fixture
@@ -285,20 +318,28 @@ def a_corpus_like_nesmdb(tmp_path):
         name: [split.score(number) for number in range(len(split))]
         for name, split in prepare("songbook").splits.items()
     }
-    notes = [(nes.P1, start, start + 4000, 60 + start // 5000, 9) for start in range(0, 90_000, 5000)]
-    jingle, thin = Score.build(notes, 100_000, name="jingle"), Score.build(notes[:9], 1_300_000, name="one voice")
+    notes = [
+        (nes.P1, start, start + 4000, 60 + start // 5000, 9) for start in range(0, 90_000, 5000)
+    ]
+    jingle, thin = (
+        Score.build(notes, 100_000, name="jingle"),
+        Score.build(notes[:9], 1_300_000, name="one voice"),
+    )
     silent = Score.build([], 900_000, name="silence")
-    alone = [(nes.P2, start, start + 9000, 50 + start // 10_000 % 20, 9) for start in range(0, 4_000_000, 10_000)]
+    alone = [
+        (nes.P2, start, start + 9000, 50 + start // 10_000 % 20, 9)
+        for start in range(0, 4_000_000, 10_000)
+    ]
     alone = Score.build(alone, 4_000_000, name="a lone voice")
     songs = {"train": [jingle, silent, thin, *whole["train"], *whole["valid"]]}
     songs |= {"valid": [jingle, *whole["valid"]], "test": [alone, *whole["test"], silent, jingle]}
     write_corpus(songs, tmp_path / "corpus")
-    values = yaml.safe_load((FOLDER.parent / "profiles/smoke.yaml").read_text(encoding="utf-8"))
+    values = yaml.safe_load((ROOT / "profiles/smoke.yaml").read_text(encoding="utf-8"))
     values |= {"name": f"test_{os.getpid()}", "corpus": str(tmp_path / "corpus")}
     path = tmp_path / "profile.yaml"
     path.write_text(yaml.safe_dump(values), encoding="utf-8")
     yield path
-    shutil.rmtree(FOLDER.parent / "runs" / values["name"], ignore_errors=True)
+    shutil.rmtree(ROOT / "runs" / values["name"], ignore_errors=True)
 
 
 def test_lessons_take_a_corpus_with_jingles_and_silence(a_corpus_like_nesmdb, tmp_path):
@@ -331,7 +372,9 @@ def test_killed_runner_leaves_what_is_done(tmp_path):
     assert "not run yet" in (tmp_path / "out/index.html").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("options", [["--only", "77"], ["--profile", "nosuch"]], ids=["notebook", "profile"])
+@pytest.mark.parametrize(
+    "options", [["--only", "77"], ["--profile", "nosuch"]], ids=["notebook", "profile"]
+)
 def test_impossible_request_is_one_line(tmp_path, options):
     write_notebook(tmp_path / "00_quick.ipynb", "# Quick", "1 + 1")
     process = start(tmp_path, tmp_path / "out", *options)
@@ -343,22 +386,29 @@ def test_impossible_request_is_one_line(tmp_path, options):
 @pytest.mark.parametrize("source", ["profile = open('x')", "import os", "a = b = 1"])
 def test_parameters_are_plain_values(source):
     cell = nbformat.v4.new_code_cell(source, metadata={"tags": ["parameters"]})
-    with pytest.raises(run.Refused):
-        run.parameters_of(nbformat.v4.new_notebook(cells=[cell]))
+    with pytest.raises(run_notebooks.Refused):
+        run_notebooks.parameters_of(nbformat.v4.new_notebook(cells=[cell]))
 
 
 def test_scrub_takes_outputs_and_metadata_but_keeps_tagged_ones(tmp_path):
     shown = [nbformat.v4.new_output("execute_result", {"text/plain": "2"}, execution_count=7)]
     cells = [
-        nbformat.v4.new_code_cell("1 + 1", outputs=shown, execution_count=7, metadata={"papermill": {"x": 1}}),
-        nbformat.v4.new_code_cell("1 + 1", outputs=shown, execution_count=7, metadata={"tags": [scrub.KEEP]}),
+        nbformat.v4.new_code_cell(
+            "1 + 1", outputs=shown, execution_count=7, metadata={"papermill": {"x": 1}}
+        ),
+        nbformat.v4.new_code_cell(
+            "1 + 1", outputs=shown, execution_count=7, metadata={"tags": [scrub.KEEP]}
+        ),
     ]
     path = tmp_path / "00.ipynb"
-    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata={"widgets": {}, "papermill": {}}), path)
+    nbformat.write(
+        nbformat.v4.new_notebook(cells=cells, metadata={"widgets": {}, "papermill": {}}), path
+    )
     scrub.main([path])
     notebook = nbformat.read(path, as_version=4)
     assert (
-        notebook.metadata.keys() == {"kernelspec", "language_info"} and notebook.metadata.kernelspec.name == "python3"
+        notebook.metadata.keys() == {"kernelspec", "language_info"}
+        and notebook.metadata.kernelspec.name == "python3"
     )
     assert notebook.cells[0].outputs == [] and notebook.cells[0].metadata == {}
     assert notebook.cells[1].outputs[0].data["text/plain"] == "2"
@@ -369,8 +419,10 @@ def test_scrub_takes_outputs_and_metadata_but_keeps_tagged_ones(tmp_path):
 
 
 def test_report_leads_to_the_gallery_of_composed_pieces(tmp_path):
-    without = report.write_index(tmp_path, "smoke", [], {}).read_text(encoding="utf-8")
+    without = notebook_report.write_index(tmp_path, "smoke", [], {}).read_text(encoding="utf-8")
     (tmp_path / "composed").mkdir()
     (tmp_path / "composed/index.html").write_text("pieces")
     assert "composed/index.html" not in without
-    assert 'href="composed/index.html"' in report.write_index(tmp_path, "smoke", [], {}).read_text(encoding="utf-8")
+    assert 'href="composed/index.html"' in notebook_report.write_index(
+        tmp_path, "smoke", [], {}
+    ).read_text(encoding="utf-8")

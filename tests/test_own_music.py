@@ -8,14 +8,15 @@ import pytest
 import symusic
 import torch
 
-from lakhnes_lib import own_music, profiles, training
+from lakhnes_lib import profiles
 from lakhnes_lib.__main__ import main
-from lakhnes_lib.data import songbook
 from lakhnes_lib.errors import DataNotFound
 from lakhnes_lib.models import checkpoints
 from lakhnes_lib.music import events, midi
 from lakhnes_lib.music.mapping import map_to_nes
 from lakhnes_lib.music.score import Score
+from lakhnes_lib.songbook import tunes
+from lakhnes_lib.training import own_music, trainer
 
 
 def general_midi(path, chords: bool = False):
@@ -35,7 +36,7 @@ def general_midi(path, chords: bool = False):
 def folder(tmp_path_factory):
     """Five NES songs in three forms, one file for other instruments, and five files that cannot be used."""
     place = tmp_path_factory.mktemp("mine")
-    for number, song in enumerate(songbook.scores("train")[:5]):
+    for number, song in enumerate(tunes.scores("train")[:5]):
         song = song.excerpt(0, 8)
         if number == 4:
             (place / "text.tx1.txt").write_text(events.to_tx1(song))
@@ -58,24 +59,38 @@ def corpus(folder):
 
 def test_what_is_taken_and_why_not(folder, corpus):
     taken, rejected = corpus.manifest["taken"], corpus.manifest["rejected"]
-    assert {name: len(files) for name, files in taken.items()} == {"train": 4, "valid": 1, "test": 1}
+    assert {name: len(files) for name, files in taken.items()} == {
+        "train": 4,
+        "valid": 1,
+        "test": 1,
+    }
     used = [name for files in taken.values() for name in files]
     assert len(set(used) | {"nes 0.mid", "nes 0 (copy).mid"}) == 7 and "deeper/flute.MID" in used
-    assert rejected.keys() >= {"piano.mid", "broken.mid", "notes.tx1", "silence.mid"} and len(rejected) == 5
-    assert "one note at a time" in rejected["piano.mid"] and "no event of Table 1" in rejected["notes.tx1"]
+    assert (
+        rejected.keys() >= {"piano.mid", "broken.mid", "notes.tx1", "silence.mid"}
+        and len(rejected) == 5
+    )
+    assert (
+        "one note at a time" in rejected["piano.mid"]
+        and "no event of Table 1" in rejected["notes.tx1"]
+    )
     said = own_music.describe(corpus).splitlines()
     assert re.fullmatch(r"train: 4 files, \d+ songs, \d\.\d minutes", said[0])
     assert "1 left out: has the same content as another file" in said and len(said) == 3 + 5
 
 
 def test_songs_are_the_files(folder, corpus):
-    part = next(name for name, files in corpus.manifest["taken"].items() if "deeper/flute.MID" in files)
+    part = next(
+        name for name, files in corpus.manifest["taken"].items() if "deeper/flute.MID" in files
+    )
     mapped = map_to_nes(folder / "deeper/flute.MID", 0)
     songs = [corpus[part].score(number) for number in range(len(corpus[part]))]
     assert len(mapped) > 1
     assert [song for song in mapped if song in songs] == (mapped if part == "train" else mapped[:1])
     parts = [corpus.manifest["taken"][name] for name in ("train", "valid", "test")]
-    assert len(songs) == len(corpus.manifest["taken"][part]) + ((len(mapped) - 1) if part == "train" else 0)
+    assert len(songs) == len(corpus.manifest["taken"][part]) + (
+        (len(mapped) - 1) if part == "train" else 0
+    )
     assert not set(parts[0]) & set(parts[1] + parts[2])
 
 
@@ -89,10 +104,13 @@ def test_names_count_for_nothing_and_the_seed_for_the_mapping(folder, corpus, tm
 
 
 def test_too_little(tmp_path):
-    for song in songbook.scores("train")[:4]:
+    for song in tunes.scores("train")[:4]:
         midi.write(song, tmp_path / f"{song.name}.mid")
     general_midi(tmp_path / "piano.mid", chords=True)
-    with pytest.raises(DataNotFound, match=r"4 of its 5 files can be used, and at least 5 .* 1 left out: .* at a time"):
+    with pytest.raises(
+        DataNotFound,
+        match=r"4 of its 5 files can be used, and at least 5 .* 1 left out: .* at a time",
+    ):
         own_music.gather(tmp_path, progress=False)
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataNotFound, match="empty: holds no music file"):
@@ -103,7 +121,9 @@ def test_too_little(tmp_path):
 def profile():
     """The smoke profile with an entry that learns by heart in seconds."""
     smoke = profiles.load("smoke")
-    quick = dataclasses.replace(smoke.training["own_music"], steps=12, batch=4, learning_rate=0.01, evaluate_every=6)
+    quick = dataclasses.replace(
+        smoke.training["own_music"], steps=12, batch=4, learning_rate=0.01, evaluate_every=6
+    )
     return dataclasses.replace(smoke, training=smoke.training | {"own_music": quick})
 
 
@@ -111,10 +131,17 @@ def test_tuning_helps_on_what_was_held_back(profile, corpus, tmp_path):
     torch.manual_seed(0)
     start = tmp_path / "start"
     checkpoints.save(checkpoints.build(**profile.models["own_music"]), start)
-    tuned = own_music.tune(profile, corpus, tmp_path / "run", start=start, device="cpu", progress=False)
+    tuned = own_music.tune(
+        profile, corpus, tmp_path / "run", start=start, device="cpu", progress=False
+    )
     assert tuned.run.step == 12 and tuned.before > 500 and tuned.after < 0.7 * tuned.before
-    assert checkpoints.load(tuned.run.folder / "best").memory_length == profile.models["own_music"]["memory_length"]
-    fresh = own_music.tune(profile, corpus, tmp_path / "new", device="cpu", max_minutes=0, progress=False)
+    assert (
+        checkpoints.load(tuned.run.folder / "best").memory_length
+        == profile.models["own_music"]["memory_length"]
+    )
+    fresh = own_music.tune(
+        profile, corpus, tmp_path / "new", device="cpu", max_minutes=0, progress=False
+    )
     assert (fresh.before, fresh.after, fresh.run.step) == (None, None, 0)
 
 
@@ -129,7 +156,9 @@ def test_measuring_shows_a_bar_and_counts_as_time(profile, corpus, tmp_path, mon
 
     monkeypatch.setattr(own_music.evaluation, "exact", slow)
     monkeypatch.setattr(own_music.time, "monotonic", lambda: clock[0])
-    tuned = own_music.tune(profile, corpus, tmp_path / "run", start=start, device="cpu", max_minutes=1)
+    tuned = own_music.tune(
+        profile, corpus, tmp_path / "run", start=start, device="cpu", max_minutes=1
+    )
     assert tuned.run.step == 0 and tuned.before and "measuring perplexity" in capfd.readouterr().err
 
 
@@ -144,14 +173,22 @@ def test_command_line(folder, tmp_path, capsys, monkeypatch):
     smoke, loaded = profiles.load("smoke"), []
     monkeypatch.setattr(profiles, "load", lambda name: loaded.append(name) or smoke)
     checkpoints.save(checkpoints.build(**smoke.models["own_music"]), tmp_path / "start")
-    command = ["train", "--from", str(tmp_path / "start"), "--data", str(folder), "--out", str(tmp_path / "run")]
+    command = [
+        "train",
+        "--from",
+        str(tmp_path / "start"),
+        "--data",
+        str(folder),
+        "--out",
+        str(tmp_path / "run"),
+    ]
     assert main([*command, "--device", "cpu"]) == 0
     out = capsys.readouterr().out
     assert loaded == ["laptop"]
     assert out.startswith("train: 4 files, ") and "1 left out: " in out
     assert re.search(r"^6 of 6 steps, [\d,]+ events, [\d.]+ minutes$", out, re.M)
     assert re.search(r"^perplexity of the files held back: [\d.]+, [\d.]+ before$", out, re.M)
-    assert training.snapshots.exists(tmp_path / "run/snapshot")
+    assert trainer.snapshots.exists(tmp_path / "run/snapshot")
     assert main([*command, "--resume", "--device", "cpu"]) == 0
     (tmp_path / "few").mkdir()
     shutil.copy(folder / "piano.mid", tmp_path / "few")

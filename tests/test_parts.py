@@ -12,7 +12,7 @@ from lakhnes_lib import profiles
 from lakhnes_lib.errors import BadCheckpoint
 from lakhnes_lib.models import checkpoints
 
-SCRIPT = profiles.root() / "assets/pretrained/parts.py"
+SCRIPT = profiles.root() / "tools/split_checkpoint.py"
 KINDS = {
     "transformer_xl": dict(layers=2, width=16, heads=2, head_width=8, feed_forward=32),
     "modern_decoder": dict(layers=2, width=16, heads=2, feed_forward=32),
@@ -88,7 +88,13 @@ def test_command_line(tmp_path):
         command = [sys.executable, str(SCRIPT), *map(str, arguments)]
         return subprocess.run(command, capture_output=True, text=True)
 
-    assert run("split", tmp_path / "whole", tmp_path / "parts").stdout == f"{tmp_path / 'parts'}: 1 parts\n"
+    assert (
+        run("split", tmp_path / "whole", tmp_path / "parts").stdout
+        == f"{tmp_path / 'parts'}: 1 parts\n"
+    )
     assert run("join", tmp_path / "parts", tmp_path / "joined").returncode == 0
     failed = run("split", tmp_path / "nothing", tmp_path / "other")
-    assert failed.returncode == 1 and failed.stderr == f"{tmp_path / 'nothing'}: there is no such checkpoint folder\n"
+    assert (
+        failed.returncode == 1
+        and failed.stderr == f"{tmp_path / 'nothing'}: there is no such checkpoint folder\n"
+    )

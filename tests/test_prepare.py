@@ -8,16 +8,17 @@ import numpy as np
 import pytest
 
 from lakhnes_lib import profiles
-from lakhnes_lib.data import build, corpus, datasets, songbook
-from lakhnes_lib.data.prepare import prepare
+from lakhnes_lib.data import build, corpus, fetching
+from lakhnes_lib.data.corpora import prepare
 from lakhnes_lib.errors import BadCorpus, DataNotFound
 from lakhnes_lib.music import midi
+from lakhnes_lib.songbook import tunes
 
 
 def test_songbook():
     book = prepare("songbook")
     for name in corpus.SPLITS:
-        expected = songbook.scores(name)
+        expected = tunes.scores(name)
         assert len(book[name]) == len(expected) > 0
         assert all(book[name].score(i) == song for i, song in enumerate(expected))
     assert book.fingerprint == prepare("songbook").fingerprint
@@ -27,7 +28,7 @@ def test_songbook():
 def fetched(tmp_path, monkeypatch):
     """A stand-in for the fetched NES-MDB: five songs as MIDI; counts how often it is asked for."""
     for name in corpus.SPLITS:
-        for song in songbook.scores(name)[:2]:
+        for song in tunes.scores(name)[:2]:
             midi.write(song, tmp_path / f"nesmdb_midi/{name}/{song.name}.mid")
     calls = []
 
@@ -35,7 +36,7 @@ def fetched(tmp_path, monkeypatch):
         calls.append((name, options))
         return tmp_path / "nesmdb_midi"
 
-    monkeypatch.setattr(datasets, "fetch", fetch)
+    monkeypatch.setattr(fetching, "fetch", fetch)
     return calls
 
 
@@ -56,7 +57,7 @@ def test_damaged_pack_is_made_anew(fetched, tmp_path):
 
 
 def test_folder(tmp_path):
-    for song in songbook.scores("train")[:3]:
+    for song in tunes.scores("train")[:3]:
         midi.write(song, tmp_path / f"music/{song.name}.mid")
     made = build.build_corpus(tmp_path / "music", tmp_path / "packed", workers=1, progress=False)
     assert prepare(tmp_path / "packed").fingerprint == made.fingerprint
@@ -66,7 +67,9 @@ def test_folder(tmp_path):
     with pytest.raises(BadCorpus, match="train was changed"):
         prepare(tmp_path / "packed")
     shutil.rmtree(tmp_path / "packed")
-    with pytest.raises(DataNotFound, match="packed: is neither a corpus folder nor one of songbook, nesmdb-midi"):
+    with pytest.raises(
+        DataNotFound, match="packed: is neither a corpus folder nor one of songbook, nesmdb-midi"
+    ):
         prepare(tmp_path / "packed")
     with pytest.raises(DataNotFound, match=r"music: is not a corpus .*`lakhnes tokens`"):
         prepare(tmp_path / "music")
@@ -76,13 +79,15 @@ BARE = """
 import dataclasses, runpy, sys
 for name in {"symusic", "pretty_midi", "requests", "joblib", "distributed", "typer", "matplotlib", "IPython"}:
     sys.modules[name] = None  # importing it fails
-from lakhnes_lib import evaluation, profiles, training
-from lakhnes_lib.data.prepare import prepare
+from lakhnes_lib.evaluation import perplexity
+from lakhnes_lib import profiles
+from lakhnes_lib.training import trainer
+from lakhnes_lib.data.corpora import prepare
 corpus, smoke = prepare("nesmdb-midi"), profiles.load("smoke")
 few = dataclasses.replace(smoke.training["transformer_xl"], steps=2, valid_songs=1)
 smoke = dataclasses.replace(smoke, training={"transformer_xl": few})
-run = training.train(smoke, corpus, sys.argv[1], device="cpu", progress=False)
-assert run.step == 2 and evaluation.exact(run.model, corpus["test"].framed(), progress=False).targets > 500
+run = trainer.train(smoke, corpus, sys.argv[1], device="cpu", progress=False)
+assert run.step == 2 and perplexity.exact(run.model, corpus["test"].framed(), progress=False).targets > 500
 for benchmark in ("evaluation", "modern_decoder", "ngram", "perplexity", "sampling", "training"):
     sys.argv = [f"benchmarks/{benchmark}.py", "--help"]
     try:
@@ -92,10 +97,12 @@ for benchmark in ("evaluation", "modern_decoder", "ngram", "perplexity", "sampli
 """
 
 
-def test_a_machine_without_midi_and_network_libraries_trains_and_measures(fetched, tmp_path, monkeypatch):
+def test_a_machine_without_midi_and_network_libraries_trains_and_measures(
+    fetched, tmp_path, monkeypatch
+):
     """A GPU at hand for a while may have PyTorch, NumPy, safetensors, PyYAML, tqdm and SciPy alone."""
     prepare("nesmdb-midi", home=tmp_path, progress=False)
-    monkeypatch.setenv(datasets.HOME_VARIABLE, str(tmp_path))
+    monkeypatch.setenv(fetching.HOME_VARIABLE, str(tmp_path))
     monkeypatch.setenv("PYTHONPATH", str(profiles.root() / "benchmarks"))
     command = [sys.executable, "-c", BARE, str(tmp_path / "run")]
     done = subprocess.run(command, cwd=profiles.root(), capture_output=True, text=True)

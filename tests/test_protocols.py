@@ -7,10 +7,10 @@ import pytest
 import torch
 from songs import tune
 
-from lakhnes_lib import diagnostics, evaluation
 from lakhnes_lib.__main__ import main
 from lakhnes_lib.data.corpus import write_corpus
 from lakhnes_lib.errors import DataNotFound
+from lakhnes_lib.evaluation import diagnostics, perplexity
 from lakhnes_lib.models import checkpoints
 from lakhnes_lib.models.language_model import RandomModel, UnigramModel
 from lakhnes_lib.models.lstm import LSTM
@@ -23,12 +23,16 @@ LENGTHS = (30, 10, 9, 77, 12, 41, 2, 64, 18, 33, 25, 10, 50, 11)
 def some_songs(seed: int = 0, lengths=LENGTHS) -> list[np.ndarray]:
     """Framed songs of these numbers of events."""
     draw = np.random.default_rng(seed)
-    return [np.concatenate([[0], draw.integers(1, 631, n - 2), [0]]).astype(np.uint16) for n in lengths]
+    return [
+        np.concatenate([[0], draw.integers(1, 631, n - 2), [0]]).astype(np.uint16) for n in lengths
+    ]
 
 
 def published_loop(songs, streams: int, segment: int) -> list[list[list[tuple]]]:
     """Steps of rows of (song, place of the input in it), one event after the other."""
-    waiting = [[(number, place) for place in range(len(song))] for number, song in songs if len(song) >= 10]
+    waiting = [
+        [(number, place) for place in range(len(song))] for number, song in songs if len(song) >= 10
+    ]
     rows, steps = [[] for _ in range(streams)], []
     while True:
         step = []
@@ -79,13 +83,17 @@ def test_paper_is_the_published_loop(models, name, streams, segment):
     names = [f"song {(7 * number) % len(songs):02d}" for number in range(len(songs))]
     order = sorted(range(len(songs)), key=lambda number: names[number])
     before = model.memory_length
-    scores = evaluation.paper(model, songs, names, streams=streams, segment=segment, memory_length=20, progress=False)
+    scores = perplexity.paper(
+        model, songs, names, streams=streams, segment=segment, memory_length=20, progress=False
+    )
     assert model.memory_length == before
     expected = oracle(model, songs, order, streams, segment, 20)
     assert scores.numbers == tuple(expected)
     for found, row in zip(scores.songs, expected.values(), strict=True):
         np.testing.assert_allclose(found, row, rtol=0, atol=1e-5)
-    assert scores.targets + scores.unscored == sum(len(song) - 1 for song in songs if len(song) >= 10)
+    assert scores.targets + scores.unscored == sum(
+        len(song) - 1 for song in songs if len(song) >= 10
+    )
     assert scores.targets % (streams * segment) == 0
     if scores.targets:
         every = [score for row in expected.values() for score in row]
@@ -94,8 +102,10 @@ def test_paper_is_the_published_loop(models, name, streams, segment):
 
 def test_one_stream_leaves_less_than_a_segment():
     songs = some_songs()
-    scores = evaluation.paper(RandomModel(), songs, streams=1, segment=32, progress=False)
-    assert scores.numbers == tuple(n for n, song in enumerate(songs) if len(song) >= 10)  # read as they stand
+    scores = perplexity.paper(RandomModel(), songs, streams=1, segment=32, progress=False)
+    assert scores.numbers == tuple(
+        n for n, song in enumerate(songs) if len(song) >= 10
+    )  # read as they stand
     assert 0 <= scores.unscored < 32
     assert scores.perplexity == pytest.approx(631, rel=1e-5)
 
@@ -104,15 +114,15 @@ def test_memory_runs_on_from_song_to_song(models):
     """The first song of a stream is scored as under the exact protocol, the next one is not."""
     songs = some_songs(3, (40, 40))
     settings = dict(segment=13, memory_length=100, progress=False)
-    exact = evaluation.exact(models["transformer_xl"], songs, **settings)
-    paper = evaluation.paper(models["transformer_xl"], songs, streams=1, **settings)
+    exact = perplexity.exact(models["transformer_xl"], songs, **settings)
+    paper = perplexity.paper(models["transformer_xl"], songs, streams=1, **settings)
     assert paper.unscored == 0 and exact.unscored == 0 and exact.numbers == paper.numbers == (0, 1)
     np.testing.assert_allclose(exact.songs[0], paper.songs[0], atol=1e-5)
     assert np.abs(exact.songs[1] - paper.songs[1]).max() > 1e-3
 
 
 def test_too_few_songs_score_nothing():
-    scores = evaluation.paper(RandomModel(), some_songs()[:4], progress=False)
+    scores = perplexity.paper(RandomModel(), some_songs()[:4], progress=False)
     assert scores.targets == 0 and scores.unscored == 29 + 9 + 76
     with pytest.raises(DataNotFound, match="no event was scored"):
         _ = scores.perplexity
@@ -125,7 +135,7 @@ def test_too_few_songs_score_nothing():
 def scored(models):
     songs = [events.frame(events.encode(tune(seed, 8 + 4 * seed))) for seed in range(6)]
     songs.insert(2, np.array([0, 500, 0], np.uint16))  # too short: numbers and places differ
-    return songs, evaluation.paper(models["lstm"], songs, streams=2, segment=20, progress=False)
+    return songs, perplexity.paper(models["lstm"], songs, streams=2, segment=20, progress=False)
 
 
 def by_hand(songs, scores, label_of) -> dict:
@@ -142,7 +152,11 @@ def assert_groups(groups, expected):
     for label, targets, nats in zip(groups.labels, groups.targets, groups.nats, strict=True):
         values = expected.get(label, [])
         assert targets == len(values)
-        assert math.isnan(nats) if not values else nats == pytest.approx(sum(values) / len(values), rel=1e-6)
+        assert (
+            math.isnan(nats)
+            if not values
+            else nats == pytest.approx(sum(values) / len(values), rel=1e-6)
+        )
 
 
 def test_by_kind_and_voice(scored):
@@ -150,7 +164,15 @@ def test_by_kind_and_voice(scored):
 
     def kind(event, _):
         name = events.VOCABULARY[event]
-        return "time" if name[:2] == "WT" else "end" if event == 0 else "note-off" if "OFF" in name else "note-on"
+        return (
+            "time"
+            if name[:2] == "WT"
+            else "end"
+            if event == 0
+            else "note-off"
+            if "OFF" in name
+            else "note-on"
+        )
 
     def voice(event, _):
         title = events.VOCABULARY[event][:2]
@@ -161,7 +183,9 @@ def test_by_kind_and_voice(scored):
     assert_groups(voices, by_hand(songs, scores, voice))
     for groups in (kinds, voices):
         assert groups.targets.sum() == scores.targets
-        assert np.nansum(groups.targets * groups.nats) == pytest.approx(scores.nats * scores.targets, rel=1e-6)
+        assert np.nansum(groups.targets * groups.nats) == pytest.approx(
+            scores.nats * scores.targets, rel=1e-6
+        )
         assert groups.share.sum() == pytest.approx(1)
     np.testing.assert_allclose(kinds.perplexity, np.exp(kinds.nats))
 
@@ -178,7 +202,9 @@ def test_by_position(scored):
 
     assert_groups(groups, by_hand(songs, scores, octave))
     _, some = diagnostics.by_position(scores, [3, 5])
-    assert some.labels == ("3-4",) and some.targets.tolist() == [2 * sum(len(song) >= 4 for song in scores.songs)]
+    assert some.labels == ("3-4",) and some.targets.tolist() == [
+        2 * sum(len(song) >= 4 for song in scores.songs)
+    ]
 
 
 def test_per_song(scored):
@@ -192,9 +218,11 @@ def test_per_song(scored):
 def test_by_memory(models):
     songs, model = some_songs(2)[:4], models["transformer_xl"]
     found = diagnostics.by_memory(model, songs, (0, 5, 1000), segment=4, progress=False)
-    for memory_length, perplexity in zip((0, 5, 1000), found, strict=True):
-        scores = evaluation.exact(model, songs, segment=4, memory_length=memory_length, progress=False)
-        assert perplexity == scores.perplexity
+    for memory_length, measured in zip((0, 5, 1000), found, strict=True):
+        scores = perplexity.exact(
+            model, songs, segment=4, memory_length=memory_length, progress=False
+        )
+        assert measured == scores.perplexity
     assert len(set(found)) == 3
 
 
@@ -205,15 +233,22 @@ def test_evaluate_by_both_protocols(tmp_path, capsys):
     test = [tune(seed) for seed in range(12)]
     corpus = write_corpus({"test": test, "valid": test[:3]}, tmp_path / "corpus")
     checkpoints.save(LSTM(embedding=4, units=8), tmp_path / "model")
-    command = ["evaluate", str(tmp_path / "model"), "--data", str(tmp_path / "corpus"), "--device", "cpu"]
+    command = [
+        "evaluate",
+        str(tmp_path / "model"),
+        "--data",
+        str(tmp_path / "corpus"),
+        "--device",
+        "cpu",
+    ]
     assert main([*command, "--protocol", "paper", "--segment", "16"]) == 0
     line = capsys.readouterr().out
     model, songs = checkpoints.load(tmp_path / "model"), corpus["test"]
-    scores = evaluation.paper(model, songs.framed(), songs.names, segment=16, progress=False)
+    scores = perplexity.paper(model, songs.framed(), songs.names, segment=16, progress=False)
     assert f"perplexity {scores.perplexity:.4f}" in line and f"{scores.targets:,} events" in line
     assert f"{scores.unscored:,} (" in line and "paper's protocol" in line
     assert main(command) == 0
-    exact = evaluation.exact(model, songs.framed(), progress=False)
+    exact = perplexity.exact(model, songs.framed(), progress=False)
     assert f"perplexity {exact.perplexity:.4f}" in capsys.readouterr().out
     assert main([*command, "--protocol", "paper", "--split", "valid"]) == 1
     assert "too few songs" in capsys.readouterr().err
@@ -223,11 +258,17 @@ def test_evaluate_by_both_protocols(tmp_path, capsys):
 def test_the_papers_protocol_leaves_four_percent_of_nesmdb_unscored(nesmdb):
     train = np.concatenate([song[1:-1] for song in nesmdb["train"].framed()]).astype(np.int64)
     unigram = UnigramModel().fit(torch.from_numpy(train))
-    for split, songs, targets, unscored in (("test", 371, 407_130, 18_010), ("valid", 402, 641_556, 9_236)):
+    for split, songs, targets, unscored in (
+        ("test", 371, 407_130, 18_010),
+        ("valid", 402, 641_556, 9_236),
+    ):
         framed, names = nesmdb[split].framed(), nesmdb[split].names
-        exact = evaluation.exact(unigram, framed, progress=False)
-        paper = evaluation.paper(unigram, framed, names, progress=False)
-        assert (len(exact.songs), exact.targets) == (len(paper.songs), paper.targets + paper.unscored)
+        exact = perplexity.exact(unigram, framed, progress=False)
+        paper = perplexity.paper(unigram, framed, names, progress=False)
+        assert (len(exact.songs), exact.targets) == (
+            len(paper.songs),
+            paper.targets + paper.unscored,
+        )
         assert (len(exact.songs), exact.targets, paper.unscored) == (songs, targets, unscored)
         if split == "test":  # the paper's unigram: <S> neither counted nor scored
             kinds = diagnostics.by_kind(exact, framed)

@@ -65,10 +65,15 @@ def made(kind, **parts) -> nn.Module:
     return module
 
 
-def published_model(program, n_layer, d_model, n_head, d_head, d_inner, mem_len, n_token=631) -> nn.Module:
+def published_model(
+    program, n_layer, d_model, n_head, d_head, d_inner, mem_len, n_token=631
+) -> nn.Module:
     """A module with the names, sizes and attributes of the published ones, every parameter far from its start."""
     torch.manual_seed(0)
-    inside, criterion = n_head * d_head, sys.modules["proj_adaptive_softmax"].ProjectedAdaptiveLogSoftmax
+    inside, criterion = (
+        n_head * d_head,
+        sys.modules["proj_adaptive_softmax"].ProjectedAdaptiveLogSoftmax,
+    )
     layers = nn.ModuleList()
     for _ in range(n_layer):
         attention = made(
@@ -78,10 +83,18 @@ def published_model(program, n_layer, d_model, n_head, d_head, d_inner, mem_len,
             pre_lnorm=False, r_net=nn.Linear(d_model, inside, bias=False),
         )  # fmt: skip
         net = nn.Sequential(
-            nn.Linear(d_model, d_inner), nn.ReLU(), nn.Dropout(0.1), nn.Linear(d_inner, d_model), nn.Dropout(0.1)
+            nn.Linear(d_model, d_inner),
+            nn.ReLU(),
+            nn.Dropout(0.1),
+            nn.Linear(d_inner, d_model),
+            nn.Dropout(0.1),
         )
-        forward = made(program.PositionwiseFF, CoreNet=net, layer_norm=nn.LayerNorm(d_model), pre_lnorm=False)
-        layers.append(made(program.RelPartialLearnableDecoderLayer, dec_attn=attention, pos_ff=forward))
+        forward = made(
+            program.PositionwiseFF, CoreNet=net, layer_norm=nn.LayerNorm(d_model), pre_lnorm=False
+        )
+        layers.append(
+            made(program.RelPartialLearnableDecoderLayer, dec_attn=attention, pos_ff=forward)
+        )
     table = nn.Embedding(n_token, d_model)
     embedding = made(
         program.AdaptiveEmbedding, n_token=n_token, d_embed=d_model, cutoffs=[n_token], div_val=1,
@@ -90,7 +103,9 @@ def published_model(program, n_layer, d_model, n_head, d_head, d_inner, mem_len,
     output = nn.Linear(d_model, n_token)
     output.weight = table.weight
     positions = program.PositionalEmbedding()
-    positions.register_buffer("inv_freq", 1 / (10000 ** (torch.arange(0.0, d_model, 2.0) / d_model)))
+    positions.register_buffer(
+        "inv_freq", 1 / (10000 ** (torch.arange(0.0, d_model, 2.0) / d_model))
+    )
     model = made(
         program.MemTransformerLM, n_token=n_token, d_embed=d_model, d_model=d_model, n_head=n_head, d_head=d_head,
         word_emb=embedding, drop=nn.Dropout(0.1), n_layer=n_layer, tgt_len=128, mem_len=mem_len, ext_len=0,
@@ -122,7 +137,9 @@ def model_pt(program, tmp_path):
 
 def layer_norm(x, norm):
     weight, bias = norm.weight.detach().double().numpy(), norm.bias.detach().double().numpy()
-    return (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + 1e-5) * weight + bias
+    return (x - x.mean(-1, keepdims=True)) / np.sqrt(
+        x.var(-1, keepdims=True) + 1e-5
+    ) * weight + bias
 
 
 def matrix(module):
@@ -148,13 +165,18 @@ def published_segment(model, ids, memory) -> tuple[np.ndarray, list[np.ndarray]]
             for head in range(heads):
                 own = slice(head * width, (head + 1) * width)
                 k = key[: i + len(past) + 1, own]
-                scores = (k @ (query[i, own] + u[head]) + r[:, own] @ (query[i, own] + v[head])) / width**0.5
+                scores = (
+                    k @ (query[i, own] + u[head]) + r[:, own] @ (query[i, own] + v[head])
+                ) / width**0.5
                 weights = np.exp(scores - scores.max())
                 attended[i, own] = weights / weights.sum() @ value[: i + len(past) + 1, own]
         x = layer_norm(x + attended @ matrix(layer.dec_attn.o_net).T, layer.dec_attn.layer_norm)
         first, second = layer.pos_ff.CoreNet[0], layer.pos_ff.CoreNet[3]
         inner = np.maximum(x @ matrix(first).T + first.bias.detach().double().numpy(), 0)
-        x = layer_norm(x + inner @ matrix(second).T + second.bias.detach().double().numpy(), layer.pos_ff.layer_norm)
+        x = layer_norm(
+            x + inner @ matrix(second).T + second.bias.detach().double().numpy(),
+            layer.pos_ff.layer_norm,
+        )
     logits = x @ table.T + model.crit.out_layers[0].bias.detach().double().numpy()
     logits -= logits.max(1, keepdims=True)
     return logits - np.log(np.exp(logits).sum(1, keepdims=True)), kept
@@ -165,7 +187,9 @@ def test_a_converted_model_is_the_published_definition(model_pt, tmp_path):
     converted = checkpoints.convert_published(path, tmp_path / "out")
     ours = checkpoints.load(tmp_path / "out")
     assert ours.memory_length == converted.memory_length == SIZES["mem_len"]
-    assert ours.parameter_count() == sum(p.numel() for p in theirs.parameters())  # tied weights count once
+    assert ours.parameter_count() == sum(
+        p.numel() for p in theirs.parameters()
+    )  # tied weights count once
     ids = np.random.default_rng(0).integers(0, 631, (2, 40))
     memory, state, worst = [[np.zeros((0, SIZES["d_model"]))] * SIZES["n_layer"]] * 2, None, 0.0
     for start, stop in ((0, 7), (7, 11), (11, 12), (12, 30), (30, 40)):
@@ -237,17 +261,40 @@ def changed(program, change):
         (lambda m: setattr(m, "n_token", 630), "630 events"),
         (lambda m: m.r_r_bias.data.fill_(float("nan")), "not finite"),
         (lambda m: m.pos_emb.inv_freq.mul_(2), "frequencies"),
-        (lambda m: setattr(m.crit.out_layers[0], "weight", nn.Parameter(torch.zeros(631, 12))), "weights of their own"),
+        (
+            lambda m: setattr(m.crit.out_layers[0], "weight", nn.Parameter(torch.zeros(631, 12))),
+            "weights of their own",
+        ),
         (lambda m: setattr(m, "again", m.word_emb), "two places"),
         (lambda m: setattr(m, "drop", nn.Identity()), "dropout"),
-        (lambda m: m.layers[1].pos_ff.CoreNet.__setitem__(1, nn.GELU()), "no ReLU within layers.1.pos_ff"),
+        (
+            lambda m: m.layers[1].pos_ff.CoreNet.__setitem__(1, nn.GELU()),
+            "no ReLU within layers.1.pos_ff",
+        ),
         (lambda m: setattr(m.word_emb, "emb_scale", 1.0), "emb_scale"),
-        (lambda m: setattr(m.layers[2].dec_attn, "scale", float("nan")), "module 'layers.2.dec_attn.' has scale"),
-        (lambda m: (m.double(), m.r_w_bias.data.fill_(1e300)), "'r_w_bias' holds values that are not finite"),
-        (lambda m: setattr(m.layers[0].dec_attn.o_net, "weight", m.layers[1].dec_attn.o_net.weight), "share their"),
+        (
+            lambda m: setattr(m.layers[2].dec_attn, "scale", float("nan")),
+            "module 'layers.2.dec_attn.' has scale",
+        ),
+        (
+            lambda m: (m.double(), m.r_w_bias.data.fill_(1e300)),
+            "'r_w_bias' holds values that are not finite",
+        ),
+        (
+            lambda m: setattr(
+                m.layers[0].dec_attn.o_net, "weight", m.layers[1].dec_attn.o_net.weight
+            ),
+            "share their",
+        ),
         (lambda m: setattr(m.r_w_bias, "data", m.r_r_bias.data), "share their values"),
-        (lambda m: setattr(m, "n" * 150, made(nn.Module, **{"n" * 150: nn.Module()})), "too long a name"),
-        (lambda m: m._modules.update({str(n): None for n in range(5001)}), "more than 5,000 modules"),
+        (
+            lambda m: setattr(m, "n" * 150, made(nn.Module, **{"n" * 150: nn.Module()})),
+            "too long a name",
+        ),
+        (
+            lambda m: m._modules.update({str(n): None for n in range(5001)}),
+            "more than 5,000 modules",
+        ),
     ],
 )
 def test_other_models_are_refused(program, tmp_path, change, reason):
@@ -258,9 +305,13 @@ def test_other_models_are_refused(program, tmp_path, change, reason):
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("what", [nn.Linear(2, 2), {"model": torch.zeros(3)}, [1, 2], torch.zeros(2)])
+@pytest.mark.parametrize(
+    "what", [nn.Linear(2, 2), {"model": torch.zeros(3)}, [1, 2], torch.zeros(2)]
+)
 def test_other_objects_are_refused(tmp_path, what):
-    with pytest.raises(BadCheckpoint, match="^[^\n]*holds a '.*', not the published MemTransformerLM"):
+    with pytest.raises(
+        BadCheckpoint, match="^[^\n]*holds a '.*', not the published MemTransformerLM"
+    ):
         checkpoints.convert_published(store(what, tmp_path / "model.pt"), tmp_path / "out")
 
 
@@ -276,7 +327,8 @@ def test_an_odd_width_is_refused(program, tmp_path):
 def test_a_payload_inside_a_published_model(program, tmp_path):
     mark = tmp_path / "it_ran"
     path = store(
-        changed(program, lambda m: setattr(m, "note", Call(os.system, f"touch {mark}"))), tmp_path / "model.pt"
+        changed(program, lambda m: setattr(m, "note", Call(os.system, f"touch {mark}"))),
+        tmp_path / "model.pt",
     )
     with pytest.raises(BadCheckpoint, match=r"asks to call '(posix|nt)\.system'"):
         checkpoints.convert_published(path, tmp_path / "out")

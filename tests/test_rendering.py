@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 from songs import random_score
 
-from lakhnes_lib.data import songbook
 from lakhnes_lib.errors import BadAudio
 from lakhnes_lib.music import midi
 from lakhnes_lib.music.nes import NO, P1, P2, TR
 from lakhnes_lib.music.score import TIMBRE_CHANGE, VELOCITY_CHANGE, Score
+from lakhnes_lib.songbook import tunes
 from lakhnes_lib.sound import apu, chip, vgm
 from lakhnes_lib.sound.presets import DECAY_TICKS, dress
 
@@ -32,7 +32,9 @@ def test_silence_is_silent():
 def test_one_note_of_one_tick(voice):
     note = (voice, 10, 11, 16 if voice == NO else 108, 1 if voice == TR else 15)
     # A pulse of duty 3 begins high; the others' first step would outlast the note.
-    sound = apu.render(Score.build([note], 100, [(voice, 0, TIMBRE_CHANGE, 3)] if voice in (P1, P2) else []))
+    sound = apu.render(
+        Score.build([note], 100, [(voice, 0, TIMBRE_CHANGE, 3)] if voice in (P1, P2) else [])
+    )
     assert sound.shape == (100,) and np.isfinite(sound).all() and 0 < np.abs(sound).max() < 0.5
 
 
@@ -70,7 +72,9 @@ def test_memory_does_not_grow_with_the_length():
 
 def test_ten_hours_are_refused_as_an_array_and_streamed_in_blocks():
     score = Score.build([(P1, 0, 36_000 * 44_100, 69, 15)], name="long")
-    with pytest.raises(BadAudio, match=r"^long: 10.0 hours at 44100 Hz are more than .* use apu.blocks$"):
+    with pytest.raises(
+        BadAudio, match=r"^long: 10.0 hours at 44100 Hz are more than .* use apu.blocks$"
+    ):
         apu.render(score)
     stream = apu.blocks(score)
     next(stream)
@@ -86,7 +90,9 @@ def test_ten_hours_are_refused_as_an_array_and_streamed_in_blocks():
 
 def test_a_control_that_changes_nothing_is_not_heard():
     score = random_score(6, 40_000)
-    more = [(voice, tick, TIMBRE_CHANGE, 0) for voice in (P1, P2, NO) for tick in range(7, 40_000, 611)]
+    more = [
+        (voice, tick, TIMBRE_CHANGE, 0) for voice in (P1, P2, NO) for tick in range(7, 40_000, 611)
+    ]
     plain = Score.build(score.notes, score.length)
     same = Score.build(score.notes, score.length, more)
     np.testing.assert_allclose(apu.render(plain), apu.render(same), atol=2e-6)
@@ -101,16 +107,22 @@ def test_no_click_but_the_chips_own():
 
 def test_voices_duty_and_volume():
     score = random_score(8, 20_000)
-    np.testing.assert_array_equal(apu.render(score, voices=[P2, NO]), apu.render(score.only([P2, NO])))
+    np.testing.assert_array_equal(
+        apu.render(score, voices=[P2, NO]), apu.render(score.only([P2, NO]))
+    )
     assert not apu.render(score, voices=[]).any()
     plain = Score.build(score.notes, score.length)
     for duty in (2, (2, 2)):
-        chosen = Score.build(plain.notes, plain.length, [(v, 0, TIMBRE_CHANGE, 2) for v in (P1, P2)])
+        chosen = Score.build(
+            plain.notes, plain.length, [(v, 0, TIMBRE_CHANGE, 2) for v in (P1, P2)]
+        )
         np.testing.assert_array_equal(apu.render(plain, duty=duty), apu.render(chosen))
     loud = plain.notes.copy()
     loud["velocity"][loud["voice"] != TR] = 15
     timbre = score.controls[score.controls["kind"] == TIMBRE_CHANGE]
-    np.testing.assert_array_equal(apu.render(score, volume=15), apu.render(Score.build(loud, score.length, timbre)))
+    np.testing.assert_array_equal(
+        apu.render(score, volume=15), apu.render(Score.build(loud, score.length, timbre))
+    )
 
 
 def test_decay_fades_every_note_a_level_at_a_time():
@@ -118,7 +130,9 @@ def test_decay_fades_every_note_a_level_at_a_time():
     faded = dress(score, volume="decay")
     fall = [(c["tick"], c["value"]) for c in faded.controls if c["voice"] == P1]
     assert fall == [(100 + n * DECAY_TICKS, 15 - n) for n in range(1, 16)]
-    assert faded.controls[faded.controls["voice"] == P2].tolist() == [(P2, DECAY_TICKS, VELOCITY_CHANGE, 3)]
+    assert faded.controls[faded.controls["voice"] == P2].tolist() == [
+        (P2, DECAY_TICKS, VELOCITY_CHANGE, 3)
+    ]
     assert TR not in faded.controls["voice"]
 
 
@@ -156,9 +170,11 @@ def test_impossible_options_are_refused_before_anything_is_rendered(options, say
 
 @pytest.mark.parametrize("split", ["valid", "test"])
 def test_songbook_pieces_sound(split):
-    for score in songbook.scores(split):
+    for score in tunes.scores(split):
         sound = apu.render(score, 22_050)
-        assert np.isfinite(sound).all() and 0.03 < sound.std() and np.abs(sound).max() < 0.95, score.name
+        assert np.isfinite(sound).all() and 0.03 < sound.std() and np.abs(sound).max() < 0.95, (
+            score.name
+        )
         for voice in range(4):
             alone = apu.render(score, 22_050, voices=[voice])
             assert bool(len(score.voice(voice))) == bool(alone.std() > 1e-4), (score.name, voice)
@@ -185,7 +201,9 @@ def real_songs(tmp_path_factory):
 def test_real_songs_sound(real_songs):
     for score in real_songs:
         sound = apu.render(score)
-        assert len(sound) == score.length and np.isfinite(sound).all() and np.abs(sound).max() < 0.95
+        assert (
+            len(sound) == score.length and np.isfinite(sound).all() and np.abs(sound).max() < 0.95
+        )
         audible = score.notes[score.notes["voice"] != TR]
         for _, start, end, _, velocity in audible[:: max(len(audible) // 20, 1)].tolist():
             if end - start > 400:
@@ -207,5 +225,5 @@ def test_a_busy_score_is_rendered_far_faster_than_it_plays():
     apu.render(score)
     begin = time.process_time()
     apu.render(score)
-    # Loose on purpose; benchmarks/apu.py measures.
+    # Loose on purpose; benchmarks/apu_accuracy.py measures.
     assert time.process_time() - begin < score.seconds / 20

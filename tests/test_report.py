@@ -6,17 +6,18 @@ import sys
 import pytest
 from songs import tune
 
-from lakhnes_lib import profiles, reproduction, results
+from lakhnes_lib import profiles
 from lakhnes_lib.data import registry
 from lakhnes_lib.data.corpus import write_corpus
 from lakhnes_lib.errors import DataNotFound, LakhnesError
+from lakhnes_lib.listening import reproduction, results
 from lakhnes_lib.models import checkpoints
 
 
 @pytest.fixture(autouse=True)
 def scripts(monkeypatch):
     """Tests import the files of results/ by their names."""
-    monkeypatch.syspath_prepend(profiles.root() / "results")
+    monkeypatch.syspath_prepend(profiles.root() / "tools" / "tables")
 
 
 @pytest.fixture
@@ -49,67 +50,84 @@ def test_cards_and_configs_of_shipped_models_agree_with_results():
 
     assert profiles.root() / "assets" / "pretrained" / "mini" in cards.shipped()
     for folder, config in cards.shipped().items():
-        assert json.loads((folder / "config.json").read_text(encoding="utf-8")) == config, "run `make report`"
+        assert json.loads((folder / "config.json").read_text(encoding="utf-8")) == config, (
+            "run `make report`"
+        )
         assert (folder / "README.md").read_text(encoding="utf-8") == cards.card(folder.name, config)
 
 
 def test_what_was_measured_is_what_is_shipped(monkeypatch):
     monkeypatch.syspath_prepend(profiles.root() / "benchmarks")
     import cards
-    import perplexity
+    import perplexity_table
 
     for folder in cards.shipped():
         entry = reproduction.measured()[folder.name]
-        assert entry["weights"] == perplexity.weights(folder), f"{folder.name}: measure it again"
+        assert entry["weights"] == perplexity_table.weights(folder), (
+            f"{folder.name}: measure it again"
+        )
         name = folder.name + reproduction.MEMORY
         whole = reproduction.measured().get(name)
-        assert (whole is not None) == (name in perplexity.folders())
-        assert not perplexity.own_memory(folder.name, folder)
+        assert (whole is not None) == (name in perplexity_table.folders())
+        assert not perplexity_table.own_memory(folder.name, folder)
         if whole:
             assert whole["weights"] == entry["weights"], f"{folder.name}: measure it again"
-            assert whole["memory_length"] == perplexity.memory(folder) > perplexity.SETTINGS["memory_length"]
-            assert perplexity.own_memory(name, folder) == {"memory_length": whole["memory_length"]}
+            assert (
+                whole["memory_length"]
+                == perplexity_table.memory(folder)
+                > perplexity_table.SETTINGS["memory_length"]
+            )
+            assert perplexity_table.own_memory(name, folder) == {
+                "memory_length": whole["memory_length"]
+            }
         assert entry["parameters"] == json.loads((folder / "config.json").read_text())["parameters"]
     # A run whose model's name ends like that is measured as any other.
     run = profiles.root() / "runs/laptop/modern_decoder_memory/best"
-    assert not perplexity.own_memory("laptop/modern_decoder_memory", run) and not perplexity.own_memory("random", None)
+    assert not perplexity_table.own_memory(
+        "laptop/modern_decoder_memory", run
+    ) and not perplexity_table.own_memory("random", None)
 
 
 def test_published_checkpoints_are_measured_where_they_are_at_hand(tmp_path, monkeypatch, capsys):
     monkeypatch.syspath_prepend(profiles.root() / "benchmarks")
     monkeypatch.setenv("LAKHNES_HOME", str(tmp_path))
     monkeypatch.delenv("LAKHNES_MIRROR", raising=False)
-    import perplexity
+    import perplexity_table
 
     converted = tmp_path / "converted" / "nes-aug"
-    checkpoints.save(checkpoints.build("transformer_xl", layers=1, width=8, heads=1, head_width=8), converted)
-    assert perplexity.published() == {"published/nes-aug": converted}
+    checkpoints.save(
+        checkpoints.build("transformer_xl", layers=1, width=8, heads=1, head_width=8), converted
+    )
+    assert perplexity_table.published() == {"published/nes-aug": converted}
     printed = capsys.readouterr().out.splitlines()
-    assert "published/nes: not at hand; `lakhnes data fetch nes` brings it" in printed and len(printed) == 5
+    assert (
+        "published/nes: not at hand; `lakhnes data fetch nes` brings it" in printed
+        and len(printed) == 5
+    )
     monkeypatch.setenv("LAKHNES_MIRROR", str(tmp_path))
-    assert perplexity.published() == {"published/nes-aug": converted}
+    assert perplexity_table.published() == {"published/nes-aug": converted}
     assert "holds no NES.tar.gz" in capsys.readouterr().out
 
 
 @pytest.fixture
 def benchmark(tmp_path, monkeypatch, capsys):
-    """benchmark(*options) runs benchmarks/perplexity.py on a tiny corpus; returns the exit code, and all it said.
+    """benchmark(*options) runs benchmarks/perplexity_table.py on a tiny corpus; returns the exit code, and all it said.
 
     Models are at ``tmp_path / "converted"``, and what is fetched at ``tmp_path / "published"``."""
     monkeypatch.syspath_prepend(profiles.root() / "benchmarks")
-    import perplexity
+    import perplexity_table
 
     monkeypatch.setenv("LAKHNES_HOME", str(tmp_path))
     monkeypatch.delenv("LAKHNES_MIRROR", raising=False)
     songs = [tune(seed, beats=8) for seed in range(12)]
     corpus = write_corpus({"train": songs, "valid": songs, "test": songs}, tmp_path / "corpus")
-    monkeypatch.setattr(perplexity, "corpus_at_hand", lambda: corpus)
+    monkeypatch.setattr(perplexity_table, "corpus_at_hand", lambda: corpus)
     monkeypatch.setattr(results, "place", lambda name, folder=None: tmp_path / f"{name}.json")
 
     def run(*options):
-        monkeypatch.setattr(sys, "argv", ["benchmarks/perplexity.py", *options])
+        monkeypatch.setattr(sys, "argv", ["benchmarks/perplexity_table.py", *options])
         try:
-            perplexity.main()
+            perplexity_table.main()
             code = 0
         except SystemExit as end:
             code = end.code
@@ -126,7 +144,11 @@ def test_a_model_that_was_measured_says_by_what(benchmark, tmp_path):
     assert benchmark(*options)[0] == 0
     told = results.read("perplexity")
     said = told["values"]["models"]["random"]["measured"]
-    assert said["command"] == told["command"] == f"python benchmarks/perplexity.py {' '.join(options)}"
+    assert (
+        said["command"]
+        == told["command"]
+        == f"python benchmarks/perplexity_table.py {' '.join(options)}"
+    )
     assert (said["commit"], said["versions"]) == (told["commit"], told["versions"])
     assert benchmark("--only", "unigram", "--split", "test", "--exact", "--write")[0] == 0
     assert results.read("perplexity")["values"]["models"]["random"]["measured"] == said
@@ -139,18 +161,27 @@ def test_damaged_and_missing_published_checkpoints_do_not_stop_the_others(benchm
     (damaged / "model.safetensors").write_bytes(b"cut off")
     code, said = benchmark("--published", "--exact", "--split", "test", "--write")
     assert (
-        code == 0 and "nes: its model.safetensors is damaged" in said and "`lakhnes data fetch nes` brings it" in said
+        code == 0
+        and "nes: its model.safetensors is damaged" in said
+        and "`lakhnes data fetch nes` brings it" in said
     )
     assert results.read("perplexity")["values"]["models"].keys() == {"published/nes-aug"}
     code, said = benchmark("--published", "--only", "published/lakhnes-400k")
-    assert code == 1 and "published/lakhnes-400k: not at hand; `lakhnes data fetch lakhnes-400k` brings it" in said
-    assert said.splitlines()[-1] == "not measured: published/lakhnes-400k" and "published/nes:" not in said
+    assert (
+        code == 1
+        and "published/lakhnes-400k: not at hand; `lakhnes data fetch lakhnes-400k` brings it"
+        in said
+    )
+    assert (
+        said.splitlines()[-1] == "not measured: published/lakhnes-400k"
+        and "published/nes:" not in said
+    )
     code, said = benchmark("--published", "--only", "published/none")
     assert code == 2 and "there is no model published/none, only published/lakhnes-400k, " in said
 
 
 def test_a_damaged_converted_checkpoint_is_converted_anew(benchmark, tmp_path, monkeypatch):
-    import perplexity
+    import perplexity_table
 
     fetched, damaged, seen = tmp_path / "published/NES", tmp_path / "converted/nes", []
     for name in ("a.pt", "model.pt", "z.pt"):
@@ -164,21 +195,23 @@ def test_a_damaged_converted_checkpoint_is_converted_anew(benchmark, tmp_path, m
         checkpoints.save(checkpoints.build("transformer_xl", **TINY), folder)
 
     monkeypatch.setattr(checkpoints, "convert_published", convert)
-    monkeypatch.setattr(perplexity.datasets, "fetch", lambda name, mirror: fetched)
-    monkeypatch.setattr(perplexity.datasets, "folder", lambda name: fetched)
+    monkeypatch.setattr(perplexity_table.datasets, "fetch", lambda name, mirror: fetched)
+    monkeypatch.setattr(perplexity_table.datasets, "folder", lambda name: fetched)
     for _ in range(2):
-        assert perplexity.published(["published/nes"]) == {"published/nes": damaged}
+        assert perplexity_table.published(["published/nes"]) == {"published/nes": damaged}
     assert seen == [fetched / "inner" / "model.pt"], "once, and the model of all that is there"
 
 
 def test_a_run_that_is_damaged_does_not_stop_the_others(benchmark, tmp_path, monkeypatch):
-    import perplexity
+    import perplexity_table
 
     for name in ("a", "b"):
         checkpoints.save(checkpoints.build("transformer_xl", **TINY), tmp_path / name)
     (tmp_path / "a/model.safetensors").unlink()
-    monkeypatch.setattr(perplexity, "BASELINES", {})
-    monkeypatch.setattr(perplexity, "folders", lambda: {name: tmp_path / name for name in ("a", "b")})
+    monkeypatch.setattr(perplexity_table, "BASELINES", {})
+    monkeypatch.setattr(
+        perplexity_table, "folders", lambda: {name: tmp_path / name for name in ("a", "b")}
+    )
     code, said = benchmark("--exact", "--split", "test", "--write")
     assert code == 1 and said.splitlines()[-1] == "not measured: a" and "model.safetensors" in said
     assert results.read("perplexity")["values"]["models"].keys() == {"b"}
@@ -199,34 +232,54 @@ def test_every_measured_model_says_how_it_came_about():
 
 
 def test_the_table_has_every_row_of_the_paper():
-    import figures
+    import table_figures
 
     cited = {row.paper for row in reproduction.table_2()}
     assert {631.00, 198.14, 37.25, 14.11, 12.64, 3.501, 2.741, 2.460} <= cited
     pictures = {path.stem for path in (profiles.root() / "results").glob("*.png")}
-    assert pictures >= figures.figures().keys(), "run `make report`"
+    assert pictures >= table_figures.figures().keys(), "run `make report`"
 
 
 def test_rows_take_runs_first_and_figure_3_reads_how_much_of_lakh():
-    sizes = {"paper/lstm": 40, "laptop/lstm": 4, "lstm": 4, "published/lstm": 1, "laptop/transformer_xl_lakh_4": 5}
+    sizes = {
+        "paper/lstm": 40,
+        "laptop/lstm": 4,
+        "lstm": 4,
+        "published/lstm": 1,
+        "laptop/transformer_xl_lakh_4": 5,
+    }
     models = {name: {"parameters": size, "test": {"exact": size}} for name, size in sizes.items()}
     assert reproduction.runs("lstm", models) == ["laptop/lstm", "paper/lstm"]
-    assert reproduction.runs("lstm", {"lstm": {}}) == ["lstm"] and reproduction.runs("gru", models) == []
+    assert (
+        reproduction.runs("lstm", {"lstm": {}}) == ["lstm"]
+        and reproduction.runs("gru", models) == []
+    )
     assert reproduction.runs("transformer_xl_lakh", models) == ["laptop/transformer_xl_lakh_4"]
     assert len(reproduction.figure_3(models)) == 1, "one point is no line"
     models |= {"laptop/transformer_xl_lakh_1": {"test": {"exact": 6}}}
     models |= {"laptop/transformer_xl_augmented": {"parameters": 5, "test": {"exact": 7}}}
-    models |= {"laptop/transformer_xl_lakh_2": {}, "laptop/lakh_4": {"curve": [{"events": 9, "valid_loss": 1}]}}
+    models |= {
+        "laptop/transformer_xl_lakh_2": {},
+        "laptop/lakh_4": {"curve": [{"events": 9, "valid_loss": 1}]},
+    }
     assert reproduction.figure_3(models)["here: profile laptop"] == ((0, 1, 4), (7, 6, 5))
-    models |= {f"paper/transformer_xl_lakh_{n}": {"parameters": 41, "test": {"exact": 3 - n}} for n in (1, 2)}
-    assert reproduction.figure_3(models)["here: profile paper"] == ((1, 2), (2, 1)), "a line for each profile"
+    models |= {
+        f"paper/transformer_xl_lakh_{n}": {"parameters": 41, "test": {"exact": 3 - n}}
+        for n in (1, 2)
+    }
+    assert reproduction.figure_3(models)["here: profile paper"] == ((1, 2), (2, 1)), (
+        "a line for each profile"
+    )
     models |= {"other/transformer_xl_augmented": {"parameters": 41, "test": {"exact": 3}}}
     assert len(reproduction.figure_3(models)) == 3, "no line of a profile without Lakh"
     best = ["laptop/transformer_xl_lakh_4", "paper/transformer_xl_lakh_2"]
     assert reproduction.runs("transformer_xl_lakh", models) == best
     assert not reproduction.training_curves("laptop", models), "lakh_4 has another valid split"
     rows = {row.title: row for row in reproduction.table_2(models)}
-    assert rows["LSTM"].name == "paper/lstm" and rows["LSTM"].perplexity == {"paper": 14.11, "here, exact": 40}
+    assert rows["LSTM"].name == "paper/lstm" and rows["LSTM"].perplexity == {
+        "paper": 14.11,
+        "here, exact": 40,
+    }
     assert rows["unigram"].name is None and rows["unigram"].perplexity == {"paper": 198.14}
 
 
@@ -234,7 +287,9 @@ def test_the_papers_numbers_have_as_many_digits_as_the_paper_gives():
     import perplexity_tables
 
     names = [name for *_, name in reproduction.PUBLISHED]
-    assert len(names) == sum(entry.folder.startswith("published/") for entry in registry.REGISTRY.values())
+    assert len(names) == sum(
+        entry.folder.startswith("published/") for entry in registry.REGISTRY.values()
+    )
     models = {name: {"parameters": 41_274_487, "test": {"exact": 2.5}} for name in names}
     shown = [perplexity_tables.compared(row)[3] for row in reproduction.table_2(models)]
     table_2 = ["631.00", "198.14", "37.25", "–", "14.11", "12.64", "3.501", "2.741", "2.460"]
@@ -247,7 +302,9 @@ def test_smoke_results_never_enter():
     models |= {f"smoke/transformer_xl_{end}": entry for end in ("augmented", "lakh_1", "lakh_2")}
     assert [row.name for row in reproduction.table_2(models) if row.name] == ["laptop/lstm"]
     assert len(reproduction.figure_3(models)) == 1
-    assert not reproduction.training_curves("smoke", models) and reproduction.training_curves("laptop", models)
+    assert not reproduction.training_curves("smoke", models) and reproduction.training_curves(
+        "laptop", models
+    )
 
 
 @pytest.mark.parametrize(
@@ -271,8 +328,13 @@ def test_smoke_results_never_enter():
     ids=str,
 )
 def test_what_is_no_measurement_is_named(measured, entry):
-    measured("perplexity", {"models": {"mini": {"parameters": 1, "test": {"exact": 2.5}}, "laptop/lstm": entry}})
-    with pytest.raises(LakhnesError, match="perplexity.json: laptop/lstm is not as it was measured"):
+    measured(
+        "perplexity",
+        {"models": {"mini": {"parameters": 1, "test": {"exact": 2.5}}, "laptop/lstm": entry}},
+    )
+    with pytest.raises(
+        LakhnesError, match="perplexity.json: laptop/lstm is not as it was measured"
+    ):
         reproduction.measured()
 
 
@@ -284,33 +346,36 @@ def test_models_that_are_none(measured, values):
 
 
 def test_a_changed_number_is_noticed():
+    import filling
     import pages
-    import tables
 
     text = (profiles.root() / "README.md").read_text(encoding="utf-8")
-    found = tables.find("perplexity", "models.mini.test.exact", "{:.3f}")
+    found = filling.find("perplexity", "models.mini.test.exact", "{:.3f}")
     assert found in text
     forged = text.replace(found, "1.000")
     assert pages.readme(forged) != forged
 
 
 def test_a_missing_number_and_a_missing_place_are_named():
+    import filling
     import pages
-    import tables
 
     with pytest.raises(LakhnesError, match="lack 'models.mini.train'"):
-        tables.find("perplexity", "models.mini.train")
+        filling.find("perplexity", "models.mini.train")
     with pytest.raises(LakhnesError, match="no place for results"):
         pages.readme("# A README without markers")
 
 
 def test_a_number_that_was_not_measured_leaves_its_row_out():
-    import tables
+    import filling
 
-    assert tables.fill("of {representation.known.songs:,} songs") == "of 5,278 songs"
-    assert tables.fill("{never.measured:.1f} times") is None
+    assert filling.fill("of {representation.known.songs:,} songs") == "of 5,278 songs"
+    assert filling.fill("{never.measured:.1f} times") is None
     rows = [("songs", "{representation.known.songs}"), ("never", "{never.measured}"), ("plain", 1)]
-    assert tables.table(("what", "number"), rows).splitlines()[2:] == ["| songs | 5278 |", "| plain | 1 |"]
+    assert filling.table(("what", "number"), rows).splitlines()[2:] == [
+        "| songs | 5278 |",
+        "| plain | 1 |",
+    ]
 
 
 def test_speed_of_evaluation_is_shown_once_it_was_measured(measured):
@@ -321,17 +386,25 @@ def test_speed_of_evaluation_is_shown_once_it_was_measured(measured):
     size = {"best_events_a_second": 1234.5, "best_times_plain": 6.78}
     published = {"times_published_derived": 5.4321, "published_derived_events_a_second": 242.3}
     measured("evaluation", {"transformer_xl": size, "paper": size | published})
-    assert "paper's size | 1,234 events/s | 5.4 times the published code (242 events/s" in speed_tables.short()
+    assert (
+        "paper's size | 1,234 events/s | 5.4 times the published code (242 events/s"
+        in speed_tables.short()
+    )
     assert speed_tables.complete().count("6.8 times a plain version in the same run") == 2
 
 
 def test_speed_of_composing_is_that_of_the_fastest_precision(measured):
+    import filling
     import speed_tables
-    import tables
 
-    full = {"events_a_second": 1, "fp16_events_a_second": 30, "int8_events_a_second": 20, "fp16_times_anew": 7}
+    full = {
+        "events_a_second": 1,
+        "fp16_events_a_second": 30,
+        "int8_events_a_second": 20,
+        "fp16_times_anew": 7,
+    }
     measured("sampling", {"memory": 512, "mini": {"full": full}})
-    title, speed, note = map(tables.fill, speed_tables.best("mini", speed_tables.ONE))
+    title, speed, note = map(filling.fill, speed_tables.best("mini", speed_tables.ONE))
     assert title.endswith("with 512 events of memory, weights in 16 bits")
     assert (speed, note) == ("30 events/s", "7.0 times reading all anew each time")
     measured("sampling", None)
@@ -347,22 +420,31 @@ def test_what_each_change_of_the_modern_decoder_gains(measured):
     few = {name: {"valid_perplexity": 11.0} for name in perplexity_tables.LEFT_OUT} | {
         "all": {"valid_perplexity": 10.0}
     }
-    more = {name: {"valid_perplexity": 7.0} for name in perplexity_tables.LEFT_OUT if name != "tied"}
+    more = {
+        name: {"valid_perplexity": 7.0} for name in perplexity_tables.LEFT_OUT if name != "tied"
+    }
     measured("modern_decoder", {"left_out": {"9": few, "100": more}})
     shown = perplexity_tables.gains()
-    assert "| nothing | 10.000 | – |" in shown and "| late keys | 11.000 | +0.095 |" in shown and "for 9 steps" in shown
+    assert (
+        "| nothing | 10.000 | – |" in shown
+        and "| late keys | 11.000 | +0.095 |" in shown
+        and "for 9 steps" in shown
+    )
     assert shown in pages.everything() and "decoder is without" in perplexity_tables.perplexities()
     more["tied"] = {"valid_perplexity": 7.7}
     measured("modern_decoder", {"left_out": {"9": few, "100": more}})
     shown = perplexity_tables.gains()
-    assert "| one table for inputs and outputs | 7.700 | +0.095 |" in shown and "for 100 steps" in shown
+    assert (
+        "| one table for inputs and outputs | 7.700 | +0.095 |" in shown
+        and "for 100 steps" in shown
+    )
     measured("modern_decoder", {"left_out": {"100": {"all": {"valid_perplexity": 7.0}}}})
     assert perplexity_tables.gains() is None, "one variant is no comparison"
 
 
 def test_every_variant_of_the_modern_decoder_has_a_title(monkeypatch):
     monkeypatch.syspath_prepend(profiles.root() / "benchmarks")
-    import modern_decoder
+    import modern_decoder_changes
     import perplexity_tables
 
-    assert modern_decoder.VARIANTS.keys() == perplexity_tables.LEFT_OUT.keys()
+    assert modern_decoder_changes.VARIANTS.keys() == perplexity_tables.LEFT_OUT.keys()

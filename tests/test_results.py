@@ -8,8 +8,8 @@ from datetime import datetime
 import numpy as np
 import pytest
 
-from lakhnes_lib import results
 from lakhnes_lib.errors import DataNotFound, LakhnesError
+from lakhnes_lib.listening import results
 
 
 def written(folder, **changed):
@@ -25,18 +25,39 @@ def written(folder, **changed):
 
 
 def test_what_was_written_is_read(tmp_path):
-    values = {"songs": np.int64(3), "ms": np.float32(0.5), "row": np.arange(2), "inner": {"x": [1.5, "a", None]}}
-    path = results.write("a_result", values, command="make bench", data_fingerprint="ab12", folder=tmp_path / "new")
+    values = {
+        "songs": np.int64(3),
+        "ms": np.float32(0.5),
+        "row": np.arange(2),
+        "inner": {"x": [1.5, "a", None]},
+    }
+    path = results.write(
+        "a_result", values, command="make bench", data_fingerprint="ab12", folder=tmp_path / "new"
+    )
     result = results.read("a_result", tmp_path / "new")
     assert path == tmp_path / "new" / "a_result.json" and list(path.parent.iterdir()) == [path]
-    assert result["values"] == {"songs": 3, "ms": 0.5, "row": [0, 1], "inner": {"x": [1.5, "a", None]}}
-    assert (result["name"], result["command"], result["data_fingerprint"]) == ("a_result", "make bench", "ab12")
+    assert result["values"] == {
+        "songs": 3,
+        "ms": 0.5,
+        "row": [0, 1],
+        "inner": {"x": [1.5, "a", None]},
+    }
+    assert (result["name"], result["command"], result["data_fingerprint"]) == (
+        "a_result",
+        "make bench",
+        "ab12",
+    )
     assert result["versions"] == {"python": platform.python_version(), "numpy": np.__version__}
     assert 1 <= result["hardware"]["cores"] <= os.cpu_count() and result["hardware"]["cpu"]
-    assert abs((datetime.now().astimezone() - datetime.fromisoformat(result["date"])).total_seconds()) < 60
+    assert (
+        abs((datetime.now().astimezone() - datetime.fromisoformat(result["date"])).total_seconds())
+        < 60
+    )
 
 
-@pytest.mark.parametrize("bad", [float("nan"), np.inf, object(), {1, 2}], ids=["nan", "inf", "object", "set"])
+@pytest.mark.parametrize(
+    "bad", [float("nan"), np.inf, object(), {1, 2}], ids=["nan", "inf", "object", "set"]
+)
 def test_values_that_are_no_json_leave_the_old_file(tmp_path, bad):
     path = results.write("speed", {"songs": 3}, command="x", folder=tmp_path)
     before = path.read_bytes()
@@ -58,7 +79,9 @@ def test_foreign_files_are_refused(tmp_path):
         results.read("speed", tmp_path)
     path, deep = written(tmp_path), "[" * 200_000
     text = path.read_text()
-    numbers = [text.replace('"songs": 3', f'"songs": {number}') for number in ("NaN", "-Infinity", "1e999")]
+    numbers = [
+        text.replace('"songs": 3', f'"songs": {number}') for number in ("NaN", "-Infinity", "1e999")
+    ]
     for content in ("[]", "{", "\x00", deep, *numbers, text.replace('"speed"', '"other"')):
         (tmp_path / "speed.json").write_text(content)
         with pytest.raises(LakhnesError, match=r"speed\.json: is not a result"):

@@ -16,9 +16,18 @@ GOOD = [(P1, 0, 10, 60, 15), (TR, 0, 20, 21, 1), (P1, 10, 20, 108, 1), (NO, 15, 
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ((4, 0, 1, 60, 1), "voice 4, pitch 60, velocity 1, ticks 0-1) has a voice that is not one of P1, P2, TR, NO"),
-        ((P1, 30, 40, 32, 1), "note 4 (P1, pitch 32, velocity 1, ticks 30-40) is out of its voice's range"),
-        ((P2, 30, 40, 109, 1), "(P2, pitch 109, velocity 1, ticks 30-40) is out of its voice's range"),
+        (
+            (4, 0, 1, 60, 1),
+            "voice 4, pitch 60, velocity 1, ticks 0-1) has a voice that is not one of P1, P2, TR, NO",
+        ),
+        (
+            (P1, 30, 40, 32, 1),
+            "note 4 (P1, pitch 32, velocity 1, ticks 30-40) is out of its voice's range",
+        ),
+        (
+            (P2, 30, 40, 109, 1),
+            "(P2, pitch 109, velocity 1, ticks 30-40) is out of its voice's range",
+        ),
         ((TR, 30, 40, 20, 1), "(TR, pitch 20"),
         ((NO, 30, 40, 0, 1), "(NO, pitch 0"),
         ((NO, 30, 40, 17, 1), "(NO, pitch 17"),
@@ -33,7 +42,10 @@ GOOD = [(P1, 0, 10, 60, 15), (TR, 0, 20, 21, 1), (P1, 10, 20, 108, 1), (NO, 15, 
             (P1, 19, 21, 60, 1),
             "note 4 (P1, pitch 60, velocity 1, ticks 19-21) starts before its voice's last note ends",
         ),
-        ((P1, 0, 5, 60, 1), "note 1 (P1, pitch 60, velocity 1, ticks 0-5) starts before its voice's last note ends"),
+        (
+            (P1, 0, 5, 60, 1),
+            "note 1 (P1, pitch 60, velocity 1, ticks 0-5) starts before its voice's last note ends",
+        ),
     ],
 )
 def test_each_rule(change, said):
@@ -45,7 +57,9 @@ def test_each_rule(change, said):
 def test_order_and_length():
     notes = np.array(sorted(GOOD, key=lambda note: note[1]), NOTE)
     assert len(Score(notes, 20).notes) == 4
-    with pytest.raises(BadScore, match=r"score: note 1 .* is out of order \(notes go by start, then voice\)"):
+    with pytest.raises(
+        BadScore, match=r"score: note 1 .* is out of order \(notes go by start, then voice\)"
+    ):
         Score(notes[[1, 0, 2, 3]], 20)
     with pytest.raises(BadScore, match="note 3 .* is out of order"):
         Score(notes[[0, 1, 3, 2]], 20)
@@ -55,7 +69,8 @@ def test_order_and_length():
 
 
 @pytest.mark.parametrize(
-    "note", [(P1, 0, 9, 300, 9), (P1, 0, 9, -1, 9), (P1, 0, 2**70, 60, 9), (P1, 0), "note", ("a",) * 5]
+    "note",
+    [(P1, 0, 9, 300, 9), (P1, 0, 9, -1, 9), (P1, 0, 2**70, 60, 9), (P1, 0), "note", ("a",) * 5],
 )
 def test_what_is_no_note(note):
     with pytest.raises(BadScore, match="tune: "):
@@ -77,7 +92,9 @@ def test_what_is_no_note(note):
     ],
 )
 def test_controls(control):
-    with pytest.raises(BadScore, match=r"tune: control \d .* is out of range, out of order or of no known kind"):
+    with pytest.raises(
+        BadScore, match=r"tune: control \d .* is out of range, out of order or of no known kind"
+    ):
         Score.build(GOOD, 50, [(P1, 3, TIMBRE_CHANGE, 1), control], "tune")
     with pytest.raises(BadScore, match="control 1 .* out of order"):
         Score(np.zeros(0, NOTE), 9, np.array([(0, 5, 11, 1), (0, 4, 11, 1)], CONTROL))
@@ -97,7 +114,9 @@ def test_build_sorts(score, random):
 def test_only_and_voice(score, chosen):
     kept = score.only(chosen)
     assert kept.notes.tolist() == [note for note in score.notes.tolist() if note[0] in chosen]
-    assert kept.controls.tolist() == [control for control in score.controls.tolist() if control[0] in chosen]
+    assert kept.controls.tolist() == [
+        control for control in score.controls.tolist() if control[0] in chosen
+    ]
     assert kept.length == score.length
     assert sum(len(score.voice(number)) for number in range(4)) == len(score.notes)
 
@@ -130,12 +149,16 @@ def sounding(score, tick):
 
 
 def setting(score, tick):
-    return {(voice, kind): value for voice, at, kind, value in score.controls.tolist() if at <= tick}
+    return {
+        (voice, kind): value for voice, at, kind, value in score.controls.tolist() if at <= tick
+    }
 
 
 def test_equality_and_description():
     song = Score.build(GOOD, 44_100, name="tune")
     assert song == song.renamed("other") and song != Score.build(GOOD, 44_101) and song != "tune"
-    assert song != Score.build(GOOD[:-1], 44_100) and song != Score.build(GOOD, 44_100, [(P1, 0, 11, 3)])
+    assert song != Score.build(GOOD[:-1], 44_100) and song != Score.build(
+        GOOD, 44_100, [(P1, 0, 11, 3)]
+    )
     assert repr(song) == "Score('tune', 1.00 s, notes: P1 2, P2 0, TR 1, NO 1)"
     assert song.seconds == 1.0

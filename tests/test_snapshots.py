@@ -2,12 +2,18 @@
 
 import torch
 
-from lakhnes_lib import files, snapshots
+from lakhnes_lib import files
+from lakhnes_lib.training import snapshots
 
 
 def test_snapshots_hold_trees_of_tensors_and_plain_values(tmp_path):
     tied = torch.arange(6.0).reshape(2, 3)
-    tree = {"a": [tied, tied.T, (1, 2.5, None, "x", True)], 3: {"b": tied.bfloat16()}, "none": None, "empty": []}
+    tree = {
+        "a": [tied, tied.T, (1, 2.5, None, "x", True)],
+        3: {"b": tied.bfloat16()},
+        "none": None,
+        "empty": [],
+    }
     snapshots.write(tmp_path / "s", tree)
     back = snapshots.read(tmp_path / "s")
     assert torch.equal(back["a"][0], tied) and torch.equal(back["a"][1], tied.T)

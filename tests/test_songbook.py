@@ -10,12 +10,12 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from lakhnes_lib.data import songbook
 from lakhnes_lib.errors import BadScore, DataNotFound
-from lakhnes_lib.music import arrangement, nes
-from lakhnes_lib.music.accompaniment import EIGHTH, STYLES, TEXTURES, Chord, LeadSheet
+from lakhnes_lib.music import nes
+from lakhnes_lib.songbook import arrangement, tunes
+from lakhnes_lib.songbook.accompaniment import EIGHTH, STYLES, TEXTURES, Chord, LeadSheet
 
-SLUGS = [piece.slug for piece in songbook.pieces()]
+SLUGS = [piece.slug for piece in tunes.pieces()]
 
 OPENINGS = {
     "ode_to_joy": "m m f s s f m r d d r m m r r",
@@ -83,36 +83,46 @@ def test_library_reads_what_is_written(slug, capfd):
 def test_strong_beats_agree_with_chords(slug):
     sheet = _sheet(slug)
     beat = sheet.beat * EIGHTH
-    strong = [(pitch, sheet.chords[start // EIGHTH]) for start, _, pitch in sheet.melody.tolist() if start % beat == 0]
+    strong = [
+        (pitch, sheet.chords[start // EIGHTH])
+        for start, _, pitch in sheet.melody.tolist()
+        if start % beat == 0
+    ]
     agreeing = [pitch % 12 in chord.tones for pitch, chord in strong if chord is not None]
     assert np.mean(agreeing) > 0.6
 
 
 @pytest.mark.parametrize("slug", SLUGS)
 def test_score_is_a_chiptune(slug):
-    score = songbook.score(slug)
+    score = tunes.score(slug)
     assert score.name == slug and 20 < score.seconds < 90
     assert not (score.notes["start"] % 735).any() and not (score.notes["end"] % 735).any()
     bar = _sheet(slug).bar * 30 / _sheet(slug).quarters_per_minute
     for voice in range(4):
         notes = score.voice(voice)
         silence = np.append(notes["start"], score.length) - np.append(0, notes["end"])
-        assert silence.max() / nes.TICKS_PER_SECOND < 2.5 * bar, f"{nes.VOICES[voice]} is silent for long"
+        assert silence.max() / nes.TICKS_PER_SECOND < 2.5 * bar, (
+            f"{nes.VOICES[voice]} is silent for long"
+        )
     low, inner, melody = (np.average(score.voice(v)["pitch"]) for v in (nes.TR, nes.P2, nes.P1))
     assert low + 7 < inner < melody
     assert len(np.unique(score.voice(nes.NO)["pitch"])) >= 3
     struck = score.voice(nes.P1)
     again = (np.diff(struck["pitch"].astype(int)) == 0) & (np.diff(struck["start"]) > 2 * 735)
-    assert (struck["end"][:-1] < struck["start"][1:])[again].all(), "a repeated note must be struck again"
+    assert (struck["end"][:-1] < struck["start"][1:])[again].all(), (
+        "a repeated note must be struck again"
+    )
 
 
 @pytest.mark.parametrize("slug", SLUGS)
 def test_melody_is_kept_on_p1(slug):
     sheet, piece = _sheet(slug), _piece(slug)
     pitches = np.concatenate([sheet.melody[:, 2] + up for up in piece.passes])
-    starts = np.concatenate([sheet.melody[:, 0] + n * len(sheet.chords) * EIGHTH for n in range(len(piece.passes))])
+    starts = np.concatenate(
+        [sheet.melody[:, 0] + n * len(sheet.chords) * EIGHTH for n in range(len(piece.passes))]
+    )
     seconds = starts / 480 * 60 / sheet.quarters_per_minute
-    played = songbook.score(slug).voice(nes.P1)
+    played = tunes.score(slug).voice(nes.P1)
     assert played["pitch"].tolist() == pitches.tolist()
     assert np.abs(played["start"] / nes.TICKS_PER_SECOND - seconds).max() <= 0.5 / 60 + 1e-9
 
@@ -120,8 +130,10 @@ def test_melody_is_kept_on_p1(slug):
 @pytest.mark.parametrize("slug", SLUGS)
 def test_bass_strikes_every_new_chord(slug):
     sheet, up = _sheet(slug), _piece(slug).passes[0]
-    triangle = songbook.score(slug).voice(nes.TR)
-    for eighth, (before, chord) in enumerate(zip((None, *sheet.chords), sheet.chords, strict=False)):
+    triangle = tunes.score(slug).voice(nes.TR)
+    for eighth, (before, chord) in enumerate(
+        zip((None, *sheet.chords), sheet.chords, strict=False)
+    ):
         if chord not in (None, before):
             frame = round(eighth * 30 / sheet.quarters_per_minute * 60)
             struck = triangle["pitch"][triangle["start"] == frame * 735]
@@ -129,7 +141,7 @@ def test_bass_strikes_every_new_chord(slug):
 
 
 def test_frere_jacques_is_a_canon():
-    score = songbook.score("frere_jacques")
+    score = tunes.score("frere_jacques")
     entry = round(8 * 60 / _sheet("frere_jacques").quarters_per_minute * 60) * 735
     leader, follower = score.voice(nes.P1), score.voice(nes.P2)
     assert follower["start"][0] == entry
@@ -139,19 +151,19 @@ def test_frere_jacques_is_a_canon():
 
 def test_book_as_a_whole():
     assert len(SLUGS) >= 24 and set(SLUGS) == set(OPENINGS)
-    assert sum(score.seconds for score in songbook.scores()) >= 12 * 60
-    splits = {split: songbook.scores(split) for split in songbook.SPLITS}
+    assert sum(score.seconds for score in tunes.scores()) >= 12 * 60
+    splits = {split: tunes.scores(split) for split in tunes.SPLITS}
     assert all(len(scores) >= 4 for scores in splits.values())
     assert sorted(s.name for scores in splits.values() for s in scores) == sorted(SLUGS)
-    assert {path.stem for path in songbook.FOLDER.glob("*.abc")} == set(SLUGS)
-    assert {texture for piece in songbook.pieces() for texture in piece.textures} == set(TEXTURES)
-    assert {piece.style for piece in songbook.pieces()} == set(STYLES)
+    assert {path.stem for path in tunes.FOLDER.glob("*.abc")} == set(SLUGS)
+    assert {texture for piece in tunes.pieces() for texture in piece.textures} == set(TEXTURES)
+    assert {piece.style for piece in tunes.pieces()} == set(STYLES)
 
 
 def test_every_piece_has_its_source():
     rows = re.findall(
         r"^\| `(\w+)` \| (.+?) \| (.+?) \| (.+?) \|$",
-        (songbook.FOLDER / "SOURCES.md").read_text(encoding="utf-8"),
+        (tunes.FOLDER / "SOURCES.md").read_text(encoding="utf-8"),
         re.M,
     )
     assert [row[0] for row in rows] == sorted(SLUGS)
@@ -162,15 +174,17 @@ def test_every_piece_has_its_source():
 
 def test_split_pattern_lengths():
     for style in STYLES.values():
-        lengths = {len(bar) for bar in style.bass} | {len(bar) / 2 for bar in (*style.drums, style.fill)}
+        lengths = {len(bar) for bar in style.bass} | {
+            len(bar) / 2 for bar in (*style.drums, style.fill)
+        }
         assert len(lengths) == 1
 
 
 def test_what_is_not_there():
     with pytest.raises(DataNotFound, match="no_such_tune"):
-        songbook.score("no_such_tune")
+        tunes.score("no_such_tune")
     with pytest.raises(DataNotFound, match="dev"):
-        songbook.scores("dev")
+        tunes.scores("dev")
 
 
 @pytest.mark.parametrize(
@@ -185,10 +199,10 @@ def test_bad_lead_sheets(tmp_path, body, rule):
     path = tmp_path / "bad.abc"
     path.write_text(f"X:1\nT:Bad\nC:nobody\nM:4/4\nL:1/4\nQ:1/4=120\nK:C\n{body}\n")
     with pytest.raises(BadScore, match=rule):
-        songbook.lead_sheet(path)
+        tunes.lead_sheet(path)
     path.write_text(f"X:1\nT:Bad\nL:1/4\nK:C\n{body}\n")
     with pytest.raises(BadScore, match="no field M:"):
-        songbook.lead_sheet(path)
+        tunes.lead_sheet(path)
 
 
 def test_bad_arrangements():
@@ -211,14 +225,25 @@ def test_bad_arrangements():
 
 
 def _piece(slug):
-    return next(piece for piece in songbook.pieces() if piece.slug == slug)
+    return next(piece for piece in tunes.pieces() if piece.slug == slug)
 
 
 def _sheet(slug):
-    return songbook.lead_sheet(_piece(slug).path)
+    return tunes.lead_sheet(_piece(slug).path)
 
 
-SHARPS = {"C": 0, "Am": 0, "Ddor": 0, "G": 1, "Em": 1, "D": 2, "Bm": 2, "Edor": 2, "F": -1, "Gm": -2}
+SHARPS = {
+    "C": 0,
+    "Am": 0,
+    "Ddor": 0,
+    "G": 1,
+    "Em": 1,
+    "D": 2,
+    "Bm": 2,
+    "Edor": 2,
+    "F": -1,
+    "Gm": -2,
+}
 NATURAL = dict(C=0, D=2, E=4, F=5, G=7, A=9, B=11)
 TOKEN = re.compile(r"([_^=]?)([A-Ga-gz])([,']*)(\d*)(/?)(\d*)(-?)")
 
@@ -235,7 +260,9 @@ def _read_bars(text):
     played, start, ending = [], 0, None
     for barline, body in re.findall(r"(:\|2|\|1|\|:|:\||\||^)([^|:]*)", music):
         if barline in (":|", ":|2"):
-            played += played[start:ending]  # again from the repeat's start, without the first ending
+            played += played[
+                start:ending
+            ]  # again from the repeat's start, without the first ending
             start, ending = len(played), None
         if barline == "|:":
             start = len(played)

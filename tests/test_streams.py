@@ -30,8 +30,12 @@ def read_rows(streams, steps):
     for _ in range(steps):
         segment = next(streams)
         assert segment.ids.shape == segment.targets.shape == (streams.batch, streams.segment)
-        assert segment.ids.dtype == segment.targets.dtype == np.int64 and segment.fresh.dtype == bool
-        for row, ids, targets, fresh in zip(rows, segment.ids, segment.targets, segment.fresh, strict=True):
+        assert (
+            segment.ids.dtype == segment.targets.dtype == np.int64 and segment.fresh.dtype == bool
+        )
+        for row, ids, targets, fresh in zip(
+            rows, segment.ids, segment.targets, segment.fresh, strict=True
+        ):
             used = targets != IGNORED
             assert not ids[~used].any() and used[: used.sum()].all()
             row.append((ids[used].tolist(), targets[used].tolist(), bool(fresh)))
@@ -98,7 +102,9 @@ def test_segments_cover_every_target_each_epoch(lengths, batch, segment, seed):
     assert all(fresh for _, _, fresh in read)
     seen = Counter(pair for ids, targets, _ in read for pair in zip(ids, targets, strict=True))
     assert set(seen) == {pair for song in songs for pair in pairwise(song.tolist())}
-    assert all(len(ids) == min(segment, max(lengths) - 1) or len(ids) < segment for ids, _, _ in read)
+    assert all(
+        len(ids) == min(segment, max(lengths) - 1) or len(ids) < segment for ids, _, _ in read
+    )
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -142,7 +148,9 @@ def test_songs_of_an_epoch_are_asked_for_by_its_number(kind):
 def test_seed_decides_the_order():
     def order(seed):
         return [
-            next(streams).ids.tolist() for streams in [Streams(made([9] * 8), 2, 5, seed, "songs")] for _ in range(9)
+            next(streams).ids.tolist()
+            for streams in [Streams(made([9] * 8), 2, 5, seed, "songs")]
+            for _ in range(9)
         ]
 
     assert order(0) == order(0) != order(1)
@@ -150,5 +158,7 @@ def test_seed_decides_the_order():
 
 @pytest.mark.parametrize("songs", [[], [np.array([0, 0], np.uint16)], made([2, 2])])
 def test_nothing_to_train_on(songs):
-    with pytest.raises(DataNotFound, match="the training split holds no song with events to train on"):
+    with pytest.raises(
+        DataNotFound, match="the training split holds no song with events to train on"
+    ):
         Streams(songs, 2, 5, 0, "songs")

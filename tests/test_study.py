@@ -13,10 +13,10 @@ from quartets import quartet
 
 from lakhnes_lib.__main__ import main
 from lakhnes_lib.errors import BadSetting, BadStudy, LakhnesError
-from lakhnes_lib.listening import study, study_answers, study_page
-from lakhnes_lib.listening.study_answers import Judgement
-from lakhnes_lib.listening.study_widget import Session
 from lakhnes_lib.models.language_model import RandomModel
+from lakhnes_lib.study import answers, designs, study_page
+from lakhnes_lib.study.answers import Judgement
+from lakhnes_lib.study.study_widget import Session
 
 OPTIONS = dict(seconds=1.0, batches=2, pairs=5, controls=1, seed=3, progress=False)
 
@@ -29,7 +29,9 @@ def music(first: int, count: int = 12):
 def design(tmp_path_factory):
     """A Turing test of made songs, with a model among the methods."""
     sources = {"real": music(0), "tunes": music(20), "noise": RandomModel()}
-    return study.make("turing", sources, tmp_path_factory.mktemp("study") / "design", length=200, **OPTIONS)
+    return designs.make(
+        "turing", sources, tmp_path_factory.mktemp("study") / "design", length=200, **OPTIONS
+    )
 
 
 def samples(design, name):
@@ -43,12 +45,16 @@ def samples(design, name):
 
 @settings(max_examples=40, deadline=None)
 @given(
-    st.sampled_from(sorted(study.SECONDS)), st.integers(1, 5), st.integers(1, 6), st.integers(2, 12), st.integers(0, 99)
+    st.sampled_from(sorted(designs.SECONDS)),
+    st.integers(1, 5),
+    st.integers(1, 6),
+    st.integers(2, 12),
+    st.integers(0, 99),
 )
 def test_plan_is_balanced(kind, others, batches, pairs, seed):
     methods = ["real", *(f"m{number}" for number in range(others))]
     controls = min(2, pairs - 1)
-    made = study.plan(kind, methods, batches=batches, pairs=pairs, controls=controls, seed=seed)
+    made = designs.plan(kind, methods, batches=batches, pairs=pairs, controls=controls, seed=seed)
     assert len(made.trials) == batches * pairs
     names = [name for trial in made.trials for name in trial.clips]
     assert len(set(names)) == len(names), "no clip comes twice"
@@ -65,7 +71,7 @@ def test_plan_is_balanced(kind, others, batches, pairs, seed):
 
 
 def test_sides_are_even_and_order_is_drawn():
-    made = study.plan("turing", ["real", "model"], batches=50, seed=1)
+    made = designs.plan("turing", ["real", "model"], batches=50, seed=1)
     first = np.array([[trial.methods[0] == "real" for trial in made.batch(n)] for n in range(50)])
     assert (first.sum(1) == 5).all(), "who always says A is right half the time"
     assert (abs(first.mean(0) - 0.5) < 0.25).all()
@@ -75,11 +81,22 @@ def test_sides_are_even_and_order_is_drawn():
 
 def test_same_seed_same_files(design, tmp_path):
     sources = {"real": music(0), "tunes": music(20), "noise": RandomModel()}
-    again = study.make("turing", sources, tmp_path / "again", length=200, **OPTIONS)
-    files = {path.relative_to(design.folder): path.read_bytes() for path in design.folder.rglob("*") if path.is_file()}
-    others = {path.relative_to(again.folder): path.read_bytes() for path in again.folder.rglob("*") if path.is_file()}
+    again = designs.make("turing", sources, tmp_path / "again", length=200, **OPTIONS)
+    files = {
+        path.relative_to(design.folder): path.read_bytes()
+        for path in design.folder.rglob("*")
+        if path.is_file()
+    }
+    others = {
+        path.relative_to(again.folder): path.read_bytes()
+        for path in again.folder.rglob("*")
+        if path.is_file()
+    }
     assert files == others and len(files) == 1 + 2 * len(design.trials)
-    assert study.plan("turing", sources, seed=4).fingerprint != study.plan("turing", sources, seed=3).fingerprint
+    assert (
+        designs.plan("turing", sources, seed=4).fingerprint
+        != designs.plan("turing", sources, seed=3).fingerprint
+    )
 
 
 def test_clips_are_equally_loud_long_faded_and_full(design):
@@ -113,21 +130,25 @@ def test_clips_are_slices_of_the_pieces_without_overlap(design):
         ({"real": music(0)}, {}, "at least one other method"),
         ({"a": music(0), "b": music(9)}, {}, "'real'"),
         ({"real": [quartet(1).excerpt(0, 0.5)], "b": music(9)}, {}, "real: 5 clips of 1 s"),
-        ({"real": music(0), "b": [song.only([0, 1, 2]) for song in music(9)]}, {}, "all four voices"),
+        (
+            {"real": music(0), "b": [song.only([0, 1, 2]) for song in music(9)]},
+            {},
+            "all four voices",
+        ),
         ({"real": music(0), "b": music(9)}, {"controls": 5}, "fewer controls than pairs"),
         ({"real": music(0), "b": music(9)}, {"seconds": float("nan")}, "0.5 to 60 seconds"),
     ],
 )
 def test_impossible_designs(sources, options, words, tmp_path):
     with pytest.raises((BadSetting, BadStudy), match=words):
-        study.make("turing", sources, tmp_path / "x", **(OPTIONS | {"batches": 1} | options))
+        designs.make("turing", sources, tmp_path / "x", **(OPTIONS | {"batches": 1} | options))
     assert not (tmp_path / "x").exists()
 
 
 def test_a_study_is_written_over_nothing(design, tmp_path):
     (tmp_path / "thesis.txt").write_text("precious")
     with pytest.raises(LakhnesError, match="holds thesis.txt, which would be lost"):
-        study.make("turing", {"real": music(0), "b": music(9)}, tmp_path, **OPTIONS)
+        designs.make("turing", {"real": music(0), "b": music(9)}, tmp_path, **OPTIONS)
     assert (tmp_path / "thesis.txt").read_text() == "precious"
 
 
@@ -141,28 +162,37 @@ def test_damaged_designs(design, tmp_path):
     ):
         (tmp_path / "design.json").write_text(broken)
         with pytest.raises(BadStudy, match=words):
-            study.open_design(tmp_path)
+            designs.open_design(tmp_path)
     with pytest.raises(BadStudy, match="cannot be read"):
-        study.open_design(tmp_path / "nowhere")
+        designs.open_design(tmp_path / "nowhere")
     (tmp_path / "design.json").write_text(text)
     with pytest.raises(BadStudy, match="cannot be read"):
-        study_page.write(study.open_design(tmp_path), tmp_path / "page.html")
+        study_page.write(designs.open_design(tmp_path), tmp_path / "page.html")
     (tmp_path / "clips").mkdir()
     (tmp_path / "clips" / f"{design.trials[0].clips[0]}.wav").write_bytes(b"other")
     with pytest.raises(BadStudy, match="not the clip"):
-        study_page.write(study.open_design(tmp_path), tmp_path / "page.html")
+        study_page.write(designs.open_design(tmp_path), tmp_path / "page.html")
     assert not (tmp_path / "page.html").exists()
 
 
 def test_page_gives_nothing_away(design, tmp_path):
-    text = study_page.write(design, tmp_path / "page.html", [1], title="A </script> & b").read_text()
+    text = study_page.write(
+        design, tmp_path / "page.html", [1], title="A </script> & b"
+    ).read_text()
     data = json.loads(text.split('type="application/json" id="trials">')[1].split("</script>")[0])
     assert [trial["id"] for trial in data["trials"]] == [trial.id for trial in design.batch(1)]
     told = text.replace(json.dumps(data["consent"])[1:-1], "")
-    for secret in ["tunes", "noise", *design.clips, *(clip["piece"] for clip in design.clips.values())]:
+    for secret in [
+        "tunes",
+        "noise",
+        *design.clips,
+        *(clip["piece"] for clip in design.clips.values()),
+    ]:
         assert f'"{secret}"' not in told
     assert not any(f"http{s}:" in text for s in ("", "s")) and "A &lt;/script&gt; &amp; b" in text
-    assert {len(clip) for trial in data["trials"] for clip in trial["clips"]} == {len(data["trials"][0]["clips"][0])}
+    assert {len(clip) for trial in data["trials"] for clip in trial["clips"]} == {
+        len(data["trials"][0]["clips"][0])
+    }
     with pytest.raises(BadStudy, match="no batch 7, only 0 to 1"):
         study_page.write(design, tmp_path / "page.html", [7])
 
@@ -179,25 +209,36 @@ def test_session_goes_on_undoes_and_ends(design, tmp_path):
     session.undo()
     session.undo()
     again = Session(design, "ann", path)
-    assert again.trial == design.trials[2] and Session(design, "bob", path).trial == design.trials[0]
+    assert (
+        again.trial == design.trials[2] and Session(design, "bob", path).trial == design.trials[0]
+    )
     with path.open("a") as file:
         file.write("ann,d12")  # the machine stops in the middle of a line
     while again.trial:
         again.answer("a")
-    found = study_answers.read(design, [path])
-    assert len(found.judgements) == len(design.trials) and len(found.refused) == 1 and "cut off" in found.refused[0]
-    wanted = [t.methods if c == "a" else t.methods[::-1] for t, c in zip(design.trials, "ab" + "a" * 8, strict=True)]
+    found = answers.read(design, [path])
+    assert (
+        len(found.judgements) == len(design.trials)
+        and len(found.refused) == 1
+        and "cut off" in found.refused[0]
+    )
+    wanted = [
+        t.methods if c == "a" else t.methods[::-1]
+        for t, c in zip(design.trials, "ab" + "a" * 8, strict=True)
+    ]
     assert [(j.chosen, j.other) for j in found.judgements] == wanted
 
 
 def lines_of(design, listener="ann", choices="aaaaaaaaaa"):
     print_id = design.fingerprint
-    return [f"{listener},{print_id},{t.id},{c},x" for t, c in zip(design.trials, choices, strict=True)]
+    return [
+        f"{listener},{print_id},{t.id},{c},x" for t, c in zip(design.trials, choices, strict=True)
+    ]
 
 
 def test_every_bad_row_is_named_and_no_other_is_lost(design, tmp_path):
     good = lines_of(design)
-    other = study.plan("turing", ["real", "b"], seed=9).fingerprint
+    other = designs.plan("turing", ["real", "b"], seed=9).fingerprint
     bad = [
         f"bob,{other},{design.trials[0].id},a,x",
         good[0].replace(",a,", ",c,"),
@@ -206,13 +247,24 @@ def test_every_bad_row_is_named_and_no_other_is_lost(design, tmp_path):
     ]
     path = tmp_path / "a.csv"
     path.write_text(
-        "\n".join(["listener,design,trial,choice,time", *good, *bad, *good[:3], good[3].replace(",a,", ",b,")])
+        "\n".join(
+            [
+                "listener,design,trial,choice,time",
+                *good,
+                *bad,
+                *good[:3],
+                good[3].replace(",a,", ",b,"),
+            ]
+        )
     )
-    found = study_answers.read(design, [path])
+    found = answers.read(design, [path])
     assert len(found.judgements) == 10 and found.replaced == 4
     assert found.judgements[-1].chosen == design.trials[3].methods[1], "the last counts"
     for words, number, sentence in zip(
-        ("another study", "neither a nor b", "no trial", "cut off"), range(12, 16), found.refused, strict=True
+        ("another study", "neither a nor b", "no trial", "cut off"),
+        range(12, 16),
+        found.refused,
+        strict=True,
     ):
         assert words in sentence and f"line {number}:" in sentence
 
@@ -220,12 +272,14 @@ def test_every_bad_row_is_named_and_no_other_is_lost(design, tmp_path):
 @pytest.mark.parametrize("separator", [";", "\t"])
 def test_spreadsheets_separators_and_marks(design, tmp_path, separator):
     path = tmp_path / "excel.csv"
-    text = "\r\n".join(["listener,design,trial,choice,time", *lines_of(design)]).replace(",", separator)
+    text = "\r\n".join(["listener,design,trial,choice,time", *lines_of(design)]).replace(
+        ",", separator
+    )
     path.write_bytes(b"\xef\xbb\xbf" + text.encode())
-    assert len(study_answers.read(design, [path]).judgements) == 10
+    assert len(answers.read(design, [path]).judgements) == 10
     before = path.read_bytes()
     with pytest.raises(BadStudy, match="nothing is added"):
-        study_answers.append(path, "bob", design, design.trials[0].id, "a")
+        answers.append(path, "bob", design, design.trials[0].id, "a")
     assert path.read_bytes() == before
 
 
@@ -234,13 +288,16 @@ def test_unusable_files(design, tmp_path):
     for content, words in (
         (b"", "first line"),
         (b"\xff\xfe\x00", "cannot be read"),
-        (b"listener,design,trial,choice,time\nann,dffff,t1,a,x\n", "no answer to this study .* another study"),
+        (
+            b"listener,design,trial,choice,time\nann,dffff,t1,a,x\n",
+            "no answer to this study .* another study",
+        ),
     ):
         path.write_bytes(content)
         with pytest.raises(BadStudy, match=words):
-            study_answers.read(design, [path])
+            answers.read(design, [path])
     with pytest.raises(BadStudy, match="listener's name"):
-        study_answers.append(path, "a,b", design, design.trials[0].id, "a")
+        answers.append(path, "a,b", design, design.trials[0].id, "a")
 
 
 def test_merge_keeps_all_and_overwrites_nothing(design, tmp_path):
@@ -248,11 +305,11 @@ def test_merge_keeps_all_and_overwrites_nothing(design, tmp_path):
     for name in ("ann", "bob"):
         (tmp_path / f"{name}.csv").write_text("\n".join([head, *lines_of(design, name)]))
     files = [tmp_path / "ann.csv", tmp_path / "bob.csv", tmp_path / "ann.csv"]
-    assert study_answers.merge(files, tmp_path / "all.csv") == 20
-    one, many = study_answers.read(design, [tmp_path / "all.csv"]), study_answers.read(design, files)
+    assert answers.merge(files, tmp_path / "all.csv") == 20
+    one, many = answers.read(design, [tmp_path / "all.csv"]), answers.read(design, files)
     assert sorted(one.judgements) == sorted(many.judgements) and many.replaced == 10
     with pytest.raises(BadStudy, match="never written over"):
-        study_answers.merge(files, tmp_path / "all.csv")
+        answers.merge(files, tmp_path / "all.csv")
 
 
 def test_filter(design):
@@ -260,43 +317,61 @@ def test_filter(design):
     for listener, count in (("all", 10), ("half", 5), ("part", 7), ("deaf", 10)):
         for trial in design.trials[:count]:
             right = "ab"[trial.methods.index("real")]
-            rows.append((listener, trial.id, "ba"["ab".index(right)] if listener == "deaf" else right))
-    answers = study_answers.answers_of(design, rows)
-    kept, dropped = study_answers.keep(answers, batches=2)
+            rows.append(
+                (listener, trial.id, "ba"["ab".index(right)] if listener == "deaf" else right)
+            )
+    given = answers.answers_of(design, rows)
+    kept, dropped = answers.keep(given, batches=2)
     assert kept.listeners == ["all"] and set(dropped) == {"half", "part", "deaf"}
     assert "1 of at least 2" in dropped["part"] and "random events" in dropped["deaf"]
-    assert study_answers.keep(answers, batches=1)[0].listeners == ["all", "half", "part"]
-    assert study_answers.keep(answers, batches=0, controls=False)[0].listeners == ["all", "half", "part", "deaf"]
+    assert answers.keep(given, batches=1)[0].listeners == ["all", "half", "part"]
+    assert answers.keep(given, batches=0, controls=False)[0].listeners == [
+        "all",
+        "half",
+        "part",
+        "deaf",
+    ]
     with pytest.raises(BadStudy, match="none of 4 listeners"):
-        study_answers.keep(answers, batches=3)
+        answers.keep(given, batches=3)
 
 
 def test_the_authors_questionnaire(tmp_path):
     key, path = tmp_path / "key.csv", tmp_path / "batch.csv"
     names = ["real_data", "control", "lstm", "lakhnes"]
-    key.write_text("uuid,method,path\n" + "".join(f"{name[:4]}{n},{name},x\n" for name in names for n in range(9)))
+    key.write_text(
+        "uuid,method,path\n"
+        + "".join(f"{name[:4]}{n},{name},x\n" for name in names for n in range(9))
+    )
     pairs = [("real_data", "control"), ("lstm", "real_data"), ("real_data", "lakhnes")]
     head = ["WorkerId", "AssignmentId"]
     for i in range(len(pairs)):
-        head += [f"Input.pair_{i}_clip_a_url", f"Input.pair_{i}_clip_b_url", f"Answer.pair_{i}_pref"]
+        head += [
+            f"Input.pair_{i}_clip_a_url",
+            f"Input.pair_{i}_clip_b_url",
+            f"Answer.pair_{i}_pref",
+        ]
     with path.open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(head)
         for worker, choices in (("W1", "ABA"), ("W1", "AAA"), ("W2", "BBX")):
             row = [worker, "z"]
             for n, ((a, b), choice) in enumerate(zip(pairs, choices, strict=True)):
-                row += [f"https://x.org/s/{a[:4]}{n}.mp3", f"https://x.org/s/{b[:4]}{n}.mp3", choice]
+                row += [
+                    f"https://x.org/s/{a[:4]}{n}.mp3",
+                    f"https://x.org/s/{b[:4]}{n}.mp3",
+                    choice,
+                ]
             writer.writerow(row)
-    found = study_answers.read_questionnaire([path], key)
+    found = answers.read_questionnaire([path], key)
     assert found.kind == "turing" and list(found.pairs.values()) == [3, 3, 3]
     assert len(found.refused) == 1 and "'x'" in found.refused[0]
     assert found.judgements[0] == Judgement("W1", f"{path}, line 2", "real", "random")
-    kept, dropped = study_answers.keep(found, batches=2)
+    kept, dropped = answers.keep(found, batches=2)
     assert kept.listeners == ["W1"] and "0 of at least 2" in dropped["W2"]
     assert main(["study", "report", str(key), str(path), "--min-batches", "2"]) == 0
     (tmp_path / "other.csv").write_text("uuid,method\nabc,lstm\n")
     with pytest.raises(BadStudy, match="no answer of a questionnaire"):
-        study_answers.read_questionnaire([path], tmp_path / "other.csv")
+        answers.read_questionnaire([path], tmp_path / "other.csv")
 
 
 # The command line, from songs to p-values
@@ -309,8 +384,19 @@ def test_one_command_after_another(tmp_path, capsys):
         (tmp_path / name).mkdir()
         for number, song in enumerate(music(0 if name == "people" else 30, 9)):
             midi.write(song, tmp_path / name / f"{number}.mid")
-    at = {name: str(tmp_path / name) for name in ("design", "page.html", "s1.csv", "s2.csv", "all.csv", "report")}
-    make = ["study", "make", "preference", at["design"], "--real", str(tmp_path / "people"), "--method"]
+    at = {
+        name: str(tmp_path / name)
+        for name in ("design", "page.html", "s1.csv", "s2.csv", "all.csv", "report")
+    }
+    make = [
+        "study",
+        "make",
+        "preference",
+        at["design"],
+        "--real",
+        str(tmp_path / "people"),
+        "--method",
+    ]
     make += [f"machine={tmp_path / 'machine'}", "--seconds", "1", "--pairs", "5", "--controls", "1"]
     assert main([*make, "--seed", "4"]) == 0
     assert main(["study", "page", at["design"], at["page.html"], "--batch", "0"]) == 0
@@ -321,7 +407,21 @@ def test_one_command_after_another(tmp_path, capsys):
     assert main(command) == 1, "nothing is written over"
     assert main(["study", "merge", at["all.csv"], at["s1.csv"], at["s2.csv"]]) == 0
     capsys.readouterr()
-    assert main(["study", "report", at["design"], at["all.csv"], "--out", at["report"], "--remark", "Made up."]) == 0
+    assert (
+        main(
+            [
+                "study",
+                "report",
+                at["design"],
+                at["all.csv"],
+                "--out",
+                at["report"],
+                "--remark",
+                "Made up.",
+            ]
+        )
+        == 0
+    )
     text = capsys.readouterr().out
     assert "Made up." in text and "| machine |" in text and "Bradley–Terry" in text
     values = json.loads((tmp_path / "report" / "report.json").read_text())

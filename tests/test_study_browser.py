@@ -5,18 +5,21 @@ import time
 import pytest
 from quartets import quartet
 
-from lakhnes_lib.listening import study, study_page
-from lakhnes_lib.listening.study_answers import read
+from lakhnes_lib.study import designs, study_page
+from lakhnes_lib.study.answers import read
 
 pytest_plugins = ["browser"]
 
 
 @pytest.fixture(scope="module")
 def design(tmp_path_factory):
-    pieces = {"real": [quartet(seed) for seed in range(9)], "mini": [quartet(seed) for seed in range(9, 18)]}
+    pieces = {
+        "real": [quartet(seed) for seed in range(9)],
+        "mini": [quartet(seed) for seed in range(9, 18)],
+    }
     folder = tmp_path_factory.mktemp("study") / "design"
     options = dict(seconds=1.0, pairs=4, controls=1, seed=5, progress=False)
-    return study.make("turing", pieces, folder, **options)
+    return designs.make("turing", pieces, folder, **options)
 
 
 def press(page, *keys):
@@ -46,7 +49,9 @@ def test_study_is_taken_reloaded_downloaded_and_read(page, design, tmp_path):
     press(page, "a", "b")
     page.until(f"!{element('.choose')}.disabled")
     page.picture("study_pair")
-    page.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": "dark"}])
+    page.call(
+        "Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": "dark"}]
+    )
     assert page.run("getComputedStyle(document.body).backgroundColor") == "rgb(17, 19, 24)"
     page.picture("study_dark")
     nameless = "[...document.querySelectorAll('button, progress')].filter(e => !(e.ariaLabel || e.textContent.trim()))"

@@ -9,16 +9,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lakhnes_lib.errors import BadStudy
-from lakhnes_lib.listening import study, study_statistics
-from lakhnes_lib.listening.study_answers import Answers, Judgement, answers_of
-from lakhnes_lib.listening.study_simulation import simulate
+from lakhnes_lib.study import designs, study_statistics
+from lakhnes_lib.study.answers import Answers, Judgement, answers_of
+from lakhnes_lib.study.simulation import simulate
 
 STRENGTHS = {"real": 1.2, "txl": 0.4, "lstm": -0.5, "ngram": -1.1, "random": -20.0}
 
 
 def judged(*counts):
     """Answers of one listener: (chosen, other, how often)."""
-    return [Judgement("x", 0, chosen, other) for chosen, other, count in counts for _ in range(count)]
+    return [
+        Judgement("x", 0, chosen, other) for chosen, other, count in counts for _ in range(count)
+    ]
 
 
 def binomial(k, n):
@@ -30,7 +32,8 @@ def fisher(a, b, c, d):
     """Two-sided exact test of two shares: all tables of the same margins that are no likelier."""
     n, row, column = a + b + c + d, a + b, a + c
     weight = {
-        x: comb(row, x) * comb(n - row, column - x) for x in range(max(0, row + column - n), min(row, column) + 1)
+        x: comb(row, x) * comb(n - row, column - x)
+        for x in range(max(0, row + column - n), min(row, column) + 1)
     }
     return sum(w for w in weight.values() if w <= weight[a]) / sum(weight.values())
 
@@ -38,7 +41,9 @@ def fisher(a, b, c, d):
 def closed(p):
     """Holm's correction as the closed test that it is a short cut of: Bonferroni in every set of hypotheses."""
     sets = [s for size in range(1, len(p) + 1) for s in itertools.combinations(range(len(p)), size)]
-    return [max(min(1, len(s) * min(p[j] for j in s)) for s in sets if i in s) for i in range(len(p))]
+    return [
+        max(min(1, len(s) * min(p[j] for j in s)) for s in sets if i in s) for i in range(len(p))
+    ]
 
 
 def zermelo(wins):
@@ -53,7 +58,13 @@ def zermelo(wins):
 
 
 def test_turing_against_sums_by_hand():
-    counts = [("real", "a", 61), ("a", "real", 39), ("real", "b", 80), ("b", "real", 15), ("real", "random", 30)]
+    counts = [
+        ("real", "a", 61),
+        ("a", "real", 39),
+        ("real", "b", 80),
+        ("b", "real", 15),
+        ("real", "random", 30),
+    ]
     answers = Answers("turing", judged(*counts), {0: 225})
     a, b = study_statistics.shares(answers)
     assert (a.name, a.hits, a.n, b.hits, b.n) == ("a", 61, 100, 80, 95)
@@ -61,7 +72,9 @@ def test_turing_against_sums_by_hand():
     assert (a.p, b.p) == pytest.approx((binomial(61, 100), binomial(80, 95)))
     for row in (a, b):  # Wilson: the borders are where the score test is at its limit
         for border in (row.low, row.high):
-            assert abs(row.share - border) / sqrt(border * (1 - border) / row.n) == pytest.approx(1.959964, abs=1e-5)
+            assert abs(row.share - border) / sqrt(border * (1 - border) / row.n) == pytest.approx(
+                1.959964, abs=1e-5
+            )
     (pair,) = study_statistics.compare(answers)
     error = sqrt(a.error**2 + b.error**2)
     assert pair.p_normal == pytest.approx(erfc(abs(a.share - b.share) / error / sqrt(2)))
@@ -69,7 +82,14 @@ def test_turing_against_sums_by_hand():
 
 
 def test_preference_by_hand():
-    counts = [("real", "a", 30), ("a", "real", 10), ("a", "b", 12), ("b", "a", 9), ("b", "real", 3), ("real", "b", 17)]
+    counts = [
+        ("real", "a", 30),
+        ("a", "real", 10),
+        ("a", "b", 12),
+        ("b", "a", 9),
+        ("b", "real", 3),
+        ("real", "b", 17),
+    ]
     answers = Answers("preference", judged(*counts, ("real", "random", 9)), {0: 90})
     assert {row.name: (row.hits, row.n) for row in study_statistics.shares(answers)} == {
         "real": (47, 60), "a": (22, 61), "b": (12, 41)
@@ -78,11 +98,19 @@ def test_preference_by_hand():
     assert [(row.first, row.second, row.wins, row.n) for row in pairs] == [
         ("real", "a", 30, 40), ("real", "b", 17, 20), ("a", "b", 12, 21)
     ]  # fmt: skip
-    assert [row.p_exact for row in pairs] == pytest.approx([binomial(30, 40), binomial(17, 20), binomial(12, 21)])
-    assert [row.p_exact_holm for row in pairs] == pytest.approx(closed([row.p_exact for row in pairs]))
+    assert [row.p_exact for row in pairs] == pytest.approx(
+        [binomial(30, 40), binomial(17, 20), binomial(12, 21)]
+    )
+    assert [row.p_exact_holm for row in pairs] == pytest.approx(
+        closed([row.p_exact for row in pairs])
+    )
     found = study_statistics.strengths(answers, draws=50)
     assert found.strength == pytest.approx(zermelo(study_statistics.wins(answers)), abs=2e-3)
-    assert found.unit == "judgements" and (found.low < found.strength).all() and (found.strength < found.high).all()
+    assert (
+        found.unit == "judgements"
+        and (found.low < found.strength).all()
+        and (found.strength < found.high).all()
+    )
 
 
 @settings(max_examples=60, deadline=None)
@@ -125,7 +153,7 @@ def test_nothing_but_controls_is_no_result():
 
 
 def test_simulated_listeners_choose_as_their_strengths_say():
-    design = study.plan("preference", STRENGTHS, batches=5, seed=1)
+    design = designs.plan("preference", STRENGTHS, batches=5, seed=1)
     rows = simulate(design, STRENGTHS, 400, batches=3, seed=2)
     assert len(rows) == 400 * 3 * 10
     answers = answers_of(design, rows)
@@ -135,14 +163,16 @@ def test_simulated_listeners_choose_as_their_strengths_say():
         n = table[i, j] + table[j, i]
         assert abs(table[i, j] / n - wanted) < 4 * sqrt(wanted * (1 - wanted) / n)
     careless = answers_of(design, simulate(design, STRENGTHS, 300, careless=1.0, seed=3))
-    wrong = [judgement.chosen == "random" for judgement in careless.judgements if judgement.is_control]
+    wrong = [
+        judgement.chosen == "random" for judgement in careless.judgements if judgement.is_control
+    ]
     assert abs(np.mean(wrong) - 0.5) < 0.04
 
 
 @pytest.mark.parametrize(("listeners", "unit"), [(5, "judgements"), (30, "listeners")])
 def test_intervals_hold_what_was_put_in(listeners, unit):
     """100 studies: coverage of nominal 95 % intervals; benchmarks/study.py does a thousand."""
-    design = study.plan("preference", STRENGTHS, batches=6, seed=1)
+    design = designs.plan("preference", STRENGTHS, batches=6, seed=1)
     true = np.array([STRENGTHS[name] for name in ("real", "lstm", "ngram", "txl")])
     inside, estimates = [], []
     for seed in range(100):

@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
-from lakhnes_lib.data import corpus, songbook
+from lakhnes_lib.data import corpus
 from lakhnes_lib.music import events, nes, timing
 from lakhnes_lib.music.score import Score
+from lakhnes_lib.songbook import tunes
 
 
 def loss_of(scores):
@@ -26,11 +27,21 @@ def by_hand(score):
 
 def long_song():
     """Waits at, just over and far over the longest event, and a note in the song's first instant."""
-    notes = [(nes.P1, 0, 100_000, 60, 9), (nes.TR, 100_000, 200_001, 40, 1), (nes.NO, 500_000, 500_007, 3, 5)]
+    notes = [
+        (nes.P1, 0, 100_000, 60, 9),
+        (nes.TR, 100_000, 200_001, 40, 1),
+        (nes.NO, 500_000, 500_007, 3, 5),
+    ]
     return Score.build(notes, 900_000)
 
 
-SONGS = [songbook.score("twinkle"), long_song(), Score.build([], 12_345), Score.build([], 0), songbook.score("cancan")]
+SONGS = [
+    tunes.score("twinkle"),
+    long_song(),
+    Score.build([], 12_345),
+    Score.build([], 0),
+    tunes.score("cancan"),
+]
 
 
 def test_many_songs_at_once_equal_plain_loops():
@@ -48,7 +59,9 @@ def test_decoded_notes_are_late_by_what_it_says(score):
     late = loss_of([score]).onset_errors
     for voice in range(4):
         own = score.notes["voice"] == voice
-        assert (decoded.voice(voice)["start"] - score.voice(voice)["start"]).tolist() == late[own].tolist()
+        assert (decoded.voice(voice)["start"] - score.voice(voice)["start"]).tolist() == late[
+            own
+        ].tolist()
 
 
 def test_no_songs_have_no_loss():
@@ -59,4 +72,6 @@ def test_no_songs_have_no_loss():
 
 def test_spread_is_in_milliseconds():
     ticks = np.array([-441, 0, 441, 882, 44_100])
-    assert timing.spread(ticks) == pytest.approx({"median": 10, "p99": 1000 * (0.02 + 0.96 * 0.98), "worst": 1000})
+    assert timing.spread(ticks) == pytest.approx(
+        {"median": 10, "p99": 1000 * (0.02 + 0.96 * 0.98), "worst": 1000}
+    )

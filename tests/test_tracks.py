@@ -46,45 +46,82 @@ def rows(events, **header):
 
 
 def test_notes_in_samples_velocity_and_order():
-    (track,), length = parse_tracks(midi_file([(0, (0xC3, 73)), (960, on(60, 99, 3)), (480, off(60, 3))]))
+    (track,), length = parse_tracks(
+        midi_file([(0, (0xC3, 73)), (960, on(60, 99, 3)), (480, off(60, 3))])
+    )
     assert track.notes.tolist() == [(44_100, 66_150, 60, 99)]
     assert (track.program, track.is_drum, length) == (73, False, 66_150)
 
 
 def test_channel_ten_is_drums():
-    tracks, _ = parse_tracks(midi_file([(0, on(36, 64, 9)), (0, on(60)), (9, off(36, 9)), (0, off(60))]))
-    assert sorted((track.is_drum, track.notes["pitch"].tolist()) for track in tracks) == [(False, [60]), (True, [36])]
+    tracks, _ = parse_tracks(
+        midi_file([(0, on(36, 64, 9)), (0, on(60)), (9, off(36, 9)), (0, off(60))])
+    )
+    assert sorted((track.is_drum, track.notes["pitch"].tolist()) for track in tracks) == [
+        (False, [60]),
+        (True, [36]),
+    ]
 
 
 def test_channels_and_programs_of_one_track_are_instruments_of_their_own():
     events = [(0, (0xC0, 5)), (0, on(60)), (9, off(60)), (0, (0xC0, 6)), (0, on(62)), (9, off(62))]
     events += [(0, (0xC1, 5)), (0, on(64, 64, 1)), (9, off(64, 1))]
     tracks, _ = parse_tracks(midi_file(events))
-    assert sorted((track.program, *track.notes["pitch"].tolist()) for track in tracks) == [(5, 60), (5, 64), (6, 62)]
+    assert sorted((track.program, *track.notes["pitch"].tolist()) for track in tracks) == [
+        (5, 60),
+        (5, 64),
+        (6, 62),
+    ]
 
 
 def test_one_release_ends_every_earlier_note_of_its_pitch():
-    struck_twice = [(0, on(60, 50)), (10, on(60, 70)), (10, off(60)), (10, off(60)), (10, on(60, 80)), (5, off(60))]
+    struck_twice = [
+        (0, on(60, 50)),
+        (10, on(60, 70)),
+        (10, off(60)),
+        (10, off(60)),
+        (10, on(60, 80)),
+        (5, off(60)),
+    ]
     assert rows(struck_twice) == [(0, 20, 60, 50), (10, 20, 60, 70), (40, 45, 60, 80)]
-    one_release_missing = [(0, on(60, 50)), (10, on(60, 70)), (10, off(60)), (20, on(60, 80)), (5, off(60))]
+    one_release_missing = [
+        (0, on(60, 50)),
+        (10, on(60, 70)),
+        (10, off(60)),
+        (20, on(60, 80)),
+        (5, off(60)),
+    ]
     later = rows([*one_release_missing, (5, on(60, 90)), (5, off(60))])
     assert later[:3] == [(0, 20, 60, 50), (10, 20, 60, 70), (40, 45, 60, 80)]
 
 
 def test_release_and_strike_at_one_tick():
-    assert rows([(0, on(60)), (10, off(60)), (0, on(60)), (5, off(60))]) == [(0, 10, 60, 64), (10, 15, 60, 64)]
-    assert rows([(0, on(60)), (10, on(60)), (0, off(60)), (5, off(60))]) == [(0, 10, 60, 64), (10, 15, 60, 64)]
+    assert rows([(0, on(60)), (10, off(60)), (0, on(60)), (5, off(60))]) == [
+        (0, 10, 60, 64),
+        (10, 15, 60, 64),
+    ]
+    assert rows([(0, on(60)), (10, on(60)), (0, off(60)), (5, off(60))]) == [
+        (0, 10, 60, 64),
+        (10, 15, 60, 64),
+    ]
 
 
 def test_notes_without_length_or_release_are_left_out():
-    assert rows([(0, on(60)), (0, off(60)), (3, on(60)), (4, off(60)), (0, on(62))]) == [(3, 7, 60, 64)]
+    assert rows([(0, on(60)), (0, off(60)), (3, on(60)), (4, off(60)), (0, on(62))]) == [
+        (3, 7, 60, 64)
+    ]
 
 
 def test_tempo_map_is_exact_over_thousands_of_changes():
     generator = np.random.default_rng(0)
-    waits, tempos = generator.integers(0, 50, 3000).tolist(), generator.integers(10_000, 900_000, 3000).tolist()
+    waits, tempos = (
+        generator.integers(0, 50, 3000).tolist(),
+        generator.integers(10_000, 900_000, 3000).tolist(),
+    )
     notes = [(wait, on(60) if place % 2 else off(60)) for place, wait in enumerate(waits[1:], 1)]
-    data = midi_file([(w, tempo(t)) for w, t in zip(waits, tempos, strict=True)], notes, division=96)
+    data = midi_file(
+        [(w, tempo(t)) for w, t in zip(waits, tempos, strict=True)], notes, division=96
+    )
     (track,), _ = parse_tracks(data)
 
     changes, tick = {}, 0
@@ -98,7 +135,11 @@ def test_tempo_map_is_exact_over_thousands_of_changes():
         for place, microseconds in changes.items():
             if place > until:
                 break
-            time, before, rate = time + Fraction((place - before) * rate, 96_000_000), place, microseconds
+            time, before, rate = (
+                time + Fraction((place - before) * rate, 96_000_000),
+                place,
+                microseconds,
+            )
         return time + Fraction((until - before) * rate, 96_000_000)
 
     starts = np.cumsum(waits)[1::2] - waits[0]
@@ -115,7 +156,9 @@ def test_length_counts_controls_and_changes_of_tempo():
     assert parse_tracks(midi_file(note))[1] == 44_100
     assert parse_tracks(midi_file([*note, (960, (0xB0, 7, 100))]))[1] == 88_200
     assert parse_tracks(midi_file([(2880, tempo(400_000))], note))[1] == 132_300
-    assert parse_tracks(midi_file([(2880, tempo(500_000))], note))[1] == 44_100, "a tempo that changes nothing"
+    assert parse_tracks(midi_file([(2880, tempo(500_000))], note))[1] == 44_100, (
+        "a tempo that changes nothing"
+    )
 
 
 @pytest.mark.parametrize("kind", [0, 1, 2])
@@ -150,7 +193,12 @@ def test_file_without_notes_has_no_tracks():
 
 def test_thousands_of_damaged_files_end_in_tracks_or_refusal():
     generator = np.random.default_rng(1)
-    whole = midi_file([(3, on(60 + i % 7, 64, i % 3)) if i % 2 == 0 else (3, off(60 + (i - 1) % 7)) for i in range(60)])
+    whole = midi_file(
+        [
+            (3, on(60 + i % 7, 64, i % 3)) if i % 2 == 0 else (3, off(60 + (i - 1) % 7))
+            for i in range(60)
+        ]
+    )
     outcomes = {"read": 0, "refused": 0}
     for number in range(2000):
         data = bytearray(whole[: generator.integers(14, len(whole))] if number % 2 else whole)
@@ -195,13 +243,28 @@ def test_pretty_midi_reads_the_same_notes(tmp_path):
             else:
                 events.append((wait + 1, on(key[0], int(generator.integers(1, 128)), key[1])))
                 sounding.add(key)
-        events += [(1, off(pitch, channel)) for pitch in range(58, 63) for channel in range(8, 11) for _ in range(30)]
+        events += [
+            (1, off(pitch, channel))
+            for pitch in range(58, 63)
+            for channel in range(8, 11)
+            for _ in range(30)
+        ]
         path.write_bytes(midi_file([(0, tempo(431_234)), (700, tempo(611_111))], events))
         theirs = sorted(
-            (i.is_drum, sorted((round(n.start * 44_100), round(n.end * 44_100), n.pitch, n.velocity) for n in i.notes))
+            (
+                i.is_drum,
+                sorted(
+                    (round(n.start * 44_100), round(n.end * 44_100), n.pitch, n.velocity)
+                    for n in i.notes
+                ),
+            )
             for i in pretty_midi.PrettyMIDI(str(path)).instruments
         )
         ours = sorted((track.is_drum, sorted(track.notes.tolist())) for track in read_tracks(path))
-        assert [is_drum for is_drum, _ in ours] == [is_drum for is_drum, _ in theirs] == [False, False, True]
+        assert (
+            [is_drum for is_drum, _ in ours]
+            == [is_drum for is_drum, _ in theirs]
+            == [False, False, True]
+        )
         for (_, mine), (_, notes) in zip(ours, theirs, strict=True):
             assert (np.abs(np.array(mine) - np.array(notes)) <= (1, 1, 0, 0)).all()

@@ -14,15 +14,22 @@ import torch
 from interrupts import interrupt
 from songs import tune
 
-from lakhnes_lib import devices, files, snapshots, training
+from lakhnes_lib import files
 from lakhnes_lib.data import corpus
 from lakhnes_lib.errors import BadCheckpoint, LakhnesError
-from lakhnes_lib.models import checkpoints
+from lakhnes_lib.models import checkpoints, devices
 from lakhnes_lib.profiles import Evaluation, Profile, Training
+from lakhnes_lib.training import snapshots, trainer
 
 ROOT = Path(__file__).resolve().parents[1]
 MODEL = dict(
-    architecture="transformer_xl", layers=2, width=16, heads=2, head_width=8, feed_forward=32, memory_length=12
+    architecture="transformer_xl",
+    layers=2,
+    width=16,
+    heads=2,
+    head_width=8,
+    feed_forward=32,
+    memory_length=12,
 )
 SETTINGS = Training(
     steps=25,
@@ -63,12 +70,17 @@ def music(tmp_path_factory):
 def rows(folder):
     """The log without what a clock says."""
     lines = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
-    return [{key: value for key, value in line.items() if key not in ("seconds", "speed")} for line in lines]
+    return [
+        {key: value for key, value in line.items() if key not in ("seconds", "speed")}
+        for line in lines
+    ]
 
 
 def train(music, folder, wanted=None, **options):
     """A run of the tiny profile, or of another."""
-    return training.train(wanted or profile(), music, folder, device="cpu", progress=False, **options)
+    return trainer.train(
+        wanted or profile(), music, folder, device="cpu", progress=False, **options
+    )
 
 
 def test_it_learns_and_keeps_its_best(music, tmp_path):
@@ -84,7 +96,10 @@ def test_it_learns_and_keeps_its_best(music, tmp_path):
     assert said["training"]["steps"] == 60 and said["metrics"]["step"] == run.best_step
     if run.best_step == run.step:
         loaded = checkpoints.load(tmp_path / "best")
-        assert all(torch.equal(a, b) for a, b in zip(loaded.parameters(), run.model.parameters(), strict=True))
+        assert all(
+            torch.equal(a, b)
+            for a, b in zip(loaded.parameters(), run.model.parameters(), strict=True)
+        )
 
 
 PROGRAM = """
@@ -114,7 +129,9 @@ def test_killed_and_resumed_is_as_if_never_stopped(music, tmp_path):
     process = start(music, tmp_path / "killed", "new")
     for _ in range(6000):
         log = tmp_path / "killed" / "log.jsonl"
-        if process.poll() is not None or (log.exists() and log.stat().st_size and rows(tmp_path / "killed")):
+        if process.poll() is not None or (
+            log.exists() and log.stat().st_size and rows(tmp_path / "killed")
+        ):
             break
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
@@ -127,15 +144,25 @@ def test_killed_and_resumed_is_as_if_never_stopped(music, tmp_path):
     _, err = process.communicate(timeout=120)
     assert process.returncode == 0, err
     assert rows(tmp_path / "killed") == rows(tmp_path / "unbroken")
-    one, other = (snapshots.read(tmp_path / name / "snapshot")["model"] for name in ("killed", "unbroken"))
-    assert unbroken.step == 25 and one.keys() == other.keys() and all(torch.equal(one[key], other[key]) for key in one)
+    one, other = (
+        snapshots.read(tmp_path / name / "snapshot")["model"] for name in ("killed", "unbroken")
+    )
+    assert (
+        unbroken.step == 25
+        and one.keys() == other.keys()
+        and all(torch.equal(one[key], other[key]) for key in one)
+    )
 
 
 @pytest.mark.parametrize("kind", ["songs", "endless", "segments"])
 @pytest.mark.parametrize(
-    "changes", [{}, {"optimizer": "adam", "accumulate": 1, "augment": "paper"}], ids=["muon", "adam"]
+    "changes",
+    [{}, {"optimizer": "adam", "accumulate": 1, "augment": "paper"}],
+    ids=["muon", "adam"],
 )
-def test_interrupted_anywhere_goes_on_with_the_same_losses(music, tmp_path, monkeypatch, kind, changes):
+def test_interrupted_anywhere_goes_on_with_the_same_losses(
+    music, tmp_path, monkeypatch, kind, changes
+):
     """Between two lines of the log, and twice."""
     wanted = profile(streams=kind, **changes)
     train(music, tmp_path / "unbroken", wanted)
@@ -185,12 +212,22 @@ def test_a_compiler_that_fails_costs_nothing_but_time(music, tmp_path, monkeypat
         assert one == pytest.approx(other, rel=1e-4)
 
 
-DECODER = {"architecture": "modern_decoder", "layers": 2, "width": 16, "heads": 2, "feed_forward": 32}
+DECODER = {
+    "architecture": "modern_decoder",
+    "layers": 2,
+    "width": 16,
+    "heads": 2,
+    "feed_forward": 32,
+}
 
 
 @pytest.mark.parametrize("streams", ["songs", "endless"])
-@pytest.mark.parametrize("model", [MODEL, DECODER | {"memory_length": 24}], ids=["transformer_xl", "modern_decoder"])
-def test_a_compiled_step_has_the_same_shapes_from_the_first_step_on(music, tmp_path, monkeypatch, model, streams):
+@pytest.mark.parametrize(
+    "model", [MODEL, DECODER | {"memory_length": 24}], ids=["transformer_xl", "modern_decoder"]
+)
+def test_a_compiled_step_has_the_same_shapes_from_the_first_step_on(
+    music, tmp_path, monkeypatch, model, streams
+):
     """Or it would be compiled once more."""
     seen = []
 
@@ -203,7 +240,10 @@ def test_a_compiled_step_has_the_same_shapes_from_the_first_step_on(music, tmp_p
         return compiled
 
     monkeypatch.setattr(torch, "compile", noting)
-    wanted = replace(profile(steps=4, accumulate=1, compile=True, streams=streams), models={"transformer_xl": model})
+    wanted = replace(
+        profile(steps=4, accumulate=1, compile=True, streams=streams),
+        models={"transformer_xl": model},
+    )
     train(music, tmp_path, wanted)
     kinds = [[entry[:2] for entry in step] for step in seen]
     assert len(seen) == 5 and all(step == kinds[0] for step in kinds)
@@ -212,14 +252,23 @@ def test_a_compiled_step_has_the_same_shapes_from_the_first_step_on(music, tmp_p
 
 def test_minutes_bring_the_learning_rate_down_in_time(music, tmp_path):
     """A machine too slow for all the steps ends as one that is not, at a rate of nothing; and goes on by its clock."""
-    wanted = profile(steps=1_000_000, minutes=0.1, schedule="linear", decay_share=1.0, warmup=0, evaluate_every=10**9)
+    wanted = profile(
+        steps=1_000_000,
+        minutes=0.1,
+        schedule="linear",
+        decay_share=1.0,
+        warmup=0,
+        evaluate_every=10**9,
+    )
     run = train(music, tmp_path, wanted, max_minutes=0.05)
     half = [row["rate"] for row in rows(tmp_path) if "rate" in row]
     assert 0.2 < half[-1] < 0.8 and half == sorted(half, reverse=True) and not run.best_step
     run = train(music, tmp_path, wanted, resume=True)
     rate = [row["rate"] for row in rows(tmp_path) if "rate" in row]
     assert rate[: len(half)] == half and rate[-1] < half[-1] and rate == sorted(rate, reverse=True)
-    assert 6 <= run.seconds < 60 and run.best_step == run.step < 100_000, "its last step is evaluated"
+    assert 6 <= run.seconds < 60 and run.best_step == run.step < 100_000, (
+        "its last step is evaluated"
+    )
     assert train(music, tmp_path / "fast", profile(steps=5, minutes=60.0)).step == 5
 
 
@@ -237,7 +286,11 @@ def test_time_limit(music, tmp_path):
 def test_early_stopping(music, tmp_path):
     """With no learning no evaluation is better than the first: the run ends after as many as patience says."""
     run = train(
-        music, tmp_path, profile(steps=500, learning_rate=0.0, matrix_learning_rate=0.0, evaluate_every=2, patience=3)
+        music,
+        tmp_path,
+        profile(
+            steps=500, learning_rate=0.0, matrix_learning_rate=0.0, evaluate_every=2, patience=3
+        ),
     )
     assert (run.step, run.best_step, run.since_best) == (8, 2, 3)
     assert [row["step"] for row in rows(tmp_path)] == [2, 4, 6, 8]
@@ -247,11 +300,15 @@ def test_early_stopping(music, tmp_path):
 def test_what_nothing_beats_is_kept(music, tmp_path):
     """Fine-tuning that only loses leaves the weights that it began from as the best."""
     first = train(music, tmp_path / "first", profile(steps=40, evaluate_every=20))
-    spoiling = profile(steps=4, warmup=0, learning_rate=3.0, matrix_learning_rate=3.0, evaluate_every=2)
+    spoiling = profile(
+        steps=4, warmup=0, learning_rate=3.0, matrix_learning_rate=3.0, evaluate_every=2
+    )
     run = train(music, tmp_path / "tuned", spoiling, start=tmp_path / "first/best")
     assert run.best_step == 0 and run.best == pytest.approx(first.best, abs=1e-6)
     assert [row["step"] for row in rows(tmp_path / "tuned") if "valid_loss" in row] == [0, 2, 4]
-    kept, begun = (checkpoints.load(tmp_path / name / "best").state_dict() for name in ("tuned", "first"))
+    kept, begun = (
+        checkpoints.load(tmp_path / name / "best").state_dict() for name in ("tuned", "first")
+    )
     assert all(torch.equal(kept[name], begun[name]) for name in begun)
 
 
@@ -259,14 +316,16 @@ def test_a_lost_loss_leaves_the_last_good_snapshot(music, tmp_path, monkeypatch)
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
         interrupt(patched, 5)
         train(music, tmp_path)
-    whole = training.Run._loss
+    whole = trainer.Run._loss
 
     def lost(run, *inputs):
         scores, state = whole(run, *inputs)
         return scores * float("nan"), state
 
-    monkeypatch.setattr(training.Run, "_loss", lost)
-    with pytest.raises(LakhnesError, match="the loss became nan, with .* at step 6; lower the learning rate"):
+    monkeypatch.setattr(trainer.Run, "_loss", lost)
+    with pytest.raises(
+        LakhnesError, match="the loss became nan, with .* at step 6; lower the learning rate"
+    ):
         train(music, tmp_path, resume=True)
     assert snapshots.read(tmp_path / "snapshot")["counts"]["step"] == 5
 
@@ -274,16 +333,24 @@ def test_a_lost_loss_leaves_the_last_good_snapshot(music, tmp_path, monkeypatch)
 def test_a_lost_gradient_does_not_reach_the_weights(music, tmp_path, monkeypatch):
     """The loss may be fine still; a snapshot of weights that are no numbers would be the end of the run."""
     train(music, tmp_path, max_minutes=0.0)
-    monkeypatch.setattr(torch.nn.utils, "clip_grad_norm_", lambda weights, limit: torch.tensor(float("nan")))
-    with pytest.raises(LakhnesError, match=r"became 6.\d+, with a gradient of length nan, at step 1"):
+    monkeypatch.setattr(
+        torch.nn.utils, "clip_grad_norm_", lambda weights, limit: torch.tensor(float("nan"))
+    )
+    with pytest.raises(
+        LakhnesError, match=r"became 6.\d+, with a gradient of length nan, at step 1"
+    ):
         train(music, tmp_path, resume=True)
     kept = snapshots.read(tmp_path / "snapshot")
-    assert kept["counts"]["step"] == 0 and all(tensor.isfinite().all() for tensor in kept["model"].values())
+    assert kept["counts"]["step"] == 0 and all(
+        tensor.isfinite().all() for tensor in kept["model"].values()
+    )
 
 
 def test_warm_up_goes_by_steps_whatever_the_clock_says(music, tmp_path, monkeypatch):
-    wanted = profile(steps=1000, minutes=1.0, warmup=40, schedule="linear", decay_share=1.0, evaluate_every=10**9)
-    monkeypatch.setattr(training.Run, "place", 500)
+    wanted = profile(
+        steps=1000, minutes=1.0, warmup=40, schedule="linear", decay_share=1.0, evaluate_every=10**9
+    )
+    monkeypatch.setattr(trainer.Run, "place", 500)
     run = train(music, tmp_path, wanted, max_minutes=0.0)
     run.step = 1
     run._train_step()
@@ -295,14 +362,14 @@ def test_warm_up_goes_by_steps_whatever_the_clock_says(music, tmp_path, monkeypa
 
 def test_an_interrupt_while_the_last_evaluation_runs_loses_nothing(music, tmp_path, monkeypatch):
     """The step, its evaluation and the best weights are there when the run has stopped."""
-    measure = training.Run._evaluate
+    measure = trainer.Run._evaluate
 
     def pressed(run, *given):
         signal.raise_signal(signal.SIGINT)
         return measure(run, *given)
 
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
-        patched.setattr(training.Run, "_evaluate", pressed)
+        patched.setattr(trainer.Run, "_evaluate", pressed)
         train(music, tmp_path, profile(steps=5, evaluate_every=5))
     assert snapshots.read(tmp_path / "snapshot")["counts"]["best_step"] == 5
     assert checkpoints.details(tmp_path / "best")["metrics"]["step"] == 5
@@ -310,14 +377,14 @@ def test_an_interrupt_while_the_last_evaluation_runs_loses_nothing(music, tmp_pa
 
 
 def test_the_second_interrupt_is_not_waited_for(music, tmp_path, monkeypatch):
-    whole = training.Run._loss
+    whole = trainer.Run._loss
 
     def pressed(run, *inputs):
         signal.raise_signal(signal.SIGINT)
         signal.raise_signal(signal.SIGINT)
         return whole(run, *inputs)
 
-    monkeypatch.setattr(training.Run, "_loss", pressed)
+    monkeypatch.setattr(trainer.Run, "_loss", pressed)
     with pytest.raises(KeyboardInterrupt):
         train(music, tmp_path, profile(snapshot_minutes=60.0))
     assert not snapshots.exists(tmp_path / "snapshot")
@@ -329,7 +396,10 @@ def test_best_weights_that_are_gone_are_found_anew(music, tmp_path, monkeypatch)
         train(music, tmp_path)
     shutil.rmtree(tmp_path / "best")
     run = train(music, tmp_path, resume=True)
-    assert run.step == 25 and checkpoints.details(tmp_path / "best")["metrics"]["step"] == run.best_step
+    assert (
+        run.step == 25
+        and checkpoints.details(tmp_path / "best")["metrics"]["step"] == run.best_step
+    )
 
 
 # --- what is refused
@@ -340,20 +410,27 @@ def test_nothing_is_overwritten_or_resumed_from_nothing(music, tmp_path):
         train(music, tmp_path / "none", resume=True)
     train(music, tmp_path / "run", profile(steps=2))
     before = (tmp_path / "run/log.jsonl").read_bytes()
-    with pytest.raises(LakhnesError, match="run: already holds a training run; resume it, or choose another folder"):
+    with pytest.raises(
+        LakhnesError, match="run: already holds a training run; resume it, or choose another folder"
+    ):
         train(music, tmp_path / "run")
     assert (tmp_path / "run/log.jsonl").read_bytes() == before
     shutil.rmtree(tmp_path / "run/snapshot")  # large, and not needed once a run is done
     with pytest.raises(LakhnesError, match="run: already holds a training run"):
         train(music, tmp_path / "run")
-    with pytest.raises(LakhnesError, match="profile tiny: has no model 'lstm', only transformer_xl"):
+    with pytest.raises(
+        LakhnesError, match="profile tiny: has no model 'lstm', only transformer_xl"
+    ):
         train(music, tmp_path / "other", model="lstm")
 
 
 def test_two_processes_do_not_train_in_one_folder(music, tmp_path):
     """Each would take the other's snapshot away."""
     train(music, tmp_path, max_minutes=0.0)
-    with files.locked(tmp_path), pytest.raises(LakhnesError, match="another process is training there"):
+    with (
+        files.locked(tmp_path),
+        pytest.raises(LakhnesError, match="another process is training there"),
+    ):
         train(music, tmp_path, resume=True)
     assert train(music, tmp_path, resume=True).step == 25
 
@@ -361,7 +438,10 @@ def test_two_processes_do_not_train_in_one_folder(music, tmp_path):
 def test_weights_of_another_kind_or_none_are_refused(music, tmp_path):
     """A modern decoder's would enter Table 2 as a Transformer-XL's."""
     checkpoints.save(checkpoints.build(**DECODER), tmp_path / "decoder")
-    with pytest.raises(LakhnesError, match="decoder: is a modern_decoder, and transformer_xl of profile tiny is a tr"):
+    with pytest.raises(
+        LakhnesError,
+        match="decoder: is a modern_decoder, and transformer_xl of profile tiny is a tr",
+    ):
         train(music, tmp_path / "run", start=tmp_path / "decoder")
     checkpoints.save(checkpoints.build("random"), tmp_path / "random")
     with pytest.raises(LakhnesError, match="a random model has no weights to train"):
@@ -383,7 +463,10 @@ def test_weights_of_another_kind_or_none_are_refused(music, tmp_path):
 )
 def test_another_profile_does_not_go_on(music, tmp_path, other):
     train(music, tmp_path, max_minutes=0.0)
-    with pytest.raises(LakhnesError, match="was begun with another profile, seed or corpus; resume with the same ones"):
+    with pytest.raises(
+        LakhnesError,
+        match="was begun with another profile, seed or corpus; resume with the same ones",
+    ):
         train(music, tmp_path, other, resume=True)
 
 
@@ -415,7 +498,9 @@ def test_damaged_snapshot(music, tmp_path):
 def test_accumulated_gradients_are_those_of_one_big_batch(music, tmp_path):
     weights = []
     for batch, accumulate in ((4, 1), (2, 2), (1, 4)):
-        wanted = profile(model={"dropout": 0.0}, batch=batch, accumulate=accumulate, optimizer="adamw", steps=12)
+        wanted = profile(
+            model={"dropout": 0.0}, batch=batch, accumulate=accumulate, optimizer="adamw", steps=12
+        )
         weights.append(train(music, tmp_path / str(accumulate), wanted).model.state_dict())
     first = rows(tmp_path / "1")
     for accumulate, other in ((2, weights[1]), (4, weights[2])):
@@ -429,11 +514,13 @@ def test_gradient_of_a_step_is_that_of_the_mean_loss(music, tmp_path, monkeypatc
     wanted = profile(model={"dropout": 0.0}, clip=1e9, optimizer="adam").training["transformer_xl"]
     torch.manual_seed(0)
     model = checkpoints.build(**MODEL | {"dropout": 0.0})
-    run = training.Run(model, wanted, Evaluation(), music, tmp_path, 0, torch.device("cpu"))
-    other = training.Streams(music["train"].framed(), 4, 16, 0, "songs")
+    run = trainer.Run(model, wanted, Evaluation(), music, tmp_path, 0, torch.device("cpu"))
+    other = trainer.Streams(music["train"].framed(), 4, 16, 0, "songs")
     segment, found = next(other), {}
     monkeypatch.setattr(
-        torch.optim.Adam, "step", lambda self: found.update({n: p.grad.clone() for n, p in model.named_parameters()})
+        torch.optim.Adam,
+        "step",
+        lambda self: found.update({n: p.grad.clone() for n, p in model.named_parameters()}),
     )
     model.train()
     ids, targets = torch.from_numpy(segment.ids), torch.from_numpy(segment.targets)
@@ -451,7 +538,9 @@ def test_gradient_of_a_step_is_that_of_the_mean_loss(music, tmp_path, monkeypatc
 
 def test_fine_tuning_begins_where_the_checkpoint_ends(music, tmp_path):
     first = train(music, tmp_path / "first", profile(steps=20, evaluate_every=20))
-    tuned = train(music, tmp_path / "tuned", profile(steps=10), start=tmp_path / "first/best", max_minutes=0.0)
+    tuned = train(
+        music, tmp_path / "tuned", profile(steps=10), start=tmp_path / "first/best", max_minutes=0.0
+    )
     for one, other in zip(first.model.parameters(), tuned.model.parameters(), strict=True):
         assert torch.equal(one, other)
     assert tuned.model.memory_length == 12
@@ -468,11 +557,11 @@ class Block:
 sys.meta_path.insert(0, Block())
 sys.path.insert(0, "tests")
 import test_training
-from lakhnes_lib import generation
+from lakhnes_lib.generation import sampling
 from lakhnes_lib.data import corpus
 music = corpus.open_corpus(sys.argv[1])
 run = test_training.train(music, sys.argv[2], test_training.profile(steps=5))
-print(run.step, run.best > 0, len(generation.sample(run.model, n=1, length=20)[0]) > 0)
+print(run.step, run.best > 0, len(sampling.sample(run.model, n=1, length=20)[0]) > 0)
 """
 
 

@@ -70,7 +70,9 @@ def oracle(model, ids, first) -> np.ndarray:
     u, v = model.u.detach().numpy(), model.v.detach().numpy()
     h = [embedding[i] * math.sqrt(width) for i in ids.tolist()]
     for layer in model.layers:
-        W_q, W_kR, W_o = (x.weight.detach().numpy() for x in (layer.query, layer.position, layer.output))
+        W_q, W_kR, W_o = (
+            x.weight.detach().numpy() for x in (layer.query, layer.position, layer.output)
+        )
         W_kE, W_v = np.split(layer.key_value.weight.detach().numpy(), 2)
         seen = [layer_norm(x, layer.attention_norm) for x in h] if layer.pre_norm else h
         h_next = []
@@ -94,7 +96,9 @@ def oracle(model, ids, first) -> np.ndarray:
             if not layer.pre_norm:
                 x = layer_norm(x, layer.attention_norm)
             inner = layer_norm(x, layer.feed_forward_norm) if layer.pre_norm else x
-            inner = np.maximum(layer.inner.weight.detach().numpy() @ inner + layer.inner.bias.detach().numpy(), 0)
+            inner = np.maximum(
+                layer.inner.weight.detach().numpy() @ inner + layer.inner.bias.detach().numpy(), 0
+            )
             x = x + layer.outer.weight.detach().numpy() @ inner + layer.outer.bias.detach().numpy()
             h_next.append(x if layer.pre_norm else layer_norm(x, layer.feed_forward_norm))
         h = h_next
@@ -119,7 +123,9 @@ def in_segments(model, ids, cuts, state=None) -> torch.Tensor:
 
 
 def assert_close(found, expected, tolerance=CLOSE):
-    np.testing.assert_allclose(np.asarray(found.detach().cpu()), np.asarray(expected), rtol=0, atol=tolerance)
+    np.testing.assert_allclose(
+        np.asarray(found.detach().cpu()), np.asarray(expected), rtol=0, atol=tolerance
+    )
 
 
 # The whole model
@@ -140,7 +146,9 @@ def test_one_segment_is_the_papers_formulas(seed, pre_norm):
 @pytest.mark.parametrize("pre_norm", [False, True])
 @pytest.mark.parametrize("memory_length", [0, 1, 4, 7, 100])
 def test_segments_with_memory_are_one_pass_as_far_as_it_reaches(memory_length, pre_norm, mode):
-    model = small_model(3, layers=3, memory_length=memory_length, pre_norm=pre_norm).train(mode == "training")
+    model = small_model(3, layers=3, memory_length=memory_length, pre_norm=pre_norm).train(
+        mode == "training"
+    )
     ids, cuts = song(model, 1, 2, 17), [0, 4, 5, 8, 14]
     with torch.set_grad_enabled("without" not in mode):
         found = in_segments(model, ids, cuts)
@@ -164,7 +172,9 @@ def test_memory_passes_through_layers_further_than_its_own_length():
     assert (change[:2] == 0).all() and (change[2:12] > 0).all()
     reach = small_model(5, layers=1, memory_length=4)
     change = (in_segments(reach, ids, cuts) - in_segments(reach, other, cuts)).abs().amax(-1)[0]
-    assert (change[2:8] > 0).all() and (change[8:] == 0).all(), "a single layer sees no further than its memory"
+    assert (change[2:8] > 0).all() and (change[8:] == 0).all(), (
+        "a single layer sees no further than its memory"
+    )
 
 
 def test_memory_length_may_change_between_calls():
@@ -187,12 +197,16 @@ def test_what_is_kept_in_evaluation_follows_weights_precision_and_length():
     model.load_state_dict(other.state_dict())
     for cuts in ([0, 2, 3], [0], [0, 5]):
         assert_close(in_segments(model, ids, cuts)[0], oracle(other, ids[0], horizon(cuts, 9, 3)))
-    assert_close(in_segments(model.float(), ids, [0, 5]).double(), in_segments(other, ids, [0, 5]), 1e-4)
+    assert_close(
+        in_segments(model.float(), ids, [0, 5]).double(), in_segments(other, ids, [0, 5]), 1e-4
+    )
     model.train()
     for parameter in model.parameters():
         parameter.mul_(0.5)
     changed = model.double().eval()
-    assert_close(in_segments(changed, ids, [0, 5])[0], oracle(changed, ids[0], horizon([0, 5], 9, 3)))
+    assert_close(
+        in_segments(changed, ids, [0, 5])[0], oracle(changed, ids[0], horizon([0, 5], 9, 3))
+    )
 
 
 def test_no_gradient_reaches_the_memory():
@@ -215,7 +229,11 @@ def test_rows_are_independent_and_see_nothing_ahead():
     other = ids.clone()
     other[1, 6] = (other[1, 6] + 1) % model.vocabulary_size
     change = (model.log_probs(other)[0] - before).abs().amax(-1)
-    assert (change[[0, 2]] < CLOSE).all() and (change[1, :6] < CLOSE).all() and (change[1, 6:] > CLOSE).all()
+    assert (
+        (change[[0, 2]] < CLOSE).all()
+        and (change[1, :6] < CLOSE).all()
+        and (change[1, 6:] > CLOSE).all()
+    )
 
 
 @pytest.mark.parametrize("training", [False, True])
@@ -242,7 +260,10 @@ def test_restart_forgets_in_some_rows_alone(training):
         parts.append(log_probs.detach())
     found = torch.cat(parts, 1)
     for row in range(3):
-        begun = [max([0, *(cut for cut, rows in fresh.items() if cut <= i and rows[row])]) for i in range(16)]
+        begun = [
+            max([0, *(cut for cut, rows in fresh.items() if cut <= i and rows[row])])
+            for i in range(16)
+        ]
         first = np.maximum(horizon(cuts, 16, 7), begun)
         assert_close(found[row], oracle(model, ids[row], first))
 
@@ -264,7 +285,9 @@ def test_sinusoids_are_sines_then_cosines_of_falling_distances():
     for distance in (0, 1, 7, 699):
         angles = [distance / 10_000 ** (2 * k / 10) for k in range(5)]
         expected = [math.sin(x) for x in angles] + [math.cos(x) for x in angles]
-        np.testing.assert_allclose(table[699 - distance], expected, rtol=0, atol=1e-6 * (1 + distance / 4))
+        np.testing.assert_allclose(
+            table[699 - distance], expected, rtol=0, atol=1e-6 * (1 + distance / 4)
+        )
         np.testing.assert_allclose(exact[699 - distance], expected, rtol=0, atol=CLOSE)
 
 
@@ -274,7 +297,10 @@ def test_pictured_attention_is_what_the_layers_use(pre_norm):
     ids = song(model, 9, 2, 8)
     pictured = model.attention(ids)
     assert pictured.shape == (2, 2, 2, 8, 8) and pictured.dtype == torch.float32
-    assert torch.allclose(pictured.sum(-1), torch.ones(()), atol=1e-5) and (pictured.triu(1) == 0).all()
+    assert (
+        torch.allclose(pictured.sum(-1), torch.ones(()), atol=1e-5)
+        and (pictured.triu(1) == 0).all()
+    )
     used = []
     for layer in model.layers:
         layer.output.register_forward_pre_hook(lambda module, inputs: used.append(inputs[0]))
@@ -296,7 +322,9 @@ def test_probabilities_sum_to_one_and_targets_are_picked_from_them():
     picked, state = model.target_log_probs(ids, targets)
     assert picked[0, 3] == picked[1, 6] == 0 and picked.dtype == torch.float32
     kept = targets >= 0
-    assert torch.allclose(picked[kept], log_probs.gather(-1, targets.clamp_min(0)[..., None])[..., 0][kept], atol=1e-5)
+    assert torch.allclose(
+        picked[kept], log_probs.gather(-1, targets.clamp_min(0)[..., None])[..., 0][kept], atol=1e-5
+    )
     assert state.length == 7
 
 
@@ -322,8 +350,12 @@ def test_papers_size_has_41_million_parameters():
     with torch.device("meta"):
         model = TransformerXL()
     width, heads, feed_forward, layers, events = 512, 8 * 64, 2048, 12, 631
-    attention_part = 5 * width * heads + 2 * width  # query, key, value, position, output; the normalisation
-    feed_forward_part = width * feed_forward + feed_forward + feed_forward * width + width + 2 * width
+    attention_part = (
+        5 * width * heads + 2 * width
+    )  # query, key, value, position, output; the normalisation
+    feed_forward_part = (
+        width * feed_forward + feed_forward + feed_forward * width + width + 2 * width
+    )
     by_hand = events * width + events + 2 * heads + layers * (attention_part + feed_forward_part)
     assert model.parameter_count() == by_hand == 41_274_487
 
@@ -343,7 +375,9 @@ def test_dropout_falls_where_the_paper_has_it():
     model = small_model(14, layers=1, dropout=0.5).train()
     seen = []
     model.dropout.register_forward_hook(lambda module, inputs, output: seen.append(inputs[0].shape))
-    model.layers[0].dropout.register_forward_hook(lambda module, inputs, output: seen.append(inputs[0].shape))
+    model.layers[0].dropout.register_forward_hook(
+        lambda module, inputs, output: seen.append(inputs[0].shape)
+    )
     width, inner = model.width, model.config["feed_forward"]
     model.hidden(song(model, 12, 2, 5))
     positions, x = (5, width), (2, 5, width)

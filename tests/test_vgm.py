@@ -62,14 +62,16 @@ def scores(draw):
                     velocity = value
             now, last = start + length, pitch
         timbre = 0
-        for tick in draw(st.lists(st.integers(0, 500), max_size=4, unique=True).map(sorted)) if now else ():
+        for tick in (
+            draw(st.lists(st.integers(0, 500), max_size=4, unique=True).map(sorted)) if now else ()
+        ):
             values = [value for value in range(int(nes.TIMBRE_VALUES[voice])) if value != timbre]
             if values:
                 timbre = draw(st.sampled_from(values))
                 controls.append((voice, tick, TIMBRE_CHANGE, timbre))
-    length = max([end for _, _, end, _, _ in notes] + [tick for _, tick, _, _ in controls] + [0]) + draw(
-        st.integers(0, 200)
-    )
+    length = max(
+        [end for _, _, end, _, _ in notes] + [tick for _, tick, _, _ in controls] + [0]
+    ) + draw(st.integers(0, 200))
     return Score.build(notes, length, sorted(controls, key=lambda c: (c[1], c[0], c[2])))
 
 
@@ -109,7 +111,10 @@ def test_file_is_the_golden_one(tmp_path):
 
 def test_header_fields():
     data = vgm.to_bytes(SMALL, "T")
-    fields = {place: struct.unpack_from("<I", data, place)[0] for place in (0x04, 0x08, 0x14, 0x18, 0x34, 0x84)}
+    fields = {
+        place: struct.unpack_from("<I", data, place)[0]
+        for place in (0x04, 0x08, 0x14, 0x18, 0x34, 0x84)
+    }
     assert data[:4] == b"Vgm " and fields[0x04] == len(data) - 4 and fields[0x08] == 0x161
     assert fields[0x18] == 1000 and fields[0x34] + 0x34 == 0xC0 and fields[0x84] == 1_789_773
     gd3 = data[fields[0x14] + 0x14 :]
@@ -122,7 +127,9 @@ def test_vgz(tmp_path):
     vgm.write(SMALL, tmp_path / "a.vgz", title="Ünïcode \N{MUSICAL SYMBOL G CLEF}")
     assert gzip.decompress((tmp_path / "a.vgz").read_bytes())[:4] == b"Vgm "
     recording = vgm.load(tmp_path / "a.vgz")
-    assert recording.score == SMALL and recording.tags["title"] == "Ünïcode \N{MUSICAL SYMBOL G CLEF}"
+    assert (
+        recording.score == SMALL and recording.tags["title"] == "Ünïcode \N{MUSICAL SYMBOL G CLEF}"
+    )
     vgm.write(SMALL, tmp_path / "b.vgz", title="Ünïcode \N{MUSICAL SYMBOL G CLEF}")
     assert (tmp_path / "a.vgz").read_bytes() == (tmp_path / "b.vgz").read_bytes()
 
@@ -147,10 +154,15 @@ def test_what_the_chip_cannot_tell_apart(tmp_path):
         [],
     )
     assert back([first], [(P1, 0, TIMBRE_CHANGE, 0), (P1, 15, VELOCITY_CHANGE, 9)]) == ([first], [])
-    assert back([first], [(P1, 5, VELOCITY_CHANGE, 3), (P1, 50, VELOCITY_CHANGE, 3)]) == ([first], [])
+    assert back([first], [(P1, 5, VELOCITY_CHANGE, 3), (P1, 50, VELOCITY_CHANGE, 3)]) == (
+        [first],
+        [],
+    )
     assert back([first], [(P1, 10, VELOCITY_CHANGE, 3)]) == ([(P1, 10, 20, 60, 3)], [])
     assert back([first], [(P2, 10, TIMBRE_CHANGE, 3)]) == ([first], [])
-    assert back([first], [(P1, 12, TIMBRE_CHANGE, 3), (P1, 12, TIMBRE_CHANGE, 1)])[1] == [(P1, 12, TIMBRE_CHANGE, 1)]
+    assert back([first], [(P1, 12, TIMBRE_CHANGE, 3), (P1, 12, TIMBRE_CHANGE, 1)])[1] == [
+        (P1, 12, TIMBRE_CHANGE, 1)
+    ]
 
 
 # --- Files of others -----------------------------------------------------------------------------------------------
@@ -171,9 +183,14 @@ NOTE = bytes([0xB4, 0x15, 1, 0xB4, 0, 0x3F, 0xB4, 1, 8, 0xB4, 2, 253, 0xB4, 3, 0
 def test_foreign_commands_are_skipped_counted_and_named(tmp_path):
     block = b"\x67\x66\xc2" + struct.pack("<I", 5) + b"\x00\x80\x66\x66\x66"
     commands = (
-        NOTE + block + b"\x50\x66\x51\x66\x66\xc0\x66\x66\x66\xe0\x66\x66\x66\x66\x83\x4f\x66" + b"\x90\x66\x66\x66\x66"
+        NOTE
+        + block
+        + b"\x50\x66\x51\x66\x66\xc0\x66\x66\x66\xe0\x66\x66\x66\x66\x83\x4f\x66"
+        + b"\x90\x66\x66\x66\x66"
     )
-    commands += bytes([0xB4, 0x11, 64, 0xB4, 0x15, 0x11, 0xB4, 0x23, 1, 0xB4, 0x3F, 1, 0xB4, 0x80, 1])
+    commands += bytes(
+        [0xB4, 0x11, 64, 0xB4, 0x15, 0x11, 0xB4, 0x23, 1, 0xB4, 0x3F, 1, 0xB4, 0x80, 1]
+    )
     commands += b"\x62\x63\x70\x7f\x61\x10\x00\x66 trailing"
     (tmp_path / "a.vgm").write_bytes(file(commands, loop=0x100 + len(NOTE) - 0x1C))
     recording = vgm.load(tmp_path / "a.vgm")
@@ -211,20 +228,32 @@ BAD = {
         file(b"\x66")[:0x34] + struct.pack("<I", 0x0C) + file(b"\x66")[0x38:],
         "commands start at",
     ),
-    "tags beyond": (file(b"\x66")[:0x14] + struct.pack("<I", 1 << 31) + file(b"\x66")[0x18:], "its tags start at byte"),
+    "tags beyond": (
+        file(b"\x66")[:0x14] + struct.pack("<I", 1 << 31) + file(b"\x66")[0x18:],
+        "its tags start at byte",
+    ),
     "tags damaged": (vgm.to_bytes(SMALL).replace(b"Gd3 ", b"Gd4 "), "its tags at byte"),
     "loop beyond": (file(b"\x66", loop=1 << 30), "its loop"),
     "loop before": (file(b"\x66", loop=4), "its loop"),
-    "loop too long": (file(b"\x66")[:0x20] + struct.pack("<I", 2000) + file(b"\x66")[0x24:], "its loop"),
+    "loop too long": (
+        file(b"\x66")[:0x20] + struct.pack("<I", 2000) + file(b"\x66")[0x24:],
+        "its loop",
+    ),
     "hours": (file(b"\x66", total=1 << 31), r"claims 48696 s, more than the 3600 s"),
-    "hours of waits": (file(b"\x61\xff\xff" * 3000 + b"\x66"), r"lasts 36\d\d s, more than the 3600 s"),
+    "hours of waits": (
+        file(b"\x61\xff\xff" * 3000 + b"\x66"),
+        r"lasts 36\d\d s, more than the 3600 s",
+    ),
     "gigabytes": (file(b"\x67\x66\x00\xff\xff\xff\x7f" + b"\x66"), "claims 2147483647 bytes"),
     "no end": (file(NOTE + b"\x62"), "no end command"),
     "cut in a write": (file(b"\xb4\x00"), "no end command"),
     "cut in a foreign command": (file(b"\xe0\x00"), "no end command"),
     "unknown": (file(b"\x07\x66"), "is 0x07, cut off or no command"),
     "gzip cut": (gzip.compress(vgm.to_bytes(SMALL))[:-20], "gzip data is cut off"),
-    "gzip damaged": (b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\x03" + b"\xff" * 50, "damaged gzip data"),
+    "gzip damaged": (
+        b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\x03" + b"\xff" * 50,
+        "damaged gzip data",
+    ),
     "gzip of nothing": (gzip.compress(b""), "is empty"),
 }
 
@@ -278,7 +307,9 @@ def test_no_damage_gets_through_as_anything_but_a_score_or_one_sentence(place, d
         content = bytearray(gzip.compress(bytes(content), mtime=0))
     for _ in range(data.draw(st.integers(1, 6))):
         content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
-    place.write_bytes(content[: data.draw(st.integers(1, len(content)))] if data.draw(st.booleans()) else content)
+    place.write_bytes(
+        content[: data.draw(st.integers(1, len(content)))] if data.draw(st.booleans()) else content
+    )
     try:
         assert isinstance(vgm.read(place), Score)
     except BadAudio as error:

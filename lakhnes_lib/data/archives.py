@@ -39,13 +39,19 @@ class Inventory:
 
 def _inventory(rows: list[tuple[str, str, int]]) -> Inventory:
     lines = "".join(f"{digest}  {name}\n" for name, digest, _ in sorted(rows))
-    return Inventory(len(rows), sum(size for *_, size in rows), hashlib.sha256(lines.encode()).hexdigest())
+    return Inventory(
+        len(rows), sum(size for *_, size in rows), hashlib.sha256(lines.encode()).hexdigest()
+    )
 
 
 def content_of(folder, content: str | None) -> list[Path]:
     """The files below ``folder`` that match the pattern ``content`` (None: all), less hidden files and the receipt."""
     named = ((path, path.relative_to(folder).as_posix()) for path in Path(folder).rglob("*"))
-    return [path for path, name in named if _wanted(name, content) and name != RECEIPT and path.is_file()]
+    return [
+        path
+        for path, name in named
+        if _wanted(name, content) and name != RECEIPT and path.is_file()
+    ]
 
 
 def fingerprint(folder, content: str | None = None) -> Inventory:
@@ -53,7 +59,9 @@ def fingerprint(folder, content: str | None = None) -> Inventory:
     folder, rows = Path(folder), []
     for path in content_of(folder, content):
         data = path.read_bytes()
-        rows.append((path.relative_to(folder).as_posix(), hashlib.sha256(data).hexdigest(), len(data)))
+        rows.append(
+            (path.relative_to(folder).as_posix(), hashlib.sha256(data).hexdigest(), len(data))
+        )
     return _inventory(rows)
 
 
@@ -71,7 +79,9 @@ def sha256(path) -> str:
 
 def _wanted(name: str, content: str | None) -> bool:
     hidden = any(part.startswith(".") for part in name.split("/"))
-    return bool(name) and not hidden and (content is None or re.fullmatch(content, name) is not None)
+    return (
+        bool(name) and not hidden and (content is None or re.fullmatch(content, name) is not None)
+    )
 
 
 def _relative(name: str, content: str | None) -> str:
@@ -112,20 +122,32 @@ class _Bounded:
 def _open(path: Path):
     with open(path, "rb") as file:
         start = file.read(6)
-    for magic, opener in ((b"\x1f\x8b", gzip.open), (b"\xfd7zXZ\x00", lzma.open), (b"BZh", bz2.open)):
+    for magic, opener in (
+        (b"\x1f\x8b", gzip.open),
+        (b"\xfd7zXZ\x00", lzma.open),
+        (b"BZh", bz2.open),
+    ):
         if start.startswith(magic):
             return opener(path, "rb")
     return open(path, "rb")
 
 
 def _leads_out(name: str) -> bool:
-    return name.startswith("/") or "\\" in name or "\0" in name or ":" in name or ".." in name.split("/")
+    return (
+        name.startswith("/")
+        or "\\" in name
+        or "\0" in name
+        or ":" in name
+        or ".." in name.split("/")
+    )
 
 
 def _check(member: tarfile.TarInfo) -> None:
     name = member.name
     if _leads_out(name):
-        raise BadArchive(f"holds the name {name!r}, which leads out of its folder or is not portable")
+        raise BadArchive(
+            f"holds the name {name!r}, which leads out of its folder or is not portable"
+        )
     if not (member.isreg() or member.isdir()) or member.issparse():
         raise BadArchive(f"holds {name!r}, which is a link or a device, not a plain file")
 
@@ -145,7 +167,9 @@ def _write(source, target: Path, md5_name: bool, member: str) -> tuple[str, int]
     except FileExistsError:
         raise BadArchive(f"holds {member!r} twice") from None
     if md5_name and md5.hexdigest() != target.stem:
-        raise BadArchive(f"holds {member!r}, whose bytes are not those that its name (its md5) says")
+        raise BadArchive(
+            f"holds {member!r}, whose bytes are not those that its name (its md5) says"
+        )
     return digest.hexdigest(), size
 
 
@@ -207,7 +231,9 @@ def _damage_told(archive: Path):
     except (tarfile.TarError, zipfile.BadZipFile, EOFError, zlib.error, lzma.LZMAError) as error:
         raise BadArchive(f"{archive.name}: is damaged or cut off ({error})") from error
     except OSError as error:
-        if error.errno is None:  # gzip and bz2 report damage this way; the disk's errors have a number
+        if (
+            error.errno is None
+        ):  # gzip and bz2 report damage this way; the disk's errors have a number
             raise BadArchive(f"{archive.name}: is damaged or cut off ({error})") from error
         raise
 

@@ -9,15 +9,24 @@ from pathlib import Path
 from joblib import Parallel, delayed
 from tqdm.auto import tqdm
 
-from lakhnes_lib.data import songbook
-from lakhnes_lib.data.corpus import NAMES, SPLITS, VALID_SHARE, Corpus, Split, join, pack, write_corpus
+from lakhnes_lib.data.corpus import (
+    NAMES,
+    SPLITS,
+    VALID_SHARE,
+    Corpus,
+    Split,
+    join,
+    pack,
+    write_corpus,
+)
 from lakhnes_lib.errors import BadEvents, DataNotFound, LakhnesError
 from lakhnes_lib.files import check_place
 from lakhnes_lib.music import events, midi
 from lakhnes_lib.music.score import Score
-from lakhnes_lib.sound import files, vgm
+from lakhnes_lib.songbook import tunes
+from lakhnes_lib.sound import song_files, vgm
 
-ENDINGS = tuple(ending for ending in files.READABLE if ending != ".txt")
+ENDINGS = tuple(ending for ending in song_files.READABLE if ending != ".txt")
 """Of what is taken for music in a folder: any other text may lie there too."""
 _FILES_A_TASK = 64
 
@@ -27,15 +36,21 @@ def read_song(path) -> Score:
 
     Raises LakhnesError for an ending of no such file, BadMidi, BadAudio (VGM), BadEvents (TX1) or BadScore (ABC).
     """
-    path, kind = Path(path), files.ending(path, files.READABLE, "read as music")
-    for kinds, read in ((files.MIDI, midi.read), (files.VGM, vgm.read), (files.ABC, songbook.read)):
+    path, kind = Path(path), song_files.ending(path, song_files.READABLE, "read as music")
+    for kinds, read in (
+        (song_files.MIDI, midi.read),
+        (song_files.VGM, vgm.read),
+        (song_files.ABC, tunes.read),
+    ):
         if kind in kinds:
             return read(path)
     try:
         text = path.read_bytes().decode("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise BadEvents(f"{path}: cannot be read as event text ({error})") from error
-    return events.from_tx1(text, str(path)).renamed(path.name[: -len(kind)])  # messages name the whole path
+    return events.from_tx1(text, str(path)).renamed(
+        path.name[: -len(kind)]
+    )  # messages name the whole path
 
 
 def music_files(folder: Path) -> list[Path]:
@@ -70,18 +85,24 @@ def build_corpus(source, folder, workers: int = -1, progress: bool = True) -> Co
     files = find_files(source)
     tasks = [
         (name, paths[first : first + _FILES_A_TASK])
-        for name, paths in files.items()
+        for name, paths in song_files.items()
         for first in range(0, len(paths), _FILES_A_TASK)
     ]
     songs: dict[str, list[Split]] = {name: [] for name in files}
     rejected: dict[str, str] = {}
-    results = Parallel(workers, return_as="generator")(delayed(_pack_task)(paths) for _, paths in tasks)
-    with tqdm(total=sum(map(len, files.values())), unit="song", desc="packing", disable=not progress) as bar:
+    results = Parallel(workers, return_as="generator")(
+        delayed(_pack_task)(paths) for _, paths in tasks
+    )
+    with tqdm(
+        total=sum(map(len, song_files.values())), unit="song", desc="packing", disable=not progress
+    ) as bar:
         for (name, paths), (part, refused) in zip(tasks, results, strict=True):
             songs[name].append(part)
             rejected |= refused
             bar.update(len(paths))
-    return write_corpus({name: join(name, parts) for name, parts in songs.items()}, folder, rejected)
+    return write_corpus(
+        {name: join(name, parts) for name, parts in songs.items()}, folder, rejected
+    )
 
 
 def _pack_task(paths) -> tuple[Split, dict[str, str]]:

@@ -76,7 +76,9 @@ class Corpus:
 
     def __getitem__(self, name: str) -> Split:
         if name not in self.splits:
-            raise DataNotFound(f"{self.folder}: has no split {name!r}, only {', '.join(self.splits)}")
+            raise DataNotFound(
+                f"{self.folder}: has no split {name!r}, only {', '.join(self.splits)}"
+            )
         return self.splits[name]
 
     def __contains__(self, name: str) -> bool:
@@ -85,7 +87,9 @@ class Corpus:
     @property
     def fingerprint(self) -> str:
         """sha256 over the fingerprints of the splits."""
-        return hashlib.sha256("".join(f"{n}{s.fingerprint}" for n, s in self.splits.items()).encode()).hexdigest()
+        return hashlib.sha256(
+            "".join(f"{n}{s.fingerprint}" for n, s in self.splits.items()).encode()
+        ).hexdigest()
 
 
 _ENDINGS = ("names.json", *(f"{array}.npy" for array in Split.PARTS | LakhSplit.PARTS))
@@ -107,7 +111,10 @@ def pack(name: str, scores: list[Score]) -> Split:
 def join(name: str, parts: list[Split]) -> Split:
     """One Split of the songs of several, in order."""
     whole = Split.joined(name, parts)
-    for array in ("notes", "controls"):  # where songs end in it counts from the first part's beginning
+    for array in (
+        "notes",
+        "controls",
+    ):  # where songs end in it counts from the first part's beginning
         before = np.cumsum([0, *(len(getattr(part, array)) for part in parts)])[:-1]
         whole.songs[array] += np.repeat(before, np.array([len(part) for part in parts], int))
     return whole
@@ -121,7 +128,10 @@ def write_corpus(
     rejected: file -> why it was left out; said: what else the manifest is to say, plain values.
     Raises OutOfSpace, and LakhnesError if the folder holds anything but an earlier corpus.
     """
-    packed = {name: songs if isinstance(songs, Packed) else pack(name, songs) for name, songs in splits.items()}
+    packed = {
+        name: songs if isinstance(songs, Packed) else pack(name, songs)
+        for name, songs in splits.items()
+    }
     manifest = {
         "format": next((split.FORMAT for split in packed.values()), FORMAT),
         "splits": {name: split.described() for name, split in packed.items()},
@@ -156,13 +166,19 @@ def open_corpus(folder) -> Corpus:
             for part, dtype in kind.PARTS.items():
                 array = np.load(folder / f"{name}.{part}.npy", mmap_mode="r", allow_pickle=False)
                 if array.dtype != dtype or array.ndim != 1:
-                    raise BadCorpus(f"{folder}: {name}.{part}.npy is of another version; build the corpus anew")
+                    raise BadCorpus(
+                        f"{folder}: {name}.{part}.npy is of another version; build the corpus anew"
+                    )
                 arrays.append(array)
             splits[name] = kind(name, names, *arrays, settings=manifest.get("settings"))
             if splits[name].described() != said or len(splits[name]) != len(names):
-                raise BadCorpus(f"{folder}: the split {name} was changed since it was built; build the corpus anew")
+                raise BadCorpus(
+                    f"{folder}: the split {name} was changed since it was built; build the corpus anew"
+                )
     except BadCorpus:
         raise
     except Exception as error:  # NumPy lets whatever its reading of a damaged head meets through
-        raise BadCorpus(f"{folder}: is incomplete or damaged ({error}); build the corpus anew") from error
+        raise BadCorpus(
+            f"{folder}: is incomplete or damaged ({error}); build the corpus anew"
+        ) from error
     return Corpus(folder, manifest, splits)

@@ -78,14 +78,23 @@ def _request(session, url: str, have: int, what: str):
         page = _page(response)
         if page.action is not None:
             address = urljoin(response.url, page.action)
-            fields = {"data": page.fields} if page.method.lower() == "post" else {"params": page.fields}
+            fields = (
+                {"data": page.fields} if page.method.lower() == "post" else {"params": page.fields}
+            )
             response = session.request(
-                page.method.upper(), address, headers=headers, stream=True, timeout=TIMEOUT, **fields
+                page.method.upper(),
+                address,
+                headers=headers,
+                stream=True,
+                timeout=TIMEOUT,
+                **fields,
             )
             page = _page(response) if response.ok and _is_page(response) else None
         if page is not None:
             title = " ".join(page.title.split())[:80]
-            raise DataNotFound(f"{what}: {_host(url)} answered with a web page ({title!r}) instead of the file")
+            raise DataNotFound(
+                f"{what}: {_host(url)} answered with a web page ({title!r}) instead of the file"
+            )
     if response.status_code == 429 or response.status_code >= 500:
         raise Interrupted(
             f"{what}: {_host(url)} cannot answer now (HTTP status {response.status_code}); try again later"
@@ -108,7 +117,9 @@ def _span(response, have: int) -> tuple[int, int | None]:
     span, _, size = rest.partition("/")
     first = span.partition("-")[0]
     size = int(size) if size.isdigit() else None
-    if response.status_code == 416:  # nothing from there on: all is here, or what is here is not of this file
+    if (
+        response.status_code == 416
+    ):  # nothing from there on: all is here, or what is here is not of this file
         return (have if size == have else 0), size
     return (int(first) if unit == "bytes" and first.isdigit() else -1), size
 
@@ -121,8 +132,18 @@ def _receive(session, url: str, part: Path, what: str, most_bytes: int, progress
         return
     if first not in (0, have) or response.status_code == 416:
         part.unlink()
-        raise Interrupted(f"{what}: {_host(url)} does not go on where the last download broke off; starting over")
-    bar = tqdm(total=size, initial=first, unit="B", unit_scale=True, desc=what, disable=not progress, leave=False)
+        raise Interrupted(
+            f"{what}: {_host(url)} does not go on where the last download broke off; starting over"
+        )
+    bar = tqdm(
+        total=size,
+        initial=first,
+        unit="B",
+        unit_scale=True,
+        desc=what,
+        disable=not progress,
+        leave=False,
+    )
     with response, bar, open(part, "ab" if first else "wb") as file:
         # Not iter_content: it would unpack what a server calls "Content-Encoding: gzip", and drop a broken chunk.
         place, stream = first, response.raw.stream(CHUNK, decode_content=False)
@@ -175,4 +196,6 @@ def _attempt(session, url: str, part: Path, what: str, most_bytes: int, progress
     try:
         _receive(session, url, part, what, most_bytes, progress)
     except requests.RequestException as error:
-        raise Interrupted(f"{what}: no connection to {_host(url)} ({type(error).__name__})") from error
+        raise Interrupted(
+            f"{what}: no connection to {_host(url)} ({type(error).__name__})"
+        ) from error

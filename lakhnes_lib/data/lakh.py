@@ -38,7 +38,10 @@ class LakhSplit(Packed):
     @cached_property
     def _borders(self) -> tuple[np.ndarray, np.ndarray]:
         """int64 (songs + 1,) each: where a song's tracks and notes begin."""
-        return tuple(np.append(0, np.cumsum(self.songs[part], dtype=np.int64)) for part in ("tracks", "notes"))
+        return tuple(
+            np.append(0, np.cumsum(self.songs[part], dtype=np.int64))
+            for part in ("tracks", "notes")
+        )
 
     def part(self, places, name: str = "", settings: dict | None = None) -> "LakhSplit":
         """These songs alone, in this order, in memory."""
@@ -46,8 +49,12 @@ class LakhSplit(Packed):
         return LakhSplit(
             name,
             [self.names[i] for i in places],
-            np.concatenate([self.notes[:0], *(self.notes[notes[i] : notes[i + 1]] for i in places)]),
-            np.concatenate([self.tracks[:0], *(self.tracks[tracks[i] : tracks[i + 1]] for i in places)]),
+            np.concatenate(
+                [self.notes[:0], *(self.notes[notes[i] : notes[i + 1]] for i in places)]
+            ),
+            np.concatenate(
+                [self.tracks[:0], *(self.tracks[tracks[i] : tracks[i + 1]] for i in places)]
+            ),
             self.songs[places],
             settings=settings,
         )
@@ -57,7 +64,9 @@ class LakhSplit(Packed):
         tracks, notes = self._borders
         kept = self.notes[notes[index] : notes[index + 1]]
         parts, drums = [], self.tracks[tracks[index] : tracks[index + 1]]["drums"]
-        for track in np.split(kept, np.cumsum(self.tracks[tracks[index] : tracks[index + 1]]["notes"])[:-1]):
+        for track in np.split(
+            kept, np.cumsum(self.tracks[tracks[index] : tracks[index + 1]]["notes"])[:-1]
+        ):
             found = np.empty(len(track), TRACK_NOTE)
             found["start"] = np.cumsum(track["wait"], dtype=np.int64)
             found["end"] = found["start"] + track["ticks"]
@@ -65,7 +74,10 @@ class LakhSplit(Packed):
             parts.append(found)
         melodies = [part for part, drum in zip(parts, drums, strict=True) if not drum]
         return mapping.Candidates(
-            self.names[index], self.songs["content"][index].decode(), melodies, parts[len(melodies) :]
+            self.names[index],
+            self.songs["content"][index].decode(),
+            melodies,
+            parts[len(melodies) :],
         )
 
     @property
@@ -91,7 +103,9 @@ class LakhSplit(Packed):
         kept = self.candidates(index)
         rng = np.random.default_rng([int(kept.content_hash, 16), seed, turn])
         count = len(kept.melodies)
-        order = rng.permutation([*range(count), *[-1] * (3 - count)])[:3]  # as likely as any of ``assignments``
+        order = rng.permutation([*range(count), *[-1] * (3 - count)])[
+            :3
+        ]  # as likely as any of ``assignments``
         return mapping.draw(kept, order.tolist(), rng, self.options)
 
     def packed(self, epoch: int, seed: int, draws: str):
@@ -108,7 +122,9 @@ class LakhSplit(Packed):
                 if draws == "fresh":
                     scores.append(self.fresh(index, seed, turn))
                 else:
-                    scores += mapping.examples(self.candidates(index), self.seed, options=self.options)
+                    scores += mapping.examples(
+                        self.candidates(index), self.seed, options=self.options
+                    )
         notes = np.concatenate([np.zeros(0, NOTE), *(score.notes for score in scores)])
         offsets = np.cumsum([0, *(len(score.notes) for score in scores)])
         return notes, offsets, np.array([score.length for score in scores], np.int64)
@@ -117,7 +133,9 @@ class LakhSplit(Packed):
 def pack(songs: list[mapping.Candidates]) -> LakhSplit:
     """Candidates of songs as a split, in memory."""
     parts = [[*song.melodies, *song.drums] for song in songs]
-    every = np.concatenate([np.zeros(0, TRACK_NOTE), *(notes for tracks in parts for notes in tracks)])
+    every = np.concatenate(
+        [np.zeros(0, TRACK_NOTE), *(notes for tracks in parts for notes in tracks)]
+    )
     kept = np.zeros(len(every), KEPT_NOTE)
     waits = (np.diff(notes["start"], prepend=0) for tracks in parts for notes in tracks)
     kept["wait"] = np.concatenate([every["start"][:0], *waits])
@@ -126,5 +144,14 @@ def pack(songs: list[mapping.Candidates]) -> LakhSplit:
     tracks, rows = [], []
     for song, own in zip(songs, parts, strict=True):
         tracks += [(len(notes), number >= len(song.melodies)) for number, notes in enumerate(own)]
-        rows.append((len(own), sum(map(len, own)), max(int(notes["end"].max()) for notes in own), song.content_hash))
-    return LakhSplit("", [song.name for song in songs], kept, np.array(tracks, TRACK), np.array(rows, SONG))
+        rows.append(
+            (
+                len(own),
+                sum(map(len, own)),
+                max(int(notes["end"].max()) for notes in own),
+                song.content_hash,
+            )
+        )
+    return LakhSplit(
+        "", [song.name for song in songs], kept, np.array(tracks, TRACK), np.array(rows, SONG)
+    )

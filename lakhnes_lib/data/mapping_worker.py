@@ -86,11 +86,17 @@ class Child:
 
     def _start(self) -> None:
         # Threads would count against the memory.
-        alone = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "PYTHONPATH": pathsep.join(sys.path)}
+        alone = {
+            "OMP_NUM_THREADS": "1",
+            "OPENBLAS_NUM_THREADS": "1",
+            "PYTHONPATH": pathsep.join(sys.path),
+        }
         command = [sys.executable, "-m", "lakhnes_lib.data.mapping_worker"]
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
         # A session of its own: Ctrl-C is the parent's to answer.
-        self.process = subprocess.Popen(command, env=environ | alone, start_new_session=True, **pipes)
+        self.process = subprocess.Popen(
+            command, env=environ | alone, start_new_session=True, **pipes
+        )
         self.questions = Connection(dup(self.process.stdin.fileno()), readable=False)
         self.answers = Connection(dup(self.process.stdout.fileno()), writable=False)
         self.process.stdin.close()
@@ -99,7 +105,9 @@ class Child:
             self.questions.send(self.job)
             self.answers.recv()
         except (EOFError, OSError) as error:
-            raise LakhnesError(f"a process to read files in cannot be started (it ended with {self.stop()})") from error
+            raise LakhnesError(
+                f"a process to read files in cannot be started (it ended with {self.stop()})"
+            ) from error
 
     def stop(self) -> int:
         """Ends the process, and tells how it ended: its exit code, or minus the signal that killed it."""
@@ -140,7 +148,10 @@ def _map(job: Job, name: str, data: bytes):
             len(found),
             sum(len(events.encode(score)) for score in found),
             sum(score.length for score in found),
-            np.sum([np.bincount(np.unique(score.notes["voice"]), minlength=4) for score in found], axis=0),
+            np.sum(
+                [np.bincount(np.unique(score.notes["voice"]), minlength=4) for score in found],
+                axis=0,
+            ),
         )
         return kept, counts
     except Rejected as error:

@@ -20,7 +20,9 @@ class MixedSplit:
 
     def __init__(self, own: Packed, other: Packed, share: float):
         self.own, self.other, self.share = own, other, share
-        self.fingerprint = sha256(f"{own.fingerprint}{other.fingerprint}{share}".encode()).hexdigest()
+        self.fingerprint = sha256(
+            f"{own.fingerprint}{other.fingerprint}{share}".encode()
+        ).hexdigest()
 
     def packed(self, epoch: int, seed: int, draws: str):
         """Notes, offsets and lengths. Raises DataNotFound if the other split has no notes."""
@@ -30,7 +32,9 @@ class MixedSplit:
             notes, offsets, lengths = self.other.packed(place, seed, draws)
             if not len(notes):
                 raise DataNotFound("the corpus to mix in has no notes")
-            songs = np.random.default_rng([seed, place]).permutation(len(lengths))  # not the same first ones each epoch
+            songs = np.random.default_rng([seed, place]).permutation(
+                len(lengths)
+            )  # not the same first ones each epoch
             ends = np.append(0, np.cumsum(np.diff(offsets)[songs]))
             songs = songs[: np.searchsorted(ends, missing)]
             heard = np.concatenate([notes[offsets[song] : offsets[song + 1]] for song in songs])

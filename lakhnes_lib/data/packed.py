@@ -23,7 +23,9 @@ class Packed:
     FORMAT: int | str
     PARTS: dict[str, np.dtype]
 
-    def __init__(self, name: str, names: list[str], *arrays: np.ndarray, settings: dict | None = None):
+    def __init__(
+        self, name: str, names: list[str], *arrays: np.ndarray, settings: dict | None = None
+    ):
         self.name, self.names, self.settings = name, names, settings or {}
         for part, array in zip(self.PARTS, arrays, strict=True):
             setattr(self, part, array)

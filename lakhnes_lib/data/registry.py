@@ -72,12 +72,21 @@ class DataSet:
 
 def _nesmdb(name, title, size, page, drive, sha256, ending, **known) -> DataSet:
     known |= NESMDB | dict(page=page, url=DRIVE + drive, sha256=sha256)
-    return DataSet(name, title, size, name.replace("-", "_"), content=rf"(?:train|valid|test)/[^/]+\.{ending}", **known)
+    return DataSet(
+        name,
+        title,
+        size,
+        name.replace("-", "_"),
+        content=rf"(?:train|valid|test)/[^/]+\.{ending}",
+        **known,
+    )
 
 
 def _checkpoint(name, title, stem, drive, sha256) -> DataSet:
     known = CHECKPOINT | dict(url=DRIVE + drive, sha256=sha256)
-    return DataSet(name, f"published checkpoint {stem}: {title}", "147 MB", f"published/{stem}", **known)
+    return DataSet(
+        name, f"published checkpoint {stem}: {title}", "147 MB", f"published/{stem}", **known
+    )
 
 
 def _lmd(name, title, size, **known) -> DataSet:

@@ -46,17 +46,24 @@ class Streams:
         kind: str,
     ):
         self._source = songs if callable(songs) else lambda epoch: songs
-        self._songs: dict[int, list[np.ndarray]] = {}  # by epoch: a row may still be in a song of the one before
+        self._songs: dict[
+            int, list[np.ndarray]
+        ] = {}  # by epoch: a row may still be in a song of the one before
         self.batch, self.segment, self.seed, self.kind = batch, segment, seed, kind
         self.epoch, self.cursor = 0, 0
-        self.rows = [[0, 0, 0, 0] for _ in range(batch)]  # song, next input, targets left of its piece, epoch
+        self.rows = [
+            [0, 0, 0, 0] for _ in range(batch)
+        ]  # song, next input, targets left of its piece, epoch
         self._begin_epoch()
 
     def _cuts(self, targets: int) -> list[tuple[int, int]]:
         if self.kind != "segments" or targets <= self.segment:
             return [(0, targets)]
         count = -(-targets // self.segment)
-        return [(int(start), self.segment) for start in np.linspace(0, targets - self.segment, count).round()]
+        return [
+            (int(start), self.segment)
+            for start in np.linspace(0, targets - self.segment, count).round()
+        ]
 
     def _begin_epoch(self):
         used = {self.epoch} | {row[3] for row in self.rows if row[2]}
@@ -77,11 +84,19 @@ class Streams:
 
     @property
     def position(self) -> dict:
-        return {"epoch": self.epoch, "cursor": self.cursor, "rows": [list(row) for row in self.rows]}
+        return {
+            "epoch": self.epoch,
+            "cursor": self.cursor,
+            "rows": [list(row) for row in self.rows],
+        }
 
     @position.setter
     def position(self, value: dict):
-        self.epoch, self.cursor, self.rows = value["epoch"], value["cursor"], [list(row) for row in value["rows"]]
+        self.epoch, self.cursor, self.rows = (
+            value["epoch"],
+            value["cursor"],
+            [list(row) for row in value["rows"]],
+        )
         self._begin_epoch()
 
     def _next_piece(self) -> tuple[int, int, int, int]:
@@ -107,7 +122,10 @@ class Streams:
             if fresh[number]:
                 row[:] = self._next_piece()
             song, start, size = self._songs[row[3]][row[0]], row[1], min(row[2], self.segment)
-            ids[number, :size], targets[number, :size] = song[start : start + size], song[start + 1 : start + size + 1]
+            ids[number, :size], targets[number, :size] = (
+                song[start : start + size],
+                song[start + 1 : start + size + 1],
+            )
             row[1:3] = start + size, row[2] - size
         return Segment(ids, targets, fresh)
 
@@ -117,7 +135,12 @@ class Streams:
         while missing:
             if row[2] == 0:
                 song, _, targets, epoch = self._next_piece()
-                row[:] = song, 0, targets + 1, epoch  # the first <S> of the next song is a target too
+                row[:] = (
+                    song,
+                    0,
+                    targets + 1,
+                    epoch,
+                )  # the first <S> of the next song is a target too
             part = self._songs[row[3]][row[0]][row[1] : row[1] + min(missing, row[2])]
             parts.append(part)
             row[1:3] = row[1] + len(part), row[2] - len(part)

@@ -1,7 +1,7 @@
 """Pictures of where models are good, and of models beside each other.
 
 Paper: Table 2 and Figure 3, as pictures; the rest has no counterpart in it. Notebooks: 05_training, 06_baselines,
-07_quantitative_analysis. They draw what ``lakhnes_lib.diagnostics`` and the files in ``results/`` hold.
+07_quantitative_analysis. They draw what ``lakhnes_lib.evaluation.diagnostics`` and the files in ``results/`` hold.
 Differences from the paper: perplexities stand on a logarithmic scale, where equal steps are equal nats.
 
 Each function draws into ``ax`` and returns it; without ``ax`` it makes a Picture and returns that.
@@ -34,14 +34,31 @@ def groups(models: dict, ax=None, *, title: str = ""):
     shares = last.targets / last.targets.sum()
     for place, row in zip(places, rows, strict=True):
         text = f"{shares[row]:.0%} of events, {last.share[row]:.0%} of nats"
-        ax.text(1.02, place, text, va="center", fontsize=8, color=INK, transform=ax.get_yaxis_transform())
+        ax.text(
+            1.02,
+            place,
+            text,
+            va="center",
+            fontsize=8,
+            color=INK,
+            transform=ax.get_yaxis_transform(),
+        )
     if len(models) > 1:
-        ax.legend(ncols=4, frameon=False, fontsize=9, loc="lower right", bbox_to_anchor=(1, 1), borderaxespad=0)
+        ax.legend(
+            ncols=4,
+            frameon=False,
+            fontsize=9,
+            loc="lower right",
+            bbox_to_anchor=(1, 1),
+            borderaxespad=0,
+        )
     finish(ax, title, "perplexity", grid="x")
     return made
 
 
-def curves(models: dict, ax=None, *, x: str, scale: str = "linear", title: str = "", y: str = "perplexity"):
+def curves(
+    models: dict, ax=None, *, x: str, scale: str = "linear", title: str = "", y: str = "perplexity"
+):
     """Perplexity over anything: position in the song, memory, minutes of training.
 
     models: name -> (places, perplexities), float (points,) each; points that are not finite are left out.
@@ -68,7 +85,9 @@ def curves(models: dict, ax=None, *, x: str, scale: str = "linear", title: str =
     elif scale == "even":
         ax.set_xticks(np.arange(len(ticks)), [f"{tick:,g}" for tick in ticks])
     _perplexities(ax.yaxis, np.concatenate([points[1] for points in found]))
-    ax.legend(frameon=False, fontsize=9, loc="upper left", bbox_to_anchor=(1.01, 1), borderaxespad=0)
+    ax.legend(
+        frameon=False, fontsize=9, loc="upper left", bbox_to_anchor=(1.01, 1), borderaxespad=0
+    )
     finish(ax, title, x, y)
     return made
 
@@ -85,13 +104,22 @@ def songs(first: str, one, second: str, other, ax=None, *, title: str = ""):
     ax, made = axes(ax, width=5.6, height=5.2)
     low, high = min(a.min(), b.min()) * 0.9, max(a.max(), b.max()) * 1.1
     ax.plot([low, high], [low, high], color="#999999", linewidth=1, linestyle=":")
-    ax.scatter(a, b, s=np.maximum(120 * size / size.max(), 4), color=MODEL_COLOURS[0], alpha=0.5, linewidths=0)
+    ax.scatter(
+        a,
+        b,
+        s=np.maximum(120 * size / size.max(), 4),
+        color=MODEL_COLOURS[0],
+        alpha=0.5,
+        linewidths=0,
+    )
     for axis in (ax.xaxis, ax.yaxis):
         _perplexities(axis, np.array([low, high]))
     ax.set_xlim(low, high)
     ax.set_ylim(low, high)
     better = float((size * (b < a)).sum() / size.sum())
-    note = f"{second}: better on {np.mean(b < a):.0%} of {len(a)} songs,\n{better:.0%} of their events"
+    note = (
+        f"{second}: better on {np.mean(b < a):.0%} of {len(a)} songs,\n{better:.0%} of their events"
+    )
     ax.text(0.03, 0.97, note, ha="left", va="top", fontsize=9, color=INK, transform=ax.transAxes)
     finish(ax, title, f"perplexity, {first}", f"perplexity, {second}", grid="both")
     return made
@@ -106,9 +134,17 @@ def beside(rows: list[tuple], ax=None, *, title: str = ""):
     kinds = list(dict.fromkeys(kind for _, values in rows for kind in values))
     for place, (_, values) in enumerate(rows):
         if len(values) > 1:
-            ax.plot([min(values.values()), max(values.values())], [place] * 2, color=FAINT, linewidth=4, zorder=1)
+            ax.plot(
+                [min(values.values()), max(values.values())],
+                [place] * 2,
+                color=FAINT,
+                linewidth=4,
+                zorder=1,
+            )
     for kind, colour in zip(kinds, ("#333333", *MODEL_COLOURS), strict=False):
-        points = np.array([(values[kind], place) for place, (_, values) in enumerate(rows) if kind in values])
+        points = np.array(
+            [(values[kind], place) for place, (_, values) in enumerate(rows) if kind in values]
+        )
         ring = kind == kinds[0]  # so that what lies upon it is seen too
         ax.scatter(
             *points.T, s=120 if ring else 45, facecolors="none" if ring else colour, edgecolors=colour,
@@ -131,8 +167,16 @@ def _colours():
 def _perplexities(axis, values):
     """A logarithmic axis with round perplexities on it, as many as there is room for."""
     low, high = np.nanmin(values), np.nanmax(values)
-    steps = (1, 2, 3, 5) if high / low > 8 else (1, 1.5, 2, 3, 4, 5, 7) if high / low > 2 else np.arange(1, 10, 0.5)
-    ticks = [a * 10.0**b for b in range(-1, 4) for a in steps if low / 1.3 <= a * 10.0**b <= high * 1.3]
+    steps = (
+        (1, 2, 3, 5)
+        if high / low > 8
+        else (1, 1.5, 2, 3, 4, 5, 7)
+        if high / low > 2
+        else np.arange(1, 10, 0.5)
+    )
+    ticks = [
+        a * 10.0**b for b in range(-1, 4) for a in steps if low / 1.3 <= a * 10.0**b <= high * 1.3
+    ]
     getattr(axis.axes, f"set_{axis.axis_name}scale")("log")
     axis.set_major_locator(FixedLocator(ticks))
     axis.set_minor_locator(NullLocator())

@@ -29,7 +29,9 @@ def loss_curve(rows, ax=None, *, x: str | None = None, title: str = ""):
         x = "events" if any("events" in row for row in rows) else "step"
     series = {key: _series(rows, x, key) for key in ("train_loss", "valid_loss")}
     if not any(len(places) for places, _ in series.values()):
-        raise LakhnesError(f"loss_curve: no row of {len(rows)} has {x!r} together with 'train_loss' or 'valid_loss'")
+        raise LakhnesError(
+            f"loss_curve: no row of {len(rows)} has {x!r} together with 'train_loss' or 'valid_loss'"
+        )
     ax, made = axes(ax, width=7.5, height=3.8)
     places, losses = series["train_loss"]
     if len(places):
@@ -46,12 +48,26 @@ def loss_curve(rows, ax=None, *, x: str | None = None, title: str = ""):
             width = len(places) // 50
             smooth = np.convolve(losses, np.ones(width) / width, mode="valid")
             middle = np.convolve(places, np.ones(width) / width, mode="valid")
-            ax.plot(middle, smooth, color=MODEL_COLOURS[1], linewidth=1.8, label=f"train (mean of {width})")
+            ax.plot(
+                middle,
+                smooth,
+                color=MODEL_COLOURS[1],
+                linewidth=1.8,
+                label=f"train (mean of {width})",
+            )
     places, losses = series["valid_loss"]
     if len(places):
         best = int(np.argmin(losses))
         label = f"valid; best: {losses[best]:.3f} nats, perplexity {np.exp(losses[best]):.2f}"
-        ax.plot(places, losses, color=MODEL_COLOURS[0], linewidth=1.8, marker="o", markersize=4, label=label)
+        ax.plot(
+            places,
+            losses,
+            color=MODEL_COLOURS[0],
+            linewidth=1.8,
+            marker="o",
+            markersize=4,
+            label=label,
+        )
         ax.plot(places[best], losses[best], "o", markersize=10, markerfacecolor="none", color=INK)
     ax.xaxis.set_major_formatter(EngFormatter(sep=" "))
     finish(ax, title, "events seen" if x == "events" else x, "nats an event")
@@ -72,7 +88,11 @@ _PERPLEXITIES = [a * 10**b for b in range(4) for a in (1, 1.5, 2, 3, 4, 5, 7)]
 
 def _log_rows(path: Path) -> list[dict]:
     try:
-        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+        return [
+            json.loads(line)
+            for line in path.read_text(encoding="utf-8").splitlines()
+            if line.strip()
+        ]
     except (OSError, ValueError) as error:
         raise LakhnesError(f"{path}: not a training log in JSON lines ({error})") from error
 
@@ -94,7 +114,9 @@ def attention_map(weights, ax=None, *, queries=None, keys=None, memory: int = 0,
     weights = np.asarray(weights, np.float64)
     rows, columns = weights.shape
     named = keys is not None or queries is not None
-    ax, made = axes(ax, width=8.0, height=float(np.clip(8 * rows / columns, 2.4, 7)) + (1.0 if named else 0.4))
+    ax, made = axes(
+        ax, width=8.0, height=float(np.clip(8 * rows / columns, 2.4, 7)) + (1.0 if named else 0.4)
+    )
     image = ax.imshow(
         np.ma.masked_equal(weights, 0).clip(1e-4), norm=LogNorm(1e-4, 1), cmap="cividis", aspect="auto",
         interpolation="nearest", extent=(-memory - 0.5, columns - memory - 0.5, rows - 0.5, -0.5),
@@ -103,7 +125,9 @@ def attention_map(weights, ax=None, *, queries=None, keys=None, memory: int = 0,
     if memory:
         ax.axvline(-0.5, color="#D55E00", linewidth=2)
     if keys is not None:
-        ax.set_xticks(np.arange(columns) - memory, list(keys), rotation=90, fontsize=7, parse_math=False)
+        ax.set_xticks(
+            np.arange(columns) - memory, list(keys), rotation=90, fontsize=7, parse_math=False
+        )
     if queries is not None:
         ax.set_yticks(np.arange(rows), list(queries), fontsize=7, parse_math=False)
     colour_scale(image, "weight")

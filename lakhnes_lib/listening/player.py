@@ -62,7 +62,9 @@ def page(title: str, body: str, head: str = "") -> str:
     )
 
 
-def listen(source, title: str | None = None, *, rate: int | None = None, seconds: float | None = 30.0) -> Player:
+def listen(
+    source, title: str | None = None, *, rate: int | None = None, seconds: float | None = 30.0
+) -> Player:
     """A player for one piece.
 
     source: Score, or samples, float array ``(samples,)`` in [-1, 1] at ``rate`` a second (44,100 if None).
@@ -94,7 +96,12 @@ def panel(score: Score, title: str | None = None) -> None:
 
     end = max(score.seconds, 0.1)
     part = ipywidgets.FloatRangeSlider(
-        value=(0, min(end, 30)), min=0, max=end, step=0.1, description="seconds", continuous_update=False
+        value=(0, min(end, 30)),
+        min=0,
+        max=end,
+        step=0.1,
+        description="seconds",
+        continuous_update=False,
     )
     dynamics = ipywidgets.Dropdown(
         options={"as written": None, "full": 15, "fading notes": "decay"}, description="dynamics"
@@ -123,11 +130,21 @@ def _piece(source, title, rate, seconds) -> dict:
         total, picture = whole.seconds, plots.piano_roll(shown, title="")
         data = {
             "length": shown.length / nes.TICKS_PER_SECOND,
-            "notes": [shown.notes[name].tolist() for name in ("voice", "start", "end", "pitch", "velocity")],
-            "controls": [shown.controls[name].tolist() for name in ("voice", "tick", "kind", "value")],
+            "notes": [
+                shown.notes[name].tolist()
+                for name in ("voice", "start", "end", "pitch", "velocity")
+            ],
+            "controls": [
+                shown.controls[name].tolist() for name in ("voice", "tick", "kind", "value")
+            ],
             "gain": apu.GAIN["console"],
-            "filter": [part.tolist() for part in bandlimit.filter_coefficients("console", PREVIEW_RATE)],
-            "files": {"mid": _file(".mid", midi.write, whole), "vgm": _file(".vgm", vgm.write, whole)},
+            "filter": [
+                part.tolist() for part in bandlimit.filter_coefficients("console", PREVIEW_RATE)
+            ],
+            "files": {
+                "mid": _file(".mid", midi.write, whole),
+                "vgm": _file(".vgm", vgm.write, whole),
+            },
         }
     else:
         rate = 44_100 if rate is None else rate
@@ -138,8 +155,14 @@ def _piece(source, title, rate, seconds) -> dict:
         picture = plots.waveform(samples, rate)
         data = {"length": len(samples) / rate, "files": {}}
     title = title or "untitled"
-    data |= {"title": title, "file": re.sub(r"[^\w.-]+", "_", title).strip("._")[:80] or "untitled", "total": total}
-    wav = _file(".wav", lambda sound, path: audio.write_wav(sound, path, rate), np.clip(samples, -1, 1))
+    data |= {
+        "title": title,
+        "file": re.sub(r"[^\w.-]+", "_", title).strip("._")[:80] or "untitled",
+        "total": total,
+    }
+    wav = _file(
+        ".wav", lambda sound, path: audio.write_wav(sound, path, rate), np.clip(samples, -1, 1)
+    )
     return data | {"wav": wav, "png": _base64(picture.png())}
 
 
@@ -147,9 +170,13 @@ def _samples(source, rate) -> np.ndarray:
     try:
         samples = np.asarray(source, np.float32)
     except (TypeError, ValueError) as error:
-        raise BadAudio(f"listen: a {type(source).__name__} is neither a Score nor samples") from error
+        raise BadAudio(
+            f"listen: a {type(source).__name__} is neither a Score nor samples"
+        ) from error
     if samples.ndim != 1 or not np.isfinite(samples).all():
-        raise BadAudio(f"listen: samples of shape {samples.shape} are not one row of finite numbers")
+        raise BadAudio(
+            f"listen: samples of shape {samples.shape} are not one row of finite numbers"
+        )
     if isinstance(rate, bool) or int(rate) != rate or rate < 1:
         raise BadAudio(f"listen: a sample rate of {rate} Hz is not a positive whole number")
     return samples

@@ -27,7 +27,9 @@ __all__ = [
     "attention_map",
 ]
 
-PITCH_NAMES = tuple(f"{name}{octave - 1}" for octave in range(11) for name in "C C# D D# E F F# G G# A A# B".split())
+PITCH_NAMES = tuple(
+    f"{name}{octave - 1}" for octave in range(11) for name in "C C# D D# E F F# G G# A A# B".split()
+)
 """Names of MIDI pitches; 60 is C4."""
 
 _NOTE_HEIGHT = np.array([1.2, 0.7, 1.2, 1.0])
@@ -58,9 +60,13 @@ def piano_roll(score, ax=None, *, title: str | None = None):
         centre = ours["pitch"] + (floor if voice == nes.NO else 0.0)
         half = _NOTE_HEIGHT[voice] / 2
         below, above = centre - half, centre + half
-        corners = np.stack([start, below, end, below, end, above, start, above], 1).reshape(-1, 4, 2)
+        corners = np.stack([start, below, end, below, end, above, start, above], 1).reshape(
+            -1, 4, 2
+        )
         alpha = 0.5 + 0.5 * ours["velocity"] / nes.HIGHEST_VELOCITY[voice]
-        ax.add_collection(PolyCollection(corners, facecolors=VOICE_COLOURS[voice], alpha=alpha, linewidths=0))
+        ax.add_collection(
+            PolyCollection(corners, facecolors=VOICE_COLOURS[voice], alpha=alpha, linewidths=0)
+        )
     ax.set_xlim(0, max(score.seconds, 1e-3))
     ax.set_ylim(floor, high)
     step = 12 if high - low > 40 else 6 if high - low > 18 else 3
@@ -71,7 +77,11 @@ def piano_roll(score, ax=None, *, title: str | None = None):
         [f"noise {n}" for n in noise_types] + [PITCH_NAMES[p] for p in pitches],
     )
     finish(ax, score.name if title is None else title, "seconds")
-    played = [Patch(color=VOICE_COLOURS[v], label=t) for v, t in enumerate(nes.VOICE_TITLES) if len(score.voice(v))]
+    played = [
+        Patch(color=VOICE_COLOURS[v], label=t)
+        for v, t in enumerate(nes.VOICE_TITLES)
+        if len(score.voice(v))
+    ]
     if played:
         ax.legend(handles=played, loc="upper right", bbox_to_anchor=(1, -0.09), ncols=4, frameon=False, fontsize=9,
                   borderaxespad=0, handlelength=1.0, columnspacing=1.4)  # fmt: skip
@@ -95,7 +105,9 @@ def waveform(samples, rate: int, ax=None, *, start: float = 0.0, title: str = ""
         edges = np.linspace(0, len(samples), columns + 1).astype(int)[:-1]
         seconds = start + np.repeat(np.append(edges, len(samples)), 2)[1:-1] / rate
         least, greatest = np.minimum.reduceat(samples, edges), np.maximum.reduceat(samples, edges)
-        ax.fill_between(seconds, np.repeat(least, 2), np.repeat(greatest, 2), color=INK, linewidth=0.3)
+        ax.fill_between(
+            seconds, np.repeat(least, 2), np.repeat(greatest, 2), color=INK, linewidth=0.3
+        )
         unit, unit_name = 1, "seconds"
     ax.set_xlim(start * unit, (start + max(len(samples), 1) / rate) * unit)
     peak = max(float(np.abs(samples).max(initial=0)) * 1.1, 0.01)
@@ -117,7 +129,9 @@ def spectrogram(samples, rate: int, ax=None, *, highest: float | None = None, ti
     hop = max(1, len(padded) // 1200)
     transform = signal.ShortTimeFFT(window, hop, rate, scale_to="magnitude")
     # A sine of amplitude 1 has magnitude 0.5 in its one-sided bin.
-    power = 20 * np.log10(2 * np.abs(transform.stft(padded, p0=0, p1=max(1, -(-len(padded) // hop)))) + 1e-6)
+    power = 20 * np.log10(
+        2 * np.abs(transform.stft(padded, p0=0, p1=max(1, -(-len(padded) // hop)))) + 1e-6
+    )
     image = ax.imshow(
         power, origin="lower", aspect="auto", cmap="magma", vmin=-90, vmax=-15, interpolation="nearest",
         extent=(0, len(padded) / rate, 0, rate / 2000),

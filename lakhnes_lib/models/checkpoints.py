@@ -16,7 +16,12 @@ import torch
 from lakhnes_lib.errors import BadCheckpoint, DataNotFound
 from lakhnes_lib.files import replacing, write_synced
 from lakhnes_lib.models import published
-from lakhnes_lib.models.language_model import VOCABULARY_SIZE, LanguageModel, RandomModel, UnigramModel
+from lakhnes_lib.models.language_model import (
+    VOCABULARY_SIZE,
+    LanguageModel,
+    RandomModel,
+    UnigramModel,
+)
 from lakhnes_lib.models.lstm import LSTM
 from lakhnes_lib.models.modern_decoder import ModernDecoder
 from lakhnes_lib.models.ngram import NGram
@@ -24,11 +29,17 @@ from lakhnes_lib.models.transformer_xl import TransformerXL
 
 FORMAT = 1
 ARCHITECTURES: dict[str, type[LanguageModel]] = {
-    kind.architecture: kind for kind in (RandomModel, UnigramModel, NGram, LSTM, TransformerXL, ModernDecoder)
+    kind.architecture: kind
+    for kind in (RandomModel, UnigramModel, NGram, LSTM, TransformerXL, ModernDecoder)
 }
 VOCABULARY_FINGERPRINT = "55a73e389ba8e472"
 """Start of the sha256 of Table 1's 631 names, one a line; a checkpoint over other events is refused."""
-_RANGES = {"layers": (1, 1000), "previous": (0, 1000), "memory_length": (0, 2**20), "dropout": (0, 1)}
+_RANGES = {
+    "layers": (1, 1000),
+    "previous": (0, 1000),
+    "memory_length": (0, 2**20),
+    "dropout": (0, 1),
+}
 """Least and most of settings; of other numbers 1 to 2**20, or from 0 if they are floats. Each layer is an object, which
 takes memory even before its weights do."""
 
@@ -36,13 +47,17 @@ takes memory even before its weights do."""
 def build(architecture: str, **config) -> LanguageModel:
     """A new model of a known architecture. Raises BadCheckpoint for an unknown one or a setting it does not have."""
     if not isinstance(architecture, str) or architecture not in ARCHITECTURES:
-        raise BadCheckpoint(f"architecture {architecture!r:.80} is not known; known are {', '.join(ARCHITECTURES)}")
+        raise BadCheckpoint(
+            f"architecture {architecture!r:.80} is not known; known are {', '.join(ARCHITECTURES)}"
+        )
     try:
         for name, parameter in inspect.signature(ARCHITECTURES[architecture]).parameters.items():
             _check(name, config.get(name, parameter.default), parameter.annotation)
         return ARCHITECTURES[architecture](**config)
     except (TypeError, ValueError, RuntimeError, AssertionError, OverflowError) as error:
-        raise BadCheckpoint(f"a {architecture} cannot be built of these settings ({error})") from error
+        raise BadCheckpoint(
+            f"a {architecture} cannot be built of these settings ({error})"
+        ) from error
 
 
 class _Undrawn(torch.overrides.TorchFunctionMode):
@@ -69,7 +84,9 @@ def save(model: LanguageModel, folder, dtype: torch.dtype | None = None, **detai
     details: plain values to keep beside it (profile, data fingerprint, metrics).
     """
     tensors = {
-        name: (tensor.to(dtype) if dtype and tensor.is_floating_point() else tensor).contiguous().cpu()
+        name: (tensor.to(dtype) if dtype and tensor.is_floating_point() else tensor)
+        .contiguous()
+        .cpu()
         for name, tensor in model.state_dict().items()
     }
     config = {
@@ -81,7 +98,9 @@ def save(model: LanguageModel, folder, dtype: torch.dtype | None = None, **detai
     } | details
     # A shipped model's card and curve go with it.
     beside = {"README.md", "log.jsonl"} if (Path(folder) / "model.safetensors").is_file() else set()
-    with replacing(folder, folder=True, names=beside | {"model.safetensors", "config.json"}) as temporary:
+    with replacing(
+        folder, folder=True, names=beside | {"model.safetensors", "config.json"}
+    ) as temporary:
         write_synced(temporary / "model.safetensors", safetensors.torch.save(tensors))
         write_synced(temporary / "config.json", f"{json.dumps(config, indent=1)}\n".encode())
 
@@ -94,10 +113,16 @@ def details(folder) -> dict:
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise BadCheckpoint(f"{folder}: has no config.json, so it is no checkpoint of this library") from error
+        raise BadCheckpoint(
+            f"{folder}: has no config.json, so it is no checkpoint of this library"
+        ) from error
     except (OSError, ValueError, RecursionError) as error:
         raise BadCheckpoint(f"{folder}: its config.json cannot be read ({error})") from error
-    if not isinstance(config, dict) or config.get("format") != FORMAT or not isinstance(config.get("config"), dict):
+    if (
+        not isinstance(config, dict)
+        or config.get("format") != FORMAT
+        or not isinstance(config.get("config"), dict)
+    ):
         raise BadCheckpoint(f"{folder}: its config.json is not of checkpoint format {FORMAT}")
     if config.get("vocabulary") != VOCABULARY_FINGERPRINT:
         raise BadCheckpoint(
@@ -124,12 +149,17 @@ def load(folder, device="cpu") -> LanguageModel:
 def assembled(config: dict, tensors: dict, folder) -> LanguageModel:
     """The model of what ``details`` says and its tensors, by name. Raises as ``load``; folder: what that names."""
     try:
-        with torch.device("meta"), _Undrawn():  # shapes alone: a small file may ask for a large model
+        with (
+            torch.device("meta"),
+            _Undrawn(),
+        ):  # shapes alone: a small file may ask for a large model
             model = build(config.get("architecture"), **config["config"])
     except BadCheckpoint as error:
         raise BadCheckpoint(f"{folder}: {error}") from error
     if model.vocabulary_size != VOCABULARY_SIZE:
-        raise BadCheckpoint(f"{folder}: is a model of {model.vocabulary_size} events, not of Table 1's 631")
+        raise BadCheckpoint(
+            f"{folder}: is a model of {model.vocabulary_size} events, not of Table 1's 631"
+        )
     expected = model.state_dict()
     for name in sorted(set(expected) ^ set(tensors)):
         raise BadCheckpoint(
@@ -143,7 +173,9 @@ def assembled(config: dict, tensors: dict, folder) -> LanguageModel:
             )
         kind = expected[name].dtype
         if tensor.dtype != kind and not (tensor.is_floating_point() and kind.is_floating_point):
-            raise BadCheckpoint(f"{folder}: tensor {name!r} holds {tensor.dtype}, the model needs {kind}")
+            raise BadCheckpoint(
+                f"{folder}: tensor {name!r} holds {tensor.dtype}, the model needs {kind}"
+            )
         # A copy, not the file itself. Then looked at: what is finite in float64 may not be in float32.
         tensors[name] = tensor.to(kind, copy=True)
         if not torch.isfinite(tensors[name]).all():

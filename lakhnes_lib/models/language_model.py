@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lakhnes_lib.errors import BadEvents
-from lakhnes_lib.models.decoding import Decoding
+from lakhnes_lib.models.fast.decoding import Decoding
 
 VOCABULARY_SIZE = 631
 
@@ -20,11 +20,15 @@ def check_ids(ids: Tensor, vocabulary_size: int = VOCABULARY_SIZE) -> None:
     """Raises BadEvents unless ids is int64 (batch, time) within the vocabulary (a GPU would die of it without a
     word)."""
     if ids.dim() != 2 or ids.dtype != torch.int64:
-        raise BadEvents(f"ids must be int64 (batch, time), not {str(ids.dtype)[6:]} of shape {tuple(ids.shape)}")
+        raise BadEvents(
+            f"ids must be int64 (batch, time), not {str(ids.dtype)[6:]} of shape {tuple(ids.shape)}"
+        )
     if ids.numel():
         low, high = torch.aminmax(ids)
         if low < 0 or high >= vocabulary_size:
-            raise BadEvents(f"ids must lie in 0-{vocabulary_size - 1}, found {int(low)} to {int(high)}")
+            raise BadEvents(
+                f"ids must lie in 0-{vocabulary_size - 1}, found {int(low)} to {int(high)}"
+            )
 
 
 def settings(local: dict) -> dict:
@@ -77,7 +81,13 @@ class LanguageModel(nn.Module):
         """The state of these rows of the batch: int64 (rows,), any order, repeats allowed."""
         return state
 
-    def decoding(self, rows: int | Tensor, state=None, memory_length: int | None = None, precision: str = "fp32"):
+    def decoding(
+        self,
+        rows: int | Tensor,
+        state=None,
+        memory_length: int | None = None,
+        precision: str = "fp32",
+    ):
         """The model reading several pieces event by event: a ``Decoding``, whose arguments these are.
 
         precision: "fp16" or "int8" lets a model that can do so hold its weights in 16 or 8 bits meanwhile, which a CPU
@@ -122,7 +132,9 @@ class NeuralModel(LanguageModel):
     def log_probs(self, ids, state=None):
         hidden, state = self.hidden(ids, state)
         logits = self.logits(hidden)
-        return F.log_softmax(logits, -1, dtype=torch.promote_types(logits.dtype, torch.float32)), state
+        return F.log_softmax(
+            logits, -1, dtype=torch.promote_types(logits.dtype, torch.float32)
+        ), state
 
     def target_log_probs(self, ids, targets, state=None):
         hidden, state = self.hidden(ids, state)
@@ -184,4 +196,6 @@ class UnigramModel(LanguageModel):
     def log_probs(self, ids, state=None):
         check_ids(ids, self.vocabulary_size)
         counts = self.counts + self.smoothing
-        return torch.log(counts / counts.sum()).float().expand(*ids.shape, self.vocabulary_size), None
+        return torch.log(counts / counts.sum()).float().expand(
+            *ids.shape, self.vocabulary_size
+        ), None

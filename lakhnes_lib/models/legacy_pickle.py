@@ -30,7 +30,9 @@ _DTYPES = {
     "BoolStorage": torch.bool,
 }
 _SETS = ("__builtin__.set", "builtins.set")
-_NEEDLESS = ("torch.nn.backends.thnn._get_thnn_function_backend",)  # in every module of PyTorch before 1.3
+_NEEDLESS = (
+    "torch.nn.backends.thnn._get_thnn_function_backend",
+)  # in every module of PyTorch before 1.3
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,9 @@ class Legacy:
     def _read(self, file) -> None:
         start = file.read(4)
         if start == b"PK\x03\x04":
-            raise BadCheckpoint("is in PyTorch's newer zip format; the published files are in the legacy one")
+            raise BadCheckpoint(
+                "is in PyTorch's newer zip format; the published files are in the legacy one"
+            )
         if start[:1] != b"\x80":  # every pickle that PyTorch writes begins so
             raise BadCheckpoint("is damaged, or no file of PyTorch's legacy format")
         file.seek(0)
@@ -104,13 +108,21 @@ class Legacy:
         """What PyTorch keeps outside the pickle: classes with their source text, and storages."""
         if isinstance(reference, tuple) and len(reference) == 4 and reference[0] == "module":
             return reference[1]
-        if not isinstance(reference, tuple) or len(reference) not in (5, 6) or reference[0] != "storage":
-            raise BadCheckpoint("refers to something outside of it that is neither a class nor a storage")
+        if (
+            not isinstance(reference, tuple)
+            or len(reference) not in (5, 6)
+            or reference[0] != "storage"
+        ):
+            raise BadCheckpoint(
+                "refers to something outside of it that is neither a class nor a storage"
+            )
         kind, key, size = reference[1], reference[2], reference[4]
         module, _, name = kind.path.rpartition(".") if isinstance(kind, Name) else ("", "", "")
         if module not in ("torch", "torch.cuda") or name not in _DTYPES:
             raise BadCheckpoint("holds a storage of a type that no tensor of such a file has")
-        if not (type(key) is str and len(key) <= LONGEST_NAME and _is_size(size)) or reference[5:] not in ((), (None,)):
+        if not (type(key) is str and len(key) <= LONGEST_NAME and _is_size(size)) or reference[
+            5:
+        ] not in ((), (None,)):
             raise BadCheckpoint("holds a storage without a proper name, size and extent")
         storage = Storage(key, _DTYPES[name], size)
         if self._storages.setdefault(key, storage) != storage:
@@ -123,8 +135,12 @@ class Legacy:
         Raises BadCheckpoint for a view that reaches beyond its storage or has more values than it.
         """
         last = sum((size - 1) * step for size, step in zip(view.shape, view.stride, strict=True))
-        if prod(view.shape) > view.storage.size or (prod(view.shape) and view.offset + last >= view.storage.size):
-            raise BadCheckpoint(f"{self.path}: a tensor of shape {view.shape} reaches beyond its storage")
+        if prod(view.shape) > view.storage.size or (
+            prod(view.shape) and view.offset + last >= view.storage.size
+        ):
+            raise BadCheckpoint(
+                f"{self.path}: a tensor of shape {view.shape} reaches beyond its storage"
+            )
         return self._values[view.storage.key].as_strided(view.shape, view.stride, view.offset)
 
 
@@ -132,10 +148,14 @@ def _values(file, storage: Storage) -> torch.Tensor:
     """The values of the storage that stands next in the file."""
     size = int.from_bytes(file.read(8), "little")
     if size != storage.size:
-        raise BadCheckpoint(f"storage {storage.key[:40]!r} holds {size} values where {storage.size} belong")
+        raise BadCheckpoint(
+            f"storage {storage.key[:40]!r} holds {size} values where {storage.size} belong"
+        )
     length, left = size * storage.dtype.itemsize, os.fstat(file.fileno()).st_size - file.tell()
     if left < length:  # before anything of that size is asked for
-        raise BadCheckpoint(f"is truncated: storage {storage.key[:40]!r} lacks {length - left} bytes")
+        raise BadCheckpoint(
+            f"is truncated: storage {storage.key[:40]!r} lacks {length - left} bytes"
+        )
     if not length:
         return torch.empty(0, dtype=storage.dtype)
     return torch.frombuffer(bytearray(file.read(length)), dtype=storage.dtype)
@@ -156,8 +176,18 @@ def _call(path: str, arguments: tuple):
                 fill(table, [key, value])
             pairs.clear()  # each list serves once: a thousand short calls could ask for a thousand copies of a long one
             return table
-        case "torch._utils._rebuild_tensor" | "torch._utils._rebuild_tensor_v2", (storage, offset, shape, stride, *_):
-            plain = isinstance(shape, tuple) and isinstance(stride, tuple) and len(shape) == len(stride) < 9
+        case "torch._utils._rebuild_tensor" | "torch._utils._rebuild_tensor_v2", (
+            storage,
+            offset,
+            shape,
+            stride,
+            *_,
+        ):
+            plain = (
+                isinstance(shape, tuple)
+                and isinstance(stride, tuple)
+                and len(shape) == len(stride) < 9
+            )
             if not plain or not all(map(_is_size, (offset, *shape, *stride))):
                 raise BadCheckpoint("has a tensor without a proper shape")
             return View(expect(storage, Storage), offset, shape, stride)
@@ -165,4 +195,6 @@ def _call(path: str, arguments: tuple):
             return view
         case path, _ if path in _SETS or path in _NEEDLESS:
             return Record(path)
-    raise BadCheckpoint(f"asks to call {path[:80]!r}, which no tensor or container needs; nothing of it was run")
+    raise BadCheckpoint(
+        f"asks to call {path[:80]!r}, which no tensor or container needs; nothing of it was run"
+    )

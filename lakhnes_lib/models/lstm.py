@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from lakhnes_lib.models.dropout import Dropout
+from lakhnes_lib.models.fast.dropout import Dropout
 from lakhnes_lib.models.language_model import VOCABULARY_SIZE, NeuralModel, check_ids, settings
 
 
@@ -40,7 +40,9 @@ class LSTM(NeuralModel):
         super().__init__(vocabulary_size)
         self._config = given
         self.embedding = nn.Embedding(vocabulary_size, embedding)
-        self.recurrent = nn.LSTM(embedding, units, layers, batch_first=True, dropout=dropout if layers > 1 else 0.0)
+        self.recurrent = nn.LSTM(
+            embedding, units, layers, batch_first=True, dropout=dropout if layers > 1 else 0.0
+        )
         self.output = nn.Linear(units, vocabulary_size)
         self.dropout = Dropout(dropout)
 
@@ -51,8 +53,12 @@ class LSTM(NeuralModel):
     def hidden(self, ids, state=None):
         check_ids(ids, self.vocabulary_size)
         x = self.dropout(self.embedding(ids))  # (batch, time, embedding)
-        with torch.autocast("cuda", enabled=False):  # there it would take float16, too coarse for its gradients
-            x, (h, c) = self.recurrent(x, None if state is None else (state.h.to(x.dtype), state.c.to(x.dtype)))
+        with torch.autocast(
+            "cuda", enabled=False
+        ):  # there it would take float16, too coarse for its gradients
+            x, (h, c) = self.recurrent(
+                x, None if state is None else (state.h.to(x.dtype), state.c.to(x.dtype))
+            )
         return self.dropout(x), Cells(h.detach(), c.detach())
 
     def logits(self, hidden):

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lakhnes_lib.models.dropout import Dropout
+from lakhnes_lib.models.fast.dropout import Dropout
 
 ROTARY_BASE = 1024.0
 """The slowest turn of a pair that turns takes 2 pi times so many events."""
@@ -18,7 +18,10 @@ _TOGETHER = 4
 def turns(first: int, time: int, head_width: int, device=None) -> tuple[Tensor, Tensor]:
     """Cosine and sine of every position's angles, from position ``first`` on: each float64 (time, head width / 4)."""
     place = torch.arange(first, first + time, device=device, dtype=torch.float64)
-    angle = torch.outer(place, ROTARY_BASE ** -torch.linspace(0, 1, head_width // 4, device=device, dtype=place.dtype))
+    angle = torch.outer(
+        place,
+        ROTARY_BASE ** -torch.linspace(0, 1, head_width // 4, device=device, dtype=place.dtype),
+    )
     return angle.cos(), angle.sin()
 
 
@@ -60,16 +63,21 @@ class Block(nn.Module):
         self.value = nn.Linear(width, width, bias=False)
         self.sharpness = nn.Parameter(torch.full((heads, 1, 1), 2.0)) if qk_norm else None
         self.output = nn.Linear(width, width, bias=False)
-        self.inner = nn.Linear(width, feed_forward * (2 if activation == "swiglu" else 1), bias=False)
+        self.inner = nn.Linear(
+            width, feed_forward * (2 if activation == "swiglu" else 1), bias=False
+        )
         self.outer = nn.Linear(feed_forward, width, bias=False)
         self.dropout = Dropout(dropout)
 
-    def project(self, x: Tensor, angles, before: Tensor | None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def project(
+        self, x: Tensor, angles, before: Tensor | None
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Query, key and value of x (batch, time, width), each (batch, heads, time, head width); then the half key that
         the event after these will hold, as ``before`` (None: none) is that of x's first: (batch, heads, 1, half)."""
         x = F.rms_norm(x, x.shape[-1:])
         query, key, value = (
-            part(x).unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in (self.query, self.key, self.value)
+            part(x).unflatten(-1, (self.heads, -1)).transpose(1, 2)
+            for part in (self.query, self.key, self.value)
         )
         if self.sharpness is not None:
             query, key = (F.rms_norm(part, part.shape[-1:]) for part in (query, key))
@@ -92,6 +100,9 @@ class Block(nn.Module):
         """x: (batch, time, width); past: this layer's of ``Past``, or None. Returns x's shape, and past and x's."""
         query, key, value, last = self.project(x, angles, None if past is None else past[2])
         if past is not None:
-            key, value = torch.cat([past[0].to(key.dtype), key], 2), torch.cat([past[1].to(value.dtype), value], 2)
+            key, value = (
+                torch.cat([past[0].to(key.dtype), key], 2),
+                torch.cat([past[1].to(value.dtype), value], 2),
+            )
         attended = attend(query, key, value, mask).transpose(1, 2).flatten(-2)
         return self.feed(x + self.dropout(self.output(attended))), (key, value, last)

@@ -15,11 +15,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lakhnes_lib.models.attention import memory_mask
-from lakhnes_lib.models.dropout import Dropout
+from lakhnes_lib.models.fast.attention import memory_mask
+from lakhnes_lib.models.fast.dropout import Dropout
+from lakhnes_lib.models.fast.rotary_decoding import RotaryDecoding
 from lakhnes_lib.models.language_model import VOCABULARY_SIZE, NeuralModel, check_ids, settings
 from lakhnes_lib.models.modern_block import Block, turns
-from lakhnes_lib.models.rotary_decoding import RotaryDecoding
 
 _ABSENT = -1
 """Stands before a song's first event in the history of ids."""
@@ -66,14 +66,19 @@ class ModernDecoder(NeuralModel):
     ):
         given = settings(locals())
         if width % (4 * heads) or activation not in ("squared_relu", "swiglu"):
-            raise ValueError("width must be a multiple of four times heads, activation squared_relu or swiglu")
+            raise ValueError(
+                "width must be a multiple of four times heads, activation squared_relu or swiglu"
+            )
         super().__init__(vocabulary_size, memory_length)
         self._config = given
         self.head_width, self.rotary = width // heads, rotary
         # One table for each of the last events; its last row stands for an event before the song's first.
-        self.embeddings = nn.ModuleList(nn.Embedding(vocabulary_size + 1, width) for _ in range(1 + previous))
+        self.embeddings = nn.ModuleList(
+            nn.Embedding(vocabulary_size + 1, width) for _ in range(1 + previous)
+        )
         self.blocks = nn.ModuleList(
-            Block(width, heads, feed_forward, dropout, qk_norm, late_keys, activation) for _ in range(layers)
+            Block(width, heads, feed_forward, dropout, qk_norm, late_keys, activation)
+            for _ in range(layers)
         )
         # Tied: an event copied from the past is predicted without first learning how to spell it.
         self.output = None if tied else nn.Embedding(vocabulary_size + 1, width)
@@ -97,13 +102,17 @@ class ModernDecoder(NeuralModel):
         valid, length = (past.valid, past.length) if past else (ids.new_zeros(batch), 0)
         # In training one mask for each row, whatever the rows may look back to: a compiled step keeps its shapes.
         mask = memory_mask(time, valid, length, by_row=self.training).unsqueeze(1)
-        for block, before in zip(self.blocks, past.layers if past else [None] * len(self.blocks), strict=True):
+        for block, before in zip(
+            self.blocks, past.layers if past else [None] * len(self.blocks), strict=True
+        ):
             x, (key, value, last) = block(x, before, angles, mask)
             newest = (part[:, :, part.shape[2] - ahead.length :].detach() for part in (key, value))
             ahead.layers.append((*newest, last.detach()))
         return F.rms_norm(x, x.shape[-1:]), ahead
 
-    def enter(self, ids: Tensor, past: Past | None) -> tuple[Tensor, tuple[Tensor, Tensor] | None, Past]:
+    def enter(
+        self, ids: Tensor, past: Past | None
+    ) -> tuple[Tensor, tuple[Tensor, Tensor] | None, Past]:
         """The first layer's input, (batch, time, width); the angles of ``turns``, None without rotary positions; and
         the past after these ids, but for its layers."""
         batch, time = ids.shape
@@ -113,10 +122,17 @@ class ModernDecoder(NeuralModel):
         history = torch.cat([past.ids, ids], 1)
         angles = turns(past.position, time, self.head_width, ids.device) if self.rotary else None
         kept = min(past.length + time, self.memory_length)
-        ahead = Past([], kept, past.position + time, (past.valid + time).clamp_max(kept), history[:, time:])
-        rows = history.where(history >= 0, self.vocabulary_size)  # -1 would be the table's last row, but not on a GPU
+        ahead = Past(
+            [], kept, past.position + time, (past.valid + time).clamp_max(kept), history[:, time:]
+        )
+        rows = history.where(
+            history >= 0, self.vocabulary_size
+        )  # -1 would be the table's last row, but not on a GPU
         steps = history.shape[1] - time
-        x = sum(table(rows[:, steps - back : steps - back + time]) for back, table in enumerate(self.embeddings))
+        x = sum(
+            table(rows[:, steps - back : steps - back + time])
+            for back, table in enumerate(self.embeddings)
+        )
         x, device = x * x.shape[-1] ** 0.5, x.device.type
         x = x.to(torch.get_autocast_dtype(device)) if torch.is_autocast_enabled(device) else x
         return self.dropout(x), angles, ahead
@@ -140,11 +156,18 @@ class ModernDecoder(NeuralModel):
 
     def empty(self, batch, dtype):
         # Keys that are normalised are float32 on a GPU, also under autocast.
-        keys = torch.float32 if self.device.type == "cuda" and self.blocks[0].sharpness is not None else dtype
+        keys = (
+            torch.float32
+            if self.device.type == "cuda" and self.blocks[0].sharpness is not None
+            else dtype
+        )
         (heads, width), length = (self.blocks[0].heads, self.head_width), self.memory_length
         kinds = ((length, width, keys), (length, width, dtype), (1, width // 2, keys))
         layers = [
-            tuple(torch.zeros(batch, heads, *shape, dtype=kind, device=self.device) for *shape, kind in kinds)
+            tuple(
+                torch.zeros(batch, heads, *shape, dtype=kind, device=self.device)
+                for *shape, kind in kinds
+            )
             for _ in self.blocks
         ]
         ids = torch.full((batch, len(self.embeddings) - 1), _ABSENT, device=self.device)

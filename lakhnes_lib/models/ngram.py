@@ -46,7 +46,9 @@ class _Level:
 
     def followers(self, context: Tensor) -> tuple[Tensor, Tensor]:
         """The n-grams that begin with these packed histories: from, to; int64 of context's shape."""
-        return torch.searchsorted(self.keys, context << BITS), torch.searchsorted(self.keys, (context + 1) << BITS)
+        return torch.searchsorted(self.keys, context << BITS), torch.searchsorted(
+            self.keys, (context + 1) << BITS
+        )
 
     def left(self, place: Tensor) -> Tensor:
         """Counts less their discounts, float64."""
@@ -92,7 +94,11 @@ class NGram(LanguageModel):
 
     @property
     def config(self):
-        return super().config | {"order": self.order, "smoothing": self.smoothing, "sizes": self.sizes}
+        return super().config | {
+            "order": self.order,
+            "smoothing": self.smoothing,
+            "sizes": self.sizes,
+        }
 
     def parameter_count(self):
         return sum(self.sizes)
@@ -133,10 +139,14 @@ class NGram(LanguageModel):
 
     def _level(self, length: int) -> _Level:
         keys, counts = getattr(self, f"keys_{length}"), getattr(self, f"counts_{length}")
-        if len(keys) and (bool((keys[1:] <= keys[:-1]).any()) or keys[0] < 0 or bool((counts < 1).any())):
+        if len(keys) and (
+            bool((keys[1:] <= keys[:-1]).any()) or keys[0] < 0 or bool((counts < 1).any())
+        ):
             raise BadCheckpoint(f"the {length}-grams are not sorted, or one of them has no count")
         if bool(((keys & _PAD) >= self.vocabulary_size).any()):
-            raise BadCheckpoint(f"a {length}-gram ends with an event that the vocabulary does not have")
+            raise BadCheckpoint(
+                f"a {length}-gram ends with an event that the vocabulary does not have"
+            )
         discounts = torch.zeros(4, dtype=torch.float64)
         if self.smoothing == "kneser_ney":
             if length < self.order:
@@ -145,7 +155,9 @@ class NGram(LanguageModel):
                 place = torch.searchsorted(keys, longer).clamp_max(max(len(keys) - 1, 0))
                 preceding = torch.bincount(place, minlength=len(keys))
                 counts = torch.where(preceding > 0, preceding, counts).int()
-            discounts = modified_discounts(torch.bincount(counts.clamp_max(5), minlength=6)[1:5].tolist())
+            discounts = modified_discounts(
+                torch.bincount(counts.clamp_max(5), minlength=6)[1:5].tolist()
+            )
         discounts = discounts.to(keys.device)
         return _Level(
             keys,
@@ -160,20 +172,26 @@ class NGram(LanguageModel):
         """The look-up tables of every order, made when first needed. Raises BadCheckpoint, DataNotFound."""
         if self._levels is None:
             if not all(self.sizes):
-                raise DataNotFound("this n-gram model has counted nothing yet: fit it, or load a checkpoint")
+                raise DataNotFound(
+                    "this n-gram model has counted nothing yet: fit it, or load a checkpoint"
+                )
             self._levels = [self._level(length) for length in range(1, self.order + 1)]
         return self._levels
 
     # --- scoring
 
-    def _contexts(self, ids: Tensor, state: Tensor | None) -> tuple[list[Tensor], list[Tensor], Tensor]:
+    def _contexts(
+        self, ids: Tensor, state: Tensor | None
+    ) -> tuple[list[Tensor], list[Tensor], Tensor]:
         """Packed histories of 0 to order - 1 events after each position and whether the song is that old already, by
         length, int64 and bool (batch * time,); and the next state, int64 (batch, order - 1), -1 before the start."""
         check_ids(ids, self.vocabulary_size)
         if state is None:
             state = ids.new_full((len(ids), self.order - 1), -1)
         told = torch.cat([state, ids], 1)
-        windows = told.unfold(1, self.order - 1, 1)[:, 1:].flatten(0, 1)  # (batch * time, order - 1), latest last
+        windows = told.unfold(1, self.order - 1, 1)[:, 1:].flatten(
+            0, 1
+        )  # (batch * time, order - 1), latest last
         context = torch.zeros_like(windows[:, 0])
         there = torch.ones_like(context, dtype=torch.bool)
         contexts, known = [context], [there]
@@ -189,7 +207,9 @@ class NGram(LanguageModel):
     def target_log_probs(self, ids, targets, state=None):
         contexts, known, state = self._contexts(ids, state)
         target = targets.flatten().clamp_min(0)
-        probability = torch.full(target.shape, 1 / self.vocabulary_size, dtype=torch.float64, device=ids.device)
+        probability = torch.full(
+            target.shape, 1 / self.vocabulary_size, dtype=torch.float64, device=ids.device
+        )
         for level, context, there in zip(self.levels, contexts, known, strict=True):
             key = context << BITS | target
             place = torch.searchsorted(level.keys, key).clamp_max(len(level.keys) - 1)
@@ -199,7 +219,9 @@ class NGram(LanguageModel):
             own = torch.where(seen, level.left(place), 0.0) / mass.clamp_min(1)
             if self.normalised:
                 share = (level.discounted[last] - level.discounted[first]) / mass.clamp_min(1)
-                probability = torch.where(there & (mass > 0), own + share * probability, probability)
+                probability = torch.where(
+                    there & (mass > 0), own + share * probability, probability
+                )
             else:
                 probability = torch.where(seen, own, probability)
         scores = probability.log().float().view_as(targets)
@@ -209,7 +231,10 @@ class NGram(LanguageModel):
         """Of every event after each position: float64 (batch, time, vocabulary), and the state after the last one."""
         contexts, known, state = self._contexts(ids, state)
         rows = torch.full(
-            (len(contexts[0]), self.vocabulary_size), 1 / self.vocabulary_size, dtype=torch.float64, device=ids.device
+            (len(contexts[0]), self.vocabulary_size),
+            1 / self.vocabulary_size,
+            dtype=torch.float64,
+            device=ids.device,
         )
         for level, context, there in zip(self.levels, contexts, known, strict=True):
             first, last = level.followers(context)
@@ -249,7 +274,11 @@ def modified_discounts(seen: list[int]) -> Tensor:
     if all(seen):
         one, two, three, four = seen
         share = one / (one + 2 * two)
-        estimate = [1 - 2 * share * two / one, 2 - 3 * share * three / two, 3 - 4 * share * four / three]
+        estimate = [
+            1 - 2 * share * two / one,
+            2 - 3 * share * three / two,
+            3 - 4 * share * four / three,
+        ]
         if all(0 <= value <= count for count, value in enumerate(estimate, 1)):
             discounts = estimate
     return torch.tensor([0.0, *discounts], dtype=torch.float64)

@@ -48,7 +48,9 @@ class _Bounded:
 
     def read(self, size: int) -> bytes:
         if size > LONGEST_ITEM or self.tell() + size - self.start > MOST_BYTES:
-            raise BadCheckpoint(f"holds an item or a pickle of more than {LONGEST_ITEM:,} or {MOST_BYTES:,} bytes")
+            raise BadCheckpoint(
+                f"holds an item or a pickle of more than {LONGEST_ITEM:,} or {MOST_BYTES:,} bytes"
+            )
         return self.file.read(size)
 
     def readline(self) -> bytes:
@@ -71,7 +73,9 @@ class Machine:
         ValueError, IndexError, KeyError, TypeError."""
         for count, (opcode, argument, _) in enumerate(pickletools.genops(_Bounded(file))):
             if count > MOST_INSTRUCTIONS:
-                raise BadCheckpoint(f"holds a pickle of more than {MOST_INSTRUCTIONS:,} instructions")
+                raise BadCheckpoint(
+                    f"holds a pickle of more than {MOST_INSTRUCTIONS:,} instructions"
+                )
             if opcode.name == "STOP":
                 return self.stack.pop()
             self._obey(opcode.name, argument)
@@ -83,7 +87,16 @@ class Machine:
                 pass
             case "NONE" | "NEWTRUE" | "NEWFALSE" | "EMPTY_TUPLE":
                 stack.append(_CONSTANTS[instruction])
-            case "BININT" | "BININT1" | "BININT2" | "LONG1" | "LONG4" | "BINFLOAT" | "BINUNICODE" | "SHORT_BINUNICODE":
+            case (
+                "BININT"
+                | "BININT1"
+                | "BININT2"
+                | "LONG1"
+                | "LONG4"
+                | "BINFLOAT"
+                | "BINUNICODE"
+                | "SHORT_BINUNICODE"
+            ):
                 stack.append(argument)
             case "BINSTRING" | "SHORT_BINSTRING" | "BINBYTES" | "SHORT_BINBYTES":
                 stack.append(argument)
@@ -124,13 +137,17 @@ class Machine:
                 state = stack.pop()
                 if isinstance(stack[-1], Record):
                     stack[-1].state = state
-                elif not isinstance(stack[-1], dict):  # an ordered dict's own attributes are not needed
+                elif not isinstance(
+                    stack[-1], dict
+                ):  # an ordered dict's own attributes are not needed
                     raise BadCheckpoint("sets attributes of something that has none")
             case "REDUCE":
                 called, arguments = self._pop(2)
                 stack.append(self.call(expect(called, Name).path, expect(arguments, tuple)))
             case _:
-                raise BadCheckpoint(f"uses the pickle instruction {instruction}, which no checkpoint needs")
+                raise BadCheckpoint(
+                    f"uses the pickle instruction {instruction}, which no checkpoint needs"
+                )
 
     def _pop(self, count: int) -> list:
         if len(self.stack) < count:
@@ -158,6 +175,10 @@ def fill(table, items: list) -> None:
     chosen to share one hash, and long strings are slow to compare.
     """
     for key, value in zip(items[::2], items[1::2], strict=True):
-        if not (type(key) is str and len(key) <= LONGEST_NAME or type(key) is int and abs(key) < 2**31):
-            raise BadCheckpoint(f"has a dict with a {type(key).__name__} for a key, or with too long a key")
+        if not (
+            type(key) is str and len(key) <= LONGEST_NAME or type(key) is int and abs(key) < 2**31
+        ):
+            raise BadCheckpoint(
+                f"has a dict with a {type(key).__name__} for a key, or with too long a key"
+            )
         expect(table, dict)[key] = value

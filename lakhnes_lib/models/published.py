@@ -43,20 +43,27 @@ def _convert(file: Legacy) -> tuple[dict, dict[str, Tensor]]:
         kind = root.kind if isinstance(root, Record) else type(root).__name__
         raise BadCheckpoint(f"holds a {kind[:80]!r}, not the published {CLASS}")
     number = {
-        name: _number(root.state, name) for name in ("n_token", "n_layer", "d_model", "n_head", "d_head", "mem_len")
+        name: _number(root.state, name)
+        for name in ("n_token", "n_layer", "d_model", "n_head", "d_head", "mem_len")
     }
-    views, kinds = _parts(root, _OPTIONS | {"emb_scale": number["d_model"] ** 0.5, "scale": number["d_head"] ** -0.5})
+    views, kinds = _parts(
+        root, _OPTIONS | {"emb_scale": number["d_model"] ** 0.5, "scale": number["d_head"] ** -0.5}
+    )
     storages = [view.storage.key for name, view in views.items() if name != _AGAIN]
     if len(set(storages)) < len(storages):  # a small file would make a model of any size
         raise BadCheckpoint("has tensors that share their values")
     tensors = {name: file.tensor(view) for name, view in views.items()}
     if number["n_token"] != VOCABULARY_SIZE:
-        raise BadCheckpoint(f"is a model of {number['n_token']} events, not of Table 1's {VOCABULARY_SIZE}")
+        raise BadCheckpoint(
+            f"is a model of {number['n_token']} events, not of Table 1's {VOCABULARY_SIZE}"
+        )
     clamp = root.state.get("clamp_len", -1)
     if type(clamp) is not int or clamp > 0:
         raise BadCheckpoint("has clamped distances, which this library's model has not")
     if number["d_model"] % 2:
-        raise BadCheckpoint("has an odd width, of which no positions can be made: half are sines, half cosines")
+        raise BadCheckpoint(
+            "has an odd width, of which no positions can be made: half are sines, half cosines"
+        )
     width, inside = number["d_model"], number["n_head"] * number["d_head"]
 
     def take(name: str, *shape: int) -> Tensor:
@@ -64,7 +71,9 @@ def _convert(file: Legacy) -> tuple[dict, dict[str, Tensor]]:
         if tensor is None:
             raise BadCheckpoint(f"lacks the tensor {name!r}")
         if tuple(tensor.shape) != shape or not tensor.is_floating_point():
-            raise BadCheckpoint(f"tensor {name!r} is {tensor.dtype} {tuple(tensor.shape)}, not floats {shape}")
+            raise BadCheckpoint(
+                f"tensor {name!r} is {tensor.dtype} {tuple(tensor.shape)}, not floats {shape}"
+            )
         tensor = tensor.float()  # then looked at: what is finite in float64 may not be in float32
         if not torch.isfinite(tensor).all():
             raise BadCheckpoint(f"tensor {name!r} holds values that are not finite")
@@ -77,7 +86,9 @@ def _convert(file: Legacy) -> tuple[dict, dict[str, Tensor]]:
         "v": take("r_r_bias", number["n_head"], number["d_head"]),
     }
     if not torch.equal(take(_AGAIN, VOCABULARY_SIZE, width), ours["embedding.weight"]):
-        raise BadCheckpoint("has output weights of their own, this library's model shares them with the embedding")
+        raise BadCheckpoint(
+            "has output weights of their own, this library's model shares them with the embedding"
+        )
     frequency = 10_000 ** (-torch.arange(0, width, 2.0) / width)
     if not torch.allclose(take("pos_emb.inv_freq", len(frequency)), frequency, rtol=1e-3, atol=0):
         raise BadCheckpoint("has positions of other frequencies than the paper's")
@@ -86,7 +97,10 @@ def _convert(file: Legacy) -> tuple[dict, dict[str, Tensor]]:
     for number_of_layer in range(number["n_layer"]):
         layer = f"layers.{number_of_layer}."
         query, key, value = take(layer + "dec_attn.qkv_net.weight", 3 * inside, width).chunk(3)
-        ours[layer + "query.weight"], ours[layer + "key_value.weight"] = query, torch.cat([key, value])
+        ours[layer + "query.weight"], ours[layer + "key_value.weight"] = (
+            query,
+            torch.cat([key, value]),
+        )
         ours[layer + "position.weight"] = take(layer + "dec_attn.r_net.weight", inside, width)
         ours[layer + "output.weight"] = take(layer + "dec_attn.o_net.weight", width, inside)
         for name, theirs, shape in (
@@ -121,13 +135,19 @@ def _parts(root: Record, options: dict) -> tuple[dict[str, View], dict[str, str]
     while waiting:
         prefix, module = waiting.pop()
         if not isinstance(module.state, dict) or len(prefix) > LONGEST_NAME or id(module) in seen:
-            raise BadCheckpoint(f"module {prefix[:80]!r} has no attributes, too long a name, or stands in two places")
+            raise BadCheckpoint(
+                f"module {prefix[:80]!r} has no attributes, too long a name, or stands in two places"
+            )
         seen.add(id(module))
         kinds[prefix] = module.kind
         for option, expected in options.items():
             found = module.state.get(option, expected)
-            if type(found) is not type(expected) or not abs(found - expected) <= 1e-6 * abs(expected):
-                raise BadCheckpoint(f"module {prefix[:80]!r} has {option} otherwise than the published models")
+            if type(found) is not type(expected) or not abs(found - expected) <= 1e-6 * abs(
+                expected
+            ):
+                raise BadCheckpoint(
+                    f"module {prefix[:80]!r} has {option} otherwise than the published models"
+                )
         for part, kind in (("_parameters", View), ("_buffers", View), ("_modules", Record)):
             table = module.state.get(part, {})
             if not isinstance(table, dict):
@@ -139,7 +159,9 @@ def _parts(root: Record, options: dict) -> tuple[dict[str, View], dict[str, str]
                 if value is None:
                     continue
                 if not isinstance(name, str) or not isinstance(value, kind):
-                    raise BadCheckpoint(f"module {prefix[:80]!r} has a {type(value).__name__} among its {part}")
+                    raise BadCheckpoint(
+                        f"module {prefix[:80]!r} has a {type(value).__name__} among its {part}"
+                    )
                 path = f"{prefix}{name}"
                 if kind is View:
                     views[path] = value
@@ -149,7 +171,10 @@ def _parts(root: Record, options: dict) -> tuple[dict[str, View], dict[str, str]
 
 
 def _number(state, name: str) -> int:
-    value, lowest = state.get(name) if isinstance(state, dict) else None, 0 if name == "mem_len" else 1
+    value, lowest = (
+        state.get(name) if isinstance(state, dict) else None,
+        0 if name == "mem_len" else 1,
+    )
     if type(value) is not int or not lowest <= value < 2**20:
         raise BadCheckpoint(f"its attribute {name!r} is no number of {lowest} or more")
     return value

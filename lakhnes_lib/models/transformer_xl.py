@@ -13,9 +13,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lakhnes_lib.models.attention import attention_weights, causal_mask, memory_mask, relative_attention
-from lakhnes_lib.models.decoding import RelativeDecoding
-from lakhnes_lib.models.dropout import Dropout
+from lakhnes_lib.models.fast.attention import (
+    attention_weights,
+    causal_mask,
+    memory_mask,
+    relative_attention,
+)
+from lakhnes_lib.models.fast.decoding import RelativeDecoding
+from lakhnes_lib.models.fast.dropout import Dropout
 from lakhnes_lib.models.language_model import VOCABULARY_SIZE, NeuralModel, check_ids, settings
 
 
@@ -49,7 +54,15 @@ class Layer(nn.Module):
     faster.
     """
 
-    def __init__(self, width: int, heads: int, head_width: int, feed_forward: int, dropout: float, pre_norm: bool):
+    def __init__(
+        self,
+        width: int,
+        heads: int,
+        head_width: int,
+        feed_forward: int,
+        dropout: float,
+        pre_norm: bool,
+    ):
         super().__init__()
         self.head_width, self.pre_norm = head_width, pre_norm
         self.query = nn.Linear(width, heads * head_width, bias=False)
@@ -80,10 +93,17 @@ class Layer(nn.Module):
             before = past[0].to(x.dtype)
             before = self.key_value(self.attention_norm(before) if self.pre_norm else before)
             key_value = torch.cat([before, key_value], 1)
-        key, value = self.split(key_value).chunk(2, 1)  # each (batch, heads, memory + time, head width)
+        key, value = self.split(key_value).chunk(
+            2, 1
+        )  # each (batch, heads, memory + time, head width)
         if len(past) == 2:
-            key, value = torch.cat([past[0].to(key.dtype), key], 2), torch.cat([past[1].to(value.dtype), value], 2)
-        attended = relative_attention(self.split(self.query(new)), key, value, r, u.unsqueeze(1), v.unsqueeze(1), mask)
+            key, value = (
+                torch.cat([past[0].to(key.dtype), key], 2),
+                torch.cat([past[1].to(value.dtype), value], 2),
+            )
+        attended = relative_attention(
+            self.split(self.query(new)), key, value, r, u.unsqueeze(1), v.unsqueeze(1), mask
+        )
         attended = self.output(attended.transpose(1, 2).flatten(-2))  # (batch, time, width)
         x = x + self.dropout(attended)
         if not self.pre_norm:
@@ -143,10 +163,14 @@ class TransformerXL(NeuralModel):
         check_ids(ids, self.vocabulary_size)
         batch, time = ids.shape
         if memory is None:
-            memory = Memory([()] * len(self.layers), 0, torch.zeros(batch, dtype=torch.int64, device=ids.device))
+            memory = Memory(
+                [()] * len(self.layers), 0, torch.zeros(batch, dtype=torch.int64, device=ids.device)
+            )
         keys = memory.length + time
         # In training one mask for each row, whatever the rows may look back to: a compiled step keeps its shapes.
-        mask = memory_mask(time, memory.valid, memory.length, self.embedding.weight.dtype, by_row=self.training)
+        mask = memory_mask(
+            time, memory.valid, memory.length, self.embedding.weight.dtype, by_row=self.training
+        )
         projected = self.projected(keys)
         x = self.dropout(self.embedding(ids) * self.width**0.5)
         kept = min(keys, self.memory_length)
@@ -155,11 +179,17 @@ class TransformerXL(NeuralModel):
             inputs = x
             x, (key, value) = layer(x, past, r, self.u, self.v, mask)
             if self.training:
-                inputs = torch.cat([past[0], inputs.detach()], 1) if past and kept > time else inputs.detach()
+                inputs = (
+                    torch.cat([past[0], inputs.detach()], 1)
+                    if past and kept > time
+                    else inputs.detach()
+                )
                 layers.append((inputs[:, inputs.shape[1] - kept :],))
             else:
                 layers.append((key[:, :, keys - kept :], value[:, :, keys - kept :]))
-        return self.dropout(self.norm(x)), Memory(layers, kept, (memory.valid + time).clamp_max(kept))
+        return self.dropout(self.norm(x)), Memory(
+            layers, kept, (memory.valid + time).clamp_max(kept)
+        )
 
     def projected(self, keys: int) -> list[Tensor]:
         """Every layer's r for the distances keys - 1 … 0; in evaluation kept for shorter histories, and
@@ -167,7 +197,9 @@ class TransformerXL(NeuralModel):
         weight = self.embedding.weight
         fixed = not self.training and not torch.is_grad_enabled()
         kind = (weight.device, weight.dtype, torch.is_autocast_enabled(weight.device.type))
-        if not (fixed and self._kept and self._kept[0] == kind and self._kept[1][0].shape[1] >= keys):
+        if not (
+            fixed and self._kept and self._kept[0] == kind and self._kept[1][0].shape[1] >= keys
+        ):
             longest = max(keys, min(2 * keys, self.memory_length + 1)) if fixed else keys
             positions = self.dropout(sinusoids(longest, self.width, weight.device, weight.dtype))
             projected = [layer.project(positions) for layer in self.layers]
@@ -192,7 +224,12 @@ class TransformerXL(NeuralModel):
         dtype = self.embedding.weight.dtype
         mask = causal_mask(time, time, ids.device, dtype)
         positions = sinusoids(time, self.width, ids.device, dtype)
-        x, u, v, weights = self.embedding(ids) * self.width**0.5, self.u.unsqueeze(1), self.v.unsqueeze(1), []
+        x, u, v, weights = (
+            self.embedding(ids) * self.width**0.5,
+            self.u.unsqueeze(1),
+            self.v.unsqueeze(1),
+            [],
+        )
         for layer in self.layers:
             inputs = layer.attention_norm(x) if layer.pre_norm else x
             query, r = layer.split(layer.query(inputs)), layer.project(positions)
@@ -201,20 +238,32 @@ class TransformerXL(NeuralModel):
         return torch.stack(weights)
 
     def logits(self, hidden):
-        return F.linear(hidden, self.embedding.weight, self.output_bias)  # the embedding serves as output weights too
+        return F.linear(
+            hidden, self.embedding.weight, self.output_bias
+        )  # the embedding serves as output weights too
 
     def select(self, state: Memory | None, rows: Tensor):
         if state is None:
             return None
-        return replace(state, layers=[tuple(x[rows] for x in part) for part in state.layers], valid=state.valid[rows])
+        return replace(
+            state,
+            layers=[tuple(x[rows] for x in part) for part in state.layers],
+            valid=state.valid[rows],
+        )
 
     def decoding(self, rows, state=None, memory_length=None, precision="fp32"):
         return RelativeDecoding(self, rows, state, memory_length, precision)
 
     def empty(self, batch, dtype):
-        place = dict(device=self.device, dtype=self.embedding.weight.dtype)  # also under autocast, by its sums
-        layers = [(torch.zeros(batch, self.memory_length, self.width, **place),) for _ in self.layers]
-        return Memory(layers, self.memory_length, torch.zeros(batch, dtype=torch.int64, device=self.device))
+        place = dict(
+            device=self.device, dtype=self.embedding.weight.dtype
+        )  # also under autocast, by its sums
+        layers = [
+            (torch.zeros(batch, self.memory_length, self.width, **place),) for _ in self.layers
+        ]
+        return Memory(
+            layers, self.memory_length, torch.zeros(batch, dtype=torch.int64, device=self.device)
+        )
 
     def restart(self, state: Memory | None, fresh: Tensor) -> Memory | None:
         return None if state is None else replace(state, valid=state.valid.masked_fill(fresh, 0))

@@ -39,7 +39,9 @@ def draw(setting: str, sounding: np.ndarray, rng: np.random.Generator) -> np.nda
     least one of them. Raises LakhnesError for a setting that is not one of ``SETTINGS``.
     """
     if setting not in SETTINGS:
-        raise LakhnesError(f"augmentation {setting!r} is not known; known are {', '.join(SETTINGS)}")
+        raise LakhnesError(
+            f"augmentation {setting!r} is not known; known are {', '.join(SETTINGS)}"
+        )
     paper, songs = setting == "paper", len(sounding)
     changes = unchanged(songs)
     changes["semitones"] = rng.integers(-6, 7 if setting == "published" else 6, songs)
@@ -85,9 +87,15 @@ def change_songs(notes: np.ndarray, offsets, lengths, changes: np.ndarray):
     voices, pitch = to[part], notes["pitch"] + semitones[part].astype(np.int16)
     factors = factor[song]
     start, end = _ticks(notes["start"] * factors), _ticks(notes["end"] * factors)
-    keep = (voices != DROPPED) & (pitch >= nes.LOWEST_PITCH[voices]) & (pitch <= nes.HIGHEST_PITCH[voices])
+    keep = (
+        (voices != DROPPED)
+        & (pitch >= nes.LOWEST_PITCH[voices])
+        & (pitch <= nes.HIGHEST_PITCH[voices])
+    )
     keep &= end > start
-    velocity = np.where((voice == nes.TR) == (voices == nes.TR), notes["velocity"], nes.HIGHEST_VELOCITY[voices])
+    velocity = np.where(
+        (voice == nes.TR) == (voices == nes.TR), notes["velocity"], nes.HIGHEST_VELOCITY[voices]
+    )
     changed = np.empty(np.count_nonzero(keep), NOTE)
     for name, values in zip(NOTE.names, (voices, start, end, pitch, velocity), strict=True):
         changed[name] = values[keep]
@@ -98,7 +106,9 @@ def _ticks(times: np.ndarray) -> np.ndarray:
     return np.rint(times).astype(np.int64)
 
 
-def change_events(notes: np.ndarray, offsets, lengths, changes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def change_events(
+    notes: np.ndarray, offsets, lengths, changes: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """Events of many songs changed at once, as ``published`` does it; arguments as ``change_songs``.
 
     Edge waits go before the change, so a song whose first voice is dropped begins with a wait; the events of an instant
@@ -113,7 +123,9 @@ def change_events(notes: np.ndarray, offsets, lengths, changes: np.ndarray) -> t
     first = np.append(0, np.cumsum(inner)[~inner])
     times, ids = np.cumsum(waits)[inner], ids[inner]
     song = np.repeat(np.arange(len(lengths)), np.diff(first))
-    since = np.append(times, 0)[first[:-1]]  # a song's first event; any number will do where there is none
+    since = np.append(times, 0)[
+        first[:-1]
+    ]  # a song's first event; any number will do where there is none
     times = _ticks((times - since[song]) * factor[song])
     part = song * 4 + events.VOICE_OF[ids]
     voices, pitch = to[part], events.PITCH_OF[ids].astype(np.int16)
@@ -170,14 +182,22 @@ def _change(**values) -> np.void:
     for name, value in values.items():
         change[name] = value
     used = [voice for voice in change["voices"][0, :3].tolist() if voice != DROPPED]
-    if not set(used) <= set(nes.MELODIC) or len(set(used)) < len(used) or change["voices"][0, 3] not in (nes.NO, -1):
-        raise LakhnesError(f"voices {values['voices']}: P1, P2, TR go to different ones of these, NO to itself")
+    if (
+        not set(used) <= set(nes.MELODIC)
+        or len(set(used)) < len(used)
+        or change["voices"][0, 3] not in (nes.NO, -1)
+    ):
+        raise LakhnesError(
+            f"voices {values['voices']}: P1, P2, TR go to different ones of these, NO to itself"
+        )
     if not 0.01 <= change["speed"][0] <= 100:
         raise LakhnesError(f"speed must be between 0.01 and 100, not {values['speed']}")
     return change[0]
 
 
-def framed_songs(setting: str, notes: np.ndarray, offsets, lengths, rng: np.random.Generator) -> list[np.ndarray]:
+def framed_songs(
+    setting: str, notes: np.ndarray, offsets, lengths, rng: np.random.Generator
+) -> list[np.ndarray]:
     """What a model sees of many songs, each changed at random: ids uint16 (events,), ``<S>`` before and after.
 
     Arguments as ``draw`` and ``change_songs``; setting ``none`` leaves every song as it is. A song may come out empty.

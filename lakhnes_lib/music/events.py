@@ -13,7 +13,12 @@ from lakhnes_lib.music import nes
 from lakhnes_lib.music.score import LONGEST_SECONDS, NOTE, Score
 
 WAIT_TICKS = np.concatenate(
-    [np.arange(1, 101), np.arange(110, 1001, 10), np.arange(1100, 10_001, 100), np.arange(11_000, 100_001, 1000)]
+    [
+        np.arange(1, 101),
+        np.arange(110, 1001, 10),
+        np.arange(1100, 10_001, 100),
+        np.arange(11_000, 100_001, 1000),
+    ]
 )
 """int64 (370,): the waits that have an event of their own, in ticks."""
 LONGEST_WAIT = int(WAIT_TICKS[-1])
@@ -29,7 +34,10 @@ def _voice_vocabulary() -> tuple[list[str], np.ndarray, np.ndarray, np.ndarray]:
         voices += [voice] * (1 + len(span))
         pitches += [0, *span]
     head = 1 + len(WAIT_TICKS)
-    voices, pitches = np.array([-1] * head + voices, np.int8), np.array([0] * head + pitches, np.uint8)
+    voices, pitches = (
+        np.array([-1] * head + voices, np.int8),
+        np.array([0] * head + pitches, np.uint8),
+    )
     return names, voices, pitches, np.array(first)
 
 
@@ -50,7 +58,9 @@ NOTE_ON = NOTE_OFF + 1 - nes.LOWEST_PITCH.astype(int)
 
 # The nearest grid value of every wait up to the longest; a tie goes to the shorter wait.
 _middles = (WAIT_TICKS[1:] + WAIT_TICKS[:-1]) / 2
-_WAIT_ID = (1 + np.searchsorted(_middles, np.arange(LONGEST_WAIT + 1), side="left")).astype(np.uint16)
+_WAIT_ID = (1 + np.searchsorted(_middles, np.arange(LONGEST_WAIT + 1), side="left")).astype(
+    np.uint16
+)
 _END = 1023  # sorts after every event of the song's last instant
 
 
@@ -76,7 +86,9 @@ def _timeline(notes, offsets, lengths):
             (base[:-1] + lengths << 10) | _END,
         ]
     )
-    keys.sort(kind="stable")  # the parts are nearly in order already: merging them is faster than sorting
+    keys.sort(
+        kind="stable"
+    )  # the parts are nearly in order already: merging them is faster than sorting
     ids, times = keys & 1023, keys >> 10
     voices = np.where(ids == _END, -2, VOICE_OF[np.minimum(ids, len(VOCABULARY) - 1)])
     # A note-on takes over from a note that ends in the same instant.
@@ -130,14 +142,20 @@ def strip(ids, name: str = "events") -> np.ndarray:
     except ValueError:  # rows of different lengths
         raise BadEvents(f"{name}: event ids must be one row of integers") from None
     if ids.ndim != 1 or (ids.size and ids.dtype.kind not in "iu"):
-        raise BadEvents(f"{name}: event ids must be one row of integers, not {ids.dtype} of shape {ids.shape}")
+        raise BadEvents(
+            f"{name}: event ids must be one row of integers, not {ids.dtype} of shape {ids.shape}"
+        )
     ids = ids.astype(np.int64)
     wrong = np.flatnonzero((ids < 0) | (ids >= len(VOCABULARY)))
     if len(wrong):
-        raise BadEvents(f"{name}: event {wrong[0]} has id {ids[wrong[0]]}, ids go from 0 to {len(VOCABULARY) - 1}")
+        raise BadEvents(
+            f"{name}: event {wrong[0]} has id {ids[wrong[0]]}, ids go from 0 to {len(VOCABULARY) - 1}"
+        )
     inside = np.flatnonzero(ids[1:-1] == START) + 1
     if len(inside):
-        raise BadEvents(f"{name}: <S> stands inside the song, at event {inside[0]}; it belongs to the ends")
+        raise BadEvents(
+            f"{name}: <S> stands inside the song, at event {inside[0]}; it belongs to the ends"
+        )
     if len(ids) and ids[0] == START:
         ids = ids[1:]
     if len(ids) and ids[-1] == START:
@@ -190,7 +208,9 @@ _ID_OF = {name: number for number, name in enumerate(VOCABULARY) if not IS_WAIT[
 def from_tx1(text: str, name: str = "") -> Score:
     """Score of TX1 text; any line ends, ``<S>`` at both ends or not. Raises BadEvents with the line's number."""
     ids, times, now = [], [], 0
-    lines = [(number, line.strip()) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
+    lines = [
+        (number, line.strip()) for number, line in enumerate(text.splitlines(), 1) if line.strip()
+    ]
     if lines and lines[0][1] == "<S>":
         lines = lines[1:]
     if lines and lines[-1][1] == "<S>":
@@ -199,7 +219,9 @@ def from_tx1(text: str, name: str = "") -> Score:
         if event.startswith("WT_"):
             ticks = event[3:]
             if not (ticks.isascii() and ticks.isdigit()) or len(ticks) > 12:
-                raise BadEvents(f"{name or 'TX1'}: line {number} waits {ticks[:20]!r} ticks; a wait is a whole number")
+                raise BadEvents(
+                    f"{name or 'TX1'}: line {number} waits {ticks[:20]!r} ticks; a wait is a whole number"
+                )
             now += int(ticks)
             if now > LONGEST_SECONDS * nes.TICKS_PER_SECOND:
                 raise BadEvents(
@@ -212,5 +234,7 @@ def from_tx1(text: str, name: str = "") -> Score:
             ids.append(_ID_OF[event])
             times.append(now)
         else:
-            raise BadEvents(f"{name or 'TX1'}: line {number} holds {event[:40]!r}, which is no event of Table 1")
+            raise BadEvents(
+                f"{name or 'TX1'}: line {number} holds {event[:40]!r}, which is no event of Table 1"
+            )
     return _score(np.array(ids, np.int64), np.array(times, np.int64), now, name)

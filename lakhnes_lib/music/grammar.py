@@ -12,7 +12,15 @@ import numpy as np
 
 from lakhnes_lib.errors import BadEvents
 from lakhnes_lib.music import nes
-from lakhnes_lib.music.events import IS_NOTE_OFF, IS_NOTE_ON, IS_WAIT, START, VOCABULARY, VOICE_OF, strip
+from lakhnes_lib.music.events import (
+    IS_NOTE_OFF,
+    IS_NOTE_ON,
+    IS_WAIT,
+    START,
+    VOCABULARY,
+    VOICE_OF,
+    strip,
+)
 
 _VOICES = np.arange(len(nes.VOICES))
 # Kind of each event, by which its rules go: 0-3 note-on of a voice, 4-7 note-off of a voice, 8 wait, 9 <S>.
@@ -53,7 +61,9 @@ def allowed(state: State, left: np.ndarray | None = None, end: bool = False) -> 
     can still be ended, and a row may have none. end: whether ``<S>`` may come, where the song can end.
     """
     batch = len(state.last)
-    later = _VOICES > state.last[:, None]  # (batch, 4): voices that may still have an event in this instant
+    later = (
+        _VOICES > state.last[:, None]
+    )  # (batch, 4): voices that may still have an event in this instant
     count = state.sounding.sum(1)
     kinds = np.empty((batch, _KINDS), bool)
     kinds[:, 0:4], kinds[:, 4:8] = later, later & state.sounding
@@ -67,7 +77,9 @@ def allowed(state: State, left: np.ndarray | None = None, end: bool = False) -> 
 def _events_to_end(state: State, count: np.ndarray) -> np.ndarray:
     """The fewest events that still have to follow an event of each kind but ``<S>``: int64 (batch, 9)."""
     need = np.empty((len(count), _END), np.int64)
-    need[:, 0:4] = count[:, None] + ~state.sounding + 1  # the note itself ends after a wait, and with it all others
+    need[:, 0:4] = (
+        count[:, None] + ~state.sounding + 1
+    )  # the note itself ends after a wait, and with it all others
     earlier = (
         np.cumsum(state.sounding, 1) - state.sounding
     )  # sounding voices before this one: they need another instant
@@ -99,6 +111,8 @@ def check(ids, name: str = "events") -> None:
     for number in _VOICES:
         places = np.flatnonzero(voice == number)
         off = IS_NOTE_OFF[ids[places]]
-        refuse(places[off & np.append(True, off[:-1])[: len(off)]], "ends a note that does not sound")
+        refuse(
+            places[off & np.append(True, off[:-1])[: len(off)]], "ends a note that does not sound"
+        )
         if len(places) and not off[-1]:
             refuse(places[-1:], "begins a note that never ends")

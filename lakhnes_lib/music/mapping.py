@@ -114,7 +114,9 @@ def candidates(path, options: MappingOptions = PUBLISHED) -> Candidates:
         data = path.read_bytes()
     except OSError as error:
         raise Rejected("unreadable", f"{path}: cannot be read ({error.strerror})") from error
-    return replace(candidates_of(data, str(path), options), name=path.stem)  # messages name the whole path
+    return replace(
+        candidates_of(data, str(path), options), name=path.stem
+    )  # messages name the whole path
 
 
 def candidates_of(data: bytes, name: str, options: MappingOptions = PUBLISHED) -> Candidates:
@@ -129,7 +131,11 @@ def candidates_of(data: bytes, name: str, options: MappingOptions = PUBLISHED) -
 
 
 def candidates_of_tracks(
-    tracks: list[Track], length: int, name: str, content_hash: str, options: MappingOptions = PUBLISHED
+    tracks: list[Track],
+    length: int,
+    name: str,
+    content_hash: str,
+    options: MappingOptions = PUBLISHED,
 ) -> Candidates:
     """The same of tracks and length (1/44,100 s) as ``tracks.parse_tracks`` gives them. Raises Rejected."""
     if not tracks:
@@ -139,7 +145,11 @@ def candidates_of_tracks(
     if length > options.most_seconds * nes.TICKS_PER_SECOND:
         raise _rejected("too_long", name)
     melodies = [track.notes for track in tracks if not track.is_drum]
-    for reason, rule in (("only_drums", None), ("out_of_range", in_range), ("polyphonic", is_monophonic)):
+    for reason, rule in (
+        ("only_drums", None),
+        ("out_of_range", in_range),
+        ("polyphonic", is_monophonic),
+    ):
         melodies = [notes for notes in melodies if rule is None or rule(notes, options)]
         if len(melodies) < options.least_melodies:
             raise _rejected(reason, name)
@@ -166,12 +176,16 @@ def is_monophonic(notes: np.ndarray, options: MappingOptions = PUBLISHED) -> boo
     return bool((notes["start"][1:] >= notes["end"][:-1]).all())
 
 
-def without_duplicates(melodies: list[np.ndarray], options: MappingOptions = PUBLISHED) -> list[np.ndarray]:
+def without_duplicates(
+    melodies: list[np.ndarray], options: MappingOptions = PUBLISHED
+) -> list[np.ndarray]:
     """The first of every set of melodies with the same pitches at the same onsets, on a grid of time."""
     step = options.duplicate_seconds * nes.TICKS_PER_SECOND
     first = {}
     for notes in melodies:
-        first.setdefault((notes["pitch"].tobytes(), np.rint(notes["start"] / step).tobytes()), notes)
+        first.setdefault(
+            (notes["pitch"].tobytes(), np.rint(notes["start"] / step).tobytes()), notes
+        )
     return list(first.values())
 
 
@@ -195,7 +209,9 @@ def generator(content_hash: str, seed: int) -> np.random.Generator:
     return np.random.default_rng([int(content_hash, 16), seed])
 
 
-def assignments(count: int, rng: np.random.Generator, options: MappingOptions = PUBLISHED) -> list[tuple]:
+def assignments(
+    count: int, rng: np.random.Generator, options: MappingOptions = PUBLISHED
+) -> list[tuple]:
     """Which of ``count`` melodies P1, P2 and TR play in each example: tuples of three numbers, -1 for a silent voice.
 
     One melody goes to each voice in turn, two to each pair of voices, more to all voices in every order.
@@ -206,11 +222,18 @@ def assignments(count: int, rng: np.random.Generator, options: MappingOptions = 
     silent = [-1] * (3 - count)
     orders = sorted(set(itertools.permutations(chosen + silent, 3)))
     if len(orders) > options.most_examples:
-        orders = [orders[place] for place in rng.choice(len(orders), options.most_examples, replace=False)]
+        orders = [
+            orders[place] for place in rng.choice(len(orders), options.most_examples, replace=False)
+        ]
     return orders
 
 
-def draw(kept: Candidates, assignment: tuple, rng: np.random.Generator, options: MappingOptions = PUBLISHED) -> Score:
+def draw(
+    kept: Candidates,
+    assignment: tuple,
+    rng: np.random.Generator,
+    options: MappingOptions = PUBLISHED,
+) -> Score:
     """One example: melodies to voices by ``assignment``, and a drum track with its own map of pitches to noise types.
 
     It starts with its first note. It may hold no note, where none is in its voice's range.
@@ -219,7 +242,9 @@ def draw(kept: Candidates, assignment: tuple, rng: np.random.Generator, options:
     for voice, number in enumerate(assignment):
         if number >= 0:
             notes = kept.melodies[number]
-            fits = (notes["pitch"] >= nes.LOWEST_PITCH[voice]) & (notes["pitch"] <= nes.HIGHEST_PITCH[voice])
+            fits = (notes["pitch"] >= nes.LOWEST_PITCH[voice]) & (
+                notes["pitch"] <= nes.HIGHEST_PITCH[voice]
+            )
             parts.append(_for_voice(voice, notes[fits]))
     if kept.drums:
         hits = _for_voice(nes.NO, kept.drums[rng.integers(len(kept.drums))])
@@ -240,13 +265,17 @@ def _for_voice(voice: int, part: np.ndarray) -> np.ndarray:
     notes["voice"] = voice
     for field in ("start", "end", "pitch"):
         notes[field] = part[field]
-    notes["velocity"] = np.rint(1 + (float(nes.HIGHEST_VELOCITY[voice]) - 1) * part["velocity"] / 127)
+    notes["velocity"] = np.rint(
+        1 + (float(nes.HIGHEST_VELOCITY[voice]) - 1) * part["velocity"] / 127
+    )
     return notes
 
 
 def examples(kept: Candidates, seed: int = 0, options: MappingOptions = PUBLISHED) -> list[Score]:
     """The published examples of a song: at most ``most_examples``, those without notes left out."""
     rng = generator(kept.content_hash, seed)
-    drawn = (draw(kept, order, rng, options) for order in assignments(len(kept.melodies), rng, options))
+    drawn = (
+        draw(kept, order, rng, options) for order in assignments(len(kept.melodies), rng, options)
+    )
     found = [score for score in drawn if len(score.notes)]
     return [score.renamed(f"{kept.name}_{number:03}") for number, score in enumerate(found)]

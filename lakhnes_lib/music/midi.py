@@ -14,7 +14,14 @@ import numpy as np
 from lakhnes_lib.errors import BadMidi, BadScore
 from lakhnes_lib.files import write_file
 from lakhnes_lib.music import nes
-from lakhnes_lib.music.score import CONTROL, LONGEST_SECONDS, NOTE, TIMBRE_CHANGE, VELOCITY_CHANGE, Score
+from lakhnes_lib.music.score import (
+    CONTROL,
+    LONGEST_SECONDS,
+    NOTE,
+    TIMBRE_CHANGE,
+    VELOCITY_CHANGE,
+    Score,
+)
 
 RESOLUTION = 22_050
 """MIDI ticks a quarter note; at 120 beats a minute that is 44,100 a second."""
@@ -35,7 +42,9 @@ def parse(path):
     if data is None:
         raise BadMidi(f"{path}: is larger than {MOST_BYTES // 1_000_000} MB, too large for a song")
     if data[:4] != b"MThd":
-        raise BadMidi(f"{path}: is {'empty' if not data else 'not a MIDI file (it does not start with MThd)'}")
+        raise BadMidi(
+            f"{path}: is {'empty' if not data else 'not a MIDI file (it does not start with MThd)'}"
+        )
     try:
         song = symusic.Score.from_midi(data)
         if song.ticks_per_quarter < 1:
@@ -43,8 +52,12 @@ def parse(path):
         return song
     except MemoryError:
         raise
-    except Exception as error:  # symusic raises plain RuntimeError and ValueError for whatever it cannot parse
-        raise BadMidi(f"{path}: is a damaged MIDI file ({' '.join(str(error).split())[:120]})") from error
+    except (
+        Exception
+    ) as error:  # symusic raises plain RuntimeError and ValueError for whatever it cannot parse
+        raise BadMidi(
+            f"{path}: is a damaged MIDI file ({' '.join(str(error).split())[:120]})"
+        ) from error
 
 
 def to_samples(ticks: np.ndarray, song) -> np.ndarray:
@@ -53,7 +66,8 @@ def to_samples(ticks: np.ndarray, song) -> np.ndarray:
     changes = {0: 500_000} | {tempo.time: tempo.mspq for tempo in song.tempos}
     starts = np.array(sorted(changes), np.int64)
     rate = [
-        Fraction(changes[start] * nes.TICKS_PER_SECOND, song.ticks_per_quarter * 1_000_000) for start in starts.tolist()
+        Fraction(changes[start] * nes.TICKS_PER_SECOND, song.ticks_per_quarter * 1_000_000)
+        for start in starts.tolist()
     ]
     if set(rate) == {1}:
         return ticks
@@ -65,7 +79,9 @@ def to_samples(ticks: np.ndarray, song) -> np.ndarray:
     whole = np.array([value.__floor__() for value in base], np.int64)
     part = np.array([float(value - value.__floor__()) for value in base])
     factor = np.array([float(value) for value in rate])
-    return whole[place] + np.rint(part[place] + (ticks - starts[place]) * factor[place]).astype(np.int64)
+    return whole[place] + np.rint(part[place] + (ticks - starts[place]) * factor[place]).astype(
+        np.int64
+    )
 
 
 def _voice_of(track, path) -> int:
@@ -107,12 +123,22 @@ def read(path) -> Score:
         raw = track.controls.numpy()
         wanted = np.isin(raw["number"], (VELOCITY_CHANGE, TIMBRE_CHANGE))
         part = np.zeros(int(wanted.sum()), CONTROL)
-        part["voice"], part["kind"], part["value"] = voice, raw["number"][wanted], raw["value"][wanted]
+        part["voice"], part["kind"], part["value"] = (
+            voice,
+            raw["number"][wanted],
+            raw["value"][wanted],
+        )
         part["tick"] = to_samples(raw["time"][wanted], song)
         controls.append(part)
     notes, controls = np.concatenate(notes), np.concatenate(controls)
-    ends = [change.time for change in song.time_signatures if (change.numerator, change.denominator) == (1, 1)]
-    length = max(int(to_samples(np.array(ends[-1:] or [0]), song)[0]), int(notes["end"].max(initial=0)))
+    ends = [
+        change.time
+        for change in song.time_signatures
+        if (change.numerator, change.denominator) == (1, 1)
+    ]
+    length = max(
+        int(to_samples(np.array(ends[-1:] or [0]), song)[0]), int(notes["end"].max(initial=0))
+    )
     length = max(length, int(controls["tick"].max(initial=0)))
     _refuse_long(length, path)
     controls = controls[np.lexsort((controls["voice"], controls["tick"]))]
@@ -147,7 +173,9 @@ def write(score: Score, path) -> None:
             notes["velocity"].astype(np.int8),
         )
         track.controls = symusic.ControlChange.from_numpy(
-            controls["tick"].astype(np.int32), controls["kind"].astype(np.uint8), controls["value"].astype(np.uint8)
+            controls["tick"].astype(np.int32),
+            controls["kind"].astype(np.uint8),
+            controls["value"].astype(np.uint8),
         )
         song.tracks.append(track)
     write_file(path, song.dumps_midi())

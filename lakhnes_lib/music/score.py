@@ -12,7 +12,9 @@ import numpy as np
 from lakhnes_lib.errors import BadScore
 from lakhnes_lib.music import nes
 
-NOTE = np.dtype([("voice", "u1"), ("start", "i8"), ("end", "i8"), ("pitch", "u1"), ("velocity", "u1")])
+NOTE = np.dtype(
+    [("voice", "u1"), ("start", "i8"), ("end", "i8"), ("pitch", "u1"), ("velocity", "u1")]
+)
 CONTROL = np.dtype([("voice", "u1"), ("tick", "i8"), ("kind", "u1"), ("value", "u1")])
 VELOCITY_CHANGE, TIMBRE_CHANGE = 11, 12
 """Kinds of control, by the MIDI control numbers that NES-MDB uses."""
@@ -62,7 +64,8 @@ class Score:
         self._refuse(notes["voice"] > nes.NO, "has a voice that is not one of P1, P2, TR, NO")
         voice = notes["voice"]
         self._refuse(
-            (notes["pitch"] < nes.LOWEST_PITCH[voice]) | (notes["pitch"] > nes.HIGHEST_PITCH[voice]),
+            (notes["pitch"] < nes.LOWEST_PITCH[voice])
+            | (notes["pitch"] > nes.HIGHEST_PITCH[voice]),
             "is out of its voice's range",
         )
         self._refuse(
@@ -80,7 +83,10 @@ class Score:
             places = np.flatnonzero(voice == number)
             late = notes["start"][places[1:]] < notes["end"][places[:-1]]
             if late.any():
-                self._refuse(np.arange(len(notes)) == places[1:][late][0], "starts before its voice's last note ends")
+                self._refuse(
+                    np.arange(len(notes)) == places[1:][late][0],
+                    "starts before its voice's last note ends",
+                )
         self._check_controls()
 
     def _check_controls(self):
@@ -144,7 +150,9 @@ class Score:
     __hash__ = None
 
     def __repr__(self) -> str:
-        counts = ", ".join(f"{n} {np.count_nonzero(self.notes['voice'] == v)}" for v, n in enumerate(nes.VOICES))
+        counts = ", ".join(
+            f"{n} {np.count_nonzero(self.notes['voice'] == v)}" for v, n in enumerate(nes.VOICES)
+        )
         return f"Score({self.name!r}, {self.seconds:.2f} s, notes: {counts})"
 
     @property
@@ -177,7 +185,9 @@ class Score:
         first = int(round(start * nes.TICKS_PER_SECOND))
         last = min(int(round(end * nes.TICKS_PER_SECOND)), self.length)
         if not 0 <= first < last:
-            raise BadScore(f"{self._called}: no music between {start} s and {end} s of {self.seconds:.2f} s")
+            raise BadScore(
+                f"{self._called}: no music between {start} s and {end} s of {self.seconds:.2f} s"
+            )
         notes = self.notes[(self.notes["end"] > first) & (self.notes["start"] < last)].copy()
         notes["start"] = np.maximum(notes["start"], first) - first
         notes["end"] = np.minimum(notes["end"], last) - first

@@ -35,9 +35,13 @@ def grid_loss(notes: np.ndarray, offsets, lengths) -> GridLoss:
     if not len(lengths):
         none = np.zeros(0, np.int64)
         return GridLoss(none, none, none, none)
-    begins = np.concatenate([[0], np.cumsum(lengths + 1)[:-1]])  # songs laid end to end, one tick apart
+    begins = np.concatenate(
+        [[0], np.cumsum(lengths + 1)[:-1]]
+    )  # songs laid end to end, one tick apart
     shift = np.repeat(begins, np.diff(offsets))
-    times = np.unique(np.concatenate([begins, begins + lengths, shift + notes["start"], shift + notes["end"]]))
+    times = np.unique(
+        np.concatenate([begins, begins + lengths, shift + notes["start"], shift + notes["end"]])
+    )
     first = np.searchsorted(times, begins)
     waits = np.diff(times, prepend=0)
     waits[first] = 0  # no wait leads from one song to the next
@@ -45,7 +49,12 @@ def grid_loss(notes: np.ndarray, offsets, lengths) -> GridLoss:
     late = np.cumsum(written - waits)
     late -= np.repeat(late[first], np.diff(first, append=len(times)))
     cut = np.add.reduceat(np.maximum(waits - LONGEST_WAIT, 0), first)
-    return GridLoss(waits[waits > 0], written[waits > 0], late[np.searchsorted(times, shift + notes["start"])], cut)
+    return GridLoss(
+        waits[waits > 0],
+        written[waits > 0],
+        late[np.searchsorted(times, shift + notes["start"])],
+        cut,
+    )
 
 
 def spread(ticks: np.ndarray) -> dict[str, float]:

@@ -54,13 +54,19 @@ def parse_tracks(data: bytes, name="MIDI data") -> tuple[list[Track], int]:
     import symusic  # here, so that a packed corpus is read without it
 
     if data[:4] != b"MThd":
-        raise BadMidi(f"{name}: is {'not a MIDI file (it does not start with MThd)' if data else 'empty'}")
+        raise BadMidi(
+            f"{name}: is {'not a MIDI file (it does not start with MThd)' if data else 'empty'}"
+        )
     try:
         song = symusic.Score.from_midi(data)
     except MemoryError:
         raise
-    except Exception as error:  # symusic raises plain RuntimeError and ValueError for whatever it cannot parse
-        raise BadMidi(f"{name}: is a damaged MIDI file ({' '.join(str(error).split())[:120]})") from error
+    except (
+        Exception
+    ) as error:  # symusic raises plain RuntimeError and ValueError for whatever it cannot parse
+        raise BadMidi(
+            f"{name}: is a damaged MIDI file ({' '.join(str(error).split())[:120]})"
+        ) from error
     if song.ticks_per_quarter < 1 or any(tempo.mspq < 1 for tempo in song.tempos):
         raise BadMidi(f"{name}: counts no time (its resolution or a tempo is 0)")
 
@@ -71,11 +77,15 @@ def parse_tracks(data: bytes, name="MIDI data") -> tuple[list[Track], int]:
         np.concatenate([np.zeros(0, np.int64), *(column[field] for column in columns)])
         for field in ("time", "duration", "pitch", "velocity")
     )
-    group, start, length, pitch, velocity = (part[length > 0] for part in (group, start, length, pitch, velocity))
+    group, start, length, pitch, velocity = (
+        part[length > 0] for part in (group, start, length, pitch, velocity)
+    )
     end = _first_release(group * 128 + pitch, start, start + length)
     if (start < 0).any() or (end < start).any():
         raise BadMidi(f"{name}: has times beyond what a MIDI file can count")
-    timed = [event for track in sources for event in (track.controls, track.pitch_bends, track.lyrics)]
+    timed = [
+        event for track in sources for event in (track.controls, track.pitch_bends, track.lyrics)
+    ]
     timed += [song.time_signatures, song.key_signatures, _tempo_changes(song)]
     last = max([int(end.max(initial=0)), *(event[-1].time for event in timed if len(event))])
     samples = midi.to_samples(np.concatenate([start, end, [last]]), song)

@@ -122,7 +122,9 @@ def _stream(score, sample_rate, output, seed):
         yield np.clip(sound * GAIN[output], -1, 1).astype(np.float32)
 
 
-def levels(score: Score, begin: int = 0, end: int | None = None, seed: int | None = None) -> np.ndarray:
+def levels(
+    score: Score, begin: int = 0, end: int | None = None, seed: int | None = None
+) -> np.ndarray:
     """The four voices' levels 0-15 on every CPU cycle in [begin, end), before the mixer: uint8 (4, cycles).
 
     What ``render`` band-limits is ``chip.mix(levels(score))``. end: the score's last cycle if None.

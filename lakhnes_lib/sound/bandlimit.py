@@ -73,7 +73,9 @@ class StepSum:
         for power in range(1, POWERS):
             np.add(index[power - 1], TAPS, out=index[power])
             np.multiply(weight[power - 1], beyond, out=weight[power])
-        summed = np.bincount(index.ravel(), weight.ravel(), self.block * POWERS).reshape(-1, POWERS, TAPS)
+        summed = np.bincount(index.ravel(), weight.ravel(), self.block * POWERS).reshape(
+            -1, POWERS, TAPS
+        )
         plain = np.concatenate([self._plain, summed[:, 0].ravel()])
         self._plain = plain[self.block :]
         out = np.cumsum(plain[: self.block])
@@ -100,7 +102,9 @@ class OutputFilter:
     def __call__(self, samples: np.ndarray) -> np.ndarray:
         if self._state is None:
             return samples
-        out, self._state = signal.lfilter(self._numerator, self._denominator, samples, zi=self._state)
+        out, self._state = signal.lfilter(
+            self._numerator, self._denominator, samples, zi=self._state
+        )
         return out
 
 

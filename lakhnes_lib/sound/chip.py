@@ -14,14 +14,22 @@ CLOCK = 1_789_773
 """CPU cycles a second (NTSC). Everything the chip does happens on a whole cycle."""
 
 DUTY = np.array(
-    [[0, 1, 0, 0, 0, 0, 0, 0], [0, 1, 1, 0, 0, 0, 0, 0], [0, 1, 1, 1, 1, 0, 0, 0], [1, 0, 0, 1, 1, 1, 1, 1]], np.uint8
+    [
+        [0, 1, 0, 0, 0, 0, 0, 0],
+        [0, 1, 1, 0, 0, 0, 0, 0],
+        [0, 1, 1, 1, 1, 0, 0, 0],
+        [1, 0, 0, 1, 1, 1, 1, 1],
+    ],
+    np.uint8,
 )
 """The pulse sequencer's eight steps for duty 0-3: 12.5 %, 25 %, 50 %, and 25 % upside down."""
 
 TRIANGLE = np.concatenate([np.arange(15, -1, -1), np.arange(16)]).astype(np.uint8)
 """The triangle sequencer's 32 steps."""
 
-NOISE_PERIODS = np.array([4, 8, 16, 32, 64, 96, 128, 160, 202, 254, 380, 508, 762, 1016, 2034, 4068])
+NOISE_PERIODS = np.array(
+    [4, 8, 16, 32, 64, 96, 128, 160, 202, 254, 380, 508, 762, 1016, 2034, 4068]
+)
 """CPU cycles between two shifts of the noise register, by period index 0-15; noise type n is index 16 - n."""
 
 SHORTEST_PULSE_TIMER = 8

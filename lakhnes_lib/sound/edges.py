@@ -39,7 +39,10 @@ class Walk:
         part = Segments(self._song, places, start, stop)
         found = []
         for group, (level_at, edges) in enumerate(
-            [(part.pulse_level, part.pulse_edges), (part.triangle_noise_level, part.triangle_noise_edges)]
+            [
+                (part.pulse_level, part.pulse_edges),
+                (part.triangle_noise_level, part.triangle_noise_edges),
+            ]
         ):
             every = slice(None)
             at_start, at_stop = level_at(every, start), level_at(every, stop - 1)
@@ -68,16 +71,23 @@ class Segments:
         for number, early in ((0, 0), (1, 1)):
             pulse, other = self.pulses[number], self.pulses[1 - number]
             for rising, offset in ((1, pulse.rise), (0, pulse.fall)):
-                segment, cycle, _ = _ladder(pulse.origin + offset, pulse.period, self.start, self.stop)
+                segment, cycle, _ = _ladder(
+                    pulse.origin + offset, pulse.period, self.start, self.stop
+                )
                 beside = other.level(segment, cycle - early)
                 up, volume = rising ^ pulse.inverted[segment], pulse.volume[segment]
-                found.append((cycle, mixer[beside + volume * up] - mixer[beside + volume * (1 - up)]))
+                found.append(
+                    (cycle, mixer[beside + volume * up] - mixer[beside + volume * (1 - up)])
+                )
         return found
 
     def noise_level(self, at, cycle):
         shift, loop = self.noise.place(at, cycle), self.noise.timbre[at]
         gates = [chip.noise_sequence(mode) for mode in (0, 1)]
-        return np.where(loop, gates[1][shift % len(gates[1])], gates[0][shift % len(gates[0])]) * self.noise.level[at]
+        return (
+            np.where(loop, gates[1][shift % len(gates[1])], gates[0][shift % len(gates[0])])
+            * self.noise.level[at]
+        )
 
     def triangle_noise_level(self, at, cycle):
         """Mixed level of triangle and noise in segments ``at`` on cycles ``cycle``."""
@@ -87,7 +97,9 @@ class Segments:
     def triangle_noise_edges(self):
         """Cycles and changes of triangle and noise inside the segments. On a shared cycle the triangle moves first."""
         mixer = chip.triangle_noise_mixer()
-        segment, cycle, number = _ladder(self.triangle.origin, self.triangle.step, self.start, self.stop)
+        segment, cycle, number = _ladder(
+            self.triangle.origin, self.triangle.step, self.start, self.stop
+        )
         step = (self.triangle.first[segment] + number) & 31
         noise = self.noise_level(segment, cycle - 1)
         found = [(cycle, mixer[chip.TRIANGLE[step], noise] - mixer[chip.TRIANGLE[step - 1], noise])]

@@ -95,7 +95,12 @@ class Chip:
                 self.length[voice] -= 1
         for voice in (nes.P1, nes.P2):
             sweep = self.sweep[voice]
-            if not self.sweep_divider[voice] and sweep & 0x80 and sweep & 7 and not self.muted(voice):
+            if (
+                not self.sweep_divider[voice]
+                and sweep & 0x80
+                and sweep & 7
+                and not self.muted(voice)
+            ):
                 self.timer[voice] = self.sweep_target(voice)
             if self.sweep_reload[voice] or not self.sweep_divider[voice]:
                 self.sweep_divider[voice], self.sweep_reload[voice] = sweep >> 4 & 7, False
@@ -115,7 +120,13 @@ class Chip:
     def state(self, voice: int) -> tuple[int, int, int]:
         """Pitch (0: silent), level and timbre of a voice at this moment."""
         control = self.control[voice]
-        timbre = 0 if voice == nes.TR else self.timer[voice] >> 7 & 1 if voice == nes.NO else control >> 6
+        timbre = (
+            0
+            if voice == nes.TR
+            else self.timer[voice] >> 7 & 1
+            if voice == nes.NO
+            else control >> 6
+        )
         level = 1 if voice == nes.TR else control & 15 if control & 16 else self.decay[voice]
         if not self.length[voice] or not level:
             return 0, 0, timbre
@@ -132,22 +143,34 @@ class Chip:
         if timer not in known:
             hertz = self.clock / (chip.cycles_per_period(voice) * (timer + 1))
             pitch = int(np.rint(69 + 12 * np.log2(hertz / 440)))
-            known[timer] = pitch if nes.LOWEST_PITCH[voice] <= pitch <= nes.HIGHEST_PITCH[voice] else 0
+            known[timer] = (
+                pitch if nes.LOWEST_PITCH[voice] <= pitch <= nes.HIGHEST_PITCH[voice] else 0
+            )
         return known[timer]
 
     def idle(self) -> bool:
         """Whether the frame counter has nothing to change until the next write."""
         control = self.control
-        if any(self.length[voice] and not control[voice] & 0x20 for voice in (nes.P1, nes.P2, nes.NO)):
+        if any(
+            self.length[voice] and not control[voice] & 0x20 for voice in (nes.P1, nes.P2, nes.NO)
+        ):
             return False
         if any(not control[voice] & 0x10 for voice in (nes.P1, nes.P2, nes.NO)):
             return False
-        if any(sweep & 0x80 and sweep & 7 for sweep in self.sweep) or any(self.sweep_reload) or any(self.sweep_divider):
+        if (
+            any(sweep & 0x80 and sweep & 7 for sweep in self.sweep)
+            or any(self.sweep_reload)
+            or any(self.sweep_divider)
+        ):
             return False
-        return bool(control[nes.TR] & 0x80) and (self.linear == control[nes.TR] & 0x7F or not self.linear_reload)
+        return bool(control[nes.TR] & 0x80) and (
+            self.linear == control[nes.TR] & 0x7F or not self.linear_reload
+        )
 
 
-def run(writes: Iterable[tuple[int, int, int]], length: int, clock: int = chip.CLOCK, name: str = "") -> Score:
+def run(
+    writes: Iterable[tuple[int, int, int]], length: int, clock: int = chip.CLOCK, name: str = ""
+) -> Score:
     """The score that a register stream sounds.
 
     writes: (tick, register, value) in order; length: ticks; clock: the CPU's cycles a second (NTSC or PAL).
@@ -222,7 +245,11 @@ def _score(history, length, name) -> Score:
             continue
         leaves = (pitch > 0) & (np.diff(pitch, append=0) != 0)
         part = np.zeros(begins.sum(), NOTE)
-        part["voice"], part["start"], part["end"] = voice, tick[begins], np.append(tick[1:], length)[leaves]
+        part["voice"], part["start"], part["end"] = (
+            voice,
+            tick[begins],
+            np.append(tick[1:], length)[leaves],
+        )
         part["pitch"], part["velocity"] = pitch[begins], level[begins]
         notes.append(part)
         louder = (pitch > 0) & ~begins & (np.diff(level, prepend=0) != 0)
@@ -236,5 +263,10 @@ def _score(history, length, name) -> Score:
 
 def _controls(voice, kind, tick, value) -> np.ndarray:
     controls = np.zeros(len(tick), CONTROL)
-    controls["voice"], controls["kind"], controls["tick"], controls["value"] = voice, kind, tick, value
+    controls["voice"], controls["kind"], controls["tick"], controls["value"] = (
+        voice,
+        kind,
+        tick,
+        value,
+    )
     return controls

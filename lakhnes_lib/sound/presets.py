@@ -16,7 +16,9 @@ DECAY_TICKS = 4 * nes.TICKS_PER_SECOND // 240
 """Ticks a level of "decay": the chip's envelope, clocked at 240 Hz, with a period of 4."""
 
 
-def dress(score: Score, duty: int | tuple[int, int] | None = None, volume: int | str | None = None) -> Score:
+def dress(
+    score: Score, duty: int | tuple[int, int] | None = None, volume: int | str | None = None
+) -> Score:
     """The score with other timbre or dynamics; None leaves the score's own.
 
     duty: 0-3 for both pulses, or one for P1 and one for P2. volume: 1-15 for every pulse and noise note, or "decay".
@@ -36,7 +38,9 @@ def _with_duty(score, duty):
     controls = score.controls
     pulses = (controls["kind"] == TIMBRE_CHANGE) & np.isin(controls["voice"], (nes.P1, nes.P2))
     chosen = np.array([(voice, 0, TIMBRE_CHANGE, d) for voice, d in enumerate(duties)], CONTROL)
-    return Score.build(score.notes, score.length, np.concatenate([chosen, controls[~pulses]]), score.name)
+    return Score.build(
+        score.notes, score.length, np.concatenate([chosen, controls[~pulses]]), score.name
+    )
 
 
 def _with_volume(score, volume):
@@ -45,7 +49,9 @@ def _with_volume(score, volume):
     loud = notes["voice"] != nes.TR
     if volume == "decay":
         fading = notes[loud]
-        levels = np.minimum((fading["end"] - fading["start"] - 1) // DECAY_TICKS, fading["velocity"]).astype(np.int64)
+        levels = np.minimum(
+            (fading["end"] - fading["start"] - 1) // DECAY_TICKS, fading["velocity"]
+        ).astype(np.int64)
         note = np.repeat(np.arange(len(fading)), levels)
         fallen = np.arange(len(note)) - np.repeat(np.cumsum(levels) - levels, levels) + 1
         fade = np.zeros(len(note), CONTROL)

@@ -48,7 +48,12 @@ def writes(score: Score) -> np.ndarray:
 
 def _records(tick, rank, register, value) -> np.ndarray:
     records = np.zeros(len(value), WRITE)
-    records["tick"], records["rank"], records["register"], records["value"] = tick, rank, register, value
+    records["tick"], records["rank"], records["register"], records["value"] = (
+        tick,
+        rank,
+        register,
+        value,
+    )
     return records
 
 

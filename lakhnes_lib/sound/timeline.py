@@ -50,7 +50,9 @@ class Timeline:
 
 def cycle_of(ticks) -> np.ndarray:
     """CPU cycle nearest to a tick, int64."""
-    return (np.asarray(ticks, np.int64) * (2 * chip.CLOCK) + nes.TICKS_PER_SECOND) // (2 * nes.TICKS_PER_SECOND)
+    return (np.asarray(ticks, np.int64) * (2 * chip.CLOCK) + nes.TICKS_PER_SECOND) // (
+        2 * nes.TICKS_PER_SECOND
+    )
 
 
 def build(score: Score, seed: int | None = None) -> Timeline:
@@ -62,11 +64,20 @@ def build(score: Score, seed: int | None = None) -> Timeline:
     all as after a reset; a number draws these places instead.
     """
     notes, controls = score.notes, score.controls
-    ticks = np.unique(np.concatenate([notes["start"], notes["end"], controls["tick"], [0, score.length]]))
+    ticks = np.unique(
+        np.concatenate([notes["start"], notes["end"], controls["tick"], [0, score.length]])
+    )
     borders = cycle_of(ticks)
     random = None if seed is None else np.random.default_rng(seed)
     voices = tuple(
-        _voice(number, score.voice(number), controls[controls["voice"] == number], ticks[:-1], borders[:-1], random)
+        _voice(
+            number,
+            score.voice(number),
+            controls[controls["voice"] == number],
+            ticks[:-1],
+            borders[:-1],
+            random,
+        )
         for number in range(len(nes.VOICES))
     )
     return Timeline(borders, voices)

@@ -97,7 +97,9 @@ def write(score: Score, path, title: str = "", author: str = "") -> None:
 def to_bytes(score: Score, title: str = "", author: str = "") -> bytes:
     """The VGM file of a score, not compressed."""
     if score.length >= 1 << 32:
-        raise BadAudio(f"{score.name or 'score'}: {score.seconds:.0f} s are more than VGM can count")
+        raise BadAudio(
+            f"{score.name or 'score'}: {score.seconds:.0f} s are more than VGM can count"
+        )
     body, now = bytearray(), 0
     for tick, register, value in registers.writes(score)[["tick", "register", "value"]].tolist():
         if tick > now:
@@ -106,9 +108,14 @@ def to_bytes(score: Score, title: str = "", author: str = "") -> bytes:
         body += bytes((0xB4, register, value))
     body += _wait(score.length - now) + b"\x66"
     texts = dict(
-        title=title or score.name, system="Nintendo Entertainment System", author=author, converted_by="LakhNES"
+        title=title or score.name,
+        system="Nintendo Entertainment System",
+        author=author,
+        converted_by="LakhNES",
     )
-    text = "".join(texts.get(tag, "").replace("\0", "") + "\0" for tag in TAGS).encode("utf-16-le", "replace")
+    text = "".join(texts.get(tag, "").replace("\0", "") + "\0" for tag in TAGS).encode(
+        "utf-16-le", "replace"
+    )
     gd3 = struct.pack("<4sII", b"Gd3 ", 0x100, len(text)) + text
     header = bytearray(HEADER)
     struct.pack_into("<4sII", header, 0, MAGIC, HEADER + len(body) + len(gd3) - 4, VERSION)
@@ -164,15 +171,21 @@ def _header(path: Path, data: bytes):
         raise BadAudio(f"{path}: is cut off ({len(data)} of {number(0x04) + 4} bytes)")
     start = number(0x34) + 0x34
     if not 0x88 <= start < len(data):
-        raise BadAudio(f"{path}: its commands start at byte {start}, not between its header and its end at {len(data)}")
+        raise BadAudio(
+            f"{path}: its commands start at byte {start}, not between its header and its end at {len(data)}"
+        )
     gd3 = number(0x14) and number(0x14) + 0x14
     if gd3 and not 0x88 <= gd3 <= len(data) - 12:
-        raise BadAudio(f"{path}: its tags start at byte {gd3}, not between its header and its end at {len(data)}")
+        raise BadAudio(
+            f"{path}: its tags start at byte {gd3}, not between its header and its end at {len(data)}"
+        )
     end = gd3 if gd3 > start else len(data)
     if total > LONGEST:
         raise BadAudio(f"{path}: claims {total / nes.TICKS_PER_SECOND:.0f} s, {_TOO_LONG}")
     if (loop and not start <= loop + 0x1C < end) or loop_samples > total:
-        raise BadAudio(f"{path}: its loop (byte {loop + 0x1C}, {loop_samples} samples) is not within its commands")
+        raise BadAudio(
+            f"{path}: its loop (byte {loop + 0x1C}, {loop_samples} samples) is not within its commands"
+        )
     clock = number(0x84) & 0x3FFF_FFFF
     if not clock:
         raise BadAudio(f"{path}: holds no NES sound chip")

@@ -1,0 +1,161 @@
+"""Lakh to a packed corpus: speed, memory and bytes, and whether interruptions or workers change a byte.
+
+python benchmarks/lakh_speed.py [--write] [--same NAME]
+
+Maps the 9,991 files of folder 5 of LMD-full (data set lmd-full-5; README, “Data”), and measures how fast training
+reads the result. Then maps a data set twice more (--same: lmd-full-5, or lmd-full-5-sample to take less time), with two
+workers, killed half way and resumed, and on a local Dask cluster of two worker processes of which one is killed, and
+compares the bytes. Speeds are processor time of one core. With --write the numbers go to results/lakh.json.
+"""
+
+import gc
+import lzma
+import os
+import resource
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from _shared import arguments, at_hand, keep
+from distributed import LocalCluster
+
+from lakhnes_lib.data import fetching, lakh_mapping
+from lakhnes_lib.data.corpus import Corpus
+from lakhnes_lib.music import augmentation
+
+
+def processor_seconds(who: int) -> float:
+    used = resource.getrusage(who)
+    return used.ru_utime + used.ru_stime
+
+
+def mapped(source: Path, folder: Path) -> tuple[Corpus, dict]:
+    """The corpus of all files, by one worker, and what it took."""
+    own, children = (
+        processor_seconds(resource.RUSAGE_SELF),
+        processor_seconds(resource.RUSAGE_CHILDREN),
+    )
+    corpus = lakh_mapping.map_corpus(source, folder, workers=1)
+    gc.collect()
+    time.sleep(2)  # until the worker's process has ended and been counted
+    worker = processor_seconds(resource.RUSAGE_CHILDREN) - children
+    coordinator = processor_seconds(resource.RUSAGE_SELF) - own
+    files = corpus.manifest["files"]["seen"]
+    sizes = {path.name: path.stat().st_size for path in folder.iterdir()}
+    songs = corpus["train"].songs, corpus["valid"].songs
+    return corpus, {
+        "worker_seconds": worker,
+        "coordinator_seconds": coordinator,
+        "files_a_second_and_core": files / (worker + coordinator),
+        "files_a_second_and_worker": files / worker,
+        "files_a_second_of_coordinator": files / coordinator,
+        "peak_worker_megabytes": resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024,
+        "peak_coordinator_megabytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "source_bytes": sum(path.stat().st_size for path in source.rglob("*.mid")),
+        "packed_bytes": sum(sizes.values()),
+        "packed_bytes_xz": sum(len(lzma.compress(path.read_bytes())) for path in folder.iterdir()),
+        "songs": {"train": len(songs[0]), "valid": len(songs[1])},
+        "notes": int(sum(part["notes"].sum() for part in songs)),
+    }
+
+
+def reading(corpus: Corpus) -> dict:
+    """Framed events a second that training is given, by kind of draw and augmentation, over two parts."""
+    found = {}
+    for draws in ("fresh", "published"):
+        for setting in ("none", "paper"):
+            songs = augmentation.songs_by_epoch(corpus["train"], setting, 0, draws)
+            begin = time.process_time()
+            count = sum(len(song) for epoch in range(2) for song in songs(epoch))
+            found[f"{draws}, augmentation {setting}"] = count / (time.process_time() - begin)
+    return found
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def killed_and_resumed(source: Path, folder: Path, shards: int) -> None:
+    """Two workers; the command is killed, without warning, when half of the shards are written."""
+    command = [
+        sys.executable,
+        "-m",
+        "lakhnes_lib",
+        "map",
+        str(source),
+        str(folder),
+        "--workers",
+        "2",
+    ]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    partial = folder.with_name(f"{folder.name}.partial")
+    while len(list(partial.glob("[0-9]*.npz"))) < shards / 2:
+        if process.poll() is not None:
+            raise SystemExit("the command ended before it was killed")
+        time.sleep(0.05)
+    process.kill()
+    process.wait()
+    lakh_mapping.map_corpus(source, folder, workers=2)
+
+
+def on_a_cluster(source: Path, folder: Path, shards: int) -> None:
+    """Two Dask workers; one is killed when a third of the shards are written."""
+    keep, done = lakh_mapping._keep, []
+    with LocalCluster(2, processes=True, threads_per_worker=1, dashboard_address=None) as cluster:
+
+        def killing(path, shard):
+            done.append(path)
+            if len(done) == max(1, shards // 3):
+                os.kill(next(iter(cluster.workers.values())).pid, signal.SIGKILL)
+            keep(path, shard)
+
+        lakh_mapping._keep = killing
+        lakh_mapping.map_corpus(source, folder, scheduler=cluster.scheduler_address)
+        lakh_mapping._keep = keep
+
+
+def same_bytes(source: Path, corpus: Corpus, folder: Path) -> dict:
+    """Whether the bytes are those of ``corpus``, which one worker made in one go."""
+    expected, files = content(corpus.folder), corpus.manifest["files"]["seen"]
+    shards = -(-files // lakh_mapping.FILES_A_SHARD)
+    found = {"files": files}
+    for name, work in (
+        ("two workers, killed and resumed", killed_and_resumed),
+        ("cluster, a worker killed", on_a_cluster),
+    ):
+        work(source, folder / work.__name__, shards)
+        found[name] = content(folder / work.__name__) == expected
+    return found
+
+
+def main():
+    parser = arguments("lakh", __doc__)
+    parser.add_argument(
+        "--same", default="lmd-full-5", help="data set that is mapped again to compare the bytes"
+    )
+    options = parser.parse_args()
+    source, again = (at_hand(fetching.fetch, name) for name in ("lmd-full-5", options.same))
+    with tempfile.TemporaryDirectory() as folder:
+        corpus, values = mapped(source, Path(folder) / "all")
+        values |= {
+            name: corpus.manifest[name]
+            for name in ("files", "published_examples", "settings", "limits")
+        }
+        values["events_read_a_second"] = reading(corpus)
+        if again != source:
+            one = lakh_mapping.map_corpus(again, Path(folder) / "sample", workers=1)
+        values["same_bytes"] = same_bytes(again, corpus if again == source else one, Path(folder))
+        keep(
+            "lakh",
+            values,
+            options.write,
+            corpus=corpus,
+            packages=("numpy", "symusic", "distributed"),
+        )
+
+
+if __name__ == "__main__":
+    main()

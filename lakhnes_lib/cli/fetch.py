@@ -1,0 +1,69 @@
+"""``lakhnes data``: what can be fetched, and fetching it.
+
+Paper: §3.1, §4.2, §6 (what was published). Notebook: none.
+"""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lakhnes_lib.cli.options import SETTINGS, Home, progress
+
+data = typer.Typer(help="Lists and fetches data sets and published checkpoints.", **SETTINGS)
+
+
+@data.command("list")
+def list_all(home: Home = None):
+    """Lists what can be fetched.
+
+    Name, size, whether it is here ("mirror only": it can be taken from a mirror, and not be downloaded), licence and
+    citation. `lakhnes data fetch NAME` brings one.
+    """
+    from lakhnes_lib.data import fetching
+
+    groups: dict[tuple[str, str], list] = {}
+    for entry in fetching.REGISTRY.values():
+        groups.setdefault((entry.licence, entry.citation), []).append(entry)
+    wide = max(map(len, fetching.REGISTRY))
+    for (licence, citation), entries in groups.items():
+        for entry in entries:
+            here = (
+                "here"
+                if fetching.folder(entry.name, home).is_dir()
+                else "mirror only"
+                if entry.url is None
+                else "-"
+            )
+            print(f"{entry.name:<{wide}}  {entry.size:>6}  {here:<11}  {entry.title}")
+        print(f"  licence: {licence}\n  cite: {citation}\n  page: {entries[0].page}\n")
+    print(f"data home: {fetching.home() if home is None else home}")
+
+
+@data.command()
+def fetch(
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="A name that `lakhnes data list` shows.")
+    ],
+    mirror: Annotated[
+        Path | None,
+        typer.Option(help="Folder with an archive of the same content, instead of the web."),
+    ] = None,
+    home: Home = None,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="If it is here: compare number and size only.")
+    ] = False,
+):
+    """Brings a data set here and prints its folder.
+
+    It is downloaded from its official address, or taken from an archive in --mirror (the environment variable
+    LAKHNES_MIRROR names a folder that is asked first); compared with the published hash; unpacked; and moved into place
+    whole. What is here already is compared again. After an interruption the same command goes on where it stopped.
+
+    \b
+      lakhnes data fetch nesmdb-midi
+      lakhnes data fetch nesmdb-midi --mirror ~/Downloads
+    """
+    from lakhnes_lib.data import fetching
+
+    print(fetching.fetch(name, mirror=mirror, home=home, progress=progress(), verify=not quick))

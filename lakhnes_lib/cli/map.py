@@ -1,0 +1,73 @@
+"""``lakhnes map``: MIDI files of any kind to a corpus of what the NES can play of them.
+
+Paper: §4.2.1. Notebook: 03_lakh_to_nes.
+"""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lakhnes_lib.cli.options import Workers, only_where, progress
+from lakhnes_lib.errors import DataNotFound
+
+
+def map_songs(
+    context: typer.Context,
+    source: Annotated[
+        Path, typer.Argument(metavar="IN", help="Folder or archive (tar, zip) of MIDI files.")
+    ],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder of the corpus to write.")],
+    workers: Workers = -1,
+    scheduler: Annotated[
+        str | None,
+        typer.Option(help="Use the workers of a Dask scheduler, such as tcp://host:8786."),
+    ] = None,
+    seed: Annotated[
+        int,
+        typer.Option(
+            min=0, help="Of the examples that a profile with `draws: published` trains on."
+        ),
+    ] = 0,
+    seconds: Annotated[
+        float, typer.Option(min=0.1, max=3_600.0, help="Time limit of one file.")
+    ] = 20.0,
+    megabytes: Annotated[
+        int, typer.Option(min=200, help="Memory limit of the process that reads a file.")
+    ] = 500,
+):
+    """Maps MIDI files of any instruments to the NES, as a corpus to train on.
+
+    Kept of each song are its drum tracks, and the tracks that play one note at a time; `lakhnes train --data OUT` draws
+    examples from them, with such a track for each voice. A file that gives nothing is named with its reason in
+    OUT/corpus.json. After an interruption the same command goes on where it stopped.
+
+    \b
+      lakhnes map lmd_full.tar.gz lakh
+      lakhnes train --profile laptop --model lakh --data lakh
+    """
+    from lakhnes_lib.data.lakh_mapping import map_corpus
+    from lakhnes_lib.data.mapping_worker import Job
+
+    only_where(scheduler is None, context, "--workers", why="--scheduler has workers of its own")
+    job = Job(seed=seed, seconds=seconds, megabytes=megabytes)
+    try:
+        corpus = map_corpus(
+            source, out, job, workers=workers, scheduler=scheduler, progress=progress()
+        )
+    except KeyboardInterrupt:
+        print("what is done is kept; the same command goes on from there", file=sys.stderr)
+        raise
+    files, drawn = corpus.manifest["files"], corpus.manifest["published_examples"]
+    if not files["accepted"]:
+        raise DataNotFound(
+            f"{source}: none of its {files['seen']:,} files can be used; {out / 'corpus.json'} says why"
+        )
+    for name, split in corpus.splits.items():
+        print(f"{name}: {len(split):,} songs, {len(split.notes):,} notes")
+    print(
+        f"published draws: {drawn['examples']:,} examples, {drawn['events']:,} events, {drawn['hours']:.1f} h"
+    )
+    for reason, count in sorted(files["rejected"].items(), key=lambda pair: -pair[1]):
+        print(f"left out: {count:,} {reason}")

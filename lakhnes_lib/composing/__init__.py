@@ -1,1 +1,0 @@
-"""Composing from what a composer brings: a beginning, a rhythm, or some of the voices."""

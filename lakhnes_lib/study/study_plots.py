@@ -1,0 +1,72 @@
+"""Figures 4 and 5 of the paper, and the strengths of Bradley and Terry's model.
+
+Paper: §7, Figures 4 and 5 (bars with standard errors). Notebook: 08_user_study.
+Differences from the paper: Wilson's 95 % intervals (thin) beside the standard errors (thick), and the number of
+judgements under each bar. ``remark`` is written over the picture: say there whose answers it shows.
+"""
+
+import numpy as np
+from matplotlib.ticker import PercentFormatter
+
+from lakhnes_lib.listening.pictures import INK, MODEL_COLOURS, Picture, finish
+from lakhnes_lib.study.designs import REAL
+from lakhnes_lib.study.study_statistics import Share, Strengths
+
+LABELS = {
+    "turing": ("Turing test: how often the real clip was found", "lower is better; dotted: chance"),
+    "preference": ("Preference test: comparisons won", "higher is better; dotted: one half"),
+}
+
+
+def bars(shares: list[Share], kind: str, remark: str = "") -> Picture:
+    """Figure 4 (turing) or 5 (preference): a bar a method, best last, as the paper's order has it."""
+    shares = sorted(shares, key=lambda row: -row.share if kind == "turing" else row.share)
+    picture = Picture(width=2.2 + 1.35 * len(shares), height=3.8)
+    ax = picture.add_subplot()
+    title, note = LABELS[kind]
+    for place, row in enumerate(shares):
+        ax.bar(
+            place,
+            row.share,
+            width=0.62,
+            color="#999999" if row.name == REAL else MODEL_COLOURS[1],
+            alpha=0.75,
+        )
+        ax.vlines(place, row.low, row.high, color=INK, linewidth=1)
+        ax.errorbar(place, row.share, row.error, color=INK, linewidth=3, capsize=6, capthick=1.5)
+        ax.text(
+            place + 0.07, row.high + 0.02, f"{row.share:.0%}", fontsize=10, color=INK, ha="left"
+        )
+    ax.axhline(0.5, color=INK, linestyle=":", linewidth=1)
+    ax.set(ylim=(0, 1.12), xlim=(-0.6, len(shares) - 0.4))
+    ax.set_xticks(
+        range(len(shares)), [f"{row.name}\nn = {row.n}" for row in shares], parse_math=False
+    )
+    ax.set_yticks(np.linspace(0, 1, 6))
+    ax.yaxis.set_major_formatter(PercentFormatter(1))
+    ax.set_ylabel(note, color=INK, fontsize=9)
+    finish(ax, f"{title}\n{remark}" if remark else title)
+    return picture
+
+
+def strengths(found: Strengths, remark: str = "") -> Picture:
+    """Strengths with their bootstrap intervals, best above."""
+    order = np.argsort(found.strength)
+    picture = Picture(width=8, height=1.3 + 0.45 * len(order))
+    ax = picture.add_subplot()
+    for place, number in enumerate(order):
+        colour = "#666666" if found.methods[number] == REAL else MODEL_COLOURS[1]
+        ax.hlines(
+            place, found.low[number], found.high[number], color=colour, linewidth=3, alpha=0.5
+        )
+        ax.plot(found.strength[number], place, "o", color=colour, markersize=8)
+    ax.axvline(0, color=INK, linestyle=":", linewidth=1)
+    ax.set_yticks(range(len(order)), [found.methods[number] for number in order], parse_math=False)
+    ax.set_ylim(-0.6, len(order) - 0.4)
+    ax.set_xlabel(
+        f"strength (one more: odds of 2.7 to 1); bar: 95 % of the bootstrap over {found.unit}",
+        loc="left",
+    )
+    title = "Bradley and Terry's model"
+    finish(ax, f"{title}\n{remark}" if remark else title, grid="x")
+    return picture

@@ -1,0 +1,335 @@
+"""Run the course without a screen, for the instructor: `python tools/run_notebooks.py --profile smoke`.
+
+Each notebook, and after it its solutions, runs in a papermill process of its own, in order, under a time limit. An
+error ends that notebook alone; all of them are collected. Executed notebooks, a page for each, and `index.html` with
+states, minutes, peak memory and previews go to runs/PROFILE as the run goes on, so killing it leaves what is done.
+"""
+
+import argparse
+import ast
+import json
+import os
+import platform
+import signal
+import subprocess
+import sys
+import time
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+
+import machine
+import nbformat
+import notebook_report
+
+from lakhnes_lib import profiles
+from lakhnes_lib.errors import LakhnesError
+from lakhnes_lib.files import replacing
+
+ROOT = Path(__file__).resolve().parents[1]
+LIMIT_MINUTES = {"smoke": 15, "laptop": 240, "paper": 60 * 24 * 4}
+GRACE_SECONDS = 20  # for papermill to stop its kernel and save what there is
+
+
+class Refused(Exception):
+    """A request that cannot be run at all; the message says why."""
+
+
+def parameters_of(notebook) -> dict[str, object]:
+    """The names and plain values of a notebook's one cell tagged `parameters`.
+
+    Raises:
+        Refused: There is no such cell, there are several, or one holds more than names and plain values.
+    """
+    cells = [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", [])]
+    if len(cells) != 1:
+        raise Refused(f"has {len(cells)} cells tagged 'parameters' where one is needed")
+    found = {}
+    for statement in ast.parse(cells[0].source).body:
+        try:
+            (target,) = statement.targets
+            found[target.id] = ast.literal_eval(statement.value)
+        except (AttributeError, ValueError):
+            raise Refused("has more than `name = plain value` in its parameters cell") from None
+    return found
+
+
+def select(folder: Path, only: list[str]) -> list[Path]:
+    """The notebooks of a folder in order, each followed by its solutions; `only` picks by the start of the name."""
+    lessons = sorted(folder.glob("[0-9]*.ipynb"))
+    solutions = sorted((folder / "solutions").glob("[0-9]*.ipynb"))
+    both = sorted(
+        lessons + solutions, key=lambda path: (path.stem[:2], path in solutions, path.stem)
+    )
+    chosen = [path for path in both if not only or path.stem.startswith(tuple(only))]
+    if not chosen:
+        wanted = f" whose name starts with {' or '.join(only)}" if only else ""
+        raise Refused(f"there is no notebook in {folder}{wanted}")
+    return chosen
+
+
+def execute(
+    source: Path, target: Path, parameters: dict, limit_seconds: float
+) -> tuple[str, float, float]:
+    """Run one notebook in its own papermill process. Returns state, seconds and peak megabytes."""
+    command = [
+        sys.executable,
+        "-m",
+        "papermill",
+        str(source),
+        str(target),
+        "-y",
+        json.dumps(parameters),
+    ]
+    began = time.monotonic()
+    with target.with_suffix(".log").open("w", encoding="utf-8") as log:
+        before = signal.signal(
+            signal.SIGINT, signal.default_int_handler
+        )  # a background shell's children ignore it
+        process = subprocess.Popen(
+            [*command, "--log-output", "--no-progress-bar"],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        signal.signal(signal.SIGINT, before)
+        stopped, usage = _wait(process, limit_seconds)
+    bytes_per_unit = 1 if platform.system() == "Darwin" else 1024
+    state = stopped or ("failed" if process.returncode else "passed")
+    return state, time.monotonic() - began, usage.ru_maxrss * bytes_per_unit / 1e6
+
+
+def _wait(process: subprocess.Popen, limit_seconds: float):
+    """Wait for a process: at the limit or on Ctrl-C ask it to end, and after the grace (or a second Ctrl-C) end it."""
+    stopped, deadline = None, time.monotonic() + limit_seconds
+    while True:
+        wanted = None
+        try:
+            pid, status, usage = os.wait4(process.pid, os.WNOHANG)
+            if pid:
+                process.returncode = os.waitstatus_to_exitcode(status)
+                return stopped, usage
+            time.sleep(0.1)
+            if time.monotonic() > deadline:
+                wanted = "timed out"
+        except KeyboardInterrupt:
+            wanted = "stopped"
+        if wanted and stopped:
+            _kill(process.pid)
+        elif wanted:
+            stopped, deadline = wanted, time.monotonic() + GRACE_SECONDS
+            process.send_signal(signal.SIGINT)
+
+
+def _kill(pid: int):
+    """End a process and those that it started, its kernel among them."""
+    try:
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    except OSError:
+        children = []  # elsewhere a kernel ends by itself when its parent is gone
+    for each in [pid, *map(int, children)]:
+        try:
+            os.kill(each, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+
+
+def error_of(target: Path) -> str:
+    """Why a notebook failed, in one line: the failing cell's error, otherwise the last line of papermill's log."""
+    try:
+        error = notebook_report.first_error(nbformat.read(target, as_version=4))
+    except (OSError, ValueError):
+        error = None
+    if error:
+        return f"cell {error[0]}: {error[1]}"
+    lines = [
+        line
+        for line in target.with_suffix(".log").read_text(encoding="utf-8").splitlines()
+        if line.strip()
+    ]
+    return lines[-1].strip() if lines else "papermill ended without a word"
+
+
+def measure_published():
+    """Measure the authors' checkpoints that are at hand, for notebook 07, and say which are not; the run goes on."""
+    print("The authors' checkpoints, as far as they are at hand:", flush=True)
+    subprocess.run(
+        [sys.executable, ROOT / "benchmarks" / "perplexity_table.py", "--published", "--write"],
+        check=False,
+    )
+
+
+class Run:
+    """One run over a list of notebooks. `records` is what the index shows; `run.json` keeps it for `--only`."""
+
+    def __init__(
+        self, folder: Path, chosen: list[Path], out: Path, profile: str, limit_minutes: float
+    ):
+        self.folder, self.out, self.profile, self.limit_minutes = (
+            folder,
+            out,
+            profile,
+            limit_minutes,
+        )
+        self.chosen = {self.name(path): path for path in chosen}
+        self.known = profiles.load(profile).name  # also where a file was given
+        self.remark = (
+            notebook_report.SMOKE_REMARK if self.known == "smoke" else f"profile {profile}"
+        )
+        self.environment = machine.facts()
+        waiting = {name: {"name": name, "state": "waiting"} for name in self.chosen}
+        known = self._earlier() | waiting
+        self.records = {
+            name: known[name] for name in map(self.name, select(folder, [])) if name in known
+        }
+
+    def name(self, path: Path) -> str:
+        """A notebook's name in the report: its path below the folder, without the ending."""
+        return str(path.relative_to(self.folder).with_suffix(""))
+
+    def _earlier(self) -> dict[str, dict]:
+        """Records of an earlier run into the same folder, so that `--only` leaves the rest of the report as it was."""
+        try:
+            records = json.loads((self.out / "run.json").read_text(encoding="utf-8"))
+            return {
+                record["name"]: record for record in records if record["profile"] == self.profile
+            }
+        except (OSError, ValueError, KeyError, TypeError):
+            return {}
+
+    def write(self) -> Path:
+        """Write the index and the records; called after every notebook."""
+        done = [record for record in self.records.values() if "minutes" in record]
+        with replacing(self.out / "run.json") as path:
+            path.write_text(json.dumps(done, indent=1), encoding="utf-8")
+        return notebook_report.write_index(
+            self.out, self.known, list(self.records.values()), self.environment
+        )
+
+    def run_one(self, name: str, pages) -> dict:
+        """Run one notebook, make its page in the process pool `pages`, and return its record."""
+        target = self.out / f"{name}.ipynb"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        for ending in (".ipynb", ".html", ".log"):
+            target.with_suffix(ending).unlink(missing_ok=True)
+        self.records[name] = record = {"name": name, "state": "running", "profile": self.profile}
+        self.write()
+        parameters = {"profile": self.profile}
+        try:
+            unknown = parameters.keys() - parameters_of(
+                nbformat.read(self.chosen[name], as_version=4)
+            )
+            if unknown:
+                raise Refused(f"has no parameter named {', '.join(sorted(unknown))}")
+            state, seconds, peak = execute(
+                self.chosen[name], target, parameters, self.limit_minutes * 60
+            )
+        except (Refused, ValueError, SyntaxError) as error:
+            state, seconds, peak = "failed", 0.0, 0.0
+            record["error"] = (
+                f"was not run: it {error}"
+                if isinstance(error, Refused)
+                else f"was not run: {error}"
+            )
+        record |= {"state": state, "minutes": seconds / 60, "peak_megabytes": peak}
+        record["finished"] = time.strftime("%Y-%m-%d %H:%M")
+        if state == "timed out":
+            record["error"] = f"ran past its limit of {self.limit_minutes:g} minutes"
+        elif state == "failed" and "error" not in record:
+            record["error"] = error_of(target)
+        if target.exists():
+            page, preview = (
+                target.with_suffix(".html"),
+                self.out / "previews" / name.replace("/", "-"),
+            )
+            try:
+                record |= pages.submit(
+                    notebook_report.export, str(target), str(page), str(preview), self.remark
+                ).result()
+            except Exception as error:  # a page that cannot be made must not cost the run
+                record["error"] = record.get(
+                    "error", f"its page could not be made: {type(error).__name__}: {error}"
+                )
+                record["state"] = "failed" if state == "passed" else state
+            links = {"read": page, "executed notebook": target, "log": target.with_suffix(".log")}
+            record["links"] = {
+                text: str(path.relative_to(self.out))
+                for text, path in links.items()
+                if path.exists()
+            }
+        self.write()
+        return record
+
+    def run(self) -> bool:
+        """Run every chosen notebook; says whether all passed. Ctrl-C ends the run after the current one is saved."""
+        quiet = {"initializer": signal.signal, "initargs": (signal.SIGINT, signal.SIG_IGN)}
+        with ProcessPoolExecutor(1, mp_context=get_context("spawn"), **quiet) as pages:
+            for number, name in enumerate(self.chosen, start=1):
+                print(f"[{number:2}/{len(self.chosen)}] {name:<36}", end=" ", flush=True)
+                record = self.run_one(name, pages)
+                print(
+                    f"{record['state']:<9} {record['minutes']:6.1f} min {record['peak_megabytes']:7,.0f} MB",
+                    flush=True,
+                )
+                if record["state"] == "stopped":
+                    raise KeyboardInterrupt
+        return all(self.records[name]["state"] == "passed" for name in self.chosen)
+
+
+def main() -> int:
+    """The command line. Exit code 0 if every notebook passed, 1 if one failed, 2 for a wrong request."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument(
+        "--profile", default="smoke", help="smoke, laptop, paper, or a YAML file (default: smoke)"
+    )
+    parser.add_argument(
+        "--only",
+        action="append",
+        default=[],
+        metavar="02",
+        help="notebooks whose name starts so; repeatable",
+    )
+    parser.add_argument("--out", type=Path, help="where the report goes (default: runs/PROFILE)")
+    parser.add_argument(
+        "--timeout-minutes",
+        type=float,
+        help="limit for each notebook (default: by profile, smoke 15)",
+    )
+    parser.add_argument(
+        "--notebooks", type=Path, default=ROOT / "notebooks", help="the folder of notebooks"
+    )
+    arguments = parser.parse_args()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    profile = arguments.profile
+    try:
+        known = profiles.load(profile).name  # also where a file was given
+        folder = arguments.notebooks.resolve()
+        chosen = select(folder, arguments.only)
+        limit = arguments.timeout_minutes or LIMIT_MINUTES.get(known, 60)
+        run = Run(
+            folder,
+            chosen,
+            (arguments.out or ROOT / "runs" / Path(profile).stem).resolve(),
+            profile,
+            limit,
+        )
+        if known == "paper" and any(path.stem.startswith("07") for path in chosen):
+            measure_published()
+        passed = run.run()
+        code = 0 if passed else 1
+    except (Refused, LakhnesError) as error:
+        print(f"run.py: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("stopped")
+        code = 130
+    for name in run.chosen:
+        if run.records[name].get("error"):
+            print(f"{run.records[name]['state'].upper()} {name}: {run.records[name]['error']}")
+    print(f"The report is at {run.write()}")
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

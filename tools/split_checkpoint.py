@@ -1,0 +1,133 @@
+"""A checkpoint in parts of a few megabytes, if need be in 8 bits, to be carried where files must be small.
+
+python tools/split_checkpoint.py split FOLDER PARTS [--megabytes 15] [--bits 8]
+python tools/split_checkpoint.py join PARTS FOLDER
+
+split writes the checkpoint FOLDER as PARTS/config.json and PARTS/model.1, model.2, …; join makes a checkpoint of them
+again. In 8 bits each row of a matrix has a scale of its own (its largest value is 127); vectors stay as they are. 16
+bits are bfloat16, 32 change nothing. Needs PyTorch, safetensors and this library alone.
+"""
+
+import argparse
+import hashlib
+import json
+import sys
+from pathlib import Path
+
+import safetensors
+import safetensors.torch
+import torch
+
+from lakhnes_lib.errors import BadCheckpoint, LakhnesError
+from lakhnes_lib.files import replacing
+from lakhnes_lib.models import checkpoints
+
+SCALE = ".scale"
+"""Ends the name of a tensor that holds the scales of a matrix's rows."""
+
+
+def in_8_bits(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Matrices as int8 (rows, columns) and their scales, float32 (rows, 1)."""
+    found = {}
+    for name, tensor in tensors.items():
+        if tensor.dim() == 2 and tensor.is_floating_point():
+            scale = (tensor.float().abs().amax(1, keepdim=True) / 127).clamp_min(1e-30)
+            found |= {name: (tensor / scale).round().to(torch.int8), name + SCALE: scale}
+        else:
+            found[name] = tensor
+    return found
+
+
+def in_32_bits(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The same back in float32."""
+    scales = {name: tensors[name] for name in tensors if name.endswith(SCALE)}
+    return {
+        name: tensor * scales[name + SCALE] if name + SCALE in scales else tensor
+        for name, tensor in tensors.items()
+        if name not in scales
+    }
+
+
+def split(folder: Path, target: Path, megabytes: float, bits: int) -> int:
+    """Writes the parts and returns how many."""
+    model, about = checkpoints.load(folder), checkpoints.details(folder)
+    tensors = model.state_dict()
+    if bits == 8:
+        tensors = in_8_bits(tensors)
+    elif bits == 16:
+        tensors = {
+            name: part.bfloat16() if part.is_floating_point() else part
+            for name, part in tensors.items()
+        }
+    content = safetensors.torch.save(
+        {name: tensor.contiguous() for name, tensor in tensors.items()}
+    )
+    size = max(1, int(megabytes * 2**20))
+    pieces = [content[first : first + size] for first in range(0, len(content), size)]
+    about["parts"] = {
+        "count": len(pieces),
+        "sha256": hashlib.sha256(content).hexdigest(),
+        "bits": bits,
+    }
+    with replacing(target, folder=True) as temporary:
+        for number, piece in enumerate(pieces, 1):
+            (temporary / f"model.{number}").write_bytes(piece)
+        (temporary / "config.json").write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
+    return len(pieces)
+
+
+def join(parts: Path, folder: Path) -> None:
+    """Writes the checkpoint. Raises BadCheckpoint for parts that are missing, damaged or of something else."""
+    about = checkpoints.details(parts)
+    try:
+        count, sha256 = about["parts"]["count"], about["parts"]["sha256"]
+        content = b"".join(
+            (parts / f"model.{number}").read_bytes() for number in range(1, count + 1)
+        )
+    except (KeyError, TypeError, OSError) as error:
+        raise BadCheckpoint(
+            f"{parts}: is not a checkpoint in parts, or a part is missing ({error})"
+        ) from error
+    if hashlib.sha256(content).hexdigest() != sha256:
+        raise BadCheckpoint(f"{parts}: its parts are damaged, or of several checkpoints")
+    try:
+        model = checkpoints.assembled(about, in_32_bits(safetensors.torch.load(content)), parts)
+    except (BadCheckpoint, RuntimeError, safetensors.SafetensorError) as error:
+        raise BadCheckpoint(f"{parts}: its tensors do not fit its config.json ({error})") from error
+    del about["parts"]
+    checkpoints.save(model, folder, **about)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    ways = parser.add_subparsers(dest="way", required=True)
+    for way, text in (
+        ("split", "write a checkpoint in parts"),
+        ("join", "make a checkpoint of its parts"),
+    ):
+        verb = ways.add_parser(way, help=text)
+        verb.add_argument("source", type=Path)
+        verb.add_argument("target", type=Path)
+    ways.choices["split"].add_argument(
+        "--megabytes", type=float, default=15.0, help="of a part at most [15]"
+    )
+    ways.choices["split"].add_argument(
+        "--bits", type=int, choices=(8, 16, 32), default=8, help="of a weight [8]"
+    )
+    chosen = parser.parse_args()
+    try:
+        if chosen.way == "split":
+            print(
+                f"{chosen.target}: {split(chosen.source, chosen.target, chosen.megabytes, chosen.bits)} parts"
+            )
+        else:
+            join(chosen.source, chosen.target)
+            print(f"{chosen.target}: the checkpoint")
+    except LakhnesError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
