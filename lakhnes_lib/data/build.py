@@ -85,7 +85,7 @@ def build_corpus(source, folder, workers: int = -1, progress: bool = True) -> Co
     files = find_files(source)
     tasks = [
         (name, paths[first : first + _FILES_A_TASK])
-        for name, paths in song_files.items()
+        for name, paths in files.items()
         for first in range(0, len(paths), _FILES_A_TASK)
     ]
     songs: dict[str, list[Split]] = {name: [] for name in files}
@@ -94,7 +94,7 @@ def build_corpus(source, folder, workers: int = -1, progress: bool = True) -> Co
         delayed(_pack_task)(paths) for _, paths in tasks
     )
     with tqdm(
-        total=sum(map(len, song_files.values())), unit="song", desc="packing", disable=not progress
+        total=sum(map(len, files.values())), unit="song", desc="packing", disable=not progress
     ) as bar:
         for (name, paths), (part, refused) in zip(tasks, results, strict=True):
             songs[name].append(part)
