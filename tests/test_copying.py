@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
+from _copying import LONGEST, CopyIndex, SharedRun
 from songs import tune
 
 from lakhnes_lib.data.corpus import pack
-from lakhnes_lib.evaluation.copying import LONGEST, CopyIndex, Run
 from lakhnes_lib.music import nes
 from lakhnes_lib.music.score import Score
 
@@ -32,7 +32,7 @@ def steps_by_hand(score):
 
 
 def shared_by_hand(score, songs) -> int:
-    """Notes of the longest shared run, by trying every pair of places."""
+    """Notes of the longest shared run, by trying every pair of steps."""
     best = 0
     for _, ours in steps_by_hand(score):
         for song in songs:
@@ -60,7 +60,7 @@ def test_against_the_obvious_search(seed):
     )
     run = CopyIndex(pack("train", songs)).longest(piece)
     assert run.notes == shared_by_hand(piece, songs) > 3
-    # Both places of the run hold the same steps.
+    # Both voices play the same steps there.
     heard = [
         score.voice(voice)["pitch"][
             (score.voice(voice)["start"] >= a * 44_100 - 1)
@@ -136,12 +136,11 @@ def test_real_songs(nesmdb):
     """A real song is in the index; one of another composer shares little with it."""
     index = CopyIndex(nesmdb["train"])
     own = nesmdb["train"].score(1000)
-    run = index.longest(own, by="figures")
-    assert (
-        isinstance(run, Run)
-        and nesmdb["train"].score(run.song).voice(run.song_voice)["pitch"].size >= run.notes
-    )
+    own_run = index.longest(own, by="figures")
+    assert isinstance(own_run, SharedRun)
+    shared_voice = nesmdb["train"].score(own_run.song).voice(own_run.song_voice)
+    assert len(shared_voice) >= own_run.notes
     foreign = [
         index.longest(nesmdb["test"].score(number), by="figures") for number in range(0, 100, 20)
     ]
-    assert np.median([found.figures for found in foreign]) < run.figures
+    assert np.median([run.figures for run in foreign]) < own_run.figures

@@ -1,12 +1,14 @@
-"""Is it any good? Figures of music that the field's papers measure, for any list of songs.
+"""Is it any good? Musical metrics of the field's papers, for any list of songs.
 
-Paper: none of these (§6 measures perplexity, §7 asks listeners). Notebook: 09_composing. The definitions follow MusPy
-(Dong et al., ISMIR 2020), MusDr (Wu and Yang, *The Jazz Transformer on the front line*, ISMIR 2020), and for repetition
-Welleck et al. (ICLR 2020, seq-rep-n); sets are held against sets figure by figure, as Yang and Lerch (2020) do.
-Differences from these: they count in beats and bars, which NES music does not have. So shares are shares of time, and a
-bar is the period from 1 to 4 s at which a song's own rhythm returns best.
+Paper: none of these (§6 measures perplexity, §7 asks listeners). Notebook: 09_composing. The
+definitions follow MusPy (Dong et al., ISMIR 2020), MusDr (Wu and Yang, *The Jazz Transformer on the
+front line*, ISMIR 2020), and for repetition Welleck et al. (ICLR 2020, seq-rep-n). Two sets of
+songs are compared metric by metric, as Yang and Lerch (2020) do.
+Differences from these: they count in beats and bars, which NES music does not have. So shares are
+shares of time, and a bar is the period from 1 to 4 s after which a song's own rhythm repeats best.
 
-A longer piece has more pitches, rests and repeats than its own beginning: compare sets of pieces of like length.
+A longer piece has more pitches, rests and repeats than its own beginning, so compare pieces of
+about the same length.
 """
 
 import numpy as np
@@ -15,7 +17,7 @@ from scipy import fft, stats
 from lakhnes_lib.music import nes
 from lakhnes_lib.music.score import NOTE, Score
 
-FIGURES = {
+METRICS = {
     "pitch_class_entropy": "pitch-class entropy, bits",
     "scale_consistency": "scale consistency",
     "groove_consistency": "groove consistency",
@@ -24,104 +26,114 @@ FIGURES = {
     "note_density": "notes a second",
     "empty_time": "empty time, share",
 }
-"""Every figure, with its title and unit."""
+"""Every metric, with its title and unit."""
 
 PHRASE = 8
-"""Notes of a phrase, for repetition."""
+"""Notes of a phrase, for ``repetition``."""
 FRAMES_PER_SECOND, BAR_SECONDS = 60, (1, 4)
-"""The grid of onsets (the chip's own rate), and how long a bar may be."""
+"""The grid of onsets, which is the chip's own rate, and the shortest and longest bar."""
 
-_DEGREES = np.array([1, 0, 1, 0, 1, 1, 0, 1, 0, 1, 0, 1])
-_SCALES = np.array(
-    [np.roll(_DEGREES, root) for root in range(12)]
-)  # natural minor has its relative major's notes
+_MAJOR = np.array([1, 0, 1, 0, 1, 1, 0, 1, 0, 1, 0, 1])
+# A natural minor scale has the notes of its relative major scale, so these twelve are all.
+_SCALES = np.array([np.roll(_MAJOR, root) for root in range(12)])
 
 
 def measure(scores: list[Score]) -> dict[str, np.ndarray]:
-    """Every figure of every song: float64 (songs,) by name, NaN where a song has nothing to measure it by.
+    """Every metric of every song: name -> float64 (songs,).
 
-    pitch_class_entropy: of the notes of P1, P2 and TR, 0 (one class) to log2(12) = 3.58;
-    scale_consistency: share of these notes in the major or natural minor scale that holds the most of them;
-    groove_consistency: share of onsets (of all voices, within one frame) that fall where one fell a bar before;
-    repetition: share of the 8-note phrases in P1, P2 and TR that their voice has played before, pitch by pitch;
-    voices_sounding: mean over time, 0 to 4; note_density: of all voices; empty_time: share of time without a note.
+    - pitch_class_entropy: of the notes of P1, P2 and TR, in bits, from 0 (one class) to log2(12);
+    - scale_consistency: share of these notes in the major or minor scale that holds most of them;
+    - groove_consistency: share of onsets that had an onset a bar earlier, give or take one frame;
+    - repetition: share of the 8-note phrases in P1, P2 and TR that their voice has played before;
+    - voices_sounding: how many of the four voices sound, on average over time;
+    - note_density: notes a second of all voices;
+    - empty_time: share of the time in which no voice sounds.
+
+    A value is NaN where a song has nothing to measure it by.
+
+    >>> import lakhnes_lib as nes
+    >>> metrics = nes.measure([nes.read("assets/songbook/greensleeves.abc")])
+    >>> metrics["scale_consistency"].round(2)
+    array([0.91])
     """
     count, lengths = len(scores), np.array([score.length for score in scores], np.int64)
     notes = np.concatenate([np.zeros(0, NOTE), *(score.notes for score in scores)])
     seconds = lengths / nes.TICKS_PER_SECOND
     song = np.repeat(np.arange(count), [len(score.notes) for score in scores])
     melodic = notes["voice"] != nes.NO
-    classes = np.bincount(
-        song[melodic] * 12 + notes["pitch"][melodic] % 12, minlength=12 * count
-    ).reshape(count, 12)
-    held = (notes["end"] - notes["start"]) / nes.TICKS_PER_SECOND
+    classes = np.zeros((count, 12), np.int64)
+    np.add.at(classes, (song[melodic], notes["pitch"][melodic] % 12), 1)
+    duration = (notes["end"] - notes["start"]) / nes.TICKS_PER_SECOND
     with np.errstate(divide="ignore", invalid="ignore"):
         return {
             "pitch_class_entropy": stats.entropy(classes, axis=1, base=2),
             "scale_consistency": (classes @ _SCALES.T).max(1, initial=0) / classes.sum(1),
             "groove_consistency": np.array([_groove(score) for score in scores], float),
             "repetition": _repetition(notes[melodic], song[melodic], count),
-            "voices_sounding": np.bincount(song, held, count) / seconds,
+            "voices_sounding": np.bincount(song, duration, count) / seconds,
             "note_density": np.bincount(song, minlength=count) / seconds,
-            "empty_time": 1 - _filled(notes, song, lengths) / lengths,
+            "empty_time": 1 - _sounding_ticks(notes, song, lengths) / lengths,
         }
 
 
 def _groove(score: Score) -> float:
-    """Share of onsets that one came before by a bar, for the bar that makes it largest."""
+    """Share of onsets that had another onset a bar earlier, for the length of the bar that makes it
+    largest."""
     frames = score.length * FRAMES_PER_SECOND // nes.TICKS_PER_SECOND + 1
     onsets = np.zeros(frames)
     onsets[score.notes["start"] * FRAMES_PER_SECOND // nes.TICKS_PER_SECOND] = 1
-    near = np.convolve(onsets, np.ones(3))[1:-1] > 0
-    bars = np.arange(
-        BAR_SECONDS[0] * FRAMES_PER_SECOND, min(BAR_SECONDS[1] * FRAMES_PER_SECOND, frames // 2) + 1
-    )
+    near_onset = np.convolve(onsets, np.ones(3))[1:-1] > 0
+    shortest, longest = (seconds * FRAMES_PER_SECOND for seconds in BAR_SECONDS)
+    bars = np.arange(shortest, min(longest, frames // 2) + 1)
+    # Correlation by Fourier transform counts the repeated onsets for all lengths of a bar at once.
     size = fft.next_fast_len(2 * frames, real=True)
-    returned = fft.irfft(fft.rfft(onsets, size) * fft.rfft(near, size).conj(), size)[bars]
-    later = onsets.sum() - onsets.cumsum()[bars - 1]  # onsets that have a bar before them
-    found = later > 0
-    return (returned[found].round() / later[found]).max(initial=-1) if found.any() else np.nan
+    correlation = fft.irfft(fft.rfft(onsets, size) * fft.rfft(near_onset, size).conj(), size)
+    repeated = correlation[bars].round()
+    possible = onsets.sum() - onsets.cumsum()[bars - 1]  # onsets that have a whole bar before them
+    shares = repeated[possible > 0] / possible[possible > 0]
+    return shares.max() if len(shares) else np.nan
 
 
 def _repetition(notes: np.ndarray, song: np.ndarray, count: int) -> np.ndarray:
-    """Share of each song's phrases that came before in their voice."""
-    line = song * len(nes.VOICES) + notes["voice"]
+    """Share of each song's phrases that the same voice has played before: float64 (songs,); notes:
+    melodic ones."""
+    line = song * len(nes.VOICES) + notes["voice"]  # one number for each voice of each song
     order = np.argsort(line, kind="stable")
     line, pitch = line[order], notes["pitch"][order].astype(np.uint64)
     starts = np.flatnonzero(line[: max(len(line) - PHRASE + 1, 0)] == line[PHRASE - 1 :])
-    phrases = sum(pitch[starts + place] << np.uint64(7 * place) for place in range(PHRASE))
-    order = np.lexsort((phrases, line[starts]))
-    known = np.append(False, (np.diff(line[starts][order]) == 0) & (np.diff(phrases[order]) == 0))[
-        : len(order)
-    ]
-    where = line[starts][order] // len(nes.VOICES)
-    return np.bincount(where, known, count) / np.bincount(where, minlength=count)
+    phrase = np.zeros(len(starts), np.uint64)  # eight pitches of seven bits
+    for step in range(PHRASE):
+        phrase = phrase << np.uint64(7) | pitch[starts + step]
+    distinct = np.unique(np.stack([line[starts].astype(np.uint64), phrase]), axis=1)
+    total = np.bincount(line[starts] // len(nes.VOICES), minlength=count)
+    different = np.bincount(distinct[0].astype(np.int64) // len(nes.VOICES), minlength=count)
+    return 1 - different / total
 
 
-def _filled(notes: np.ndarray, song: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-    """Ticks of each song in which a voice sounds; notes by song, then start."""
+def _sounding_ticks(notes: np.ndarray, song: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    """Ticks of each song in which some voice sounds; notes: sorted by song, then by start."""
     begin = np.append(0, np.cumsum(lengths))[
         song
     ]  # all songs one after the other on one line of time
-    start, end = notes["start"] + begin, np.maximum.accumulate(notes["end"] + begin)
-    before = np.append(0, end[:-1])[: len(end)]
-    return np.bincount(song, end - np.clip(start, before, end), len(lengths))
+    start = notes["start"] + begin
+    end = np.maximum.accumulate(notes["end"] + begin)
+    end_before = np.append(0, end[:-1])[: len(end)]
+    return np.bincount(song, end - np.clip(start, end_before, end), len(lengths))
 
 
-def distances(figures: dict[str, np.ndarray], reference: dict[str, np.ndarray]) -> dict[str, float]:
-    """How far a set's figures lie from a reference set's: 0 if they are spread alike, 1 for one standard deviation.
+def distances(metrics: dict[str, np.ndarray], reference: dict[str, np.ndarray]) -> dict[str, float]:
+    """How far a set of songs lies from a reference set, metric by metric.
 
-    Both: what ``measure`` returned. Wasserstein distance of the two distributions over the reference's standard
-    deviation; NaN if a set has no song with that figure, or the reference always has the same.
+    metrics, reference: what ``measure`` returned for the two sets. The distance is the Wasserstein
+    distance of the two distributions divided by the reference's standard deviation: 0 if they are
+    the same, 1 if one lies a standard deviation beside the other. NaN if a set has no song with
+    that metric, or all songs of the reference have the same.
     """
     found = {}
-    for name, values in figures.items():
+    for name, values in metrics.items():
         ours, theirs = (each[~np.isnan(each)] for each in (values, reference[name]))
-        with np.errstate(divide="ignore", invalid="ignore"):
-            known = len(ours) and len(theirs) and theirs.std()
-            found[name] = (
-                float(stats.wasserstein_distance(ours, theirs) / theirs.std())
-                if known
-                else float("nan")
-            )
+        if len(ours) and len(theirs) and theirs.std():
+            found[name] = float(stats.wasserstein_distance(ours, theirs) / theirs.std())
+        else:
+            found[name] = float("nan")
     return found

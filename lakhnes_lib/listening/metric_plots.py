@@ -5,7 +5,7 @@ Paper: none. Notebook: 09_composing. They show what ``lakhnes_lib.evaluation.mus
 
 import numpy as np
 
-from lakhnes_lib.evaluation.musical_metrics import FIGURES, distances
+from lakhnes_lib.evaluation.musical_metrics import METRICS, distances
 from lakhnes_lib.listening.pictures import FAINT, INK, Picture, finish
 from lakhnes_lib.listening.tables import Table, table
 
@@ -14,7 +14,7 @@ _COLUMNS = 4
 _KEY = "bar: the middle half of the pieces\nline: from 10 to 90 %\nwhite: the median\nband: the bar of real music"
 
 
-def figures_table(
+def metrics_table(
     measured: dict[str, dict[str, np.ndarray]], *, real: str, uniform: str | None = None
 ) -> Table:
     """Medians of every figure and set; in brackets how far a set is from the real one.
@@ -37,22 +37,22 @@ def figures_table(
         return f"{middle} ({distance / whole:.0%})" if whole > 0 else middle
 
     rows = [
-        (title, *(cell(name, figure) for name in measured)) for figure, title in FIGURES.items()
+        (title, *(cell(name, figure) for name in measured)) for figure, title in METRICS.items()
     ]
     return table(("figure", *measured), *rows)
 
 
-def figures_picture(
+def metrics_picture(
     measured: dict[str, dict[str, np.ndarray]], *, real: str, uniform: str | None = None
 ) -> Picture:
     """A panel a figure, a row a set: the middle half of its pieces as a bar, 10 to 90 % as a line, the median white.
 
     measured: set -> ``measure`` of it. The grey band is the middle half of the real set; the uniform model is grey.
     """
-    lines = -(-len(FIGURES) // _COLUMNS)
+    lines = -(-len(METRICS) // _COLUMNS)
     picture = Picture(11, lines * (0.9 + 0.3 * len(measured)))
     panels = picture.subplots(lines, _COLUMNS, squeeze=False).ravel()
-    for panel in panels[len(FIGURES) :]:
+    for panel in panels[len(METRICS) :]:
         panel.set_axis_off()
         panel.text(
             0,
@@ -68,7 +68,7 @@ def figures_picture(
     colours = {real: INK, uniform: "#999999"} | {
         name: _COLOURS[i % len(_COLOURS)] for i, name in enumerate(others)
     }
-    for number, (panel, (figure, title)) in enumerate(zip(panels, FIGURES.items(), strict=False)):
+    for number, (panel, (figure, title)) in enumerate(zip(panels, METRICS.items(), strict=False)):
         known = {
             row: each[figure]
             for row, each in enumerate(measured.values())

@@ -57,7 +57,7 @@ def music() -> str:
             title,
             *(f"{{musical_metrics.sets.{key}.figures.{name}.50%:{form(title)}}}" for key in SETS),
         )
-        for name, title in musical_metrics.FIGURES.items()
+        for name, title in musical_metrics.METRICS.items()
     ]
     title = "longest run of notes shared with the training split, transposed or not"
     rows.append((title, *(f"{{musical_metrics.sets.{key}.copying.notes.50%:.0f}}" for key in SETS)))

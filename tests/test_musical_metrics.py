@@ -1,5 +1,4 @@
-"""Musical figures against their definitions, counted tick by tick and note by note, and against music made to have
-them."""
+"""Musical metrics against their definitions, counted by hand, and on music made to have them."""
 
 import warnings
 from collections import Counter
@@ -13,7 +12,7 @@ from songs import scores, tune
 
 from lakhnes_lib.evaluation import musical_metrics
 from lakhnes_lib.generation import sampling
-from lakhnes_lib.listening.metric_plots import figures_picture, figures_table
+from lakhnes_lib.listening.metric_plots import metrics_picture, metrics_table
 from lakhnes_lib.models.language_model import RandomModel
 from lakhnes_lib.music import events, nes
 from lakhnes_lib.music.score import Score
@@ -24,7 +23,7 @@ MAJOR = {0, 2, 4, 5, 7, 9, 11}
 
 
 def by_hand(score: Score) -> dict[str, float]:
-    """Every figure as its docstring says it, in plain Python."""
+    """Every metric as its docstring says it, in plain Python."""
     nan, rows = float("nan"), score.notes.tolist()
     melodic = [(voice, pitch) for voice, _, _, pitch, _ in rows if voice != nes.NO]
     classes = Counter(pitch % 12 for _, pitch in melodic)
@@ -68,13 +67,13 @@ def by_hand(score: Score) -> dict[str, float]:
 
 
 def same(measured, expected):
-    assert list(measured) == list(musical_metrics.FIGURES)
+    assert list(measured) == list(musical_metrics.METRICS)
     for name, values in measured.items():
         assert values == pytest.approx([one[name] for one in expected], abs=1e-9, nan_ok=True), name
 
 
 @given(st.lists(scores(), max_size=3))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 def test_any_scores(songs):
     with warnings.catch_warnings(action="error"):
         measured = musical_metrics.measure(songs)
@@ -109,18 +108,17 @@ def test_music_made_to_have_them():
 
 
 def test_distances():
-    figures = {name: np.arange(5.0) for name in musical_metrics.FIGURES}
-    moved = figures | {
+    metrics = {name: np.arange(5.0) for name in musical_metrics.METRICS}
+    moved = metrics | {
         "repetition": np.append(np.arange(5.0) + 2**0.5, np.nan),
         "empty_time": np.full(3, np.nan),
     }
-    found = musical_metrics.distances(moved, figures)
-    assert found["repetition"] == pytest.approx(1) and np.isnan(
-        found["empty_time"]
-    )  # 2**0.5 is their deviation
-    assert found["note_density"] == 0
+    far = musical_metrics.distances(moved, metrics)
+    assert far["repetition"] == pytest.approx(1)  # the standard deviation is 2**0.5
+    assert np.isnan(far["empty_time"])
+    assert far["note_density"] == 0
     assert np.isnan(
-        musical_metrics.distances(figures, {name: np.ones(2) for name in figures})["repetition"]
+        musical_metrics.distances(metrics, {name: np.ones(2) for name in metrics})["repetition"]
     )
 
 
@@ -151,17 +149,17 @@ def test_table_and_picture(measured):
     half = {name: values[:4] for name, values in measured["songbook"].items()}
     silent = musical_metrics.measure([Score.build([], SECOND)])
     shown = measured | {"half": half, "silent": silent}
-    rows = figures_table(shown, real="songbook", uniform="uniform").splitlines()
+    rows = metrics_table(shown, real="songbook", uniform="uniform").splitlines()
     assert rows[0] == "| figure | songbook | uniform | half | silent |" and len(rows) == 2 + len(
-        musical_metrics.FIGURES
+        musical_metrics.METRICS
     )
     cells = [cell.strip() for cell in rows[3].split("|")[2:6]]
     median = np.median(measured["songbook"]["scale_consistency"])
     assert cells[0] == f"{median:.2f}" and cells[1].endswith("(100%)") and cells[3] == "–"
     assert 0 <= int(cells[2].split("(")[1].rstrip("%)")) < 50
-    assert "%" not in figures_table(shown, real="songbook")
-    picture = figures_picture(shown, real="songbook", uniform="uniform")
+    assert "%" not in metrics_table(shown, real="songbook")
+    picture = metrics_picture(shown, real="songbook", uniform="uniform")
     assert picture.png().startswith(b"\x89PNG")
     assert [panel.get_title(loc="left") for panel in picture.axes[:7]] == list(
-        musical_metrics.FIGURES.values()
+        musical_metrics.METRICS.values()
     )
