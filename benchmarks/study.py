@@ -25,6 +25,7 @@ from lakhnes_lib.__main__ import main as lakhnes
 from lakhnes_lib.models import checkpoints
 from lakhnes_lib.models.ngram import NGram
 from lakhnes_lib.study import answers, designs, study_page, study_statistics
+from lakhnes_lib.study.clips import make_study
 from lakhnes_lib.study.simulation import simulate
 
 STRENGTHS = {"real": 1.1, "LakhNES": 0.1, "TXL": 0.0, "LSTM": -0.5, "5-gram": -1.2, "random": -20.0}
@@ -75,7 +76,7 @@ def loudness(design) -> np.ndarray:
 def whole_study(kind: str, sources: dict, folder: Path) -> dict:
     """One batch made, put on a page, answered by simulated listeners, and analysed by the command line."""
     begin = time.perf_counter()
-    design = designs.make(kind, sources, folder / kind, batches=1, seed=7, progress=False)
+    design = make_study(kind, sources, folder / kind, batches=1, seed=7, progress=False)
     made = time.perf_counter() - begin
     page = study_page.write(design, folder / f"{kind}.html")
     strengths = {"real": 1.1, "mini": 0.0, "5-gram": -1.2, "random": -20.0}

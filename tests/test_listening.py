@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.image import imread
 
 from lakhnes_lib.errors import LakhnesError
-from lakhnes_lib.listening import player, plots
+from lakhnes_lib.listening import learning_plots, player, plots
 from lakhnes_lib.music import midi, nes
 from lakhnes_lib.music.score import TIMBRE_CHANGE, Score
 from lakhnes_lib.sound import apu
@@ -46,7 +46,7 @@ class _Elements(HTMLParser):
 
     def handle_starttag(self, tag, attributes):
         self.found.append((tag, dict(attributes)))
-        if tag not in ("img", "meta", "br"):
+        if tag not in ("img", "input", "meta", "br"):
             self.open.append(tag)
 
     def handle_endtag(self, tag):
@@ -99,11 +99,11 @@ def test_the_fragment_is_self_contained_and_plain_at_its_base(tmp_path):
 
 def test_scripts_and_style_load_nothing_and_cannot_end_early():
     folder = Path(player.__file__).parent
-    for path in [*folder.glob("*.js"), *folder.glob("*.css")]:
-        text = path.read_text()
-        assert not re.search(
-            r"https?:|//cdn|import\s|@import|innerHTML|document\.write|</|<!--|eval\(", text
-        ), path.name
+    forbidden = r"https?:|//cdn|import\s|@import|innerHTML|document\.write|</|<!--|eval\("
+    scripts = [*folder.glob("*.js"), *folder.glob("*.css")]
+    assert {path.name for path in scripts} >= {"player.js", "player.css", "sound.js", "views.js"}
+    for path in scripts:
+        assert not re.search(forbidden, path.read_text()), path.name
     style = (folder / "player.css").read_text()
     for voice, colour in enumerate(plots.VOICE_COLOURS):
         assert f"--lk-voice-{voice}: {colour};" in style
@@ -181,28 +181,6 @@ def test_a_notebook_shows_players_and_pictures():
     assert data["image/png"][:4] == b"\x89PNG"
 
 
-def test_panel_shows_a_plain_player_and_widgets(monkeypatch):
-    shown, updated = [], []
-
-    class Handle:
-        update = updated.append
-
-    monkeypatch.setattr(
-        "IPython.display.display", lambda thing, display_id=False: shown.append(thing) or Handle
-    )
-    player.panel(_song())
-    first, widgets = shown
-    assert "<audio controls" in first.html
-    part, dynamics = widgets.children
-    part.value = (1, 2)
-    assert json.loads(_Elements(updated[-1].html).all("figure")[0]["data-piece"])[
-        "length"
-    ] == pytest.approx(1)
-    part.value = (3, 3)
-    dynamics.value = "decay"
-    assert len(updated) == 3
-
-
 def test_piano_roll_has_every_note_where_it_belongs():
     song = _song("A $name$ of $money$")
     picture = plots.piano_roll(song)
@@ -248,9 +226,9 @@ def test_every_plot_draws_into_given_axes_and_leaves_pyplot_alone():
         lambda **k: plots.waveform(tone[:0], 44_100, **k),
         lambda **k: plots.spectrogram(tone, 44_100, **k),
         lambda **k: plots.spectrogram(tone[:10], 44_100, **k),
-        lambda **k: plots.loss_curve(rows, **k),
-        lambda **k: plots.attention_map(weights, memory=3, **k),
-        lambda **k: plots.attention_map(
+        lambda **k: learning_plots.loss_curve(rows, **k),
+        lambda **k: learning_plots.attention_map(weights, memory=3, **k),
+        lambda **k: learning_plots.attention_map(
             weights, keys=list("abcdefgh"), queries=list("abcdefgh"), **k
         ),
     ]
@@ -275,12 +253,12 @@ def test_loss_curve_reads_logs_and_says_what_is_missing(tmp_path):
     log.write_text(
         '{"step": 1, "events": 10, "train_loss": 6.0}\n{"step": 2, "events": 20, "valid_loss": 1.6094379}\n'
     )
-    ax = plots.loss_curve(log).axes[0]
+    ax = learning_plots.loss_curve(log).axes[0]
     assert any("perplexity 5.00" in text.get_text() for text in ax.get_legend().get_texts())
     log.write_text("{broken")
     with pytest.raises(LakhnesError, match=r"log\.jsonl"):
-        plots.loss_curve(log)
+        learning_plots.loss_curve(log)
     with pytest.raises(LakhnesError, match="valid_loss"):
-        plots.loss_curve([{"step": 1}])
+        learning_plots.loss_curve([{"step": 1}])
     with pytest.raises(LakhnesError, match="missing"):
-        plots.loss_curve(tmp_path / "missing.jsonl")
+        learning_plots.loss_curve(tmp_path / "missing.jsonl")

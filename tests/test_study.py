@@ -1,7 +1,9 @@
 """Listening tests: designs that are fair and give nothing away, answers that survive, statistics that are right."""
 
 import csv
+import io
 import json
+import sys
 import wave
 from collections import Counter
 
@@ -14,8 +16,11 @@ from quartets import quartet
 from lakhnes_lib.__main__ import main
 from lakhnes_lib.errors import BadSetting, BadStudy, LakhnesError
 from lakhnes_lib.models.language_model import RandomModel
-from lakhnes_lib.study import answers, designs, study_page
+from lakhnes_lib.music import events
+from lakhnes_lib.sound import apu
+from lakhnes_lib.study import answers, clips, designs, questionnaire, study_page
 from lakhnes_lib.study.answers import Judgement
+from lakhnes_lib.study.clips import make_study
 from lakhnes_lib.study.study_widget import Session
 
 OPTIONS = dict(seconds=1.0, batches=2, pairs=5, controls=1, seed=3, progress=False)
@@ -29,7 +34,7 @@ def music(first: int, count: int = 12):
 def design(tmp_path_factory):
     """A Turing test of made songs, with a model among the methods."""
     sources = {"real": music(0), "tunes": music(20), "noise": RandomModel()}
-    return designs.make(
+    return make_study(
         "turing", sources, tmp_path_factory.mktemp("study") / "design", length=200, **OPTIONS
     )
 
@@ -81,7 +86,7 @@ def test_sides_are_even_and_order_is_drawn():
 
 def test_same_seed_same_files(design, tmp_path):
     sources = {"real": music(0), "tunes": music(20), "noise": RandomModel()}
-    again = designs.make("turing", sources, tmp_path / "again", length=200, **OPTIONS)
+    again = make_study("turing", sources, tmp_path / "again", length=200, **OPTIONS)
     files = {
         path.relative_to(design.folder): path.read_bytes()
         for path in design.folder.rglob("*")
@@ -99,27 +104,52 @@ def test_same_seed_same_files(design, tmp_path):
     )
 
 
-def test_clips_are_equally_loud_long_faded_and_full(design):
+def test_clips_are_equally_loud_and_long_and_full(design):
     rms, length, peaks = [], set(), []
     for name in design.clips:
         sound = samples(design, name)
         rms.append(np.sqrt(np.mean(sound**2)))
         length.add(len(sound))
         peaks.append(abs(sound).max())
-        assert abs(sound[[0, -1]]).max() < 1e-3
         assert (abs(sound) > 0.01).mean() > 0.05
     assert length == {22_050}
     assert max(rms) / min(rms) < 1.002 and max(peaks) < 1
+
+
+def test_clips_are_faded_for_five_milliseconds_and_no_longer():
+    """Both ends rise from nothing and fall to it within 5 ms; all between is as it was."""
+    width = round(0.005 * clips.PREVIEW_RATE)
+    faded = clips._fade(np.ones(clips.PREVIEW_RATE, np.float32))
+    assert faded[0] == faded[-1] == 0 and (np.diff(faded[:width]) > 0).all()
+    assert faded[width // 2] == pytest.approx(0.5, abs=0.02)
+    assert (faded[width:-width] == 1).all()
+    np.testing.assert_allclose(faded, faded[::-1])
+
+
+def test_clips_are_the_music_but_for_their_ends_and_their_loudness(design):
+    """Within the fades a clip is the excerpt that its design names, louder or softer."""
+    pieces = {piece.name: piece for piece in music(0) + music(20)}
+    width = round(0.005 * clips.PREVIEW_RATE)
+    for name, clip in design.clips.items():
+        if clip.method not in ("real", "tunes"):
+            continue
+        piece = events.decode(events.encode(pieces[clip.piece]))
+        wanted = apu.render(piece.excerpt(clip.start, clip.start + 1), clips.PREVIEW_RATE)
+        sound = samples(design, name)
+        assert abs(sound[[0, -1]]).max() < 1e-3
+        gain = np.abs(sound).max() / np.abs(wanted).max()
+        inside = slice(width, -width)
+        np.testing.assert_allclose(sound[inside], gain * wanted[inside], atol=2e-3)
 
 
 def test_clips_are_slices_of_the_pieces_without_overlap(design):
     pieces = {piece.name: piece for piece in music(0) + music(20)}
     starts = {}
     for clip in design.clips.values():
-        if clip["method"] in ("real", "tunes"):
-            cut = pieces[clip["piece"]].excerpt(clip["start"], clip["start"] + 1)
+        if clip.method in ("real", "tunes"):
+            cut = pieces[clip.piece].excerpt(clip.start, clip.start + 1)
             assert all(len(cut.voice(voice)) for voice in range(4))
-            starts.setdefault(clip["piece"], []).append(clip["start"])
+            starts.setdefault(clip.piece, []).append(clip.start)
     for found in starts.values():
         assert (np.diff(sorted(found)) >= 1).all()
 
@@ -141,28 +171,49 @@ def test_clips_are_slices_of_the_pieces_without_overlap(design):
 )
 def test_impossible_designs(sources, options, words, tmp_path):
     with pytest.raises((BadSetting, BadStudy), match=words):
-        designs.make("turing", sources, tmp_path / "x", **(OPTIONS | {"batches": 1} | options))
+        make_study("turing", sources, tmp_path / "x", **(OPTIONS | {"batches": 1} | options))
     assert not (tmp_path / "x").exists()
 
 
 def test_a_study_is_written_over_nothing(design, tmp_path):
     (tmp_path / "thesis.txt").write_text("precious")
     with pytest.raises(LakhnesError, match="holds thesis.txt, which would be lost"):
-        designs.make("turing", {"real": music(0), "b": music(9)}, tmp_path, **OPTIONS)
+        make_study("turing", {"real": music(0), "b": music(9)}, tmp_path, **OPTIONS)
     assert (tmp_path / "thesis.txt").read_text() == "precious"
 
 
 def test_damaged_designs(design, tmp_path):
     text = (design.folder / "design.json").read_text()
+    values, name = json.loads(text), next(iter(design.clips))
+
+    def changed(**parts):
+        return json.dumps(values | parts)
+
+    clip = values["clips"][name]
+    without_hash = {key: value for key, value in clip.items() if key != "sha256"}
+    first, *others = values["trials"]
     for broken, words in (
         (text.replace("tunes", "tunas", 1), "was changed"),
-        (text[:-20], "no design"),
-        ("[]", "no design"),
-        ('{"format": 9}', "format 9"),
+        (text[:-20], "no design of a study"),
+        ("[]", "no design of a study"),
+        ("[" * 100_000, "no design of a study"),
+        (changed(format=9), "format: must be 1, not 9"),
+        (changed(seconds=0.1), "seconds: must be greater than or equal to 0.5, not 0.1"),
+        (changed(seconds="5"), "seconds: must be a valid number, not '5'"),
+        (changed(kind="taste"), "kind: must be 'turing' or 'preference', not 'taste'"),
+        (changed(trials=[]), "trials: "),
+        (changed(trials=[first | {"a": "c0"}, *others]), "has a clip c0 that is not listed"),
+        (changed(trials=[first | {"c": "x"}, *others]), "trials: 0: c: is not known"),
+        (changed(colour="blue"), "colour: is not known"),
+        (changed(clips=values["clips"] | {name: without_hash}), f"{name} lacks .* its sha256"),
+        (changed(clips=values["clips"] | {name: clip | {"sha256": "12"}}), f"{name}: sha256: "),
+        (changed(fingerprint=None), "has no fingerprint"),
     ):
         (tmp_path / "design.json").write_text(broken)
-        with pytest.raises(BadStudy, match=words):
+        with pytest.raises(BadStudy, match=words) as raised:
             designs.open_design(tmp_path)
+        assert str(raised.value).startswith(f"{tmp_path / 'design.json'}: ")
+        assert "\n" not in str(raised.value)
     with pytest.raises(BadStudy, match="cannot be read"):
         designs.open_design(tmp_path / "nowhere")
     (tmp_path / "design.json").write_text(text)
@@ -181,14 +232,13 @@ def test_page_gives_nothing_away(design, tmp_path):
     ).read_text()
     data = json.loads(text.split('type="application/json" id="trials">')[1].split("</script>")[0])
     assert [trial["id"] for trial in data["trials"]] == [trial.id for trial in design.batch(1)]
-    told = text.replace(json.dumps(data["consent"])[1:-1], "")
     for secret in [
         "tunes",
         "noise",
         *design.clips,
-        *(clip["piece"] for clip in design.clips.values()),
+        *(clip.piece for clip in design.clips.values()),
     ]:
-        assert f'"{secret}"' not in told
+        assert f'"{secret}"' not in text
     assert not any(f"http{s}:" in text for s in ("", "s")) and "A &lt;/script&gt; &amp; b" in text
     assert {len(clip) for trial in data["trials"] for clip in trial["clips"]} == {
         len(data["trials"][0]["clips"][0])
@@ -321,18 +371,18 @@ def test_filter(design):
                 (listener, trial.id, "ba"["ab".index(right)] if listener == "deaf" else right)
             )
     given = answers.answers_of(design, rows)
-    kept, dropped = answers.keep(given, batches=2)
+    kept, dropped = answers.filter_listeners(given, batches=2)
     assert kept.listeners == ["all"] and set(dropped) == {"half", "part", "deaf"}
     assert "1 of at least 2" in dropped["part"] and "random events" in dropped["deaf"]
-    assert answers.keep(given, batches=1)[0].listeners == ["all", "half", "part"]
-    assert answers.keep(given, batches=0, controls=False)[0].listeners == [
+    assert answers.filter_listeners(given, batches=1)[0].listeners == ["all", "half", "part"]
+    assert answers.filter_listeners(given, batches=0, controls=False)[0].listeners == [
         "all",
         "half",
         "part",
         "deaf",
     ]
     with pytest.raises(BadStudy, match="none of 4 listeners"):
-        answers.keep(given, batches=3)
+        answers.filter_listeners(given, batches=3)
 
 
 def test_the_authors_questionnaire(tmp_path):
@@ -362,19 +412,30 @@ def test_the_authors_questionnaire(tmp_path):
                     choice,
                 ]
             writer.writerow(row)
-    found = answers.read_questionnaire([path], key)
+    found = questionnaire.read([path], key)
     assert found.kind == "turing" and list(found.pairs.values()) == [3, 3, 3]
     assert len(found.refused) == 1 and "'x'" in found.refused[0]
     assert found.judgements[0] == Judgement("W1", f"{path}, line 2", "real", "random")
-    kept, dropped = answers.keep(found, batches=2)
+    kept, dropped = answers.filter_listeners(found, batches=2)
     assert kept.listeners == ["W1"] and "0 of at least 2" in dropped["W2"]
     assert main(["study", "report", str(key), str(path), "--min-batches", "2"]) == 0
     (tmp_path / "other.csv").write_text("uuid,method\nabc,lstm\n")
     with pytest.raises(BadStudy, match="no answer of a questionnaire"):
-        answers.read_questionnaire([path], tmp_path / "other.csv")
+        questionnaire.read([path], tmp_path / "other.csv")
 
 
 # The command line, from songs to p-values
+
+
+def test_a_report_on_a_terminal_that_knows_only_ascii(design, tmp_path, monkeypatch):
+    rows = [(f"p{n}", trial.id, "ab"[n % 2]) for n in range(4) for trial in design.trials]
+    answers.write(tmp_path / "a.csv", design, rows)
+    terminal = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    monkeypatch.setattr(sys, "stdout", terminal)
+    command = ["study", "report", str(design.folder), str(tmp_path / "a.csv"), "--no-controls"]
+    assert main([*command, "--remark", "naïve – listeners"]) == 0
+    terminal.flush()
+    assert b"na?ve ? listeners" in terminal.buffer.getvalue()
 
 
 def test_one_command_after_another(tmp_path, capsys):
@@ -423,6 +484,7 @@ def test_one_command_after_another(tmp_path, capsys):
         == 0
     )
     text = capsys.readouterr().out
+    assert (tmp_path / "report" / "report.md").read_text(encoding="utf-8") == text
     assert "Made up." in text and "| machine |" in text and "Bradley–Terry" in text
     values = json.loads((tmp_path / "report" / "report.json").read_text())
     assert values["shares"][0]["name"] == "real" and values["shares"][0]["share"] > 0.5

@@ -5,8 +5,9 @@ import time
 import pytest
 from quartets import quartet
 
-from lakhnes_lib.study import designs, study_page
+from lakhnes_lib.study import study_page
 from lakhnes_lib.study.answers import read
+from lakhnes_lib.study.clips import make_study
 
 pytest_plugins = ["browser"]
 
@@ -19,7 +20,7 @@ def design(tmp_path_factory):
     }
     folder = tmp_path_factory.mktemp("study") / "design"
     options = dict(seconds=1.0, pairs=4, controls=1, seed=5, progress=False)
-    return designs.make("turing", pieces, folder, **options)
+    return make_study("turing", pieces, folder, **options)
 
 
 def press(page, *keys):
@@ -28,7 +29,7 @@ def press(page, *keys):
 
 
 def says(page, text):
-    page.until(f"document.querySelector('main').textContent.includes({text!r})")
+    page.until(f"document.querySelector('main').innerText.includes({text!r})")
 
 
 def element(selector):
@@ -41,7 +42,7 @@ def test_study_is_taken_reloaded_downloaded_and_read(page, design, tmp_path):
     says(page, "4 pairs")
     page.picture("study_welcome")
     press(page, "1", "a")  # nothing happens before consent
-    page.click(element("#start"))
+    page.click(element("[data-act=begin]"))
     says(page, "Pair 1 of 4")
     press(page, "1")  # nor a choice before both clips were heard
     says(page, "Pair 1 of 4")
@@ -64,9 +65,9 @@ def test_study_is_taken_reloaded_downloaded_and_read(page, design, tmp_path):
     says(page, "Pair 2 of 4")
     page.open(place.as_uri())
     says(page, "Pair 2 of 4")
-    for side in "AB":
-        page.click(element(f"[data-play={side}]"))
-    page.click(element("[data-choose=A]"))
+    for side in (1, 2):
+        page.click(element(f".side:nth-child({side}) .play"))
+    page.click(element(".choose"))
     says(page, "Pair 3 of 4")
     for name in "Pair 4 of 4", "Thank you":
         press(page, "b", "a", "2")
@@ -74,7 +75,7 @@ def test_study_is_taken_reloaded_downloaded_and_read(page, design, tmp_path):
     page.picture("study_end")
     downloads = tmp_path / "downloads"
     page.call("Browser.setDownloadBehavior", behavior="allow", downloadPath=str(downloads))
-    page.click(element("#download"))
+    page.click(element("#end [data-act=download]"))
     latest = time.monotonic() + 10
     while not (files := list(downloads.glob("*.csv"))):
         assert time.monotonic() < latest
@@ -85,13 +86,13 @@ def test_study_is_taken_reloaded_downloaded_and_read(page, design, tmp_path):
     assert [(row[2], row[3]) for row in rows] == [
         (trial.id, choice) for trial, choice in zip(design.trials, "babb", strict=True)
     ]
-    page.click(element("#next"))
+    page.click(element("#end [data-act=welcome]"))
     says(page, "You will hear")
     press(page, "u")  # the keys of the listener before are off
-    page.click(element("#start"))
+    page.click(element("[data-act=begin]"))
     says(page, "Pair 1 of 4")
     press(page, "a", "b", "1")
     says(page, "Pair 2 of 4")
     page.run("confirm = () => true")
-    page.click(element("#delete"))
+    page.click(element("#pair [data-act=remove]"))
     says(page, "Thank you")  # the second listener's answers are gone, the first's are not

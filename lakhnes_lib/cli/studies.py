@@ -28,9 +28,7 @@ def make(
     out: Annotated[Path, typer.Argument(metavar="DESIGN", help="Folder to write; new or empty.")],
     method: Annotated[
         list[str],
-        typer.Option(
-            metavar="NAME=SOURCE", help="What is compared with real music; once for each."
-        ),
+        typer.Option(metavar="NAME=SOURCE", help="What is compared with real music; repeatable."),
     ],
     real: Annotated[str, typer.Option(metavar="SOURCE", help="Music by people.")] = "nesmdb-midi",
     batches: Annotated[
@@ -63,27 +61,21 @@ def make(
       lakhnes study merge all.csv answers_*.csv
       lakhnes study report DESIGN all.csv --out report
     """
-    from lakhnes_lib.study import designs as library
+    from lakhnes_lib.study.clips import make_study
+    from lakhnes_lib.study.designs import CONTROL, REAL
 
     named = dict(_named(text, "--method") for text in method)
-    if len(named) < len(method) or named.keys() & {library.REAL, library.CONTROL}:
+    if len(named) < len(method) or named.keys() & {REAL, CONTROL}:
         raise typer.BadParameter(
             "each needs a name of its own, other than real and random", param_hint="--method"
         )
-    sources = {name: _source(text) for name, text in ({library.REAL: real} | named).items()}
-    only_where(
-        not all(isinstance(music, list) for music in sources.values()),
-        context,
-        "--length",
-        why="no model composes",
-    )
-    options = dict(
-        batches=batches, pairs=pairs, controls=controls, seconds=seconds, seed=seed, length=length
-    )
-    design = library.make(kind, sources, out, progress=progress(), **options)
-    print(
-        f"{out}: {kind} test {design.fingerprint}, {len(design.trials)} pairs of clips of {design.seconds:g} s"
-    )
+    sources = {name: _source(text) for name, text in ({REAL: real} | named).items()}
+    a_model_composes = not all(isinstance(music, list) for music in sources.values())
+    only_where(a_model_composes, context, "--length", why="no model composes")
+    sizes = dict(batches=batches, pairs=pairs, controls=controls, seconds=seconds)
+    design = make_study(kind, sources, out, length=length, seed=seed, progress=progress(), **sizes)
+    clips = f"{len(design.trials)} pairs of clips of {design.seconds:g} s"
+    print(f"{out}: {kind} test {design.fingerprint}, {clips}")
     print(f"compared: {', '.join(design.methods)}; next comes `lakhnes study page {out} OUT.html`")
 
 
@@ -101,13 +93,12 @@ def page(
     browser, download their answers as a CSV file at the end, and hand that in. The page does not say which clip is
     which. A design of several batches can be split into a page for each: --batch 0, --batch 1 and so on.
     """
-    from lakhnes_lib.study import designs as library
     from lakhnes_lib.study import study_page
+    from lakhnes_lib.study.designs import open_design
 
-    path = study_page.write(library.open_design(design), out, batch or None)
-    print(
-        f"{path}: {path.stat().st_size / 1e6:.1f} MB; listeners open it in a browser and hand in the CSV it gives them"
-    )
+    path = study_page.write(open_design(design), out, batch or None)
+    megabytes = path.stat().st_size / 1e6
+    print(f"{path}: {megabytes:.1f} MB; listeners open it in a browser and send its CSV file back")
 
 
 @study.command()
@@ -120,9 +111,9 @@ def merge(
     Rows that are the same are kept once, so a file may be given twice. `lakhnes study report` takes the result, and
     says which rows cannot be used.
     """
-    from lakhnes_lib.study import answers
+    from lakhnes_lib.study.answers import merge as merge_files
 
-    print(f"{out}: {answers.merge(answers, out):,} answers from {len(answers)} files")
+    print(f"{out}: {merge_files(answers, out):,} answers from {len(answers)} files")
 
 
 @study.command()
@@ -154,21 +145,23 @@ def report(
     With a CSV file in place of DESIGN that names the method of each clip (uuid,method), ANSWERS are questionnaires in
     the form of the paper's authors.
     """
-    from lakhnes_lib.study import answers, summary
-    from lakhnes_lib.study import designs as library
+    from lakhnes_lib.study import questionnaire, summary
+    from lakhnes_lib.study.answers import read
+    from lakhnes_lib.study.designs import open_design
 
     if design.is_file():
-        found = answers.read_questionnaire(answers, design)
+        given = questionnaire.read(answers, design)
     else:
-        found = answers.read(library.open_design(design), answers)
-    for line in found.refused:
+        given = read(open_design(design), answers)
+    for line in given.refused:
         print(f"not used: {line}", file=sys.stderr)
-    made = summary.report(found, min_batches, controls, remark)
-    print(made["text"], end="")
+    made = summary.analyse(given, min_batches, controls, remark)
+    encoding = sys.stdout.encoding or "utf-8"
+    # A terminal that knows only ASCII gets a question mark for a dash.
+    print(made.text.encode(encoding, "replace").decode(encoding), end="")
     if out is not None:
-        print(
-            f"{summary.write(made, out)}: report.md, report.json and the figures", file=sys.stderr
-        )
+        folder = summary.write(made, out)
+        print(f"{folder}: report.md, report.json and the figures", file=sys.stderr)
 
 
 @study.command()
@@ -195,32 +188,29 @@ def simulate(
     \b
       lakhnes study simulate DESIGN x.csv --strength real=1 --strength mini=0 --strength random=-3
     """
-    from lakhnes_lib.study import answers, simulation
-    from lakhnes_lib.study import designs as library
+    from lakhnes_lib.study.answers import write
+    from lakhnes_lib.study.designs import CONTROL, open_design
+    from lakhnes_lib.study.simulation import simulate as made_up_rows
 
-    opened = library.open_design(design)
+    opened = open_design(design)
+    named = dict(_named(text, "--strength") for text in strength)
     try:
-        strengths = {
-            name: float(value) for name, value in (_named(text, "--strength") for text in strength)
-        }
+        strengths = {name: float(value) for name, value in named.items()}
     except ValueError as error:
-        raise typer.BadParameter(
-            f"a strength is a number ({error})", param_hint="--strength"
-        ) from None
-    if unknown := strengths.keys() - {*opened.methods, library.CONTROL}:
-        raise typer.BadParameter(
-            f"the test has no method {', '.join(unknown)}", param_hint="--strength"
-        )
-    rows = simulation.simulate(
-        opened, strengths, listeners, batches=batches, careless=careless, seed=seed
-    )
-    answers.write(out, opened, rows)
+        text = f"a strength is a number ({error})"
+        raise typer.BadParameter(text, param_hint="--strength") from None
+    if unknown := strengths.keys() - {*opened.methods, CONTROL}:
+        text = f"the test has no method {', '.join(unknown)}"
+        raise typer.BadParameter(text, param_hint="--strength")
+    options = dict(batches=batches, careless=careless, seed=seed)
+    rows = made_up_rows(opened, strengths, listeners, **options)
+    write(out, opened, rows)
     print(f"{out}: {len(rows):,} simulated answers of {listeners} listeners")
 
 
 def _named(text: str, option: str) -> tuple[str, str]:
-    name, found, value = text.partition("=")
-    if not found or not name or not value:
+    name, _, value = text.partition("=")
+    if not name or not value:
         raise typer.BadParameter(f"{text!r} is not of the form NAME=VALUE", param_hint=option)
     return name, value
 

@@ -1,49 +1,61 @@
-"""Keeping pieces: each as MIDI, TX1 text, VGM and WAV, and a gallery of a folder of them.
+"""Saving composed pieces: each as MIDI, TX1 text, VGM and WAV, and a page that plays all pieces of a folder.
 
 Paper: §8 (its sound examples are such a page). Notebook: 09_composing. Differences from the paper: none.
 """
 
-import json
-from html import escape
 from pathlib import Path
 
+from pydantic import BaseModel, ValidationError
+
 from lakhnes_lib.files import write_file
-from lakhnes_lib.listening.player import page
 from lakhnes_lib.listening.plots import piano_roll
+from lakhnes_lib.listening.templates import HERE, render
 from lakhnes_lib.music.score import Score
 from lakhnes_lib.sound.song_files import write_song
 
 ENDINGS = ("mid", "tx1.txt", "vgm", "wav")
-_STYLE = """:root{color-scheme:light dark}
-body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem}
-figure{margin:0 0 2.5rem}img,audio{width:100%;border-radius:4px}figcaption b{font-size:1.1rem}a{margin-right:.8rem}"""
+"""The forms in which every piece is saved."""
 
 
-def keep(score: Score, folder, name: str, caption: str = "") -> None:
-    """Writes ``folder/name`` in every form; a picture and the caption are kept for the ``gallery``."""
+class PieceDescription(BaseModel):
+    """What the gallery says of a piece; stands beside it as NAME.json. seconds: the whole piece's."""
+
+    title: str
+    caption: str
+    seconds: float
+
+
+def save_piece(score: Score, folder, name: str, caption: str = "") -> None:
+    """Writes ``folder/name`` in every form, and a picture and a description for the gallery.
+
+    Raises LakhnesError if the folder cannot be written, OutOfSpace.
+    """
     folder = Path(folder)
     for ending in ENDINGS:
         write_song(score, folder / f"{name}.{ending}")
-    picture = piano_roll(score.excerpt(0, 20) if score.seconds > 20 else score, title="")
-    write_file(folder / f"{name}.png", picture.png())
-    said = {"title": score.name, "caption": caption, "seconds": score.seconds}
-    write_file(folder / f"{name}.json", json.dumps(said))
+    beginning = score.excerpt(0, 20) if score.seconds > 20 else score
+    write_file(folder / f"{name}.png", piano_roll(beginning, title="").png())
+    about = PieceDescription(title=score.name, caption=caption, seconds=score.seconds)
+    write_file(folder / f"{name}.json", about.model_dump_json())
 
 
-def gallery(folder, title: str = "Composed pieces") -> Path:
-    """Writes ``folder/index.html``, which shows and plays all pieces that ``keep`` has put there, by name."""
-    folder, figures = Path(folder), []
-    for path in sorted(path for path in folder.glob("*.json") if path.with_suffix(".mid").exists()):
-        piece, name = json.loads(path.read_text()), escape(path.stem)
-        links = "".join(
-            f'<a href="{name}.{ending}" download>{ending.split(".")[0].upper()}</a>'
-            for ending in ENDINGS
-        )
-        figures.append(
-            f'<figure id="{name}"><figcaption><b>{escape(piece["title"] or path.stem)}</b>, {piece["seconds"]:.0f} s. '
-            f'{escape(piece["caption"])}</figcaption><img src="{name}.png" alt="Piano roll of {name}" loading="lazy">'
-            f'<audio controls preload="none" src="{name}.wav"></audio><div>{links}</div></figure>'
-        )
-    body = "\n".join([f"<h1>{escape(title)}</h1>", *figures, ""])
-    write_file(folder / "index.html", page(title, body, f"<style>{_STYLE}</style>"))
+def write_gallery(folder, title: str = "Composed pieces") -> Path:
+    """Writes ``folder/index.html``, which shows and plays all pieces of the folder by name, and returns its path.
+
+    A JSON file beside a MIDI file that ``save_piece`` has not written, or that is damaged, is left out; the page
+    says so. Raises LakhnesError if the page cannot be written.
+    """
+    folder, pieces, left_out = Path(folder), [], []
+    for path in sorted(folder.glob("*.json")):
+        if not path.with_suffix(".mid").exists():
+            continue
+        try:
+            about = PieceDescription.model_validate_json(path.read_bytes())
+            pieces.append({"name": path.stem, **about.model_dump()})
+        except (OSError, ValidationError):
+            left_out.append(f"{path.name} is left out: it does not describe a piece.")
+    page = render(
+        HERE / "gallery.html", title=title, pieces=pieces, left_out=left_out, endings=ENDINGS
+    )
+    write_file(folder / "index.html", page)
     return folder / "index.html"

@@ -1,183 +1,223 @@
-// The sound of the four voices in the browser: for mixes that Python has not rendered (voices muted, another duty).
-// The same method as lakhnes_lib/sound/apu.py: level changes at exact times, the chip's two mixers, band-limited steps,
-// its output filters. Also what the views need: WAV files out of and into samples, and a spectrogram.
+// The sound of the four voices in the browser, for mixes that Python has not rendered (voices
+// muted, another duty). The same method as lakhnes_lib/sound/apu.py: level changes at exact times,
+// the chip's two mixers, band-limited steps, its output filters. Also what the views need: WAV
+// files out of and into samples, and a spectrogram.
 const sound = (() => {
-  const CLOCK = 1789773, TICKS = 44100;
-  const DUTIES = [[0,1,0,0,0,0,0,0], [0,1,1,0,0,0,0,0], [0,1,1,1,1,0,0,0], [1,0,0,1,1,1,1,1]];
-  const NOISE_PERIODS = [4,8,16,32,64,96,128,160,202,254,380,508,762,1016,2034,4068];
-  const P1 = 0, TR = 2, NO = 3, VELOCITY = 11;
+  const CLOCK = 1789773, TICKS = 44100; // CPU cycles and ticks a second
+  const DUTIES = ["01000000", "01100000", "01111000", "10011111"]; // one wave of a pulse
+  const NOISE_PERIODS =
+    [4, 8, 16, 32, 64, 96, 128, 160, 202, 254, 380, 508, 762, 1016, 2034, 4068]; // cycles
+  const PULSE_1 = 0, PULSE_2 = 1, TRIANGLE = 2, NOISE = 3, VELOCITY = 11;
   const TAPS = 32, PHASES = 256, CUTOFF = 0.45, STEPS = bandLimitedSteps();
 
-  // A step that the windowed sinc has smoothed, as differences from sample to sample: (PHASES, TAPS), each sums to one.
+  // A step that the windowed sinc has smoothed, as differences from sample to sample:
+  // (PHASES, TAPS), each row sums to one.
   function bandLimitedSteps() {
-    const bessel = x => { let sum = 1, term = 1; for (let k = 1; k < 30; k++) sum += term *= (x / (2 * k)) ** 2; return sum; };
+    function bessel(x) {
+      let sum = 1, term = 1;
+      for (let k = 1; k < 30; k++) sum += term *= (x / (2 * k)) ** 2;
+      return sum;
+    }
     const step = new Float64Array(TAPS * PHASES + 1);
     for (let i = 1; i < step.length; i++) {
-      const x = (i - 0.5) / PHASES - TAPS / 2, u = 2 * x / TAPS;
-      step[i] = step[i - 1] + Math.sin(2 * Math.PI * CUTOFF * x) / x * bessel(5.8 * Math.sqrt(1 - u * u));
+      const x = (i - 0.5) / PHASES - TAPS / 2, u = (2 * x) / TAPS;
+      const sinc = Math.sin(2 * Math.PI * CUTOFF * x) / x;
+      step[i] = step[i - 1] + sinc * bessel(5.8 * Math.sqrt(1 - u * u));
     }
-    const at = i => step[Math.max(0, i)] / step[TAPS * PHASES];
+    const height = i => step[Math.max(0, i)] / step[TAPS * PHASES];
+    const rise = (tap, phase) =>
+      height((tap + 1) * PHASES - phase) - height(tap * PHASES - phase);
     return Array.from({ length: PHASES }, (_, phase) =>
-      Float64Array.from({ length: TAPS }, (_, tap) => at((tap + 1) * PHASES - phase) - at(tap * PHASES - phase)));
+      Float64Array.from({ length: TAPS }, (_, tap) => rise(tap, phase)));
+  }
+
+  // CPU cycles between two steps of a voice's wave.
+  function periodOf(voice, pitch) {
+    const frequency = 440 * 2 ** ((pitch - 69) / 12);
+    if (voice === NOISE) return NOISE_PERIODS[16 - pitch];
+    if (voice === TRIANGLE) return Math.round(CLOCK / (32 * frequency));
+    return 2 * Math.round(CLOCK / (16 * frequency));
   }
 
   // Notes cut where a velocity or timbre change falls inside them; times in CPU cycles.
   function spans(piece, voice, duty) {
-    const [voices, starts, ends, pitches, velocities] = piece.notes, [of, ticks, kinds, values] = piece.controls;
-    const changes = [], found = [];
-    for (let i = 0; i < of.length; i++) if (of[i] === voice) changes.push([ticks[i], kinds[i], values[i]]);
-    let timbre = 0, next = 0, ended = -1, timer = -1;
+    const [voices, starts, ends, pitches, velocities] = piece.notes;
+    const [changed, ticks, kinds, values] = piece.controls;
+    const changes = changed.flatMap((other, i) =>
+      other === voice ? [{ tick: ticks[i], kind: kinds[i], value: values[i] }] : []);
+    const found = [];
+    let timbre = 0, next = 0, lastEnd = -1, lastHighByte = -1;
     for (let i = 0; i < voices.length; i++) {
       if (voices[i] !== voice) continue;
       let from = starts[i], level = velocities[i];
-      const f = 440 * 2 ** ((pitches[i] - 69) / 12);
-      const period = voice === NO ? NOISE_PERIODS[16 - pitches[i]]
-        : voice === TR ? Math.round(CLOCK / (32 * f)) : 2 * Math.round(CLOCK / (16 * f));
+      const period = periodOf(voice, pitches[i]), highByte = (period / 2 - 1) >> 8;
       // A pulse whose note follows without a gap runs on, unless the timer's high byte is written.
-      let fresh = voice >= TR || from !== ended || timer !== (period / 2 - 1) >> 8;
-      ended = ends[i];
-      timer = (period / 2 - 1) >> 8;
-      const close = to => {
-        if (to > from) {
-          found.push({ start: from * CLOCK / TICKS, end: to * CLOCK / TICKS, level, period, fresh,
-                       timbre: duty >= 0 ? duty : timbre });
-          from = to;
-          fresh = false;
-        }
-      };
-      for (; next < changes.length && changes[next][0] < ends[i]; next++) {
-        const [tick, kind, value] = changes[next];
-        if (tick > from) close(tick);
+      let fresh = voice >= TRIANGLE || from !== lastEnd || highByte !== lastHighByte;
+      lastEnd = ends[i];
+      lastHighByte = highByte;
+      function closeAt(to) {
+        if (to <= from) return;
+        const start = (from * CLOCK) / TICKS, end = (to * CLOCK) / TICKS;
+        found.push({ start, end, level, period, fresh, timbre: duty >= 0 ? duty : timbre });
+        from = to;
+        fresh = false;
+      }
+      for (; next < changes.length && changes[next].tick < ends[i]; next++) {
+        const { tick, kind, value } = changes[next];
+        closeAt(tick);
         if (kind !== VELOCITY) timbre = value;
         else if (tick >= starts[i]) level = value;
       }
-      close(ends[i]);
+      closeAt(ends[i]);
     }
     return found;
   }
 
-  // A voice as a stream of level changes: (time, level) is the next one; advance() goes on to the one after it.
-  function stream(voice, parts) {
-    let part = -1, due = 0, step = voice === TR ? 16 : 0, register = 1, level = 0;
-    const self = { time: 0, level: 0, advance };
-    const now = p => voice === TR ? (step < 16 ? 15 - step : step - 16)
-      : p.level * (voice === NO ? 1 - (register & 1) : DUTIES[p.timbre][step]);
-    function clock(p) {
-      due += p.period;
-      if (voice === NO) {
-        const feedback = (register ^ (register >> (p.timbre ? 6 : 1))) & 1;
+  // A voice as a generator of level changes, [time in CPU cycles, level], in order.
+  function* levelChanges(voice, parts) {
+    let step = voice === TRIANGLE ? 16 : 0, register = 1, level = 0, due = 0;
+    function levelNow(part) {
+      if (voice === TRIANGLE) return step < 16 ? 15 - step : step - 16;
+      if (voice === NOISE) return part.level * (1 - (register & 1));
+      return part.level * Number(DUTIES[part.timbre][step]);
+    }
+    function advance(part) {
+      due += part.period;
+      if (voice === NOISE) {
+        const feedback = (register ^ (register >> (part.timbre ? 6 : 1))) & 1;
         register = (register >> 1) | (feedback << 14);
-      } else step = (step + 1) & (voice === TR ? 31 : 7);
+      } else step = (step + 1) & (voice === TRIANGLE ? 31 : 7);
     }
-    function emit(time, value) {
-      self.time = time;
-      self.level = level = value;
-    }
-    function advance() {
-      for (;;) {
-        const p = parts[part];
-        if (p && due < p.end) {
-          const time = due;
-          clock(p);
-          const value = now(p);
-          if (value !== level) return emit(time, value);
-          continue;
-        }
-        const q = parts[part + 1];
-        if (p && !p.closed && !(q && q.start <= p.end)) {
-          p.closed = true;
-          if (voice !== TR && level !== 0) return emit(p.end, 0);
-        }
-        part++;
-        if (!q) return emit(Infinity, level);
-        if (q.fresh) {
-          due = q.start + q.period;
-          if (voice < TR) step = 0;
-        } else due = q.start + (due - q.start) * q.period / p.period;
-        const value = now(q);
-        if (value !== level) return emit(q.start, value);
+    for (const [i, part] of parts.entries()) {
+      if (part.fresh) {
+        due = part.start + part.period;
+        if (voice < TRIANGLE) step = 0;
+      } else due = part.start + ((due - part.start) * part.period) / parts[i - 1].period;
+      let time = part.start;
+      while (time < part.end) {
+        const value = levelNow(part);
+        if (value !== level) yield [time, (level = value)];
+        time = due;
+        if (time < part.end) advance(part);
       }
+      const runsOn = parts[i + 1]?.start <= part.end;
+      if (!runsOn && voice !== TRIANGLE && level) yield [part.end, (level = 0)];
     }
-    advance();
-    return self;
   }
 
-  function group(out, rate, a, b, mix) {
-    const perSample = CLOCK / rate;
-    let first = 0, second = 0, now = 0;
+  // Adds the steps of two voices, mixed by the chip's formula, to `out` (differences of samples).
+  function addGroup(out, rate, first, second, mixed) {
+    const END = [Infinity, 0], cyclesPerSample = CLOCK / rate;
+    let a = first.next().value ?? END, b = second.next().value ?? END;
+    let levelA = 0, levelB = 0, now = 0;
     for (;;) {
-      const next = a.time <= b.time ? a : b, x = next.time / perSample;
+      const x = Math.min(a[0], b[0]) / cyclesPerSample;
       if (!(x < out.length)) break;
-      if (next === a) first = a.level; else second = b.level;
-      next.advance();
-      const value = mix(first, second), change = value - now;
+      if (a[0] <= b[0]) {
+        levelA = a[1];
+        a = first.next().value ?? END;
+      } else {
+        levelB = b[1];
+        b = second.next().value ?? END;
+      }
+      const change = mixed(levelA, levelB) - now;
       if (change === 0) continue;
-      now = value;
-      const place = Math.floor(x), row = STEPS[Math.floor((x - place) * PHASES)], base = place - TAPS / 2 + 1;
-      for (let tap = Math.max(0, -base); tap < TAPS && base + tap < out.length; tap++) out[base + tap] += change * row[tap];
+      now += change;
+      const sample = Math.floor(x), row = STEPS[Math.floor((x - sample) * PHASES)];
+      const base = sample - TAPS / 2 + 1, taps = Math.min(TAPS, out.length - base);
+      for (let tap = Math.max(0, -base); tap < taps; tap++) out[base + tap] += change * row[tap];
     }
   }
 
-  // The output stage: a difference equation whose coefficients come with the piece; denominator[0] is 1.
+  // The output stage: a difference equation whose coefficients come with the piece;
+  // denominator[0] is 1. In place.
   function filter(samples, [numerator, denominator]) {
     const state = new Float64Array(numerator.length); // transposed direct form
     for (let i = 0; i < samples.length; i++) {
       const now = samples[i], out = numerator[0] * now + state[0];
-      for (let k = 1; k < numerator.length; k++) state[k - 1] = numerator[k] * now - denominator[k] * out + state[k];
+      for (let k = 1; k < numerator.length; k++)
+        state[k - 1] = numerator[k] * now - denominator[k] * out + state[k];
       samples[i] = out;
     }
   }
 
-  // piece: notes and controls as columns, gain, filter; on: four booleans; duties: for P1 and P2, -1 as written. -> Float32Array
+  // A piece with the voices `on` (four booleans) as Float32Array; duties: of both pulses, -1 for
+  // their own. piece: notes and controls as columns, gain, filter.
   function render(piece, on, duties, rate) {
     const out = new Float64Array(Math.ceil(piece.length * rate));
-    const voice = v => stream(v, on[v] ? spans(piece, v, v < TR ? duties[v] : -1) : []);
-    group(out, rate, voice(P1), voice(1), (a, b) => (a + b ? 95.88 / (8128 / (a + b) + 100) : 0));
-    group(out, rate, voice(TR), voice(NO), (a, b) => (a + b ? 159.79 / (1 / (a / 8227 + b / 12241) + 100) : 0));
+    const pulses = (a, b) => (a + b ? 95.88 / (8128 / (a + b) + 100) : 0);
+    const others = (a, b) => (a + b ? 159.79 / (1 / (a / 8227 + b / 12241) + 100) : 0);
+    const changes = voice =>
+      levelChanges(voice, on[voice] ? spans(piece, voice, duties[voice] ?? -1) : []);
+    addGroup(out, rate, changes(PULSE_1), changes(PULSE_2), pulses);
+    addGroup(out, rate, changes(TRIANGLE), changes(NOISE), others);
     for (let i = 1; i < out.length; i++) out[i] += out[i - 1];
     filter(out, piece.filter);
-    const samples = new Float32Array(out.length);
-    for (let i = 0; i < out.length; i++) samples[i] = out[i] * piece.gain;
-    return samples;
+    return Float32Array.from(out, value => value * piece.gain);
   }
 
   function fromWav(dataUri) {
-    const bytes = Uint8Array.from(atob(dataUri.slice(dataUri.indexOf(",") + 1)), c => c.charCodeAt(0));
-    const whole = new Int16Array(bytes.buffer, 44, (bytes.length - 44) >> 1);
-    return { rate: new DataView(bytes.buffer).getUint32(24, true), samples: Float32Array.from(whole, v => v / 32767) };
+    const text = atob(dataUri.slice(dataUri.indexOf(",") + 1));
+    const bytes = Uint8Array.from(text, character => character.charCodeAt(0));
+    const numbers = new Int16Array(bytes.buffer, 44, (bytes.length - 44) >> 1);
+    const rate = new DataView(bytes.buffer).getUint32(24, true);
+    return { rate, samples: Float32Array.from(numbers, number => number / 32767) };
   }
 
+  // A WAV file of one channel, 16 bits: a head of 44 bytes, then the samples.
   function toWav(samples, rate) {
-    const view = new DataView(new ArrayBuffer(44 + 2 * samples.length)), whole = new Int16Array(view.buffer, 44);
-    [0x52494646, 36 + 2 * samples.length, 0x57415645, 0x666d7420, 16, 0x00010001, rate, 2 * rate, 0x00100002,
-     0x64617461, 2 * samples.length].forEach((word, i) => view.setUint32(4 * i, word, ![0, 2, 3, 9].includes(i)));
-    for (let i = 0; i < samples.length; i++) whole[i] = Math.round(Math.max(-1, Math.min(1, samples[i])) * 32767);
+    const size = 2 * samples.length, view = new DataView(new ArrayBuffer(44 + size));
+    const text = (at, letters) =>
+      [...letters].forEach((letter, i) => view.setUint8(at + i, letter.charCodeAt(0)));
+    const word = (at, number) => view.setUint32(at, number, true);
+    text(0, "RIFF");
+    word(4, 36 + size);
+    text(8, "WAVEfmt ");
+    word(16, 16); // bytes of what follows up to "data"
+    word(20, 0x00010001); // PCM, one channel
+    word(24, rate);
+    word(28, 2 * rate); // bytes a second
+    word(32, 0x00100002); // two bytes a sample, 16 bits
+    text(36, "data");
+    word(40, size);
+    const numbers = new Int16Array(view.buffer, 44);
+    for (let i = 0; i < samples.length; i++)
+      numbers[i] = Math.round(Math.max(-1, Math.min(1, samples[i])) * 32767);
     return new Blob([view.buffer], { type: "audio/wav" });
   }
 
-  // Power in decibels, columns x 256 bands from 0 to rate / 2, of 512 Hann-windowed samples around each column.
+  // Radix-2 Fourier transform in place; re and im are in bit-reversed order.
+  function transform(re, im, cos, sin) {
+    const size = re.length;
+    for (let half = 1; half < size; half *= 2)
+      for (let i = 0; i < size; i += 2 * half)
+        for (let k = 0; k < half; k++) {
+          const w = (k * size) / (2 * half), a = i + k, b = a + half;
+          const x = re[b] * cos[w] - im[b] * sin[w], y = re[b] * sin[w] + im[b] * cos[w];
+          [re[b], im[b]] = [re[a] - x, im[a] - y];
+          [re[a], im[a]] = [re[a] + x, im[a] + y];
+        }
+  }
+
+  // Power in decibels, columns x 256 bands from 0 to rate / 2, of 512 Hann-windowed samples around
+  // each column.
   function spectrogram(samples, columns) {
-    const N = 512, out = new Float32Array(columns * N / 2), re = new Float64Array(N), im = new Float64Array(N);
-    const cos = Float64Array.from({ length: N }, (_, i) => Math.cos(2 * Math.PI * i / N));
-    const sin = Float64Array.from({ length: N }, (_, i) => -Math.sin(2 * Math.PI * i / N));
+    const SIZE = 512, BITS = 9, out = new Float32Array((columns * SIZE) / 2);
+    const re = new Float64Array(SIZE), im = new Float64Array(SIZE);
+    const angles = Float64Array.from({ length: SIZE }, (_, i) => (2 * Math.PI * i) / SIZE);
+    const cos = angles.map(Math.cos), sin = angles.map(angle => -Math.sin(angle));
+    const reversed = Int32Array.from({ length: SIZE }, (_, i) =>
+      parseInt([...i.toString(2).padStart(BITS, "0")].reverse().join(""), 2));
     for (let column = 0; column < columns; column++) {
-      const from = Math.round((column + 0.5) * samples.length / columns) - N / 2;
-      for (let i = 0, j = 0; i < N; i++) {
-        re[j] = (samples[from + i] || 0) * (0.5 - 0.5 * cos[i]);
-        im[j] = 0;
-        let bit = N >> 1;
-        for (; j & bit; bit >>= 1) j ^= bit;
-        j |= bit;
+      const from = Math.round(((column + 0.5) * samples.length) / columns) - SIZE / 2;
+      im.fill(0);
+      for (let i = 0; i < SIZE; i++)
+        re[reversed[i]] = (samples[from + i] || 0) * (0.5 - 0.5 * cos[i]);
+      transform(re, im, cos, sin);
+      for (let k = 0; k < SIZE / 2; k++) {
+        const power = ((re[k] ** 2 + im[k] ** 2) * 16) / SIZE ** 2;
+        out[(column * SIZE) / 2 + k] = 10 * Math.log10(power + 1e-12);
       }
-      for (let half = 1; half < N; half *= 2)
-        for (let i = 0; i < N; i += 2 * half)
-          for (let k = 0; k < half; k++) {
-            const w = k * N / (2 * half), a = i + k, b = a + half;
-            const x = re[b] * cos[w] - im[b] * sin[w], y = re[b] * sin[w] + im[b] * cos[w];
-            re[b] = re[a] - x; im[b] = im[a] - y; re[a] += x; im[a] += y;
-          }
-      for (let k = 0; k < N / 2; k++)
-        out[column * N / 2 + k] = 10 * Math.log10((re[k] * re[k] + im[k] * im[k]) * 16 / (N * N) + 1e-12);
     }
     return out;
   }

@@ -1,6 +1,6 @@
-"""The answers of a listening test: written one by one, read back whatever became of the file, and filtered.
+"""The answers of a listening test: written one by one, read from any number of files, and filtered.
 
-Paper: §7 (its filters; its questionnaire's files are read as well). Notebook: 08_user_study.
+Paper: §7 (its filters). Notebook: 08_user_study. The paper's own questionnaire is read by ``questionnaire``.
 Differences from the paper: an answer that cannot be used is named, and costs no other answer.
 
 An answers file is CSV, one answer a row: ``listener,design,trial,choice,time``. choice is ``a`` or ``b``, or
@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 from lakhnes_lib.errors import BadStudy
 from lakhnes_lib.files import replacing
-from lakhnes_lib.study.designs import CONTROL, REAL, Design
+from lakhnes_lib.study.designs import CONTROL, Design, Trial
 
 FIELDS = ("listener", "design", "trial", "choice", "time")
 UNDONE = "undone"
@@ -35,7 +35,7 @@ class Judgement(NamedTuple):
 
     @property
     def is_control(self) -> bool:
-        """Real music against random events."""
+        """Whether real music stood against random events."""
         return CONTROL in (self.chosen, self.other)
 
 
@@ -67,155 +67,96 @@ def append(path, listener: str, design: Design, trial: str, choice: str) -> None
         raise BadStudy(
             f"{listener!r}: a listener's name is up to 40 letters, digits, dots and dashes"
         )
-    line = ",".join(
-        (
-            listener,
-            design.fingerprint,
-            trial,
-            choice,
-            datetime.now(UTC).isoformat(timespec="milliseconds"),
-        )
-    )
     head = ",".join(FIELDS)
+    time = datetime.now(UTC).isoformat(timespec="milliseconds")
+    row = ",".join((listener, design.fingerprint, trial, choice, time)) + "\n"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("a+b") as file:
+        with path.open("a+", encoding="utf-8", errors="replace", newline="") as file:
             file.seek(0)
-            first = file.readline().decode("utf-8", "replace").strip("\ufeff\r\n")
-            if first and first != head:
-                raise BadStudy(
-                    f"{path}: nothing is added, since it does not begin with the line {head}"
-                )
-            begin = "" if first else head + "\n"
-            if first:
-                file.seek(-1, os.SEEK_END)
-                begin = "" if file.read(1) == b"\n" else "\n"
-            file.write(f"{begin}{line}\n".encode())
+            content = file.read().lstrip("\ufeff")
+            if content and content.splitlines()[0].strip() != head:
+                raise BadStudy(f"{path}: nothing is added, since it does not begin with {head}")
+            if not content:
+                row = f"{head}\n{row}"
+            elif not content.endswith("\n"):
+                row = f"\n{row}"
+            file.write(row)
             file.flush()
             os.fsync(file.fileno())
     except OSError as error:
-        raise BadStudy(f"{path}: the answer could not be kept ({error.strerror})") from error
+        raise BadStudy(f"{path}: the answer could not be saved ({error.strerror})") from None
 
 
 def read(design: Design, paths: Iterable) -> Answers:
     """The answers to a design in one or several files. Raises BadStudy if none can be used."""
     rows, refused = [], []
     for path in paths:
-        for line, row in _rows(path, FIELDS):
-            fault = _fault(design, row)
-            if fault:
+        for line, row in read_rows(path, FIELDS):
+            if fault := _fault(design, row):
                 refused.append(f"{path}, line {line}: {fault}")
             else:
                 rows.append((row["listener"], row["trial"], row["choice"]))
     answers = answers_of(design, rows, refused)
     if not answers.judgements:
-        why = f"; the first that cannot be used is {refused[0]}" if refused else ""
-        raise BadStudy(
-            f"{', '.join(map(str, paths))}: no answer to this study ({design.fingerprint}){why}"
-        )
+        reason = f"; the first that cannot be used is {refused[0]}" if refused else ""
+        names = ", ".join(map(str, paths))
+        raise BadStudy(f"{names}: no answer to this study ({design.fingerprint}){reason}")
     return answers
 
 
 def answers_of(design: Design, rows: Iterable[tuple[str, str, str]], refused=()) -> Answers:
     """Answers of rows (listener, trial, choice), in the order in which they were given."""
     trials = {trial.id: trial for trial in design.trials}
-    last, replaced = {}, 0
+    last_choice, replaced = {}, 0
     for listener, trial, choice in rows:
-        before = last.pop((listener, trial), None)
+        before = last_choice.pop((listener, trial), None)
         if choice != UNDONE:
-            last[listener, trial] = choice
+            last_choice[listener, trial] = choice
             replaced += before is not None
     judgements = []
-    for (listener, name), choice in last.items():
+    for (listener, name), choice in last_choice.items():
         trial = trials[name]
-        a, b = trial.methods if choice == "a" else trial.methods[::-1]
-        judgements.append(Judgement(listener, trial.batch, a, b))
+        chosen, other = trial.methods if choice == "a" else trial.methods[::-1]
+        judgements.append(Judgement(listener, trial.batch, chosen, other))
     pairs = Counter(trial.batch for trial in design.trials)
     return Answers(design.kind, judgements, dict(pairs), tuple(refused), replaced)
 
 
-def open_trials(design: Design, listener: str, path) -> list:
+def open_trials(design: Design, listener: str, path) -> list[Trial]:
     """What a listener has not answered yet in this file, in order; all of the design if there is no file."""
     if not Path(path).exists():
         return list(design.trials)
-    done = {}
-    for _, row in _rows(path, FIELDS):
+    answered = {}
+    for _, row in read_rows(path, FIELDS):
         if row.get("listener") == listener and not _fault(design, row):
-            done[row["trial"]] = row["choice"] != UNDONE
-    return [trial for trial in design.trials if not done.get(trial.id)]
+            answered[row["trial"]] = row["choice"] != UNDONE
+    return [trial for trial in design.trials if not answered.get(trial.id)]
 
 
 def merge(paths: Iterable, out) -> int:
-    """One new file of all answers of several; rows that are the same are kept once. Returns the number of rows.
+    """One new file of all answers of several; rows that are the same are written once. Returns the number of rows.
 
-    Raises BadStudy if ``out`` is there already, or a file is no answers file. Rows that are cut off are kept as they
+    Raises BadStudy if ``out`` is there already, or a file is no answers file. Rows that are cut off are copied as they
     are, so that nothing is lost.
     """
-    rows = dict.fromkeys(
-        tuple(row.get(name) or "" for name in FIELDS)
-        for path in paths
-        for _, row in _rows(path, FIELDS)
-    )
-    _write(out, rows)
+    rows = {}
+    for path in paths:
+        for _, row in read_rows(path, FIELDS):
+            rows[tuple(row.get(name) or "" for name in FIELDS)] = None
+    _write_new(out, rows)
     return len(rows)
 
 
 def write(
     out, design: Design, rows: Iterable[tuple[str, str, str]], time: str = "simulated"
 ) -> None:
-    """A new file of rows (listener, trial, choice), with what ``time`` says in place of times. Raises BadStudy if it is
-    there already."""
-    _write(
-        out,
-        [(listener, design.fingerprint, trial, choice, time) for listener, trial, choice in rows],
-    )
+    """A new file of rows (listener, trial, choice); ``time`` stands in place of times. Raises BadStudy if it exists."""
+    study = design.fingerprint
+    _write_new(out, [(listener, study, trial, choice, time) for listener, trial, choice in rows])
 
 
-def read_questionnaire(paths: Iterable, key) -> Answers:
-    """The answers of the paper's own questionnaire, as its platform gave them out.
-
-    paths: CSV with ``WorkerId`` and, for each pair i, ``Input.pair_{i}_clip_a_url``, ``..._b_url`` and
-    ``Answer.pair_{i}_pref`` (A or B); key: CSV with ``uuid,method``. A clip's uuid is its file's name.
-    Its names ``real_data`` and ``control`` become ours. Raises BadStudy.
-    """
-    names = {"real_data": REAL, "control": CONTROL}
-    methods = {
-        row["uuid"]: names.get(row["method"], row["method"])
-        for _, row in _rows(key, ("uuid", "method"))
-    }
-    judgements, refused, pairs = [], [], {}
-    for path in paths:
-        for line, row in _rows(path, ("WorkerId",)):
-            numbers = [
-                name[1]
-                for name in map(re.compile(r"Input\.pair_(\d+)_clip_a_url").fullmatch, row)
-                if name
-            ]
-            batch = f"{path}, line {line}"
-            pairs[batch] = len(numbers)
-            for i in numbers:
-                urls = [row.get(f"Input.pair_{i}_clip_{side}_url") or "" for side in "ab"]
-                pair = [methods.get(url.rsplit("/")[-1].split(".")[0]) for url in urls]
-                choice = (row.get(f"Answer.pair_{i}_pref") or "").strip().lower()
-                if None in pair:
-                    refused.append(f"{batch}: pair {i} has a clip that {key} does not name")
-                elif choice not in ("a", "b"):
-                    refused.append(
-                        f"{batch}: the answer to pair {i} is {choice!r}, neither A nor B"
-                    )
-                else:
-                    judgements.append(
-                        Judgement(row["WorkerId"], batch, *(pair if choice == "a" else pair[::-1]))
-                    )
-    if not judgements:
-        raise BadStudy(
-            f"{', '.join(map(str, paths))}: no answer of a questionnaire that {key} is the key to"
-        )
-    kind = "turing" if all(REAL in (j.chosen, j.other) for j in judgements) else "preference"
-    return Answers(kind, judgements, pairs, tuple(refused))
-
-
-def keep(
+def filter_listeners(
     answers: Answers, batches: int = 3, controls: bool = True
 ) -> tuple[Answers, dict[str, str]]:
     """The answers of listeners who completed so many batches and, with ``controls``, never took random for real.
@@ -226,25 +167,50 @@ def keep(
     complete = Counter(
         listener for (listener, batch), count in answered.items() if count >= answers.pairs[batch]
     )
-    missed = Counter(
+    fooled = Counter(
         judgement.listener for judgement in answers.judgements if judgement.chosen == CONTROL
     )
-    dropped = {}
+    reasons = {}
     for listener in answers.listeners:
         if complete[listener] < batches:
-            dropped[listener] = f"completed {complete[listener]} of at least {batches} batches"
-        elif controls and missed[listener]:
-            dropped[listener] = f"took random events for the better music {missed[listener]} times"
-    kept = [judgement for judgement in answers.judgements if judgement.listener not in dropped]
-    if not kept:
-        name, why = next(iter(dropped.items()))
+            reasons[listener] = f"completed {complete[listener]} of at least {batches} batches"
+        elif controls and fooled[listener]:
+            reasons[listener] = f"took random events for the better music {fooled[listener]} times"
+    judgements = [
+        judgement for judgement in answers.judgements if judgement.listener not in reasons
+    ]
+    if not judgements:
+        name, reason = next(iter(reasons.items()))
         raise BadStudy(
-            f"none of {len(dropped)} listeners passes the filter: {name}, for one, {why}"
+            f"none of {len(reasons)} listeners passes the filter: {name}, for one, {reason}"
         )
-    return replace(answers, judgements=kept), dropped
+    return replace(answers, judgements=judgements), reasons
 
 
-def _write(out, rows) -> None:
+def read_rows(path, fields: tuple[str, ...]) -> list[tuple[int, dict]]:
+    """Line number and fields of each row of a CSV file whose first line names at least these fields.
+
+    The separator is that of the first line (a spreadsheet's is the country's). Raises BadStudy.
+    """
+    try:
+        lines = Path(path).read_bytes().decode("utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadStudy(f"{path}: cannot be read as CSV ({error})") from None
+    for separator in ",;\t":
+        reader = csv.DictReader(lines, delimiter=separator)
+        try:
+            if set(fields) <= set(reader.fieldnames or ()):
+                return [
+                    (reader.line_num, {k: text.strip() for k, text in row.items() if k and text})
+                    for row in reader
+                ]
+        except csv.Error as error:
+            line = reader.line_num
+            raise BadStudy(f"{path}, line {line}: is no row of CSV ({error})") from None
+    raise BadStudy(f"{path}: is no CSV file whose first line names {', '.join(fields)}")
+
+
+def _write_new(out, rows) -> None:
     if Path(out).exists():
         raise BadStudy(f"{out}: is there already, and answers are never written over")
     with replacing(out) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
@@ -262,27 +228,3 @@ def _fault(design: Design, row: dict) -> str:
     if row["choice"] not in ("a", "b", UNDONE):
         return f"the choice {row['choice']!r} is neither a nor b"
     return ""
-
-
-def _rows(path, fields: tuple[str, ...]) -> list[tuple[int, dict]]:
-    """Line number and fields of each row; the separator is that of the first line (Excel's is the country's)."""
-    try:
-        text = Path(path).read_bytes().decode("utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadStudy(f"{path}: cannot be read as CSV ({error})") from error
-    lines = text.splitlines()
-    for separator in ",;\t":
-        reader = csv.DictReader(lines, delimiter=separator)
-        if reader.fieldnames and set(fields) <= set(reader.fieldnames):
-            try:
-                return [
-                    (reader.line_num, {k: v.strip() for k, v in row.items() if k and v})
-                    for row in reader
-                ]
-            except csv.Error as error:
-                raise BadStudy(
-                    f"{path}, line {reader.line_num}: is no row of CSV ({error})"
-                ) from error
-    raise BadStudy(
-        f"{path}: is no CSV file of the kind needed: its first line has to name {', '.join(fields)}"
-    )

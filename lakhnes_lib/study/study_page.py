@@ -3,27 +3,29 @@
 Paper: §7 (its judges met the pairs on a web platform). Notebook: 08_user_study.
 The page holds the sounds, in the design's order, under names that say nothing: what is real and what is not stands
 in ``design.json`` alone. Consent comes first; answers stay in the listener's browser, through reloads, until they are
-downloaded as CSV, which ``study_answers.read`` reads. Several listeners can use one browser, one after the other.
+downloaded as CSV, which ``answers.read`` reads. Several listeners can use one browser, one after the other.
 """
 
 import base64
-import json
-from html import escape
 from pathlib import Path
-from string import Template
 
 from lakhnes_lib.files import write_file
-from lakhnes_lib.listening.player import asset
+from lakhnes_lib.listening.templates import render
 from lakhnes_lib.study.designs import Design
 
+TEMPLATE = Path(__file__).with_name("study_page.html")
 TITLE = "Listening test: music for a game console"
 CONSENT = (
     "Taking part is voluntary. You may stop at any time, and delete your answers.",
     "Your answers stay in this browser. Nothing is sent anywhere; you download them yourself and hand them in.",
-    "Kept are a random number for you, your choices and their times: no name, no address, nothing about your device.",
+    "Stored are a random number for you, your choices and their times: no name, no address, nothing about your device.",
     "Please play the clips at a moderate volume.",
 )
 """What a listener agrees to, line by line."""
+QUESTIONS = {
+    "turing": "Which of the two was composed by a human?",
+    "preference": "Which of the two do you prefer?",
+}
 
 
 def write(design: Design, path, batches=None, *, title: str = TITLE, consent=CONSENT) -> Path:
@@ -33,29 +35,18 @@ def write(design: Design, path, batches=None, *, title: str = TITLE, consent=CON
     Raises BadStudy for a batch that is not there and for clips that are missing.
     """
     numbers = sorted({trial.batch for trial in design.trials} if batches is None else set(batches))
-    trials = [
-        {
-            "id": trial.id,
-            "clips": [base64.b64encode(design.sound(name)).decode() for name in trial.clips],
-        }
-        for number in numbers
-        for trial in design.batch(number)
-    ]
+    trials = [trial for number in numbers for trial in design.batch(number)]
     data = {
         "design": design.fingerprint,
         "key": f"{design.fingerprint}-{'-'.join(map(str, numbers))}",
-        "kind": design.kind,
-        "seconds": design.seconds,
-        "title": title,
-        "consent": list(consent),
-        "trials": trials,
+        "trials": [{"id": trial.id, "clips": _sounds(design, trial)} for trial in trials],
     }
-    style, script = asset("study_page.css"), asset("elements.js") + asset("study_page.js")
-    page = Template(asset("study_page.html")).substitute(
-        title=escape(title),
-        style=style,
-        script=script,
-        data=json.dumps(data).replace("<", "\\u003c"),
-    )
+    texts = {"title": title, "consent": consent, "question": QUESTIONS[design.kind]}
+    page = render(TEMPLATE, design=design, count=len(trials), data=data, **texts)
     write_file(path, page)
     return Path(path)
+
+
+def _sounds(design: Design, trial) -> list[str]:
+    """Both clips of a pair as WAV files in base64."""
+    return [base64.b64encode(design.sound(name)).decode() for name in trial.clips]

@@ -20,53 +20,40 @@ LABELS = {
 
 def bars(shares: list[Share], kind: str, remark: str = "") -> Picture:
     """Figure 4 (turing) or 5 (preference): a bar a method, best last, as the paper's order has it."""
-    shares = sorted(shares, key=lambda row: -row.share if kind == "turing" else row.share)
+    shares = sorted(shares, key=lambda row: row.share, reverse=kind == "turing")
+    title, note = LABELS[kind]
     picture = Picture(width=2.2 + 1.35 * len(shares), height=3.8)
     ax = picture.add_subplot()
-    title, note = LABELS[kind]
-    for place, row in enumerate(shares):
-        ax.bar(
-            place,
-            row.share,
-            width=0.62,
-            color="#999999" if row.name == REAL else MODEL_COLOURS[1],
-            alpha=0.75,
-        )
-        ax.vlines(place, row.low, row.high, color=INK, linewidth=1)
-        ax.errorbar(place, row.share, row.error, color=INK, linewidth=3, capsize=6, capthick=1.5)
-        ax.text(
-            place + 0.07, row.high + 0.02, f"{row.share:.0%}", fontsize=10, color=INK, ha="left"
-        )
+    for x, row in enumerate(shares):
+        colour = "#999999" if row.name == REAL else MODEL_COLOURS[1]
+        ax.bar(x, row.share, width=0.62, color=colour, alpha=0.75)
+        ax.vlines(x, row.low, row.high, color=INK, linewidth=1)
+        ax.errorbar(x, row.share, row.error, color=INK, linewidth=3, capsize=6, capthick=1.5)
+        ax.text(x + 0.07, row.high + 0.02, f"{row.share:.0%}", fontsize=10, color=INK)
     ax.axhline(0.5, color=INK, linestyle=":", linewidth=1)
     ax.set(ylim=(0, 1.12), xlim=(-0.6, len(shares) - 0.4))
-    ax.set_xticks(
-        range(len(shares)), [f"{row.name}\nn = {row.n}" for row in shares], parse_math=False
-    )
+    names = [f"{row.name}\nn = {row.n}" for row in shares]
+    ax.set_xticks(range(len(shares)), names, parse_math=False)
     ax.set_yticks(np.linspace(0, 1, 6))
     ax.yaxis.set_major_formatter(PercentFormatter(1))
     ax.set_ylabel(note, color=INK, fontsize=9)
-    finish(ax, f"{title}\n{remark}" if remark else title)
+    finish(ax, f"{title}\n{remark}".strip())
     return picture
 
 
-def strengths(found: Strengths, remark: str = "") -> Picture:
+def strengths(model: Strengths, remark: str = "") -> Picture:
     """Strengths with their bootstrap intervals, best above."""
-    order = np.argsort(found.strength)
+    order = np.argsort(model.strength)
     picture = Picture(width=8, height=1.3 + 0.45 * len(order))
     ax = picture.add_subplot()
-    for place, number in enumerate(order):
-        colour = "#666666" if found.methods[number] == REAL else MODEL_COLOURS[1]
-        ax.hlines(
-            place, found.low[number], found.high[number], color=colour, linewidth=3, alpha=0.5
-        )
-        ax.plot(found.strength[number], place, "o", color=colour, markersize=8)
+    for y, i in enumerate(order):
+        colour = "#666666" if model.methods[i] == REAL else MODEL_COLOURS[1]
+        ax.hlines(y, model.low[i], model.high[i], color=colour, linewidth=3, alpha=0.5)
+        ax.plot(model.strength[i], y, "o", color=colour, markersize=8)
     ax.axvline(0, color=INK, linestyle=":", linewidth=1)
-    ax.set_yticks(range(len(order)), [found.methods[number] for number in order], parse_math=False)
+    ax.set_yticks(range(len(order)), [model.methods[i] for i in order], parse_math=False)
     ax.set_ylim(-0.6, len(order) - 0.4)
-    ax.set_xlabel(
-        f"strength (one more: odds of 2.7 to 1); bar: 95 % of the bootstrap over {found.unit}",
-        loc="left",
-    )
-    title = "Bradley and Terry's model"
-    finish(ax, f"{title}\n{remark}" if remark else title, grid="x")
+    unit = "strength (one more: odds of 2.7 to 1)"
+    ax.set_xlabel(f"{unit}; bar: 95 % of the bootstrap over {model.unit}", loc="left")
+    finish(ax, f"Bradley and Terry's model\n{remark}".strip(), grid="x")
     return picture

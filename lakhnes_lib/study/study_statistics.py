@@ -7,6 +7,7 @@ correction for many tests, Bradley and Terry's model of preference (1952), and h
 All of these but the bootstrap over listeners take judgements as independent of one another.
 """
 
+from collections import defaultdict
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -16,7 +17,7 @@ from scipy.special import expit
 
 from lakhnes_lib.errors import BadStudy
 from lakhnes_lib.study.answers import Answers, Judgement
-from lakhnes_lib.study.designs import REAL
+from lakhnes_lib.study.designs import REAL, real_first
 
 CONFIDENCE = 0.95
 FEW_LISTENERS = 10
@@ -78,103 +79,95 @@ class Strengths:
     @property
     def low(self) -> np.ndarray:
         """Lower end of the 95 % intervals, float (methods,)."""
-        return self.strength - self._reach(self.drawn)
+        return self.strength - self._half_interval(self.drawn)
 
     @property
     def high(self) -> np.ndarray:
         """Upper end."""
-        return self.strength + self._reach(self.drawn)
+        return self.strength + self._half_interval(self.drawn)
 
     def preferred(self, method: str, to: str) -> tuple[float, float, float]:
         """Probability that one method is preferred to another, and its 95 % interval."""
         a, b = self.methods.index(method), self.methods.index(to)
-        middle, reach = (
-            self.strength[a] - self.strength[b],
-            self._reach(self.drawn[:, a] - self.drawn[:, b]),
-        )
-        return tuple(expit([middle, middle - reach, middle + reach]).tolist())
+        difference = self.strength[a] - self.strength[b]
+        half = self._half_interval(self.drawn[:, a] - self.drawn[:, b])
+        return tuple(expit([difference, difference - half, difference + half]).tolist())
 
-    def _reach(self, drawn: np.ndarray) -> np.ndarray:
-        """Half an interval: the bootstrap's standard deviation, corrected for few units, times Student's quantile."""
+    def _half_interval(self, drawn: np.ndarray) -> np.ndarray:
+        """The bootstrap's standard deviation, corrected for few units, times Student's quantile."""
         free = max(self.count - 1, 1)
         return stats.t.ppf((1 + CONFIDENCE) / 2, free) * drawn.std(0) * np.sqrt(self.count / free)
 
 
 def methods_of(answers: Answers) -> list[str]:
     """What was compared: all methods of judgements that are no controls; real music first."""
-    found = {
-        method for judgement in _judged(answers) for method in (judgement.chosen, judgement.other)
-    }
-    return sorted(found, key=lambda method: (method != REAL, method))
+    judgements = _without_controls(answers)
+    return real_first({name for judgement in judgements for name in judgement[2:]})
 
 
 def shares(answers: Answers) -> list[Share]:
     """Turing: in how many of a method's pairs the real clip was found (low is good). Preference: how many of its
     comparisons a method won."""
-    counted = _counted(answers)
-    tests = [stats.binomtest(hits, n) for hits, n in counted.values()]
+    counts = _hits(answers)
+    tests = [stats.binomtest(hits, n) for hits, n in counts.values()]
     corrected = holm([test.pvalue for test in tests])
-    found = []
-    for (name, (hits, n)), test, p_holm in zip(counted.items(), tests, corrected, strict=True):
-        low, high = test.proportion_ci(CONFIDENCE, method="wilson")
-        found.append(
-            Share(name, hits, n, float(low), float(high), float(test.pvalue), float(p_holm))
-        )
-    return found
+    rows = []
+    for (name, (hits, n)), test, p_holm in zip(counts.items(), tests, corrected, strict=True):
+        interval = test.proportion_ci(CONFIDENCE, method="wilson")
+        numbers = (interval.low, interval.high, test.pvalue, p_holm)
+        rows.append(Share(name, hits, n, *map(float, numbers)))
+    return rows
 
 
 def compare(answers: Answers) -> list[Comparison]:
     """Every two methods that can be compared."""
-    counted, table, methods = _counted(answers), wins(answers), methods_of(answers)
+    counts, table, methods = _hits(answers), wins(answers), methods_of(answers)
     rows = []
-    for first, second in combinations(counted, 2):
-        (a, n), (b, m) = counted[first], counted[second]
+    for first, second in combinations(counts, 2):
+        (a, n), (b, m) = counts[first], counts[second]
         p, q = a / n, b / m
-        error = np.sqrt(p * (1 - p) / n + q * (1 - q) / m)
-        won, lost = (
-            int(table[methods.index(x), methods.index(y)])
-            for x, y in ((first, second), (second, first))
-        )
+        i, j = methods.index(first), methods.index(second)
+        won, lost = int(table[i, j]), int(table[j, i])
         if answers.kind == "turing":
-            normal = 2 * stats.norm.sf(abs(p - q) / error) if error else float(p == q)
+            normal = _normal_test(p - q, p * (1 - p) / n + q * (1 - q) / m)
             exact = stats.fisher_exact([[a, n - a], [b, m - b]]).pvalue
-        elif won + lost:
+        elif met := won + lost:
             # The shares of two methods that met are not independent; what they won against each other is.
-            w = won / (won + lost)
-            error = np.sqrt(w * (1 - w) / (won + lost))
-            normal = 2 * stats.norm.sf(abs(w - 0.5) / error) if error else float(w == 0.5)
-            exact = stats.binomtest(won, won + lost).pvalue
+            share = won / met
+            normal = _normal_test(share - 0.5, share * (1 - share) / met)
+            exact = stats.binomtest(won, met).pvalue
         else:
             continue
-        rows.append((first, second, p - q, won, won + lost, float(normal), float(exact)))
-    corrected = (holm([row[place] for row in rows]) for place in (5, 6))
+        rows.append((first, second, p - q, won, won + lost, normal, float(exact)))
+    normal_holm = holm([row[5] for row in rows]).tolist()
+    exact_holm = holm([row[6] for row in rows]).tolist()
     return [
-        Comparison(*row, float(x), float(y)) for row, x, y in zip(rows, *corrected, strict=True)
+        Comparison(*row, *corrected)
+        for row, *corrected in zip(rows, normal_holm, exact_holm, strict=True)
     ]
 
 
 def wins(answers: Answers) -> np.ndarray:
     """int64 (methods, methods): how often the row's method was chosen over the column's, in ``methods_of``'s order."""
-    return _wins(_judged(answers), methods_of(answers))
+    return _wins(_without_controls(answers), methods_of(answers))
 
 
 def strengths(answers: Answers, draws: int = 1000, seed: int = 0) -> Strengths:
     """Bradley and Terry's strengths, with a bootstrap over listeners, or over judgements if there are few listeners."""
-    judged, methods = _judged(answers), methods_of(answers)
-    listeners = dict.fromkeys(judgement.listener for judgement in judged)
-    if by_listener := len(listeners) >= FEW_LISTENERS:
-        tables = [
-            _wins([j for j in judged if j.listener == listener], methods) for listener in listeners
-        ]
-        units, count = np.stack(tables), len(tables)  # (listeners, methods, methods)
-        weights = np.full(count, 1 / count)
+    methods, table, listeners = methods_of(answers), wins(answers), defaultdict(list)
+    for judgement in _without_controls(answers):
+        listeners[judgement.listener].append(judgement)
+    if len(listeners) >= FEW_LISTENERS:
+        unit, count = "listeners", len(listeners)
+        units = np.stack([_wins(theirs, methods) for theirs in listeners.values()])
+        probabilities = np.full(count, 1 / count)
     else:
-        units = np.eye(len(methods) ** 2).reshape(-1, len(methods), len(methods))
-        weights, count = _wins(judged, methods).ravel() / len(judged), len(judged)
-    drawn = np.random.default_rng(seed).multinomial(count, weights, size=draws)
-    drawn = bradley_terry(np.tensordot(drawn, units, 1))  # (draws, methods)
-    strength = bradley_terry(_wins(judged, methods))
-    return Strengths(methods, strength, drawn, "listeners" if by_listener else "judgements", count)
+        unit, count = "judgements", int(table.sum())
+        units = np.eye(table.size).reshape(-1, *table.shape)  # a single win of each kind
+        probabilities = table.ravel() / count
+    times = np.random.default_rng(seed).multinomial(count, probabilities, size=draws)
+    tables = np.tensordot(times, units, 1)  # (draws, units) · (units, methods, methods)
+    return Strengths(methods, bradley_terry(table), bradley_terry(tables), unit, count)
 
 
 def bradley_terry(table) -> np.ndarray:
@@ -192,20 +185,14 @@ def bradley_terry(table) -> np.ndarray:
     def loss(x):
         strength = x.reshape(len(table), -1)
         ahead = strength[:, :, None] - strength[:, None, :]
+        nats = (table * np.logaddexp(0, -ahead)).sum() + RIDGE / 2 * (strength**2).sum()
         gradient = (met * expit(ahead) - table).sum(2) + RIDGE * strength
-        return (table * np.logaddexp(0, -ahead)).sum() + RIDGE / 2 * (
-            strength**2
-        ).sum(), gradient.ravel()
+        return nats, gradient.ravel()
 
     options = {"gtol": 1e-6, "ftol": 1e-15, "maxiter": 2000, "maxfun": 4000}
-    found = optimize.minimize(
-        loss,
-        np.zeros(table.shape[0] * table.shape[1]),
-        jac=True,
-        method="L-BFGS-B",
-        options=options,
-    )
-    strength = found.x.reshape(shape)
+    start = np.zeros(table.shape[0] * table.shape[1])
+    fit = optimize.minimize(loss, start, jac=True, method="L-BFGS-B", options=options)
+    strength = fit.x.reshape(shape)
     return strength - strength.mean(-1, keepdims=True)
 
 
@@ -221,53 +208,53 @@ def holm(p) -> np.ndarray:
 
 def power(n: int, p: float, q: float, level: float = 0.05) -> float:
     """Probability that the published test, with ``n`` judgements of each, tells shares ``p`` and ``q`` apart."""
-    error = np.sqrt((p * (1 - p) + q * (1 - q)) / n)
+    difference = abs(p - q) / np.sqrt((p * (1 - p) + q * (1 - q)) / n)  # in standard errors
     border = stats.norm.isf(level / 2)
-    return float(
-        stats.norm.sf(border - abs(p - q) / error) + stats.norm.cdf(-border - abs(p - q) / error)
-    )
+    return float(stats.norm.sf(border - difference) + stats.norm.cdf(-border - difference))
 
 
 def needed(p: float, q: float, wanted: float = 0.8, level: float = 0.05) -> int:
     """Judgements of each of two methods that give the published test this power. Raises BadStudy for equal shares."""
     if p == q or not (0 <= p <= 1 and 0 <= q <= 1) or not level < wanted < 1:
         raise BadStudy(f"no number of judgements tells {p:g} from {q:g} with power {wanted:g}")
-    n = (
-        (stats.norm.isf(level / 2) + stats.norm.ppf(wanted)) ** 2
-        * (p * (1 - p) + q * (1 - q))
-        / (p - q) ** 2
-    )
-    return max(1, int(np.ceil(n)))
+    errors = stats.norm.isf(level / 2) + stats.norm.ppf(
+        wanted
+    )  # the difference, in standard errors
+    variance = p * (1 - p) + q * (1 - q)
+    return max(1, int(np.ceil(errors**2 * variance / (p - q) ** 2)))
 
 
-def _judged(answers: Answers) -> list[Judgement]:
-    found = [judgement for judgement in answers.judgements if not judgement.is_control]
-    if not found:
+def _without_controls(answers: Answers) -> list[Judgement]:
+    judgements = [judgement for judgement in answers.judgements if not judgement.is_control]
+    if not judgements:
         raise BadStudy("there are answers to control pairs alone, so nothing was compared")
-    return found
+    return judgements
 
 
 def _wins(judgements, methods) -> np.ndarray:
-    table, place = (
-        np.zeros((len(methods), len(methods)), int),
-        {name: n for n, name in enumerate(methods)},
-    )
+    table = np.zeros((len(methods), len(methods)), int)
+    index = {name: number for number, name in enumerate(methods)}
     for judgement in judgements:
-        table[place[judgement.chosen], place[judgement.other]] += 1
+        table[index[judgement.chosen], index[judgement.other]] += 1
     return table
 
 
-def _counted(answers: Answers) -> dict[str, tuple[int, int]]:
-    """hits and n of each method."""
+def _hits(answers: Answers) -> dict[str, tuple[int, int]]:
+    """hits and n of each method, as ``shares`` has them."""
     methods, table = methods_of(answers), wins(answers)
     if answers.kind == "turing":
+        # Real music is chosen over the others or not; it has no row of its own.
         real = methods.index(REAL)
-        return {
-            name: (int(table[real, i]), int(table[real, i] + table[i, real]))
-            for i, name in enumerate(methods)
-            if i != real
-        }
-    return {
-        name: (int(table[i].sum()), int(table[i].sum() + table[:, i].sum()))
-        for i, name in enumerate(methods)
-    }
+        hits, lost = np.delete(table[real], real), np.delete(table[:, real], real)
+        methods = [name for name in methods if name != REAL]
+    else:
+        hits, lost = table.sum(1), table.sum(0)
+    totals = (hits + lost).tolist()
+    return dict(zip(methods, zip(hits.tolist(), totals, strict=True), strict=True))
+
+
+def _normal_test(difference: float, variance: float) -> float:
+    """Two-sided p-value of a difference with this variance, by the normal approximation."""
+    if variance == 0:
+        return float(difference == 0)
+    return float(2 * stats.norm.sf(abs(difference) / np.sqrt(variance)))

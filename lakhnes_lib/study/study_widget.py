@@ -1,19 +1,18 @@
-"""A listening test in a notebook: two sounds, buttons and keys, every answer kept at once.
+"""A listening test in a notebook: two sounds, buttons and keys, every answer saved at once.
 
 Paper: §7. Notebook: 08_user_study. For listeners without Jupyter there is ``study_page``.
 Differences from the paper: its listeners worked on a web platform.
 """
 
 import base64
+from functools import partial
+from pathlib import Path
 
-from lakhnes_lib.listening.player import asset
 from lakhnes_lib.study import answers
 from lakhnes_lib.study.designs import Design, Trial
+from lakhnes_lib.study.study_page import QUESTIONS
 
-QUESTIONS = {
-    "turing": "Which of the two was composed by a human?",
-    "preference": "Which of the two do you prefer?",
-}
+SCRIPT = Path(__file__).with_name("study_widget.js")
 
 
 class Session:
@@ -38,10 +37,11 @@ class Session:
 
     def undo(self) -> None:
         """Takes back the answer to the trial before, if there is one."""
-        done = [trial for trial in self.design.trials if trial not in self.open]
-        if done:
-            answers.append(self.path, self.listener, self.design, done[-1].id, answers.UNDONE)
-            self.open = [done[-1], *self.open]
+        answered = [trial for trial in self.design.trials if trial not in self.open]
+        if answered:
+            last = answered[-1]
+            answers.append(self.path, self.listener, self.design, last.id, answers.UNDONE)
+            self.open = [last, *self.open]
 
 
 def take(design: Design, listener: str, path) -> Session:
@@ -53,7 +53,7 @@ def take(design: Design, listener: str, path) -> Session:
     from IPython.display import HTML, display
 
     session = Session(design, listener, path)
-    sounds, says = ipywidgets.HTML(), ipywidgets.HTML()
+    heading, sounds = ipywidgets.HTML(), ipywidgets.HTML()
     buttons = {
         "a": ipywidgets.Button(description="Choose A", button_style="primary"),
         "b": ipywidgets.Button(description="Choose B", button_style="primary"),
@@ -62,19 +62,19 @@ def take(design: Design, listener: str, path) -> Session:
 
     def show():
         total, left = len(design.trials), len(session.open)
-        says.value = f"<b>{QUESTIONS[design.kind]}</b> Pair {total - left + 1} of {total}."
-        if not left:
-            says.value = f"All {total} pairs are answered. Thank you!"
-        clips = zip("AB", session.trial.clips, strict=True) if left else ()
-        sounds.value = "".join(
-            f'<p>{side} <audio controls aria-label="Clip {side}" style="vertical-align: middle" '
-            f'src="data:audio/wav;base64,{base64.b64encode(design.sound(name)).decode()}"></audio></p>'
-            for side, name in clips
-        )
+        if session.trial:
+            position = f"Pair {total - left + 1} of {total}."
+            heading.value = f"<b>{QUESTIONS[design.kind]}</b> {position}"
+            players = [
+                _player(*clip, design) for clip in zip("AB", session.trial.clips, strict=True)
+            ]
+            sounds.value = "".join(players)
+        else:
+            heading.value, sounds.value = f"All {total} pairs are answered. Thank you!", ""
         buttons["a"].disabled = buttons["b"].disabled = not left
         buttons["undo"].disabled = left == total
 
-    def press(name):
+    def press(name, _):
         if name == "undo":
             session.undo()
         elif session.trial:
@@ -83,10 +83,19 @@ def take(design: Design, listener: str, path) -> Session:
 
     for name, button in buttons.items():
         button.add_class(f"lakhnes-{name}")
-        button.on_click(lambda _, name=name: press(name))
+        button.on_click(partial(press, name))
     show()
-    box = ipywidgets.VBox([says, sounds, ipywidgets.HBox(list(buttons.values()))])
+    box = ipywidgets.VBox([heading, sounds, ipywidgets.HBox(list(buttons.values()))])
     box.add_class("lakhnes-study")
     display(box)
-    display(HTML(f"<script>{asset('study_widget.js')}</script>"))
+    display(HTML(f"<script>{SCRIPT.read_text(encoding='utf-8')}</script>"))
     return session
+
+
+def _player(side: str, clip: str, design: Design) -> str:
+    """An audio element for one clip; nothing in it comes from outside."""
+    content = base64.b64encode(design.sound(clip)).decode()
+    return (
+        f'<p>{side} <audio controls aria-label="Clip {side}" style="vertical-align: middle" '
+        f'src="data:audio/wav;base64,{content}"></audio></p>'
+    )

@@ -1,0 +1,140 @@
+"""The clips of a listening test, cut from music by people and by models, so that nothing but the music differs.
+
+Paper: §7. Notebook: 08_user_study. Who meets whom: ``designs``.
+As published: clips from random places of the pieces; models sample with temperature 1 and without top-k.
+Differences from the paper: all four voices begin a note within each clip (the paper: within its piece); clips are
+equally loud and faded, none comes twice; everything follows from the seed. Real music goes through the events too, lest
+its dynamics and timbres give it away.
+"""
+
+import hashlib
+from collections import defaultdict
+
+import numpy as np
+from tqdm.auto import tqdm
+
+from lakhnes_lib.errors import BadStudy
+from lakhnes_lib.files import check_target, replacing
+from lakhnes_lib.generation import sampling
+from lakhnes_lib.listening.player import PREVIEW_RATE
+from lakhnes_lib.models.language_model import LanguageModel, RandomModel
+from lakhnes_lib.music import events, nes
+from lakhnes_lib.music.score import Score
+from lakhnes_lib.sound import apu, audio
+from lakhnes_lib.study.designs import CONTROL, Clip, Design, open_design, plan
+
+LOUDNESS = 0.1
+"""RMS of every clip; less, for all of them, if the clip with the highest peak would be cut off."""
+FADE = 0.005
+"""Seconds of fading at both ends."""
+_STARTS_TRIED = 100
+_ROUNDS_OF_COMPOSING = 6
+
+
+def make_study(
+    kind: str, sources: dict, folder, *, length: int = 1024, progress: bool = True, **options
+) -> Design:
+    """Makes a listening test and writes it to ``folder``, which must be new or empty.
+
+    sources: method -> list of Scores, or a LanguageModel, which composes pieces of ``length`` events; ``real`` among
+    them; ``random`` is added. options: as in ``designs.plan``. The same arguments give the same files.
+    Raises BadSetting for an impossible plan, BadStudy for music too short or without all four voices, and LakhnesError
+    if the folder holds anything.
+    """
+    check_target(folder)
+    design = plan(kind, sources, **options)
+    sources = {CONTROL: RandomModel()} | sources
+    names_of = defaultdict(list)
+    for name, clip in design.clips.items():
+        names_of[clip.method].append(name)
+    clips, sounds = {}, {}
+    methods = tqdm(sorted(names_of), unit="method", desc="clips", disable=not progress)
+    for number, method in enumerate(methods):
+        names, seed = names_of[method], [design.seed, number]
+        excerpts = _excerpts(method, sources[method], len(names), design.seconds, seed, length)
+        for name, (piece, start) in zip(names, excerpts, strict=True):
+            excerpt = piece.excerpt(start, start + design.seconds)
+            sounds[name] = _fade(apu.render(excerpt, PREVIEW_RATE))
+            clips[name] = Clip(method=method, piece=piece.name, start=round(start, 6))
+    with replacing(folder, folder=True) as temporary:
+        for name, samples in sorted(_equally_loud(sounds).items()):
+            path = temporary / "clips" / f"{name}.wav"
+            audio.write_wav(samples, path, PREVIEW_RATE)
+            sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+            clips[name] = clips[name].model_copy(update={"sha256": sha256})
+        in_order = {name: clips[name] for name in design.clips}
+        text = design.model_copy(update={"clips": in_order}).to_json()
+        (temporary / "design.json").write_text(text, encoding="utf-8")
+    return open_design(folder)
+
+
+def _excerpts(method, source, count, seconds, seed, length) -> list[tuple[Score, float]]:
+    """So many pieces and starts in seconds. A model whose pieces are too short composes more, a few times."""
+    random = np.random.default_rng(seed)
+    width = round(seconds * nes.TICKS_PER_SECOND)
+    excerpts = []
+    for _ in range(_ROUNDS_OF_COMPOSING if isinstance(source, LanguageModel) else 1):
+        missing = count - len(excerpts)
+        if isinstance(source, LanguageModel):
+            published = dict(temperature=1.0, top_k=None, masked=False)
+            own_seed = int(random.integers(1 << 31))
+            composed = sampling.sample(source, n=missing, length=length, seed=own_seed, **published)
+            pieces = [events.decode(ids, f"{method} {i}") for i, ids in enumerate(composed)]
+        else:
+            pieces = [source[i] for i in random.permutation(len(source))]
+        excerpts += _cut(pieces, missing, width, random)
+        if len(excerpts) == count:
+            return excerpts
+    raise BadStudy(
+        f"{method}: {count} clips of {seconds:g} s in which all four voices begin a note are "
+        f"needed, and its music holds only {len(excerpts)}"
+    )
+
+
+def _cut(pieces: list[Score], count: int, width: int, random) -> list[tuple[Score, float]]:
+    """At most so many excerpts, one of each piece before a second of any; none overlap. width: in ticks."""
+    pieces = dict(enumerate(pieces))
+    starts_of, excerpts = defaultdict(list), []
+    while pieces and len(excerpts) < count:
+        for number, piece in list(pieces.items()):
+            if len(excerpts) == count:
+                break
+            if not starts_of[number]:
+                piece = pieces[number] = events.decode(events.encode(piece), piece.name)
+            start = _start(piece, width, starts_of[number], random)
+            if start is None:
+                del pieces[number]
+            else:
+                starts_of[number].append(start)
+                excerpts.append((piece, start / nes.TICKS_PER_SECOND))
+    return excerpts
+
+
+def _start(piece: Score, width: int, taken: list[int], random) -> int | None:
+    """A random tick at which an excerpt can begin, or None if none of many is possible."""
+    if piece.length < width:
+        return None
+    starts = random.integers(0, piece.length - width + 1, _STARTS_TRIED)
+    possible = np.ones(len(starts), bool)
+    for voice in range(len(nes.VOICES)):
+        onsets = piece.voice(voice)["start"]
+        possible &= np.searchsorted(onsets, starts) < np.searchsorted(onsets, starts + width)
+    for other in taken:
+        possible &= np.abs(starts - other) >= width
+    return int(starts[possible][0]) if possible.any() else None
+
+
+def _fade(samples: np.ndarray) -> np.ndarray:
+    """The samples with both ends faded, in place."""
+    ramp = np.sin(np.linspace(0, np.pi / 2, round(FADE * PREVIEW_RATE), dtype=np.float32)) ** 2
+    samples[: len(ramp)] *= ramp
+    samples[-len(ramp) :] *= ramp[::-1]
+    return samples
+
+
+def _equally_loud(sounds: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Every clip at the same RMS, without a peak beyond full scale."""
+    rms = {name: np.sqrt(np.mean(sound**2, dtype=np.float64)) for name, sound in sounds.items()}
+    highest = min(0.99 * rms[name] / np.abs(sound).max() for name, sound in sounds.items())
+    target = min(LOUDNESS, highest)
+    return {name: sound * np.float32(target / rms[name]) for name, sound in sounds.items()}
