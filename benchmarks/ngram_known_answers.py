@@ -1,10 +1,12 @@
-"""The 5-gram of Table 2: the published back-off, what it really hands out, and a normalised 5-gram beside it.
+"""The 5-gram of Table 2: the published back-off, what it really hands out, and a normalised 5-gram
+beside it.
 
 python benchmarks/ngram_known_answers.py [CORPUS] [--write]
 
-CORPUS is a packed corpus folder; without one it is NES-MDB (`lakhnes data fetch nesmdb-midi`, or LAKHNES_MIRROR).
-Seconds are processor time of one thread. Memory is the most that the process held. Beside the counting stands the slow
-way, dictionaries of tuples, over the first songs of the same split. With --write the numbers go to results/ngram.json.
+CORPUS is a packed corpus folder; without one it is NES-MDB (`lakhnes data fetch nesmdb-midi`, or
+LAKHNES_MIRROR). Seconds are processor time of one thread. Memory is the most that the process held.
+Beside the counting stands the slow way, dictionaries of tuples, over the first songs of the same
+split. With --write the numbers go to results/ngram.json.
 """
 
 import resource
@@ -39,13 +41,13 @@ def peak_gigabytes() -> float:
 
 def scores(model: NGram, corpus) -> dict:
     """Both protocols on both splits."""
-    found = {}
+    values = {}
     for name in SPLITS:
         split = corpus[name]
         songs = split.framed()
         spent, exact = seconds(lambda songs=songs: perplexity.exact(model, songs, progress=False))
         paper = perplexity.paper(model, songs, split.names, progress=False)
-        found[name] = {
+        values[name] = {
             "exact": exact.perplexity,
             "exact_targets": exact.targets,
             "exact_seconds": spent,
@@ -53,12 +55,13 @@ def scores(model: NGram, corpus) -> dict:
             "paper_targets": paper.targets,
             "paper_unscored": paper.unscored,
         }
-    return found
+    return values
 
 
 @torch.inference_mode()
 def masses(model: NGram, songs, highest: int | None = None) -> tuple[np.ndarray, np.ndarray]:
-    """The sum of the probabilities after each event of songs that are scored, and the next event's log-probability."""
+    """The sum of the probabilities after each event of songs that are scored, and the next event's
+    log-probability."""
     sums, own, left = [], [], highest or np.inf
     for song in songs:
         if len(song) < perplexity.SHORTEST or left <= 0:
@@ -81,7 +84,7 @@ def count_in_dictionaries(songs, order: int) -> int:
     for song in (song.tolist() for song in songs):
         for length, count in enumerate(counts, 1):
             count.update(
-                tuple(song[place : place + length]) for place in range(len(song) - length + 1)
+                tuple(song[start : start + length]) for start in range(len(song) - length + 1)
             )
     return sum(map(len, counts))
 

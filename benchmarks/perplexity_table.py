@@ -2,12 +2,13 @@
 
 python benchmarks/perplexity_table.py [--only NAME] [--split test] [--exact] [--published] [--write]
 
-Random, unigram and the two 5-grams are made anew each time. Checkpoints are those in assets/pretrained (as they are
-stored, in bfloat16) and in runs/PROFILE/MODEL/best but for the smoke profile's. With --published they are the authors'
-own instead, if they are fetched or stand in the folder LAKHNES_MIRROR. All compute in float32. A checkpoint measured
-before, with the same weights on the same data, is kept as it is, and so is one that is not here any more. A shipped
-model that remembers more events than the protocol's 896 is measured once more with all of its memory, as NAME_memory.
-A checkpoint that cannot be read is named, and the others are measured; the exit code is then 1.
+Random, unigram and the two 5-grams are made each time. Checkpoints are those in assets/pretrained
+(as they are stored, in bfloat16) and in runs/PROFILE/MODEL/best, but for the smoke profile's. With
+--published they are the authors' own instead, if they are fetched or are in the folder
+LAKHNES_MIRROR. All compute in float32. Results of the same weights on the same data are kept, and
+so are those of checkpoints that are not here any more. A shipped model that remembers more events
+than the protocol's 896 is measured once more with all of its memory, as NAME_memory. A checkpoint
+that cannot be read is named, and the others are measured; the exit code is then 1.
 
 Needs NES-MDB (`lakhnes data fetch nesmdb-midi`, or LAKHNES_MIRROR). With --write the numbers go to
 results/perplexity.json, after each model.
@@ -29,9 +30,9 @@ from lakhnes_lib.errors import DataNotFound, LakhnesError
 from lakhnes_lib.evaluation import perplexity
 from lakhnes_lib.listening import reproduction, results
 from lakhnes_lib.models import checkpoints
+from lakhnes_lib.models.devices import choose_device
 from lakhnes_lib.models.language_model import RandomModel, UnigramModel
 from lakhnes_lib.models.ngram import SMOOTHINGS, NGram
-from lakhnes_lib.training import trainer
 
 SPLITS = ("valid", "test")
 SETTINGS = {"segment": 128, "memory_length": 896}
@@ -53,13 +54,17 @@ BASELINES = {"random": lambda songs: RandomModel(), "unigram": unigram} | {
 def folders() -> dict[str, Path]:
     """The checkpoints of this repository: mini, mini_memory, laptop/lstm, …"""
     root = profiles.root()
-    found = {path.parent.name: path.parent for path in root.glob("assets/pretrained/*/config.json")}
-    long = {
-        name: folder for name, folder in found.items() if memory(folder) > SETTINGS["memory_length"]
+    folder_of = {
+        path.parent.name: path.parent for path in root.glob("assets/pretrained/*/config.json")
     }
-    found |= {name + reproduction.MEMORY: folder for name, folder in long.items()}
+    long = {
+        name: folder
+        for name, folder in folder_of.items()
+        if memory(folder) > SETTINGS["memory_length"]
+    }
+    folder_of |= {name + reproduction.MEMORY: folder for name, folder in long.items()}
     runs = [path.parent for path in root.glob("runs/*/*/best/config.json")]
-    return found | {
+    return folder_of | {
         f"{run.parts[-3]}/{run.parts[-2]}": run for run in runs if run.parts[-3] != "smoke"
     }
 
@@ -73,19 +78,21 @@ PUBLISHED = {
 
 
 def published(only=None) -> dict[str, Path]:
-    """The authors' checkpoints at hand, converted: published/nes, …; of those called so in ``only`` if it is given.
-    Says which are not at hand, or cannot be read."""
-    found = {}
+    """The authors' checkpoints that are here, converted: published/nes, …; ``only``: these names.
+
+    Prints which are not here, or cannot be read.
+    """
+    folder_of = {}
     for name in (name for name in PUBLISHED if name in (only or PUBLISHED)):
         try:
-            found[name] = converted(PUBLISHED[name])
+            folder_of[name] = converted(PUBLISHED[name])
         except LakhnesError as error:
             print(f"{name}: {error}", flush=True)
-    return found
+    return folder_of
 
 
 def converted(name: str) -> Path:
-    """One of them as a checkpoint folder: the one made before; if that cannot be loaded, one made anew."""
+    """The folder of a converted checkpoint; it is converted if it is not here, or damaged."""
     folder, mirror = fetching.home() / "converted" / name, os.environ.get("LAKHNES_MIRROR")
     try:
         checkpoints.load(folder)
@@ -109,8 +116,7 @@ def memory(folder: Path) -> int:
 
 
 def own_memory(name: str, folder: Path | None) -> dict:
-    """What the settings of a shipped model's second measuring have instead; of all others nothing, whatever a run of
-    theirs is called."""
+    """The settings in which the second measurement of a shipped model differs; else nothing."""
     return (
         {"memory_length": memory(folder)}
         if folder and name == folder.name + reproduction.MEMORY
@@ -125,20 +131,16 @@ def weights(folder: Path) -> str:
 
 
 def trained(folder: Path) -> dict:
-    """How a checkpoint came about: its last stage's profile, seed, data and settings; its log; the valid curve."""
+    """How a checkpoint was trained: its last stage's profile, seed, data, settings and curve."""
     about = checkpoints.details(folder)
     stage = about.get("stages", [about])[-1]
-    found = {key: stage[key] for key in ("profile", "seed", "data", "training") if key in stage}
+    values = {key: stage[key] for key in ("profile", "seed", "data", "training") if key in stage}
     log = next(
-        (
-            place / "log.jsonl"
-            for place in (folder, folder.parent)
-            if (place / "log.jsonl").exists()
-        ),
+        (path / "log.jsonl" for path in (folder, folder.parent) if (path / "log.jsonl").exists()),
         None,
     )
     if log is None:
-        return found | {key: about[key] for key in ("published",) if key in about}
+        return values | {key: about[key] for key in ("published",) if key in about}
     rows = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
     curve, heard = [], []
     for row in rows:
@@ -151,7 +153,7 @@ def trained(folder: Path) -> dict:
                 {key: row[key] for key in ("step", "events", "seconds", "valid_loss")} | mean
             )
             heard = []
-    return found | {
+    return values | {
         "minutes": rows[-1]["seconds"] / 60,
         "events": rows[-1]["events"],
         "curve": curve,
@@ -159,20 +161,21 @@ def trained(folder: Path) -> dict:
 
 
 def measure(model, split, streams: bool, settings: dict) -> dict:
-    """Exact perplexity of a split, songs, targets and seconds; with streams, also by the paper's protocol."""
+    """Exact perplexity of a split, songs, targets and seconds; with streams, also by the paper's
+    protocol."""
     songs, begin = split.framed(), time.perf_counter()
     exact = perplexity.exact(model, songs, **settings)
     spent = time.perf_counter() - begin
-    found = {"exact": exact.perplexity, "songs": len(exact.songs), "targets": exact.targets}
-    found |= {"seconds": spent, "events_a_second": exact.targets / spent}
+    values = {"exact": exact.perplexity, "songs": len(exact.songs), "targets": exact.targets}
+    values |= {"seconds": spent, "events_a_second": exact.targets / spent}
     if streams:
         paper = perplexity.paper(model, songs, split.names, streams=STREAMS, **settings)
-        found |= {
+        values |= {
             "paper": paper.perplexity,
             "paper_targets": paper.targets,
             "paper_unscored": paper.unscored,
         }
-    return found
+    return values
 
 
 def earlier(fingerprint: str) -> dict:
@@ -202,42 +205,43 @@ def main():
     parser.add_argument("--device", help="cpu or cuda; the best there is if not given")
     chosen = parser.parse_args()
     corpus = corpus_at_hand()
-    device, found = trainer.choose_device(chosen.device), earlier(corpus.fingerprint)
-    places = (
+    device, models = choose_device(chosen.device), earlier(corpus.fingerprint)
+    checkpoint_of = (
         published(chosen.only)
         if chosen.published
         else dict.fromkeys(BASELINES) | dict(sorted(folders().items()))
     )
-    known = PUBLISHED if chosen.published else places
+    known = PUBLISHED if chosen.published else checkpoint_of
     if unknown := set(chosen.only or []) - set(known):
         parser.error(f"there is no model {', '.join(sorted(unknown))}, only {', '.join(known)}")
-    names = [name for name in places if name in (chosen.only or places)]
-    left_out = [name for name in chosen.only or [] if name not in names]  # published() has said why
+    names = [name for name in checkpoint_of if name in (chosen.only or checkpoint_of)]
+    # ``published`` has printed why these are left out.
+    left_out = [name for name in chosen.only or [] if name not in names]
     train = corpus["train"].framed()
     for name in names:
         try:
-            entry = measured(name, places[name], found, chosen, corpus, train, device)
+            entry = measured(name, checkpoint_of[name], models, chosen, corpus, train, device)
         except (LakhnesError, OSError) as error:
             print(f"{name}: {error}", flush=True)
             left_out.append(name)
             continue
-        found[name] = entry
+        models[name] = entry
         kept = earlier(corpus.fingerprint)  # anew: another process may have measured meanwhile
         if "weights" in entry and kept.get(name, {}).get("weights") == entry["weights"]:
-            found[name] = kept[name] | entry
-        values = SETTINGS | {"streams": STREAMS, "models": kept | {name: found[name]}}
-        shown = {name: {key: found[name].get(key) for key in ("parameters", *SPLITS)}}
+            models[name] = kept[name] | entry
+        values = SETTINGS | {"streams": STREAMS, "models": kept | {name: models[name]}}
+        shown = {name: {key: models[name].get(key) for key in ("parameters", *SPLITS)}}
         keep("perplexity", values, chosen.write, shown=shown, corpus=corpus, packages=PACKAGES)
     if left_out:
         parser.exit(1, f"not measured: {', '.join(left_out)}\n")
 
 
-def measured(name: str, folder: Path | None, found: dict, chosen, corpus, train, device) -> dict:
-    """What the results say of one model: what ``found`` has of the same weights, and what is measured now."""
+def measured(name: str, folder: Path | None, models: dict, chosen, corpus, train, device) -> dict:
+    """One model's results: those in ``models`` with the same weights, and what is measured now."""
     own = own_memory(name, folder)
     made = {"weights": weights(folder)} | trained(folder) | own if folder else {}
     # The same weights measured before, under whatever name.
-    alike = (old for old in found.values() if old.get("memory_length") == own.get("memory_length"))
+    alike = (old for old in models.values() if old.get("memory_length") == own.get("memory_length"))
     known = next((old for old in alike if folder and old.get("weights") == made["weights"]), {})
     entry = {key: known[key] for key in SPLITS if key in known}
     if missing := [split for split in chosen.split or SPLITS if split not in entry]:

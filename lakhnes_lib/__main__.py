@@ -1,8 +1,9 @@
 """The command line: ``lakhnes VERB``, also ``python -m lakhnes_lib VERB``.
 
-Paper: none by itself; each verb (``lakhnes_lib.cli``) is a thin door to library functions, as the notebooks use them.
-Exit code 0; 1 after one line on stderr that says what is wrong; 2 for wrong usage; 130 after Ctrl-C.
-What is slow to import is imported inside the verbs, so that ``--help`` is there at once.
+Paper: none. Notebook: none. Each verb (``lakhnes_lib.cli``) checks its options and calls the same
+library functions as the notebooks.
+Exit codes: 0 for success; 1 after one line on stderr that says what is wrong; 2 for wrong usage;
+130 after Ctrl-C. The verbs import PyTorch and NumPy when they run, so ``--help`` is quick.
 """
 
 import os
@@ -59,7 +60,10 @@ app.command("map")(map.map_songs)
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Runs one command and returns its exit code; ``arguments`` as in ``sys.argv[1:]``."""
+    """Runs one command and returns its exit code.
+
+    arguments: the words after ``lakhnes``, None for those of the command line.
+    """
     try:
         app(arguments, prog_name="lakhnes")
     except SystemExit as end:
@@ -71,28 +75,28 @@ def main(arguments: list[str] | None = None) -> int:
         return _stop("interrupted", 130)
     except LakhnesError as error:
         return _stop(f"error: {error}", 2 if isinstance(error, BadSetting) else 1)
-    except (
-        BrokenPipeError
-    ):  # the reader of our output has gone, as in `lakhnes data list | head -1`
+    except BrokenPipeError:
+        # The program that read our output has ended, as in `lakhnes data list | head -1`. Python
+        # would fail once more when it flushes stdout at its own end, so stdout goes nowhere.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except OSError as error:
         return _stop(f"error: {error.filename or 'system'}: {error.strerror or error}", 1)
-    except (
-        MemoryError,
-        RuntimeError,
-    ) as error:  # PyTorch raises the latter, for other reasons as well
-        if not (
-            isinstance(error, MemoryError)
-            or "out of memory" in str(error)
-            or "to allocate" in str(error)
-        ):
+    except (MemoryError, RuntimeError) as error:
+        if not _is_out_of_memory(error):
             raise
         return _stop("error: not enough memory; take a smaller model, batch or file", 1)
     return 0
 
 
+def _is_out_of_memory(error: Exception) -> bool:
+    """PyTorch raises RuntimeError when memory is short, and for many other reasons."""
+    message = str(error)
+    return isinstance(error, MemoryError) or "out of memory" in message or "to allocate" in message
+
+
 def _stop(line: str, code: int) -> int:
+    """Prints the line on stderr and returns the exit code."""
     print(line, file=sys.stderr)
     return code
 

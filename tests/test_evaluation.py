@@ -6,8 +6,9 @@ from math import exp, log
 import numpy as np
 import pytest
 import torch
+from songs import tune
 
-from lakhnes_lib.errors import LakhnesError
+from lakhnes_lib.errors import BadSetting, LakhnesError
 from lakhnes_lib.evaluation import perplexity
 from lakhnes_lib.models.language_model import RandomModel, UnigramModel
 from lakhnes_lib.models.transformer_xl import TransformerXL
@@ -38,7 +39,7 @@ def small() -> TransformerXL:
     ).eval()
 
 
-def score(model, songs, **options) -> perplexity.Perplexity:
+def score(model, songs, **options) -> perplexity.Scores:
     return perplexity.exact(model, songs, progress=False, **options)
 
 
@@ -57,7 +58,7 @@ def test_uniform_perplexity_is_631(songs):
 def test_weights_that_give_no_probabilities_are_an_error(songs, weight):
     model = TransformerXL(layers=1, width=8, heads=1, head_width=8, feed_forward=8)
     model.output_bias.data[5:9] = weight
-    with pytest.raises(LakhnesError, match="no perplexity: the mean log-probability is"):
+    with pytest.raises(LakhnesError, match="no perplexity: the mean log-probability of"):
         score(model, songs).perplexity  # noqa: B018
 
 
@@ -109,23 +110,36 @@ def test_with_a_memory_that_holds_the_song_it_is_one_long_pass(small, songs, seg
 
 
 def test_segments_and_memory_are_those_asked_for(small, songs):
-    """Segment by segment in a loop, the model's own memory set by hand; another memory gives another number."""
+    """Segment by segment in a loop; another memory length gives another number."""
     each = max(songs, key=len)
     ids, state, by_hand = torch.from_numpy(each.astype(np.int64)), None, []
-    small.memory_length = 5
-    try:
-        with torch.inference_mode():
-            for start in range(0, len(ids) - 1, 16):
-                part = ids[None, start : min(start + 16, len(ids) - 1)]
-                log_probs, state = small.log_probs(part, state)
-                by_hand += [float(row[ids[start + i + 1]]) for i, row in enumerate(log_probs[0])]
-    finally:
-        small.memory_length = 20
+    with torch.inference_mode():
+        for start in range(0, len(ids) - 1, 16):
+            part = ids[None, start : min(start + 16, len(ids) - 1)]
+            log_probs, state = small.log_probs(part, state, memory_length=5)
+            by_hand += [float(row[ids[start + i + 1]]) for i, row in enumerate(log_probs[0])]
     scored = score(small, [each], segment=16, memory_length=5)
     np.testing.assert_allclose(scored.songs[0], by_hand, atol=2e-4)
     assert (
         np.abs(score(small, [each], segment=16, memory_length=50).songs[0] - by_hand).max() > 1e-3
     )
+
+
+def test_the_models_own_memory_counts_where_none_is_given(small, songs):
+    own, same = (score(small, songs, segment=16, memory_length=length) for length in (None, 20))
+    assert own.nats == same.nats
+
+
+def test_perplexity_of_scores_and_ids(small, songs):
+    piece = tune(3)
+    framed = events.frame(events.encode(piece))
+    for protocol, settings in (("exact", {}), ("paper", {"streams": 1, "segment": 4})):
+        settings |= {"memory_length": 30, "progress": False}
+        value = perplexity.perplexity(small, [piece, songs[0]], protocol=protocol, **settings)
+        scores = getattr(perplexity, protocol)(small, [framed, songs[0]], **settings)
+        assert value == scores.perplexity
+    with pytest.raises(BadSetting, match="protocol must be exact or paper, not 'published'"):
+        perplexity.perplexity(small, [piece], protocol="published")
 
 
 def test_the_model_is_left_as_it_was(small, songs):

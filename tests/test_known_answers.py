@@ -46,7 +46,8 @@ def test_every_file_is_a_song(nesmdb):
 
 
 def test_vocabulary_is_the_authors(mirror):
-    """``vocab.txt`` lies beside the songs in the archive of event texts; it is not among what is unpacked."""
+    """``vocab.txt`` lies beside the songs in the archive of event texts; it is not among what is
+    unpacked."""
     with tarfile.open(next(mirror.glob("nesmdb_tx1.tar*"))) as archive:
         member = next((m for m in archive if m.name.endswith("vocab.txt")), None)
         if member is None:
@@ -125,7 +126,8 @@ def test_grammar_allows_every_step_of_every_test_song(nesmdb):
 
 
 def test_midi_comes_back_as_it_was(nesmdb, tmp_path):
-    """Notes, velocities, timbre and length of every tenth test song survive being written and read."""
+    """Notes, velocities, timbre and length of every tenth test song survive being written and
+    read."""
     split = nesmdb["test"]
     for number in range(0, len(split), 10):
         midi.write(split.score(number), tmp_path / "song.mid")

@@ -1,4 +1,4 @@
-"""What several verbs share: their arguments and options, and whether to show a bar.
+"""What several verbs share: arguments, options, checks of options, and progress bars.
 
 Paper: none. Notebook: none.
 """
@@ -19,7 +19,8 @@ CorpusName = Annotated[
     str | None,
     typer.Option(
         "--data",
-        help="songbook, nesmdb-midi, nesmdb-tx1, or a folder that `lakhnes tokens` or `lakhnes map` packed.",
+        help="songbook, nesmdb-midi, nesmdb-tx1, or a folder that `lakhnes tokens` or "
+        "`lakhnes map` wrote.",
     ),
 ]
 Checkpoint = Annotated[
@@ -32,38 +33,47 @@ Device = Annotated[str | None, typer.Option(help="cpu or cuda [default: cuda whe
 def _workers(number: int) -> int:
     if number == -1 or number > 0:
         return number
-    raise typer.BadParameter(f"{number} processes are none; -1 is one for each core")
+    raise typer.BadParameter(f"workers must be 1 or more, or -1 for one per core, not {number}")
 
 
 Workers = Annotated[
-    int, typer.Option(callback=_workers, help="Processes; -1 is one for each core.")
+    int, typer.Option(callback=_workers, help="Number of processes; -1 is one per core.")
 ]
 
 
 def only_where(fits: bool, context: typer.Context, *flags: str, why: str) -> None:
-    """Wrong usage, with the reason, if one of these options was given where it does nothing."""
+    """Raises BadParameter if one of these options was given although it has no effect here.
+
+    fits: whether the options have an effect; flags: such as ``--rate``; why: the message.
+    """
+    if fits:
+        return
     for option in context.command.params:
-        for flag in set(flags) & {*option.opts, *option.secondary_opts} if not fits else ():
-            if context.get_parameter_source(option.name).name == "COMMANDLINE":
+        given = context.get_parameter_source(option.name).name == "COMMANDLINE"
+        for flag in set(flags) & {*option.opts, *option.secondary_opts}:
+            if given:
                 raise typer.BadParameter(why, param_hint=flag)
 
 
 def progress() -> bool:
-    """Bars are for people: none where stderr goes to a file."""
+    """Whether to show progress bars: not where stderr is written to a file."""
     return sys.stderr.isatty()
 
 
 def chosen_device(name: str | None):
-    """The ``torch.device`` called ``name``, or the best there is; wrong usage if this machine has none of that name."""
+    """The ``torch.device`` called ``name``, or the best one of this machine for None.
+
+    Raises BadParameter if this machine has no such device.
+    """
     import torch
 
     from lakhnes_lib.models.devices import choose_device
 
     try:
         device = choose_device(name)
-        torch.zeros(1, device=device).tolist()  # the device "meta" has no numbers
-    except (RuntimeError, AssertionError):  # CUDA's own words run over many lines
+        torch.zeros(1, device=device).tolist()  # fails on "meta", which holds no values
+    except (RuntimeError, AssertionError):
         raise typer.BadParameter(
-            f"this machine has no {name!r} for PyTorch", param_hint="--device"
+            f"PyTorch finds no device {name!r} on this machine", param_hint="--device"
         ) from None
     return device

@@ -1,10 +1,18 @@
 """Perplexity by two protocols: the exact one, and the one behind the paper's numbers.
 
 Paper: §6, Table 2. Notebook: 07_quantitative_analysis. Where a model is good: ``diagnostics.py``.
-``exact`` scores every event of each song of ten events or more once, with nothing but that song's own past. ``paper``
-is the published evaluation: parallel streams whose memory runs on from song to song, and which stop all together when
-one of them finds no next song, so that the songs' ends still waiting then are never scored.
-Differences from the paper: it read files in the order of the directory, which is not known; here they go by name.
+
+Perplexity is e to the power of the mean negative log-likelihood of an event. The two protocols
+differ in what a model has read before an event, and in which events count:
+
+- ``exact`` scores every event of every song once. A song is read by itself, from a fresh state.
+- ``paper`` is the published evaluation. Several streams read the songs one after the other, and a
+  stream's memory runs on from one song to the next. All streams stop together as soon as one of
+  them finds no next song, so the events that the other streams still have to read are never scored.
+
+Both leave out songs of fewer than ten events.
+Differences from the paper: its streams took the files in the order of the directory, which is not
+known; here they are taken by name.
 """
 
 from collections.abc import Iterator
@@ -16,62 +24,72 @@ import numpy as np
 import torch
 from tqdm.auto import tqdm
 
-from lakhnes_lib.errors import DataNotFound, LakhnesError
+from lakhnes_lib.errors import BadSetting, DataNotFound, LakhnesError
 from lakhnes_lib.models.devices import without_denormals
 from lakhnes_lib.models.language_model import LanguageModel
+from lakhnes_lib.music import events
+from lakhnes_lib.music.score import Score
 
 SHORTEST = 10
-"""Songs of fewer events, ``<S>`` at both ends counted, are not scored (as in the published protocol)."""
+"""Songs of fewer events, ``<S>`` at both ends counted, are not scored, as in the published code."""
 
 
 @dataclass(frozen=True)
-class Perplexity:
-    """Scores of a split.
+class Scores:
+    """The log-probabilities that a model gave to the events of some songs.
 
-    songs: for each song float32 (targets,), the log-probabilities of its events but the first ``<S>``, from the
-    beginning, as far as they were scored; numbers: each song's place in the list that was given.
-    unscored: events of these songs that the protocol left out.
+    - songs: for each scored song float32 (targets,), the natural log-probability of each of its
+      events but the first ``<S>``, in order, as far as the protocol came;
+    - indices: the index of each of these songs in the list that was scored;
+    - unscored: how many events of these songs the protocol left out.
     """
 
     songs: list[np.ndarray]
-    numbers: tuple[int, ...] = ()
+    indices: tuple[int, ...] = ()
     unscored: int = 0
 
     @property
     def targets(self) -> int:
-        """Events scored."""
+        """Number of events scored."""
         return sum(map(len, self.songs))
 
     @property
     def nats(self) -> float:
-        """Mean negative log-likelihood a target. Raises DataNotFound if there is none."""
+        """Mean negative log-likelihood of an event. Raises DataNotFound if none was scored."""
         if not self.targets:
             raise DataNotFound("no event was scored, so there is no perplexity")
         return -sum(float(song.sum(dtype=np.float64)) for song in self.songs) / self.targets
 
     @property
     def perplexity(self) -> float:
-        """Raises LakhnesError where it is no finite number, or larger than one can be."""
+        """e to the power of ``nats``. Raises LakhnesError if that is no finite number."""
         if not self.nats < 700:
             raise LakhnesError(
-                f"no perplexity: the mean log-probability is {-self.nats:.3g}, so weights are damaged"
+                f"no perplexity: the mean log-probability of an event is {-self.nats:.3g}, "
+                "so the model's weights are damaged"
             )
         return exp(self.nats)
 
 
-@contextmanager
-def _measuring(model: LanguageModel, memory_length: int | None):
-    """The model in evaluation mode, with this memory; afterwards it is as it was."""
-    training, kept = model.training, model.memory_length
-    model.eval()
-    if memory_length is not None:
-        model.memory_length = memory_length
-    try:
-        with without_denormals():
-            yield
-    finally:
-        model.memory_length = kept
-        model.train(training)
+def perplexity(model: LanguageModel, songs, *, protocol: str = "exact", **settings) -> float:
+    """Perplexity of a model on some songs, as one number.
+
+    songs: each a Score or framed event ids; protocol: ``exact`` or ``paper``; settings: the other
+    arguments of that function. Raises BadSetting for another protocol.
+
+    >>> import lakhnes_lib as nes
+    >>> model = nes.load_model("assets/pretrained/mini")
+    >>> song = nes.read("assets/songbook/greensleeves.abc")
+    >>> nes.perplexity(model, [song], progress=False) < 631  # pure guessing
+    True
+    """
+    if protocol not in ("exact", "paper"):
+        raise BadSetting(f"protocol must be exact or paper, not {protocol!r}")
+    framed = [
+        events.frame(events.encode(song)) if isinstance(song, Score) else song for song in songs
+    ]
+    score = exact if protocol == "exact" else paper
+    return score(model, framed, **settings).perplexity
 
 
 @torch.inference_mode()
@@ -83,56 +101,51 @@ def exact(
     memory_length: int | None = 896,
     batch: int = 16,
     progress: bool = True,
-) -> Perplexity:
-    """Scores framed songs (``Split.framed``); those under 10 events are left out.
+) -> Scores:
+    """Scores framed songs (``Split.framed``) by the exact protocol.
 
-    segment: events a call; memory_length: events of history kept between calls, None for the model's own;
-    batch: songs at once, of like length, padded on the right: the result does not depend on it.
+    segment: events that the model reads in one call; memory_length: events of history that it keeps
+    between calls, None for the model's own number; batch: songs of like length that are read side
+    by side, padded on the right. The scores do not depend on ``batch``.
     """
-    chosen = [number for number, song in enumerate(songs) if len(song) >= SHORTEST]
-    order = sorted(chosen, key=lambda number: -len(songs[number]))
+    indices = _long_enough(songs)
+    by_length = sorted(indices, key=lambda index: -len(songs[index]))
     scores: dict[int, np.ndarray] = {}
-    total = sum(len(songs[number]) - 1 for number in order)
-    with _measuring(model, memory_length), _bar(total, progress) as bar:
-        for first in range(0, len(order), batch):
-            group = order[first : first + batch]
-            scored = _score_batch(model, [songs[number] for number in group], segment, bar)
-            scores.update(zip(group, scored, strict=True))
-    return Perplexity([scores[number] for number in chosen], tuple(chosen))
+    with _evaluating(model), _progress_bar(songs, indices, progress) as bar:
+        for first in range(0, len(by_length), batch):
+            group = by_length[first : first + batch]
+            rows = _score_batch(
+                model, [songs[index] for index in group], segment, memory_length, bar
+            )
+            scores.update(zip(group, rows, strict=True))
+    return Scores([scores[index] for index in indices], tuple(indices))
 
 
-def _bar(total: int, progress: bool) -> tqdm:
-    return tqdm(
-        total=total,
-        desc="measuring perplexity",
-        unit="event",
-        unit_scale=True,
-        disable=not progress,
-    )
-
-
-def _score_batch(model, songs, segment, bar) -> list[np.ndarray]:
-    """Songs sorted from long to short, side by side; a row leaves the batch when its song is over."""
-    lengths = [len(song) - 1 for song in songs]
-    ids = np.zeros((len(songs), lengths[0]), np.int64)
-    targets = np.full((len(songs), lengths[0]), -1, np.int64)
+def _score_batch(model, songs, segment, memory_length, bar) -> list[np.ndarray]:
+    """Log-probabilities of songs that are sorted from long to short; a row leaves the batch when
+    its song is over."""
+    lengths = np.array([len(song) - 1 for song in songs])
+    ids = torch.zeros(len(songs), lengths[0], dtype=torch.int64)
+    targets = torch.full_like(ids, -1)  # -1 is padding, which is not scored
     for row, song in enumerate(songs):
-        ids[row, : len(song) - 1], targets[row, : len(song) - 1] = song[:-1], song[1:]
-    ids, targets = (
-        torch.from_numpy(ids).to(model.device),
-        torch.from_numpy(targets).to(model.device),
-    )
-    out = np.zeros(ids.shape, np.float32)
+        events_of_song = torch.from_numpy(song.astype(np.int64))
+        ids[row, : lengths[row]] = events_of_song[:-1]
+        targets[row, : lengths[row]] = events_of_song[1:]
+    ids, targets = ids.to(model.device), targets.to(model.device)
+    log_probs = np.zeros(ids.shape, np.float32)
     state, rows = None, len(songs)
     for start in range(0, lengths[0], segment):
-        left = sum(length > start for length in lengths)
-        if left < rows:
-            state, rows = model.select(state, torch.arange(left, device=model.device)), left
-        part = slice(start, min(start + segment, lengths[0]))
-        scored, state = model.target_log_probs(ids[:rows, part], targets[:rows, part], state)
-        out[:rows, part] = scored.float().cpu().numpy()
-        bar.update(sum(min(max(length - start, 0), segment) for length in lengths))
-    return [out[row, :length] for row, length in enumerate(lengths)]
+        unfinished = int((lengths > start).sum())
+        if unfinished < rows:
+            rows = unfinished
+            state = model.select(state, torch.arange(rows, device=model.device))
+        columns = slice(start, min(start + segment, lengths[0]))
+        scored, state = model.target_log_probs(
+            ids[:rows, columns], targets[:rows, columns], state, memory_length=memory_length
+        )
+        log_probs[:rows, columns] = scored.float().cpu().numpy()
+        bar.update(int((lengths - start).clip(0, segment).sum()))
+    return [log_probs[row, :length] for row, length in enumerate(lengths)]
 
 
 @torch.inference_mode()
@@ -145,65 +158,78 @@ def paper(
     segment: int = 128,
     memory_length: int | None = 896,
     progress: bool = True,
-) -> Perplexity:
-    """Scores framed songs (``Split.framed``) as the published evaluation does; those under 10 events are left out.
+) -> Scores:
+    """Scores framed songs (``Split.framed``) by the paper's protocol.
 
-    names: the songs are read in the order of these; None: as they stand.
-    streams: rows of the batch, each of which takes the next song when its own is over; segment, memory_length: as in
-    ``exact``. With fewer songs than streams nothing is scored.
+    names: the songs are read in the order of these names, None: in the order of the list; streams:
+    rows of the batch; segment, memory_length: as in ``exact``. With fewer songs than streams
+    nothing is scored.
     """
-    chosen = [number for number, song in enumerate(songs) if len(song) >= SHORTEST]
+    indices = _long_enough(songs)
     if names is not None:
-        chosen.sort(key=lambda number: names[number])
-    total = sum(len(songs[number]) - 1 for number in chosen)
-    scores: dict[int, list[np.ndarray]] = {number: [] for number in chosen}
-    state, done = None, 0
-    with _measuring(model, memory_length), _bar(total, progress) as bar:
-        for pieces in _published_segments(
-            [(number, len(songs[number]) - 1) for number in chosen], streams, segment
-        ):
-            ids = np.stack([np.concatenate([songs[n][a:b] for n, a, b in row]) for row in pieces])
-            targets = np.stack(
-                [np.concatenate([songs[n][a + 1 : b + 1] for n, a, b in row]) for row in pieces]
+        indices.sort(key=lambda index: names[index])
+    log_probs, owners = [np.zeros(0, np.float32)], [np.zeros(0, np.int64)]
+    state = None
+    with _evaluating(model), _progress_bar(songs, indices, progress) as bar:
+        for step in _stream_segments([songs[index] for index in indices], streams, segment):
+            ids, targets, owner = step
+            scored, state = model.target_log_probs(
+                torch.from_numpy(ids).to(model.device),
+                torch.from_numpy(targets).to(model.device),
+                state,
+                memory_length=memory_length,
             )
-            ids, targets = (
-                torch.from_numpy(x.astype(np.int64)).to(model.device) for x in (ids, targets)
-            )
-            scored, state = model.target_log_probs(ids, targets, state)
-            for row, values in zip(pieces, scored.float().cpu().numpy(), strict=True):
-                parts = np.split(values, np.cumsum([b - a for _, a, b in row[:-1]]))
-                for (number, _, _), part in zip(row, parts, strict=True):
-                    scores[number].append(part)
-            done += streams * segment
-            bar.update(streams * segment)
-    empty = np.zeros(0, np.float32)
-    return Perplexity(
-        [np.concatenate([empty, *scores[n]]) for n in chosen], tuple(chosen), total - done
-    )
+            log_probs.append(scored.float().cpu().numpy().ravel())
+            owners.append(owner.ravel())
+            bar.update(ids.size)
+    # One stream reads all of a song, so a stable sort leaves the events of each song in order.
+    owner = np.concatenate(owners)
+    order = np.argsort(owner, kind="stable")
+    counts = np.bincount(owner, minlength=len(indices))
+    by_song = np.split(np.concatenate(log_probs)[order], np.cumsum(counts)[:-1])
+    total = sum(len(songs[index]) - 1 for index in indices)
+    return Scores(by_song[: len(indices)], tuple(indices), total - len(owner))
 
 
-def _published_segments(
-    songs, streams: int, segment: int
-) -> Iterator[list[list[tuple[int, int, int]]]]:
-    """What each stream reads in each step: pieces (song, first input, end), ``segment`` inputs long together.
+def _stream_segments(songs, streams: int, segment: int) -> Iterator[np.ndarray]:
+    """What the streams read in each step: int64 (3, streams, segment), namely ids, targets and the
+    song's index.
 
-    songs: pairs (song, number of targets), in the order in which streams take them.
+    A stream takes the next song in the list when its own does not fill the segment.
     """
-    waiting = iter(songs)
-    current = [(0, 0, 0)] * streams  # song, next input, end
+    waiting = iter(enumerate(songs))
+    unread = [np.zeros((3, 0), np.int64) for _ in range(streams)]
     while True:
-        pieces = []
-        for row, (song, start, end) in enumerate(current):
-            read, missing = [], segment
-            while missing:
-                if start == end:
-                    song, end = next(waiting, (0, 0))
-                    if not end:
-                        return
-                    start = 0
-                stop = min(end, start + missing)
-                read.append((song, start, stop))
-                missing, start = missing - (stop - start), stop
-            current[row] = song, start, end
-            pieces.append(read)
-        yield pieces
+        for row in range(streams):
+            while unread[row].shape[1] < segment:
+                index, song = next(waiting, (None, None))
+                if song is None:
+                    return
+                taken = np.stack([song[:-1], song[1:], np.full(len(song) - 1, index)])
+                unread[row] = np.concatenate([unread[row], taken.astype(np.int64)], axis=1)
+        yield np.stack([stream[:, :segment] for stream in unread], axis=1)
+        unread = [stream[:, segment:] for stream in unread]
+
+
+def _long_enough(songs) -> list[int]:
+    """The indices of the songs that are scored."""
+    return [index for index, song in enumerate(songs) if len(song) >= SHORTEST]
+
+
+@contextmanager
+def _evaluating(model: LanguageModel):
+    """The model is in evaluation mode inside, and afterwards in the mode in which it was."""
+    training = model.training
+    model.eval()
+    try:
+        with without_denormals():
+            yield
+    finally:
+        model.train(training)
+
+
+def _progress_bar(songs, indices, shown: bool) -> tqdm:
+    total = sum(len(songs[index]) - 1 for index in indices)
+    return tqdm(
+        total=total, desc="measuring perplexity", unit="event", unit_scale=True, disable=not shown
+    )
