@@ -1,9 +1,11 @@
-"""The renderer measured: speed, what each part costs, pitch, aliasing, level. Processor time of one core, best of 3.
+"""The renderer measured: speed, what each part costs, pitch, aliasing, level. Processor time of one
+core, best of 3.
 
 python benchmarks/apu_accuracy.py [--write]
 
-Needs NES-MDB (`lakhnes data fetch nesmdb-midi`, or LAKHNES_MIRROR): 50 songs of its test split, evenly spaced by name.
-With --write the numbers go to results/apu.json. The published chain (Python 2 and a C player) is known by one report
+Needs NES-MDB (`lakhnes data fetch nesmdb-midi`, or LAKHNES_MIRROR): 50 songs of its test split,
+evenly spaced by name. With --write the numbers go to results/apu.json. The published chain (Python
+2 and a C player) is known by one report
 alone: 142 s for 15 s of sound.
 """
 
@@ -21,7 +23,7 @@ from lakhnes_lib.music.nes import P1, P2, TR  # noqa: E402
 from lakhnes_lib.music.score import TIMBRE_CHANGE, Score  # noqa: E402
 from lakhnes_lib.sound import apu, chip, timeline  # noqa: E402
 from lakhnes_lib.sound.bandlimit import OutputFilter, StepSum  # noqa: E402
-from lakhnes_lib.sound.edges import Walk  # noqa: E402
+from lakhnes_lib.sound.edges import LevelChanges  # noqa: E402
 
 PUBLISHED_TIMES_REAL_TIME = 15 / 142
 SONGS = 50
@@ -38,7 +40,9 @@ def best(work, runs=3):
 
 
 def textbook(score, rate=44_100):
-    """The chip as textbooks have it: every sample, every counter, in plain Python, sampled naively. Full volume."""
+    """The chip as textbooks have it: every sample, every counter, in plain Python, sampled naively.
+    Full volume.
+    """
     sound, position = np.zeros(apu.length_in_samples(score, rate)), [0.0] * 4
     notes = [score.voice(voice).tolist() for voice in range(4)]
     register = 1
@@ -79,13 +83,13 @@ def parts(score, rate=44_100):
         time.process_time,
     )
     begin = clock()
-    walk = Walk(timeline.build(score))
+    changes = LevelChanges(timeline.build(score))
     spent["timeline"] = clock() - begin
     steps, output = StepSum(apu.BLOCK), OutputFilter("console", rate)
     for number in range(-(-apu.length_in_samples(score, rate) // apu.BLOCK)):
         first = number * apu.BLOCK * chip.CLOCK / rate
         marks = [clock()]
-        cycle, change = walk.changes(
+        cycle, change = changes.between(
             int(np.ceil(first)), int(np.ceil(first + apu.BLOCK * chip.CLOCK / rate))
         )
         place = (cycle - first) * (rate / chip.CLOCK)
@@ -136,7 +140,9 @@ def tone(voice, pitch, duty, seconds, **options):
 
 
 def pitch_error():
-    """Worst distance (cents) of a note's pitch from its timer's frequency, and of that from equal temperament."""
+    """Worst distance (cents) of a note's pitch from its timer's frequency, and of that from equal
+    temperament.
+    """
     worst, tuning = {}, {}
     for voice in (P1, P2, TR):
         name = nes.VOICES[voice]
@@ -157,7 +163,9 @@ def pitch_error():
 
 
 def aliasing():
-    """Sound that is no harmonic of the note, in dB of all of it, in the whole band; and the same for naive sampling."""
+    """Sound that is no harmonic of the note, in dB of all of it, in the whole band; and the same
+    for naive sampling.
+    """
     rows = []
     for voice, pitch, duty in [
         *itertools.product((P1,), (84, 96, 108), range(4)),
@@ -191,7 +199,7 @@ def aliasing():
 
 
 def level(scores):
-    """Peak and loudness (dB of full scale) of songs as they are and at full volume in every duty."""
+    """Peak and loudness (dB of full scale) of songs as they are and at full volume."""
     found = {}
     for name, options in {
         "console": {},

@@ -2,10 +2,11 @@
 
 python benchmarks/augmentation_speed.py [CORPUS] [--write]
 
-CORPUS is a packed corpus folder; without one it is NES-MDB (`lakhnes data fetch nesmdb-midi`, or LAKHNES_MIRROR).
-Every song of the training split is drawn anew and encoded, three epochs of it; seconds are processor time of this one
-thread, so that other work on the machine does not count. Beside it stands the slow way: note by note in Python, over
-the first songs of the same split. With --write the numbers go to results/augmentation.json.
+CORPUS is a packed corpus folder; without one it is NES-MDB (`lakhnes data fetch nesmdb-midi`, or
+LAKHNES_MIRROR). Every song of the training split is drawn anew and encoded, three epochs of it;
+seconds are processor time of this one thread, so that other work on the machine does not count.
+Beside it stands the slow way: note by note in Python, over the first songs of the same split. With
+--write the numbers go to results/augmentation.json.
 """
 
 import time
@@ -43,7 +44,9 @@ def note_by_note(score: Score, change: np.void) -> Score:
 
 
 def measure(train: corpus.Split) -> dict:
-    """Events of the unchanged split a second, by setting; the steps of ``paper`` alone; and the slow way."""
+    """Events of the unchanged split a second, by setting; the steps of ``paper`` alone; and the
+    slow way.
+    """
     packed = np.array(train.notes), train.offsets, np.array(train.songs["length"])
     total = len(train.ids()[0])
     found = {"train_events": total, "epochs": EPOCHS}

@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from lakhnes_lib.data import fetching
 from lakhnes_lib.errors import BadMidi, Rejected
-from lakhnes_lib.music import mapping, nes
+from lakhnes_lib.music import filters, mapping, nes
 from lakhnes_lib.music.tracks import TRACK_NOTE, Track, parse_tracks
 
 warnings.filterwarnings("ignore", category=RuntimeWarning, module="pretty_midi")
@@ -94,7 +94,7 @@ EXPLAINED = {
 def outcome(tracks: list[Track], length: int) -> tuple[str, list, list]:
     """Reason or "accepted", the melodies and the onsets of the thinned drums, by the library's own filters."""
     try:
-        kept = mapping.candidates_of_tracks(tracks, length, "", "")
+        kept = filters.candidates_of_tracks(tracks, length, "", "")
     except Rejected as error:
         return error.reason, [], []
     return (

@@ -1,8 +1,10 @@
-"""VGM measured: how many songs come back exactly from write and read, and how fast (processor time of one core).
+"""VGM measured: how many songs come back exactly from write and read, and how fast (processor time
+of one core).
 
 python benchmarks/vgm_round_trip.py [--write]
 
-Needs NES-MDB (`lakhnes data fetch nesmdb-midi`, or LAKHNES_MIRROR). With --write the numbers go to results/vgm.json.
+Needs NES-MDB (`lakhnes data fetch nesmdb-midi`, or LAKHNES_MIRROR). With --write the numbers go to
+results/vgm.json.
 """
 
 import tempfile

@@ -1,11 +1,13 @@
-"""Small MIDI songs for any instruments, alone and in a folder: what the tests of the mapping run read."""
+"""Small MIDI songs for any instruments, alone and in a folder: what the tests of the mapping run
+read.
+"""
 
 from pathlib import Path
 
 import numpy as np
 import symusic
 
-from lakhnes_lib.music import mapping
+from lakhnes_lib.music import filters, mapping
 
 SONGS = 21
 FILES_A_SHARD = 4
@@ -13,7 +15,9 @@ FILES_A_SHARD = 4
 
 
 def band(seed: int, melodies: int = 3, chords: bool = True, beats: int = 16) -> bytes:
-    """A MIDI file of so many melodies, a track of chords and one of drums; the same for the same arguments."""
+    """A MIDI file of so many melodies, a track of chords and one of drums; the same for the same
+    arguments.
+    """
     random = np.random.default_rng([seed, melodies])
     song = symusic.Score(480)
     song.tempos.append(symusic.Tempo(0, 100 + seed % 40))
@@ -53,7 +57,7 @@ def band(seed: int, melodies: int = 3, chords: bool = True, beats: int = 16) -> 
 
 def candidates(seeds) -> list[mapping.Candidates]:
     """What songs of one to four melodies keep."""
-    return [mapping.candidates_of(band(seed, 1 + seed % 4), f"song {seed}") for seed in seeds]
+    return [filters.candidates_of(band(seed, 1 + seed % 4), f"song {seed}") for seed in seeds]
 
 
 def files() -> dict[str, bytes]:

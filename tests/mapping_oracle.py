@@ -1,7 +1,8 @@
-"""The mapping of Lakh to the NES, said again literally: plain Python, one note at a time, in ticks of 1/44,100 s.
+"""The mapping of Lakh to the NES, said again literally: plain Python, one note at a time, in ticks
+of 1/44,100 s.
 
-An instrument is ``(program, is_drum, [(start, end, pitch, velocity), ...])`` with its notes in the order in which they
-end. What the fast code draws at random is handed in.
+An instrument is ``(program, is_drum, [(start, end, pitch, velocity), ...])`` with its notes in the
+order in which they end. What the fast code draws at random is handed in.
 """
 
 from itertools import permutations
@@ -11,7 +12,9 @@ RANGES = {0: (33, 108), 1: (33, 108), 2: (21, 108)}
 
 
 def keep(instruments, length):
-    """``(reason, [], [])`` for a song that is refused, else ``("", melodies, drum tracks)``: lists of notes."""
+    """``(reason, [], [])`` for a song that is refused, else ``("", melodies, drum tracks)``: lists
+    of notes.
+    """
     if not instruments:
         return "no_notes", [], []
     if length < 5 * SECOND:

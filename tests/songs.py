@@ -1,4 +1,6 @@
-"""Songs for tests: hypothesis strategies, a deterministic composer of small songs for training, and random scores."""
+"""Songs for tests: hypothesis strategies, a deterministic composer of small songs for training, and
+random scores.
+"""
 
 import numpy as np
 from hypothesis import strategies as st

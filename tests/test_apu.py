@@ -12,11 +12,13 @@ from lakhnes_lib.music import nes
 from lakhnes_lib.music.nes import NO, P1, P2, TR
 from lakhnes_lib.music.score import TIMBRE_CHANGE, VELOCITY_CHANGE, Score
 from lakhnes_lib.sound import apu, bandlimit, chip, timeline
-from lakhnes_lib.sound.edges import Walk
+from lakhnes_lib.sound.edges import LevelChanges
 
 
 def counted_levels(score):
-    """The four voices on every cycle, by counters that go down by one; a pulse begins anew with every note."""
+    """The four voices on every cycle, by counters that go down by one; a pulse begins anew with
+    every note.
+    """
     cycles = [int(math.floor(tick * chip.CLOCK / 44_100 + 0.5)) for tick in range(score.length + 1)]
     levels = np.zeros((4, cycles[score.length]), np.uint8)
     for voice in range(4):
@@ -109,12 +111,12 @@ def test_levels_equal_a_chip_that_counts_every_cycle(seed):
 def test_changes_add_up_to_the_mixer_on_every_cycle_wherever_blocks_are_cut(rests):
     score = random_score(5, 8000, rests, shortest=30)
     mixed = chip.mix(apu.levels(score))
-    walk = Walk(timeline.build(score))
+    changes = LevelChanges(timeline.build(score))
     random = np.random.default_rng(0)
     borders = [0, *np.sort(random.integers(0, len(mixed), 30)), len(mixed)]
     summed = np.zeros(len(mixed))
     for begin, end in itertools.pairwise(borders):
-        cycle, change = walk.changes(begin, end)
+        cycle, change = changes.between(begin, end)
         assert not len(cycle) or (begin <= cycle.min() and cycle.max() < end)
         np.add.at(summed, cycle, change)
     np.testing.assert_allclose(np.cumsum(summed), mixed, atol=1e-12)
@@ -126,7 +128,7 @@ def test_unisons_move_on_one_cycle_and_still_add_up():
         5000,
     )
     levels = apu.levels(score)
-    cycle, change = Walk(timeline.build(score)).changes(0, levels.shape[1])
+    cycle, change = LevelChanges(timeline.build(score)).between(0, levels.shape[1])
     summed = np.zeros(levels.shape[1])
     np.add.at(summed, cycle, change)
     np.testing.assert_allclose(np.cumsum(summed), chip.mix(levels), atol=1e-12)
@@ -193,7 +195,8 @@ def test_every_note_has_its_timers_frequency_to_a_tenth_of_a_cent(voice):
 )
 def test_aliasing_is_below_45_db(voice, pitch, duty):
     sound = tone(voice, pitch, 1.0, duty, output="none")
-    # Against eight times the rate, brought down by a long filter, where neither filter has begun to fall.
+    # Against eight times the rate, brought down by a long filter, where neither filter has begun to
+    # fall.
     taps = signal.firwin(8 * 400 + 1, 0.97 / 8, window=("kaiser", 9))
     reference = signal.upfirdn(
         taps, tone(voice, pitch, 1.0, duty, 8 * 44_100, output="none"), 1, 8

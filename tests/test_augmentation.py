@@ -1,4 +1,6 @@
-"""Augmentation against plain loops over notes and over event text, its draws, and training that goes on from a kill."""
+"""Augmentation against plain loops over notes and over event text, its draws, and training that
+goes on from a kill.
+"""
 
 import dataclasses
 import itertools
@@ -74,7 +76,9 @@ def by_hand(score: Score, change) -> Score:
 
 
 def by_text(score: Score, change) -> list[str]:
-    """What the published steps make of a song's event text: trim, choose voices, exchange, transpose, stretch."""
+    """What the published steps make of a song's event text: trim, choose voices, exchange,
+    transpose, stretch.
+    """
     semitones, speed, voices = change.tolist()
     lines = events.to_tx1(score).split()
     if lines and lines[0].startswith("WT"):
@@ -332,9 +336,11 @@ def test_streams_draw_each_epoch_afresh_and_go_on_exactly(kind):
                 assert np.array_equal(getattr(found, name), getattr(expected, name))
     if kind == "songs":  # every song of an epoch is read from end to end, as it was drawn for it
         drawn = [[len(song) - 1 for song in fresh_each_epoch(epoch)] for epoch in range(4)]
-        begun = sum(drawn[3][number] for number in streams._order[: streams.cursor])
+        begun = sum(drawn[3][number] for number in streams._order[: streams.begun])
         read = sum(int((segment.targets >= 0).sum()) for segment in taken)
-        assert read + sum(row[2] for row in streams.rows) == sum(map(sum, drawn[:3])) + begun
+        assert (
+            read + sum(cursor.left for cursor in streams.rows) == sum(map(sum, drawn[:3])) + begun
+        )
         assert len(set(map(sum, drawn))) > 1
 
 

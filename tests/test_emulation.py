@@ -9,7 +9,9 @@ from lakhnes_lib.sound import chip, emulation
 
 
 def slow_states(writes, length):
-    """(pitch, level, timbre) of each voice on every tick: everything looked at anew each CPU-frame step and tick."""
+    """(pitch, level, timbre) of each voice on every tick: everything looked at anew each CPU-frame
+    step and tick.
+    """
     lengths = [10, 254, 20, 2, 40, 4, 80, 6, 160, 8, 60, 10, 14, 12, 26, 14]
     lengths += [12, 16, 24, 18, 48, 20, 96, 22, 192, 24, 72, 26, 16, 28, 32, 30]
     regs, on = [0] * 24, 0
@@ -61,7 +63,8 @@ def slow_states(writes, length):
     for tick in range(length):
         cycle = tick * chip.CLOCK / 44_100
         while True:
-            # Quarter frames 7457, 14913, 22371, (none at 29829) and 37281 with five steps, else the first four.
+            # Quarter frames 7457, 14913, 22371, (none at 29829) and 37281 with five steps, else the
+            # first four.
             five = regs[0x17] >= 128
             steps = [(7457, 0), (14913, 1), (22371, 0), *([(37281, 1)] if five else [(29829, 1)])]
             turn, step = divmod(done, 4)
@@ -164,7 +167,8 @@ def frame(step, steps=4):
 def test_envelope_falls_from_15_a_level_every_period():
     writes = [(0, 0x15, 1), (0, 0x00, 0x22), (0, 0x01, 8), (0, 0x02, 253), (0, 0x03, 0)]
     score = emulation.run(writes, 20_000)
-    # Loop flag set: 15 down to 0 in steps of three quarter frames, and again; the length counter is halted.
+    # Loop flag set: 15 down to 0 in steps of three quarter frames, and again; the length counter is
+    # halted.
     start = frame(1)
     levels = [(tick, value) for _, tick, _, value in score.controls.tolist()]
     assert score.notes[0]["start"] == start and score.notes[0]["velocity"] == 15
@@ -195,7 +199,8 @@ def test_sweep_bends_the_pitch_until_it_mutes():
     timers = [253]
     while timers[-1] + (timers[-1] >> 1) <= 0x7FF:
         timers.append(timers[-1] + (timers[-1] >> 1))
-    # The next target is beyond 11 bits, so the voice is silent although the sweep has not gone there.
+    # The next target is beyond 11 bits, so the voice is silent although the sweep has not gone
+    # there.
     timers = timers[:-1]
     assert score.notes["pitch"].tolist() == [
         round(69 + 12 * np.log2(chip.CLOCK / 16 / (t + 1) / 440)) for t in timers

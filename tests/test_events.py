@@ -1,4 +1,6 @@
-"""The event language against a plain encoder and decoder of this test's own, written from the paper's §3.2."""
+"""The event language against a plain encoder and decoder of this test's own, written from the
+paper's §3.2.
+"""
 
 import numpy as np
 import pytest
@@ -51,7 +53,9 @@ def id_of(line):
 
 
 def notes_of(lines):
-    """(voice, start, end, pitch) and the length, by a machine that plays the events one after the other."""
+    """(voice, start, end, pitch) and the length, by a machine that plays the events one after the
+    other.
+    """
     now, sounding, notes = 0, {}, []
 
     def stop(voice):

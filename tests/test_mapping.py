@@ -1,4 +1,6 @@
-"""Lakh to NES: every step by itself, the whole against a literal re-statement, and the same file always the same."""
+"""Lakh to NES: every step by itself, the whole against a literal re-statement, and the same file
+always the same.
+"""
 
 import pickle
 from dataclasses import fields, replace
@@ -11,7 +13,7 @@ from test_tracks import midi_file, off, on
 
 from lakhnes_lib.data import archives
 from lakhnes_lib.errors import Rejected
-from lakhnes_lib.music import mapping, nes
+from lakhnes_lib.music import filters, mapping, nes
 from lakhnes_lib.music.mapping import PUBLISHED, MappingOptions
 from lakhnes_lib.music.tracks import TRACK_NOTE, parse_tracks, read_tracks
 from lakhnes_lib.songbook import band, tunes
@@ -29,7 +31,9 @@ def kept(melodies, drums=(), content_hash="ab"):
 
 
 def voices(*parts, wait=480):
-    """A MIDI file of 960 ticks a second, each part on a channel of its own: lists of ``(start, end, pitch)``."""
+    """A MIDI file of 960 ticks a second, each part on a channel of its own: lists of ``(start, end,
+    pitch)``.
+    """
     tracks = []
     for channel, notes in parts:
         moments = sorted(
@@ -53,9 +57,9 @@ CHORDS = [(s, e, p + third) for s, e, p in line() for third in (0, 4)]
 
 def reason(data, **options):
     with pytest.raises(Rejected) as caught:
-        mapping.candidates_of(data, "song", replace(PUBLISHED, **options))
+        filters.candidates_of(data, "song", replace(PUBLISHED, **options))
     assert str(caught.value).startswith("song: ")
-    assert caught.value.reason in mapping.REASONS
+    assert caught.value.reason in filters.REASONS
     return caught.value.reason
 
 
@@ -64,7 +68,7 @@ def reason(data, **options):
 
 def test_each_filter_refuses_with_its_reason():
     good = voices((0, line()))
-    assert len(mapping.candidates_of(good, "song").melodies) == 1
+    assert len(filters.candidates_of(good, "song").melodies) == 1
     assert reason(good, most_bytes=len(good) - 1) == "too_large"
     assert reason(good[:-9]) == "unreadable"
     assert reason(midi_file([])) == "no_notes"
@@ -78,20 +82,20 @@ def test_each_filter_refuses_with_its_reason():
 
 
 def test_limits_are_inclusive_as_published():
-    assert mapping.candidates_of(voices((0, line(count=10))), "song")  # 5 s
-    assert mapping.candidates_of(voices((0, line(count=3, length=192_000))), "song")  # 600 s
-    assert mapping.in_range(part((0, 1, 5, 9), (1, 2, 21, 9))) and not mapping.in_range(
+    assert filters.candidates_of(voices((0, line(count=10))), "song")  # 5 s
+    assert filters.candidates_of(voices((0, line(count=3, length=192_000))), "song")  # 600 s
+    assert filters.in_range(part((0, 1, 5, 9), (1, 2, 21, 9))) and not filters.in_range(
         part((0, 1, 20, 9))
     )
-    assert mapping.in_range(part((0, 1, 127, 9), (1, 2, 108, 9))) and not mapping.in_range(
+    assert filters.in_range(part((0, 1, 127, 9), (1, 2, 108, 9))) and not filters.in_range(
         part((0, 1, 109, 9))
     )
 
 
 def test_monophonic_is_no_start_before_the_end_of_the_note_before():
-    assert mapping.is_monophonic(part((0, 5, 60, 9), (5, 9, 60, 9)))
-    assert not mapping.is_monophonic(part((0, 6, 60, 9), (5, 9, 60, 9)))
-    assert mapping.is_monophonic(part((3, 4, 60, 9)))
+    assert filters.is_monophonic(part((0, 5, 60, 9), (5, 9, 60, 9)))
+    assert not filters.is_monophonic(part((0, 6, 60, 9), (5, 9, 60, 9)))
+    assert filters.is_monophonic(part((3, 4, 60, 9)))
 
 
 def test_duplicates_have_the_same_pitches_at_the_same_tenths_of_a_second():
@@ -101,7 +105,7 @@ def test_duplicates_have_the_same_pitches_at_the_same_tenths_of_a_second():
         part((3000, 10, 60, 9), (10_000, 20_000, 62, 9)),
         part((0, 10, 61, 9), (10_000, 20_000, 62, 9)),
     )
-    found = mapping.without_duplicates([first, echo, later, higher])
+    found = filters.without_duplicates([first, echo, later, higher])
     assert [any(notes is other for other in found) for notes in (first, echo, later, higher)] == [
         1,
         0,
@@ -109,9 +113,9 @@ def test_duplicates_have_the_same_pitches_at_the_same_tenths_of_a_second():
         1,
     ]
     data = voices((0, line()), (1, line()))
-    assert len(mapping.candidates_of(data, "song").melodies) == 1
+    assert len(filters.candidates_of(data, "song").melodies) == 1
     assert (
-        len(mapping.candidates_of(data, "song", MappingOptions(drop_duplicates=False)).melodies)
+        len(filters.candidates_of(data, "song", MappingOptions(drop_duplicates=False)).melodies)
         == 2
     )
 
@@ -120,8 +124,8 @@ def test_thinned_drums_are_one_hit_at_a_time():
     hits = part(
         (0, 10, 36, 50), (5, 12, 38, 90), (10, 11, 42, 20), (11, 30, 49, 40), (12, 14, 36, 40)
     )
-    assert mapping.thin(hits)["pitch"].tolist() == [36, 42, 49]
-    assert mapping.thin(hits, MappingOptions(drum_overlaps="loudest"))["pitch"].tolist() == [38, 36]
+    assert filters.thin(hits)["pitch"].tolist() == [36, 42, 49]
+    assert filters.thin(hits, MappingOptions(drum_overlaps="loudest"))["pitch"].tolist() == [38, 36]
 
 
 @pytest.mark.parametrize("loudest", [False, True])
@@ -140,7 +144,7 @@ def test_thinned_drums_equal_the_oracle(loudest):
             for s in starts
         ]
         by_hand = (oracle.loudest_hits if loudest else oracle.first_hits)(part(*rows).tolist())
-        assert mapping.thin(part(*rows), options).tolist() == by_hand
+        assert filters.thin(part(*rows), options).tolist() == by_hand
 
 
 # Choices
@@ -223,8 +227,8 @@ def test_a_drum_pitch_is_one_noise_type_in_an_example_and_any_over_many():
 
 def test_drums_can_be_left_out():
     data = voices((0, line()), (9, line()))
-    assert mapping.candidates_of(data, "song").drums
-    assert not mapping.candidates_of(data, "song", MappingOptions(drums=False)).drums
+    assert filters.candidates_of(data, "song").drums
+    assert not filters.candidates_of(data, "song", MappingOptions(drums=False)).drums
 
 
 def test_example_without_a_note_in_range_is_left_out():
@@ -276,7 +280,7 @@ def by_the_rules(data, seed, options=PUBLISHED):
     why, melodies, drums = oracle.keep(*instruments_of(data))
     if why:
         return why
-    content = mapping.candidates_of(data, "song", options).content_hash
+    content = filters.candidates_of(data, "song", options).content_hash
     rng = mapping.generator(content, seed)
     found = []
     for order in mapping.assignments(len(melodies), rng, options):
@@ -292,7 +296,7 @@ def by_the_rules(data, seed, options=PUBLISHED):
 def by_the_library(data, seed, options=PUBLISHED):
     try:
         scores = mapping.examples(
-            mapping.candidates_of(data, "song", options), seed, options=options
+            filters.candidates_of(data, "song", options), seed, options=options
         )
     except Rejected as error:
         return error.reason
@@ -379,9 +383,9 @@ def test_band_of_the_songbook_has_something_to_keep_and_something_to_drop(tmp_pa
         if tracks[name].tobytes() == notes.tobytes()
     ]
     assert kept_names == ["Flute", "Trumpet", "Clarinet", "Bass"]
-    assert not mapping.in_range(tracks["Bells"]) and mapping.is_monophonic(tracks["Oboe"])
+    assert not filters.in_range(tracks["Bells"]) and filters.is_monophonic(tracks["Oboe"])
     assert not any(
-        mapping.is_monophonic(tracks[name]) for name in ("Guitar", "Piano", "Strings", "Drums")
+        filters.is_monophonic(tracks[name]) for name in ("Guitar", "Piano", "Strings", "Drums")
     )
     assert len(found.drums[0]) < len(tracks["Drums"]) and len(found.drums) == 2
     assert len(mapping.map_to_nes(path)) == 16

@@ -14,7 +14,7 @@ from lakhnes_lib.data import lakh_mapping
 from lakhnes_lib.data.corpora import prepare
 from lakhnes_lib.data.lakh_mapping import map_corpus
 from lakhnes_lib.errors import BadArchive
-from lakhnes_lib.music import events, mapping
+from lakhnes_lib.music import events, filters, mapping
 
 
 @pytest.fixture(autouse=True)
@@ -82,7 +82,7 @@ def test_manifest_counts_everything(mapped, music):
     names = prepare(mapped)["train"].names + prepare(mapped)["valid"].names
     assert "again" in names and "song 5" not in names
     assert said["settings"] == {"seed": 0, "options": dataclasses.asdict(mapping.PUBLISHED)}
-    assert set(said["rejected"].values()) <= {*lakh_mapping.REASONS, *mapping.REASONS}
+    assert set(said["rejected"].values()) <= {*lakh_mapping.REASONS, *filters.REASONS}
 
 
 def archive(path: Path, unsafe: bool = False) -> Path:

@@ -16,7 +16,7 @@ from lakhnes_lib.data import lakh_mapping
 from lakhnes_lib.data.lakh_mapping import map_corpus
 from lakhnes_lib.data.mapping_worker import Job, map_files
 from lakhnes_lib.errors import BadCorpus, LakhnesError, OutOfSpace
-from lakhnes_lib.music import mapping
+from lakhnes_lib.music import filters, mapping
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -35,8 +35,8 @@ def harm(monkeypatch, tmp_path):
     (tmp_path / "patch").mkdir()
     (tmp_path / "patch/sitecustomize.py").write_text(
         "import os, re, signal\n"
-        "from lakhnes_lib.music import mapping\n"
-        "whole = mapping.candidates_of\n"
+        "from lakhnes_lib.music import filters\n"
+        "whole = filters.candidates_of\n"
         "def reads(data, name, options):\n"
         "    if name == 'hangs': re.match('(a+)+b', 'a' * 60)\n"
         "    if name == 'crashes': os.kill(os.getpid(), signal.SIGSEGV)\n"
@@ -45,7 +45,7 @@ def harm(monkeypatch, tmp_path):
         "    if name == 'fails': raise KeyError(name)\n"
         "    if name == 'prints': os.write(1, b'x' * 100)\n"
         "    return whole(data, name, options)\n"
-        "mapping.candidates_of = reads\n"
+        "filters.candidates_of = reads\n"
     )
     monkeypatch.syspath_prepend(str(tmp_path / "patch"))
 
@@ -63,7 +63,7 @@ def test_files_that_crash_hang_or_grow_are_left_out(harm, tmp_path, capfd):
         "fails.mid": "crashed",
     }
     assert "KeyError: 'fails'" in capfd.readouterr().err
-    plain = [mapping.candidates_of(data, name[:-4]) for name, data in songs if name in found.files]
+    plain = [filters.candidates_of(data, name[:-4]) for name, data in songs if name in found.files]
     assert [found.songs.candidates(i).content_hash for i in range(4)] == [
         kept.content_hash for kept in plain
     ]

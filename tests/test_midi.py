@@ -1,4 +1,6 @@
-"""MIDI in NES-MDB's form: what is written is read back; a byte-level writer of this test's own makes the odd files."""
+"""MIDI in NES-MDB's form: what is written is read back; a byte-level writer of this test's own
+makes the odd files.
+"""
 
 import random
 import struct
@@ -31,11 +33,11 @@ def chunk(tag, data):
 
 def track(messages):
     """A track chunk of (tick, bytes) messages."""
-    data, now = b"", 0
+    data, now = bytearray(), 0
     for tick, message in sorted(messages, key=lambda pair: pair[0]):
         data += variable(tick - now) + message
         now = tick
-    return chunk(b"MTrk", data + b"\x00\xff\x2f\x00")
+    return chunk(b"MTrk", bytes(data) + b"\x00\xff\x2f\x00")
 
 
 def voice_track(name, notes, controls=(), channel=None):
@@ -105,7 +107,9 @@ def audible(score):
 
 
 def test_form_of_what_is_written(tmp_path):
-    """Programs, names, resolution, tempo and the end of the song as NES-MDB has them, seen through pretty_midi."""
+    """Programs, names, resolution, tempo and the end of the song as NES-MDB has them, seen through
+    pretty_midi.
+    """
     pretty_midi = pytest.importorskip("pretty_midi")
     notes = [(P1, 0, 10, 60, 9), (P2, 5, 10, 70, 8), (TR, 0, 10, 50, 1), (NO, 0, 10, 16, 7)]
     midi.write(Score.build(notes, 30, [(P1, 5, 11, 3), (NO, 6, 12, 1)]), tmp_path / "song.mid")
@@ -122,7 +126,9 @@ def test_form_of_what_is_written(tmp_path):
 
 
 def test_other_tempo_and_resolution(read):
-    """A quarter of 480 ticks at 60 beats a minute is one second; the tempo doubles after two quarters."""
+    """A quarter of 480 ticks at 60 beats a minute is one second; the tempo doubles after two
+    quarters.
+    """
     notes = voice_track("p1", [(0, 480, 60, 9), (960, 1440, 62, 9)])
     score = read(
         file_of(notes, tempos=((0, 1_000_000), (960, 500_000)), resolution=480, length=1920)
@@ -170,8 +176,8 @@ LINE = voice_track("p1", [(start, start + 10, 60, 9) for start in range(0, 1000,
         ),
         (file_of(voice_track("p1", [(0, 9, 60, 9)], [(3, 12, 9)])), "control 0 "),
         (
-            file_of(voice_track("p1", [(n, n + 1, 60, 9) for n in range(200_000)])),
-            "200000 notes, more than the 100000 of",
+            file_of(voice_track("p1", [(n, n + 1, 60, 9) for n in range(100_001)])),
+            "100001 notes, more than the 100000 of",
         ),
         (
             file_of(voice_track("p1", [(0, 9, 60, 9)]), length=172_800_000, resolution=1000),
@@ -203,7 +209,9 @@ def test_no_file(tmp_path):
 
 
 def test_truncated_anywhere(read):
-    """A file cut off at any byte is refused, or gives a valid part of the song: never another error."""
+    """A file cut off at any byte is refused, or gives a valid part of the song: never another
+    error.
+    """
     data, refused = file_of(LINE, length=2000), 0
     sizes = range(0, len(data), 3)
     for size in sizes:
@@ -216,7 +224,7 @@ def test_truncated_anywhere(read):
 
 
 def test_any_bytes_after_the_head(read):
-    """Random bytes, and files of which some bytes were changed: a Score or BadMidi, nothing else."""
+    """Random bytes, and files of which some bytes were changed: a Score or BadMidi."""
     whole, refused = file_of(LINE, voice_track("tr", [(0, 50, 40, 1)]), length=2000), 0
     for seed in range(200):
         dice = random.Random(seed)

@@ -1,4 +1,6 @@
-"""What ``apu.render`` and ``apu.blocks`` give: length, options, streams without end, the songbook and real songs."""
+"""What ``apu.render`` and ``apu.blocks`` give: length, options, streams without end, the songbook
+and real songs.
+"""
 
 import math
 import os
@@ -79,7 +81,8 @@ def test_ten_hours_are_refused_as_an_array_and_streamed_in_blocks():
     stream = apu.blocks(score)
     next(stream)
     assert 0.05 < np.abs(next(stream)).max() < 1
-    # The last second of a day-long tone still has its pitch: phases are whole cycles, not sums of fractions.
+    # The last second of a day-long tone still has its pitch: phases are whole cycles, not sums of
+    # fractions.
     levels = apu.levels(score, 36_000 * chip.CLOCK - 20_000)[P1]
     period = 16 * (int(chip.timer(P1, 69)) + 1)
     np.testing.assert_array_equal(levels[:-period], levels[period:])

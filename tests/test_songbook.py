@@ -1,7 +1,7 @@
 """The songbook: right melodies, full bars, chiptunes for four voices.
 
-Oracles: the openings in tonic sol-fa, written from memory of the tunes and not from the ABC files; and a slow ABC
-reader of this test's own, to which the library's reading is compared note by note.
+Oracles: the openings in tonic sol-fa, written from memory of the tunes and not from the ABC files;
+and a slow ABC reader of this test's own, to which the library's reading is compared note by note.
 """
 
 import re
@@ -13,7 +13,8 @@ import pytest
 from lakhnes_lib.errors import BadScore, DataNotFound
 from lakhnes_lib.music import nes
 from lakhnes_lib.songbook import arrangement, tunes
-from lakhnes_lib.songbook.accompaniment import EIGHTH, STYLES, TEXTURES, Chord, LeadSheet
+from lakhnes_lib.songbook.accompaniment import STYLES, TEXTURES
+from lakhnes_lib.songbook.sheets import EIGHTH, Chord, LeadSheet
 
 SLUGS = [piece.slug for piece in tunes.pieces()]
 
@@ -249,7 +250,9 @@ TOKEN = re.compile(r"([_^=]?)([A-Ga-gz])([,']*)(\d*)(/?)(\d*)(-?)")
 
 
 def _read_bars(text):
-    """Bars in the order played, lists of (pitch or None, length, tied) with lengths in units; the length of a bar."""
+    """Bars in the order played, lists of (pitch or None, length, tied) with lengths in units; the
+    length of a bar.
+    """
     header = dict(re.findall(r"^([MLK]):(\S+)", text, re.M))
     unit = Fraction(header["L"]) * 8 * EIGHTH
     sharps = SHARPS[header["K"]]

@@ -26,7 +26,7 @@ def by_hand(score):
 
 
 def long_song():
-    """Waits at, just over and far over the longest event, and a note in the song's first instant."""
+    """Waits at, just over and far over the longest event; a note in the first instant."""
     notes = [
         (nes.P1, 0, 100_000, 60, 9),
         (nes.TR, 100_000, 200_001, 40, 1),

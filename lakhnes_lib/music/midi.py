@@ -1,9 +1,10 @@
 """MIDI in NES-MDB's form: four instruments ``p1 p2 tr no``, one tick an audio sample.
 
-Paper: §3.1. Notebook: 01_nes_ensemble. Any other MIDI file becomes NES music through ``mapping.py``.
-Differences from the paper: read by symusic (C++) instead of pretty_midi, whose ``MAX_TICK`` refuses these files
-and which reads a hundred times slower; the two agree on every file of NES-MDB (through the authors' TX1 text).
-Files of another resolution or tempo are brought to 44,100 ticks a second.
+Paper: §3.1. Notebook: 01_nes_ensemble. Any other MIDI file becomes NES music through
+``mapping.py``. Differences from the paper: files are read by symusic (C++) instead of pretty_midi,
+whose ``MAX_TICK`` refuses these files and which is a hundred times slower; the two agree on every
+file of NES-MDB (through the authors' TX1 text). Files of another resolution or tempo are brought to
+44,100 ticks a second.
 """
 
 from fractions import Fraction
@@ -30,58 +31,68 @@ MOST_BYTES = 16_000_000
 """Limits of what is taken for a song: the largest file of NES-MDB has 18,000 notes."""
 
 
-def parse(path):
-    """A symusic Score, in MIDI ticks. Raises BadMidi if it is not there, not MIDI, cut off or absurdly large."""
-    import symusic  # here, so that packed music is read without it
-
+def read_bytes(path) -> bytes:
+    """The content of a file. Raises BadMidi if it cannot be read or is too large for a song."""
     path = Path(path)
     try:
         data = path.read_bytes() if path.stat().st_size <= MOST_BYTES else None
     except OSError as error:
-        raise BadMidi(f"{path}: cannot be read ({error.strerror})") from error
+        raise BadMidi(f"{path}: cannot be read ({error.strerror})") from None
     if data is None:
         raise BadMidi(f"{path}: is larger than {MOST_BYTES // 1_000_000} MB, too large for a song")
+    return data
+
+
+def parse(path):
+    """A MIDI file of any kind as a symusic Score, in MIDI ticks. Raises BadMidi."""
+    return parse_bytes(read_bytes(path), path)
+
+
+def parse_bytes(data: bytes, name):
+    """The same of the bytes of a MIDI file; name: the file, for messages.
+
+    Raises BadMidi for what is not MIDI, is cut off or damaged, or has a resolution of 0.
+    """
+    import symusic  # here, so that packed music is read without it
+
+    if not data:
+        raise BadMidi(f"{name}: is empty")
     if data[:4] != b"MThd":
-        raise BadMidi(
-            f"{path}: is {'empty' if not data else 'not a MIDI file (it does not start with MThd)'}"
-        )
+        raise BadMidi(f"{name}: is not a MIDI file (it does not start with MThd)")
     try:
         song = symusic.Score.from_midi(data)
         if song.ticks_per_quarter < 1:
             raise ValueError("its resolution is 0 ticks a quarter note")
-        return song
     except MemoryError:
         raise
-    except (
-        Exception
-    ) as error:  # symusic raises plain RuntimeError and ValueError for whatever it cannot parse
-        raise BadMidi(
-            f"{path}: is a damaged MIDI file ({' '.join(str(error).split())[:120]})"
-        ) from error
+    except Exception as error:  # symusic raises RuntimeError and ValueError of many kinds
+        reason = " ".join(str(error).split())[:120]
+        raise BadMidi(f"{name}: is a damaged MIDI file ({reason})") from None
+    return song
 
 
 def to_samples(ticks: np.ndarray, song) -> np.ndarray:
-    """MIDI ticks -> ticks of 1/44,100 s (int64), by the file's tempo changes; exact before the last rounding."""
+    """MIDI ticks of a symusic Score to ticks of 1/44,100 s, int64, by the song's changes of tempo.
+
+    Exact before the last rounding.
+    """
     ticks = np.asarray(ticks, np.int64)
-    changes = {0: 500_000} | {tempo.time: tempo.mspq for tempo in song.tempos}
-    starts = np.array(sorted(changes), np.int64)
-    rate = [
-        Fraction(changes[start] * nes.TICKS_PER_SECOND, song.ticks_per_quarter * 1_000_000)
-        for start in starts.tolist()
-    ]
-    if set(rate) == {1}:
+    tempos = {0: 500_000} | {tempo.time: tempo.mspq for tempo in song.tempos}  # us a quarter note
+    starts = np.array(sorted(tempos), np.int64)
+    unit = song.ticks_per_quarter * 1_000_000
+    rates = [Fraction(tempos[tick] * nes.TICKS_PER_SECOND, unit) for tick in starts.tolist()]
+    if set(rates) == {1}:
         return ticks
-    base = [Fraction(0)]
-    for length, factor in zip(np.diff(starts).tolist(), rate, strict=False):
-        base.append(base[-1] + length * factor)
-    place = np.maximum(np.searchsorted(starts, ticks, side="right") - 1, 0)
-    # Whole samples of the segment's beginning stay integers; only the rest goes through float64.
-    whole = np.array([value.__floor__() for value in base], np.int64)
-    part = np.array([float(value - value.__floor__()) for value in base])
-    factor = np.array([float(value) for value in rate])
-    return whole[place] + np.rint(part[place] + (ticks - starts[place]) * factor[place]).astype(
-        np.int64
-    )
+    begins = [Fraction(0)]  # where each tempo begins, in samples
+    for length, rate in zip(np.diff(starts).tolist(), rates[:-1], strict=True):
+        begins.append(begins[-1] + length * rate)
+    # The whole samples of a beginning stay integers; only the rest is calculated as float64.
+    whole = np.array([begin.__floor__() for begin in begins], np.int64)
+    rest = np.array([float(begin - begin.__floor__()) for begin in begins])
+    rates = np.array([float(rate) for rate in rates])
+    tempo = np.maximum(np.searchsorted(starts, ticks, side="right") - 1, 0)
+    since = rest[tempo] + (ticks - starts[tempo]) * rates[tempo]
+    return whole[tempo] + np.rint(since).astype(np.int64)
 
 
 def _voice_of(track, path) -> int:
@@ -93,7 +104,8 @@ def _voice_of(track, path) -> int:
     if not name and track.program in nes.MIDI_PROGRAMS[:3]:
         return nes.MIDI_PROGRAMS.index(track.program)
     raise BadMidi(
-        f"{path}: instrument {track.name!r} (program {track.program}) is none of {', '.join(nes.MIDI_NAMES)}; "
+        f"{path}: instrument {track.name!r} (program {track.program}) is none of "
+        f"{', '.join(nes.MIDI_NAMES)}; "
         "a MIDI file of other instruments must be mapped to the NES first"
     )
 
@@ -112,46 +124,47 @@ def read(path) -> Score:
         raise BadMidi(f"{path}: holds {count} notes, more than the {MOST_NOTES} of a song")
     notes, controls = [np.zeros(0, NOTE)], [np.zeros(0, CONTROL)]
     for track in song.tracks:
-        if not len(track.notes):
-            continue
-        voice, raw = _voice_of(track, path), track.notes.numpy()
-        part = np.zeros(len(track.notes), NOTE)
-        part["voice"], part["pitch"], part["velocity"] = voice, raw["pitch"], raw["velocity"]
-        part["start"] = to_samples(raw["time"], song)
-        part["end"] = to_samples(raw["time"].astype(np.int64) + raw["duration"], song)
-        notes.append(part)
-        raw = track.controls.numpy()
-        wanted = np.isin(raw["number"], (VELOCITY_CHANGE, TIMBRE_CHANGE))
-        part = np.zeros(int(wanted.sum()), CONTROL)
-        part["voice"], part["kind"], part["value"] = (
-            voice,
-            raw["number"][wanted],
-            raw["value"][wanted],
-        )
-        part["tick"] = to_samples(raw["time"][wanted], song)
-        controls.append(part)
+        if len(track.notes):
+            voice = _voice_of(track, path)
+            notes.append(_notes_of(track, voice, song))
+            controls.append(_controls_of(track, voice, song))
     notes, controls = np.concatenate(notes), np.concatenate(controls)
-    ends = [
-        change.time
-        for change in song.time_signatures
-        if (change.numerator, change.denominator) == (1, 1)
-    ]
-    length = max(
-        int(to_samples(np.array(ends[-1:] or [0]), song)[0]), int(notes["end"].max(initial=0))
-    )
-    length = max(length, int(controls["tick"].max(initial=0)))
-    _refuse_long(length, path)
     controls = controls[np.lexsort((controls["voice"], controls["tick"]))]
+    # A time signature of 1/1 stands at the song's end.
+    signatures = song.time_signatures
+    ends = [s.time for s in signatures if (s.numerator, s.denominator) == (1, 1)]
+    end = int(to_samples(np.array(ends[-1:]), song).max(initial=0))
+    length = max(end, int(notes["end"].max(initial=0)), int(controls["tick"].max(initial=0)))
+    _refuse_long(length, path)
     try:
         return Score.build(notes, length, controls, Path(path).stem)
     except BadScore as error:
-        raise BadMidi(f"{path}: {error}") from error
+        raise BadMidi(f"{path}: {error}") from None
+
+
+def _notes_of(track, voice: int, song) -> np.ndarray:
+    columns = track.notes.numpy()
+    notes = np.empty(len(track.notes), NOTE)
+    notes["voice"], notes["pitch"], notes["velocity"] = voice, columns["pitch"], columns["velocity"]
+    notes["start"] = to_samples(columns["time"], song)
+    notes["end"] = to_samples(columns["time"].astype(np.int64) + columns["duration"], song)
+    return notes
+
+
+def _controls_of(track, voice: int, song) -> np.ndarray:
+    columns = track.controls.numpy()
+    known = np.isin(columns["number"], (VELOCITY_CHANGE, TIMBRE_CHANGE))
+    controls = np.empty(np.count_nonzero(known), CONTROL)
+    controls["voice"], controls["tick"] = voice, to_samples(columns["time"][known], song)
+    controls["kind"], controls["value"] = columns["number"][known], columns["value"][known]
+    return controls
 
 
 def write(score: Score, path) -> None:
-    """Writes the song in NES-MDB's form (120 beats a minute, 22,050 ticks a beat), velocities and timbre included.
+    """Writes the song in NES-MDB's form, with velocities and timbre.
 
-    What is set in a voice without notes cannot be heard, and is left out: symusic reads no track without notes.
+    That is 120 beats a minute and 22,050 ticks a beat. What is set in a voice without notes cannot
+    be heard, and is left out: symusic reads no track without notes.
     Raises BadMidi for a song so long that ``read`` would refuse it, OutOfSpace.
     """
     import symusic

@@ -1,7 +1,8 @@
 """The NES as an ensemble: four voices, what each can play, and its unit of time.
 
 Paper: §3 and §3.1 (ranges, instruments). Notebook: 01_nes_ensemble.
-Differences from the paper: none; velocity and timbre limits come from the NES-MDB data set (ISMIR 2018).
+Differences from the paper: none; velocity and timbre limits come from the NES-MDB data set (ISMIR
+2018).
 """
 
 import numpy as np

@@ -1,8 +1,9 @@
 """A Score: the notes of four monophonic voices, in ticks of 1/44,100 s.
 
-Paper: §3.1. Notebook: 01_nes_ensemble. Everything musical in this library is Score -> Score, or Score <-> something.
-Differences from the paper: velocity and timbre are kept (the paper drops them before training);
-they travel along to MIDI, VGM and the renderer, and the events ignore them.
+Paper: §3.1. Notebook: 01_nes_ensemble. Everything musical in this library makes one Score of
+another, or converts a Score to another form or back.
+Differences from the paper: velocity and timbre are kept (the paper drops them before training).
+MIDI, VGM and the renderer use them, and the events leave them out.
 """
 
 from dataclasses import dataclass, field, replace
@@ -23,15 +24,15 @@ LONGEST_SECONDS = 3600
 
 
 def _records(rows, dtype: np.dtype, name: str) -> np.ndarray:
-    """Records of tuples; raises BadScore where a tuple has too few or too many fields, or one that is out of range."""
+    """Records of tuples. Raises BadScore for one of another size, or with a number out of range."""
     if isinstance(rows, np.ndarray):
         return rows
     try:
         return np.array([tuple(row) for row in rows], dtype)
     except (OverflowError, TypeError, ValueError) as error:
-        raise BadScore(
-            f"{name or 'score'}: a row is not ({', '.join(dtype.names)}) in whole numbers ({error})"
-        ) from error
+        fields = ", ".join(dtype.names)
+        rule = f"a row is not ({fields}) in whole numbers ({error})"
+        raise BadScore(f"{name or 'score'}: {rule}") from None
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,10 +41,13 @@ class Score:
 
     notes: ``NOTE`` records (half-open ``[start, end)`` in ticks), sorted by start, then voice.
     length: ticks from the beginning to the song's end; no note ends after it.
-    controls: ``CONTROL`` records, sorted by tick; those of one tick and voice in the order they apply.
-    name: for people.
+    controls: ``CONTROL`` records, sorted by tick; those of one tick and voice in the order they
+    apply. name: for people.
 
-    Raises BadScore when a note or control breaks a rule, and says which.
+    Raises BadScore when a note or control breaks a rule, and says which. Example:
+
+    >>> Score.build([(nes.P1, 0, 22_050, 69, 15)], length=44_100, name="one note")
+    Score('one note', 1.00 s, notes: P1 1, P2 0, TR 0, NO 0)
     """
 
     notes: np.ndarray
@@ -61,64 +65,49 @@ class Score:
         notes, length = self.notes, self.length
         if length < 0:
             raise BadScore(f"{self._called}: length {length} is negative")
-        self._refuse(notes["voice"] > nes.NO, "has a voice that is not one of P1, P2, TR, NO")
-        voice = notes["voice"]
+        voice, start, end = notes["voice"], notes["start"], notes["end"]
+        self._refuse(voice > nes.NO, "has a voice that is not one of P1, P2, TR, NO")
+        low, high = nes.LOWEST_PITCH[voice], nes.HIGHEST_PITCH[voice]
+        loudest = nes.HIGHEST_VELOCITY[voice]
+        pitch, velocity = notes["pitch"], notes["velocity"]
+        self._refuse((pitch < low) | (pitch > high), "is out of its voice's range")
         self._refuse(
-            (notes["pitch"] < nes.LOWEST_PITCH[voice])
-            | (notes["pitch"] > nes.HIGHEST_PITCH[voice]),
-            "is out of its voice's range",
+            (velocity < 1) | (velocity > loudest), "has a velocity its voice does not have"
         )
-        self._refuse(
-            (notes["velocity"] < 1) | (notes["velocity"] > nes.HIGHEST_VELOCITY[voice]),
-            "has a velocity its voice does not have",
-        )
-        self._refuse(notes["start"] < 0, "starts before the beginning")
-        self._refuse(notes["end"] <= notes["start"], "ends no later than it starts")
-        self._refuse(notes["end"] > length, f"ends after the song's length of {length} ticks")
-        unsorted = (np.diff(notes["start"]) < 0) | (
-            (np.diff(notes["start"]) == 0) & (np.diff(voice.astype(np.int8)) < 0)
-        )
-        self._refuse(np.append(False, unsorted), "is out of order (notes go by start, then voice)")
+        self._refuse(start < 0, "starts before the beginning")
+        self._refuse(end <= start, "ends no later than it starts")
+        self._refuse(end > length, f"ends after the song's length of {length} ticks")
+        unsorted = np.zeros(len(notes), bool)
+        unsorted[1:] = start[1:] < start[:-1]
+        unsorted[1:] |= (start[1:] == start[:-1]) & (voice[1:] < voice[:-1])
+        self._refuse(unsorted, "is out of order (notes go by start, then voice)")
+        overlapping = np.zeros(len(notes), bool)
         for number in range(len(nes.VOICES)):
-            places = np.flatnonzero(voice == number)
-            late = notes["start"][places[1:]] < notes["end"][places[:-1]]
-            if late.any():
-                self._refuse(
-                    np.arange(len(notes)) == places[1:][late][0],
-                    "starts before its voice's last note ends",
-                )
+            own = np.flatnonzero(voice == number)
+            overlapping[own[1:]] = start[own[1:]] < end[own[:-1]]
+        self._refuse(overlapping, "starts before its voice's last note ends")
         self._check_controls()
 
     def _check_controls(self):
         controls = self.controls
-        if not len(controls):
-            return
-        voice = np.minimum(controls["voice"], nes.NO)
-        timbre = controls["kind"] == TIMBRE_CHANGE
-        limit = np.where(timbre, nes.TIMBRE_VALUES[voice] - 1, nes.HIGHEST_VELOCITY[voice])
-        bad = (
-            (controls["voice"] > nes.NO)
-            | ~(timbre | (controls["kind"] == VELOCITY_CHANGE))
-            | (controls["value"] > limit)
-            | (controls["tick"] < 0)
-            | (controls["tick"] > self.length)
-            | np.append(False, np.diff(controls["tick"]) < 0)
-        )
-        if bad.any():
-            place = int(np.flatnonzero(bad)[0])
-            raise BadScore(
-                f"{self._called}: control {place} {controls[place]} is out of range, out of order or of no known kind"
-            )
+        voice, tick = np.minimum(controls["voice"], nes.NO), controls["tick"]
+        is_timbre = controls["kind"] == TIMBRE_CHANGE
+        highest = np.where(is_timbre, nes.TIMBRE_VALUES[voice] - 1, nes.HIGHEST_VELOCITY[voice])
+        bad = (controls["voice"] > nes.NO) | (controls["value"] > highest)
+        bad |= ~is_timbre & (controls["kind"] != VELOCITY_CHANGE)
+        bad |= (tick < 0) | (tick > self.length)
+        bad[1:] |= tick[1:] < tick[:-1]
+        for index in np.flatnonzero(bad):
+            rule = "is out of range, out of order or of no known kind"
+            raise BadScore(f"{self._called}: control {index} {controls[index]} {rule}")
 
     def _refuse(self, bad: np.ndarray, rule: str):
-        if bad.any():
-            place = int(np.flatnonzero(bad)[0])
-            voice, start, end, pitch, velocity = self.notes[place].tolist()
+        """Raises BadScore with the first note that is bad, if there is one."""
+        for index in np.flatnonzero(bad):
+            voice, start, end, pitch, velocity = self.notes[index].tolist()
             title = nes.VOICES[voice] if voice < len(nes.VOICES) else f"voice {voice}"
-            raise BadScore(
-                f"{self._called}: note {place} "
-                f"({title}, pitch {pitch}, velocity {velocity}, ticks {start}-{end}) {rule}"
-            )
+            note = f"{title}, pitch {pitch}, velocity {velocity}, ticks {start}-{end}"
+            raise BadScore(f"{self._called}: note {index} ({note}) {rule}")
 
     @property
     def _called(self) -> str:
@@ -126,9 +115,10 @@ class Score:
 
     @classmethod
     def build(cls, notes, length=None, controls=(), name="") -> "Score":
-        """Score from unsorted notes: ``NOTE`` records or ``(voice, start, end, pitch, velocity)`` tuples.
+        """Score from unsorted notes.
 
-        length: ticks; the last note's end if None.
+        notes: ``NOTE`` records or ``(voice, start, end, pitch, velocity)`` tuples; controls
+        likewise. length: ticks; the last note's end if None.
         """
         notes, controls = _records(notes, NOTE, name), _records(controls, CONTROL, name)
         notes = notes[np.lexsort((notes["voice"], notes["start"]))]
@@ -150,10 +140,8 @@ class Score:
     __hash__ = None
 
     def __repr__(self) -> str:
-        counts = ", ".join(
-            f"{n} {np.count_nonzero(self.notes['voice'] == v)}" for v, n in enumerate(nes.VOICES)
-        )
-        return f"Score({self.name!r}, {self.seconds:.2f} s, notes: {counts})"
+        counts = [f"{title} {len(self.voice(v))}" for v, title in enumerate(nes.VOICES)]
+        return f"Score({self.name!r}, {self.seconds:.2f} s, notes: {', '.join(counts)})"
 
     @property
     def seconds(self) -> float:
@@ -178,27 +166,26 @@ class Score:
         return replace(self, name=name)
 
     def excerpt(self, start: float, end: float) -> "Score":
-        """Seconds ``start`` to ``end`` as a Score of its own; notes that cross a border are cut there.
+        """Seconds ``start`` to ``end`` as a Score of its own; notes that cross a border are cut.
 
         The last velocity and timbre set before ``start`` are set again at the beginning.
+        Raises BadScore if there is nothing between the two.
         """
         first = int(round(start * nes.TICKS_PER_SECOND))
         last = min(int(round(end * nes.TICKS_PER_SECOND)), self.length)
         if not 0 <= first < last:
-            raise BadScore(
-                f"{self._called}: no music between {start} s and {end} s of {self.seconds:.2f} s"
-            )
+            seconds = f"{start} s and {end} s of {self.seconds:.2f} s"
+            raise BadScore(f"{self._called}: no music between {seconds}")
         notes = self.notes[(self.notes["end"] > first) & (self.notes["start"] < last)].copy()
         notes["start"] = np.maximum(notes["start"], first) - first
         notes["end"] = np.minimum(notes["end"], last) - first
         controls = self.controls[self.controls["tick"] < last].copy()
-        early = controls["tick"] <= first
-        # Of the early ones the last of each voice and kind still holds.
-        key = controls["voice"].astype(int) * 256 + controls["kind"]
-        places = np.flatnonzero(early)[::-1]
-        _, back = np.unique(key[places], return_index=True)
-        kept = ~early
-        kept[places[back]] = True
-        controls = controls[kept]
+        # Of the controls before the excerpt, the last of each voice and kind still counts.
+        early = np.count_nonzero(controls["tick"] <= first)
+        rows = enumerate(controls[:early].tolist())
+        latest = {(voice, kind): index for index, (voice, _, kind, _) in rows}
+        keep = np.arange(len(controls)) >= early
+        keep[list(latest.values())] = True
+        controls = controls[keep]
         controls["tick"] = np.maximum(controls["tick"] - first, 0)
         return Score.build(notes, last - first, controls, self.name)

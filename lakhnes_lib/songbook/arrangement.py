@@ -1,10 +1,12 @@
 """A lead sheet (melody and chords) becomes a chiptune for P1, P2, TR and NO.
 
 Paper: §3 (what the four voices usually do). Notebook: 01_nes_ensemble.
-Differences from the paper: it has no arranger; this one serves the songbook, the music that works without a download.
+Differences from the paper: it has no arranger; this one serves the songbook, the music that works
+without a download.
 
-P1 plays the melody, P2 a texture that changes from phrase to phrase, TR a bass pattern, NO drums. As in a game's sound
-engine, everything starts and ends on a frame of 1/60 s (735 ticks), and loudness falls within a note frame by frame.
+P1 plays the melody, P2 a texture that changes from phrase to phrase, TR a bass pattern, NO drums.
+As in a game's sound engine, everything starts and ends on a frame of 1/60 s (735 ticks), and
+loudness falls within a note frame by frame.
 """
 
 import numpy as np
@@ -13,10 +15,11 @@ from lakhnes_lib.errors import BadScore
 from lakhnes_lib.music import nes
 from lakhnes_lib.music.score import NOTE, TIMBRE_CHANGE, VELOCITY_CHANGE, Score
 from lakhnes_lib.songbook import accompaniment
-from lakhnes_lib.songbook.accompaniment import DRUMS, EIGHTH, STYLES, TEXTURES, LeadSheet
+from lakhnes_lib.songbook.accompaniment import DRUMS, STYLES, TEXTURES
+from lakhnes_lib.songbook.sheets import EIGHTH, FRAMES_PER_SECOND, LeadSheet
 
-FRAMES_PER_SECOND = 60
 FRAME = nes.TICKS_PER_SECOND // FRAMES_PER_SECOND
+"""Ticks of a frame."""
 
 DUTIES = {nes.P1: (2, 1), nes.P2: (1, 2, 0)}
 """Timbre of a pulse in each pass, in turn."""
@@ -28,83 +31,83 @@ DECAY = {nes.P1: (6, 1, 10), nes.P2: (4, 1, 4), nes.NO: (1, 2, 1)}
 def arrange(sheet: LeadSheet, *, style: str, textures, passes, name: str = "") -> Score:
     """Score for four voices: the lead sheet once for each pass, then its last note held.
 
-    style: a name of STYLES whose patterns fit the bar. textures: names of TEXTURES, a phrase of 8 bars each, in turn;
-    every pass begins with the next one. passes: transposition of each pass in semitones.
-    Raises BadScore for an unknown name, a style of another metre, no pass, or a sheet without melody or last chord.
+    style: a name of STYLES whose patterns fit the bar. textures: names of TEXTURES, a phrase of 8
+    bars each, in turn; every pass begins with the next one. passes: transposition of each pass in
+    semitones. Raises BadScore for an unknown name, a style of another metre, no pass, or a sheet
+    without melody or last chord.
     """
     called = name or "lead sheet"
     if style not in STYLES or len(STYLES[style].bass[0]) != sheet.bar:
         raise BadScore(f"{called}: no style {style!r} for bars of {sheet.bar} eighth notes")
-    if not textures or (unknown := set(textures) - set(TEXTURES)):
-        raise BadScore(
-            f"{called}: no texture {min(unknown) if textures else ''!r}, only {', '.join(TEXTURES)}"
-        )
+    for texture in set(textures or [""]) - set(TEXTURES):
+        raise BadScore(f"{called}: no texture {texture!r}, only {', '.join(TEXTURES)}")
     if not passes or not len(sheet.melody) or not sheet.chords or sheet.chords[-1] is None:
         raise BadScore(f"{called}: needs a pass, a melody and a chord at its end")
-    frame = sheet.quarters_per_minute * 2 * EIGHTH / (60 * FRAMES_PER_SECOND)
 
-    rows = {voice: [] for voice in range(len(nes.VOICES))}
+    parts = {voice: [] for voice in range(len(nes.VOICES))}
     length = len(sheet.chords) * EIGHTH
     for number, semitones in enumerate(passes):
-        here = sheet.up(semitones)
-        turned = [textures[(number + phrase) % len(textures)] for phrase in range(len(textures))]
-        parts = {
-            nes.P1: [(*note, 14) for note in here.melody.tolist()],
-            nes.P2: accompaniment.inner_voice(here, turned, frame),
-            nes.TR: accompaniment.bass(here, STYLES[style]),
-            nes.NO: accompaniment.drums(here, STYLES[style], frame),
-        }
-        for voice, part in parts.items():
-            rows[voice] += [
-                (start + number * length, end + number * length, *rest)
-                for start, end, *rest in part
-            ]
+        shift = number * length
+        first = number % len(textures)
+        rotated = [*textures[first:], *textures[:first]]
+        for voice, rows in _one_pass(sheet.up(semitones), STYLES[style], rotated).items():
+            parts[voice] += [(start + shift, end + shift, *rest) for start, end, *rest in rows]
 
-    last, _, top, _ = rows[nes.P1][-1]
+    last, _, top, _ = parts[nes.P1][-1]
     end = max(len(passes) * length, last + 4 * EIGHTH)
-    final = sheet.chords[-1].up(passes[-1])
-    kind, frames, velocity = DRUMS["C"]
+    chord = sheet.chords[-1].up(passes[-1])
+    noise_type, frames, velocity = DRUMS["C"]
     held = {
-        nes.P2: (last, end, final.below(top - 3), 12),
-        nes.TR: (last, end, final.bass_pitch(), 1),
-        nes.NO: (last, last + frames * frame, kind, velocity),
+        nes.P2: (last, end, chord.below(top - 3), 12),
+        nes.TR: (last, end, chord.bass_pitch(), 1),
+        nes.NO: (last, last + frames * sheet.frame, noise_type, velocity),
     }
-    for voice, note in held.items():
-        rows[voice] = [row for row in rows[voice] if row[0] < last] + [note]
+    for voice, row in held.items():
+        parts[voice] = [other for other in parts[voice] if other[0] < last] + [row]
 
-    played = [
-        _in_frames(rows[voice], frame, STYLES[style].gate if voice == nes.P1 else 1)
-        for voice in rows
-    ]
-    notes = np.array([(voice, *row) for voice, part in enumerate(played) for row in part], NOTE)
-    ticks = max(round(end / frame) * FRAME, int(notes["end"].max()))
-    turns = [round(number * length / frame) * FRAME for number in range(len(passes))]
-    return Score.build(notes, ticks, _expression(notes, turns), name)
+    notes = []
+    for voice, rows in parts.items():
+        gate = STYLES[style].gate if voice == nes.P1 else 1
+        notes += [(voice, *row) for row in _in_frames(rows, sheet.frame, gate)]
+    notes = np.array(notes, NOTE)
+    ticks = max(round(end / sheet.frame) * FRAME, int(notes["end"].max()))
+    pass_starts = [round(n * length / sheet.frame) * FRAME for n in range(len(passes))]
+    return Score.build(notes, ticks, _expression(notes, pass_starts), name)
+
+
+def _one_pass(sheet, style, textures) -> dict[int, list[tuple]]:
+    """Rows (start, end, pitch, velocity) of each voice, in units."""
+    return {
+        nes.P1: [(*note, 14) for note in sheet.melody.tolist()],
+        nes.P2: accompaniment.inner_voice(sheet, textures),
+        nes.TR: accompaniment.bass(sheet, style),
+        nes.NO: accompaniment.drums(sheet, style),
+    }
 
 
 def _in_frames(rows: list[tuple], frame: float, gate: float) -> list[tuple]:
     """Rows of one voice with start and end in ticks, on frames.
 
-    Where there is room a note ends a frame or more before the next one, so that a repeated pitch is struck again.
+    frame: units in a frame. gate: the share of a note that sounds. Where there is room a note ends
+    a frame or more before the next one, so that a repeated pitch is struck again.
     """
     starts = [round(start / frame) for start, *_ in rows]
     out = []
-    for start, after, (_, end, pitch, velocity) in zip(
-        starts, [*starts[1:], 1 << 60], rows, strict=True
-    ):
+    for start, following, row in zip(starts, [*starts[1:], 1 << 60], rows, strict=True):
+        _, end, pitch, velocity = row
         stop = start + max(round((round(end / frame) - start) * gate), 1)
-        stop = min(stop, after - 1 if after - start > 2 else after)
+        stop = min(stop, following - 1 if following - start > 2 else following)
         if stop > start:
             out.append((start * FRAME, stop * FRAME, pitch, velocity))
     return out
 
 
-def _expression(notes: np.ndarray, turns: list[int]) -> list[tuple]:
-    """Controls: another timbre of the pulses from each turn (ticks) on, and loudness that falls within a note."""
+def _expression(notes: np.ndarray, pass_starts: list[int]) -> list[tuple]:
+    """Controls: the pulses' timbre in each pass, and loudness that falls within a note."""
     controls = [
         (voice, tick, TIMBRE_CHANGE, duties[number % len(duties)])
         for voice, duties in DUTIES.items()
-        for number, tick in enumerate(turns)
+        for number, tick in enumerate(pass_starts)
     ]
     for voice, (frames, fall, lowest) in DECAY.items():
         for _, start, end, _, velocity in notes[notes["voice"] == voice].tolist():

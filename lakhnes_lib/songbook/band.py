@@ -1,9 +1,9 @@
-"""The songbook for a band: MIDI files for many instruments, as Lakh's are, so that there is something to map.
+"""The songbook for a band: MIDI files of many instruments, so that there is something to map.
 
 Paper: stands in for Lakh MIDI (§4.2.1) where that is not at hand. Notebook: 03_lakh_to_nes.
-Differences from the paper: a band by code. Flute, trumpet, clarinet and bass play one note at a time; guitar, piano and
-strings play chords; the oboe doubles the flute; bells ring above every voice of the NES; the drums have two tracks, in
-one of which hits overlap.
+Differences from the paper: a band by code. Flute, trumpet, clarinet and bass play one note at a
+time; guitar, piano and strings play chords; the oboe doubles the flute; bells ring above every
+voice of the NES; the drums have two tracks, in one of which hits overlap.
 """
 
 from pathlib import Path
@@ -12,7 +12,8 @@ import symusic
 
 from lakhnes_lib.files import write_file
 from lakhnes_lib.songbook import accompaniment
-from lakhnes_lib.songbook.accompaniment import DRUMS, EIGHTH, STYLES
+from lakhnes_lib.songbook.accompaniment import DRUMS, STYLES
+from lakhnes_lib.songbook.sheets import EIGHTH
 from lakhnes_lib.songbook.tunes import Piece, lead_sheet
 
 DRUM_PITCHES = {"K": 36, "S": 38, "h": 42, "H": 46, "T": 45, "C": 49}
@@ -20,79 +21,79 @@ TAMBOURINE, SHAKER = 54, 70
 
 
 def write(piece: Piece, path) -> Path:
-    """Writes a piece of the songbook for the band, once through, as MIDI; returns the path. Raises OutOfSpace."""
+    """Writes a piece of the songbook for the band, once through, as MIDI; returns the path.
+
+    Raises OutOfSpace.
+    """
     sheet, style = lead_sheet(piece.path).up(piece.passes[0]), STYLES[piece.style]
-    frame = sheet.quarters_per_minute * 2 * EIGHTH / (60 * 60)
-    melody = [(start, end, pitch, 90) for start, end, pitch in sheet.melody.tolist()]
-    chords = [
-        (place * EIGHTH, chord) for place, chord in enumerate(sheet.chords) if chord is not None
-    ]
-    beats = [(start, chord) for start, chord in chords if start % (sheet.beat * EIGHTH) == 0]
-    bars = [(start, chord) for start, chord in chords if start % (sheet.bar * EIGHTH) == 0]
-    pitches = {DRUMS[key][0]: pitch for key, pitch in DRUM_PITCHES.items()}
-    kit = [
-        (start, end, pitches[kind], 8 * loud)
-        for start, end, kind, loud in accompaniment.drums(sheet, style, frame)
-    ]
-    kit += [(start, start + EIGHTH, TAMBOURINE, 40 + start % 23) for start, _ in beats]
-    parts = [
-        ("Flute", 73, melody),
-        (
-            "Oboe",
-            68,
-            [(start, (start + end + 1) // 2, pitch, 60) for start, end, pitch, _ in melody],
-        ),
-        (
-            "Trumpet",
-            56,
-            [(*row[:3], 80) for row in accompaniment.inner_voice(sheet, ["thirds"], frame)],
-        ),
-        (
-            "Clarinet",
-            71,
-            [(*row[:3], 70) for row in accompaniment.inner_voice(sheet, ["counter"], frame)],
-        ),
-        (
-            "Guitar",
-            25,
-            [(a, a + EIGHTH, 48 + tone, 70) for a, chord in beats for tone in chord.tones],
-        ),
-        (
-            "Piano",
-            0,
-            [
-                (a, a + 2 * EIGHTH, low + tone, 60)
-                for a, c in bars
-                for low in (48, 60)
-                for tone in c.tones
-            ],
-        ),
-        (
-            "Strings",
-            48,
-            [
-                (a, a + sheet.bar * EIGHTH, 60 + tone, 45)
-                for a, chord in bars
-                for tone in chord.tones
-            ],
-        ),
-        (
-            "Bells",
-            14,
-            [(start, start + EIGHTH, 109 + (chord.tones[0] - 1) % 12, 30) for start, chord in bars],
-        ),
-        ("Bass", 33, [(a, b, pitch, 100) for a, b, pitch, _ in accompaniment.bass(sheet, style)]),
-        ("Drums", None, kit),
-        ("Shaker", None, [(start, start + EIGHTH // 2, SHAKER, 50) for start, _ in chords]),
-    ]
     song = symusic.Score(2 * EIGHTH)
     song.tempos.append(symusic.Tempo(0, sheet.quarters_per_minute))
-    for name, program, rows in parts:
-        track = symusic.Track(name, program or 0, program is None)
-        for start, end, pitch, velocity in rows:
-            track.notes.append(
-                symusic.Note(round(start), max(1, round(end - start)), pitch, velocity)
-            )
-        song.tracks.append(track)
+    for name, program, notes in _melodic_parts(sheet, style):
+        song.tracks.append(_track(name, program, False, notes))
+    for name, notes in _drum_parts(sheet, style):
+        song.tracks.append(_track(name, 0, True, notes))
     write_file(path, song.dumps_midi())
     return Path(path)
+
+
+def _melodic_parts(sheet, style):
+    """Name, program and rows (start, end, pitch, velocity) of every instrument but the drums."""
+    beat, bar = sheet.beat * EIGHTH, sheet.bar * EIGHTH
+    melody = sheet.melody.tolist()
+    halves = [(start, (start + end + 1) // 2, pitch) for start, end, pitch in melody]
+    bells = [
+        (start, start + EIGHTH, 109 + (chord.tones[0] - 1) % 12)
+        for start, chord in _chords(sheet, bar)
+    ]
+    hands = [_in_chords(sheet, bar, lowest, 2 * EIGHTH) for lowest in (48, 60)]
+    parts = [
+        ("Flute", 73, 90, melody),
+        ("Oboe", 68, 60, halves),
+        ("Trumpet", 56, 80, accompaniment.inner_voice(sheet, ["thirds"])),
+        ("Clarinet", 71, 70, accompaniment.inner_voice(sheet, ["counter"])),
+        ("Guitar", 25, 70, _in_chords(sheet, beat, 48, EIGHTH)),
+        ("Piano", 0, 60, sorted(hands[0] + hands[1])),
+        ("Strings", 48, 45, _in_chords(sheet, bar, 60, bar)),
+        ("Bells", 14, 30, bells),
+        ("Bass", 33, 100, accompaniment.bass(sheet, style)),
+    ]
+    return [
+        (name, program, [(start, end, pitch, velocity) for start, end, pitch, *_ in rows])
+        for name, program, velocity, rows in parts
+    ]
+
+
+def _drum_parts(sheet, style):
+    """Name and rows of both drum tracks."""
+    pitches = {DRUMS[key][0]: pitch for key, pitch in DRUM_PITCHES.items()}
+    kit = [
+        (start, end, pitches[noise_type], 8 * velocity)
+        for start, end, noise_type, velocity in accompaniment.drums(sheet, style)
+    ]
+    for start, _ in _chords(sheet, sheet.beat * EIGHTH):
+        kit.append((start, start + EIGHTH, TAMBOURINE, 40 + start % 23))
+    shaker = [(start, start + EIGHTH // 2, SHAKER, 50) for start, _ in _chords(sheet, EIGHTH)]
+    return [("Drums", kit), ("Shaker", shaker)]
+
+
+def _chords(sheet, every):
+    """The start and the chord of every so many units, where there is a chord."""
+    chords = [(index * EIGHTH, chord) for index, chord in enumerate(sheet.chords)]
+    return [(start, chord) for start, chord in chords if chord is not None and start % every == 0]
+
+
+def _in_chords(sheet, every, lowest, length):
+    """Chords of notes of one length above a pitch."""
+    return [
+        (start, start + length, lowest + tone)
+        for start, chord in _chords(sheet, every)
+        for tone in chord.tones
+    ]
+
+
+def _track(name, program, is_drum, rows):
+    track = symusic.Track(name, program, is_drum)
+    for start, end, pitch, velocity in rows:
+        note = symusic.Note(round(start), max(1, round(end - start)), pitch, velocity)
+        track.notes.append(note)
+    return track

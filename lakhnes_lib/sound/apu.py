@@ -1,9 +1,9 @@
-"""The NES sound chip, rendered: Score -> audio.
+"""The NES sound chip, rendered: Score to audio.
 
 Paper: §3 and §6 (what listeners heard). Notebook: 01_nes_ensemble.
-Differences from the paper: its audio came from a C player at sample rate; here every change of level happens on its CPU
-cycle, goes through the chip's non-linear mixer and is band-limited. In a song from events alone every note has
-full volume and duty 0, as the paper's own audio had.
+Differences from the paper: its audio came from a C player at sample rate; here every change of
+level happens on its CPU cycle, goes through the chip's non-linear mixer and is band-limited. In a
+song from events alone every note has full volume and duty 0, as the paper's own audio had.
 """
 
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ from lakhnes_lib.music import nes
 from lakhnes_lib.music.score import Score
 from lakhnes_lib.sound import chip, presets, timeline
 from lakhnes_lib.sound.bandlimit import DELAY, FILTERS, TAPS, OutputFilter, StepSum
-from lakhnes_lib.sound.edges import Walk, levels_between
+from lakhnes_lib.sound.edges import LevelChanges, levels_between
 
 SAMPLE_RATES = (4_000, 768_000)
 BLOCK = 1 << 16
@@ -25,46 +25,45 @@ LONGEST = 1 << 29
 MOST_CYCLES = 1 << 26
 """Cycles that ``levels`` gives at a time (256 MiB, 37 seconds)."""
 GAIN = {"console": 2.0, "famicom": 1.4, "none": 1.3}
-"""Output per unit of the mixer's level: as loud as leaves every song of NES-MDB a reserve, as it is or at full volume.
-A score made for the purpose can go beyond, and is then cut off at 1."""
+"""Output per unit of the mixer's level, by output filter.
+
+Every song of NES-MDB stays below 1, as it is and at full volume. A score made for the purpose can
+go beyond, and is then cut off at 1."""
 
 
-def render(
-    score: Score,
-    sample_rate: int = 44_100,
-    *,
-    duty: int | tuple[int, int] | None = None,
-    volume: int | str | None = None,
-    voices=(nes.P1, nes.P2, nes.TR, nes.NO),
-    output: str = "console",
-    seed: int | None = None,
-) -> np.ndarray:
-    """The score as sound: float32 (samples,) in [-1, 1], samples = ceil(score.length * sample_rate / 44,100).
+def render(score: Score, sample_rate: int = 44_100, **options) -> np.ndarray:
+    """The score as sound: float32 (samples,) in [-1, 1].
 
-    duty: None plays the score's timbre; 0-3 (or one for each pulse) plays that duty throughout.
-    volume: None plays the score's velocities; 1-15 plays every pulse and noise note at that volume; "decay" lets each
-        note fade from its velocity as the chip's own envelope does.
-    voices: the voices that are heard (numbers 0-3); the others are as if they had no notes.
-    output: "console" (high-pass 90 and 440 Hz, low-pass 14 kHz), "famicom" (high-pass 37 Hz) or "none" (the mixer's own
-        level, which begins at 0 and goes up).
+    There are ceil(score.length * sample_rate / 44,100) samples. Options:
+
+    duty: None plays the score's timbre; 0-3 (or a pair for P1 and P2) plays that duty throughout.
+    volume: None plays the score's velocities; 1-15 plays every pulse and noise note at that volume;
+        "decay" lets each note fade from its velocity as the chip's own envelope does.
+    voices: the voices that are heard (numbers 0-3, all by default); the others are as if they had
+        no notes.
+    output: "console" (high-pass 90 and 440 Hz, low-pass 14 kHz; the default), "famicom" (high-pass
+        37 Hz) or "none" (the mixer's own level, which begins at 0 and goes up).
     seed: None starts the waveforms as after a reset; a number draws their phases.
 
-    The gain is fixed: a song's loudness does not depend on what else is in it. Same arguments, same samples.
-    Raises BadAudio on an impossible sample rate or option, or a score too long for one array (use ``blocks``).
+    The gain is fixed: a song's loudness does not depend on what else is in it. The same arguments
+    give the same samples. Raises BadAudio on an impossible sample rate or option, or a score too
+    long for one array (use ``blocks``). Example:
+
+    >>> len(render(Score.build([(nes.P1, 0, 22_050, 69, 15)])))
+    22050
     """
-    arguments = dict(duty=duty, volume=volume, voices=voices, output=output, seed=seed)
-    stream = blocks(score, sample_rate, **arguments)
+    stream = blocks(score, sample_rate, **options)
     samples = length_in_samples(score, sample_rate)
     if samples > LONGEST:
         raise BadAudio(
-            f"{score.name or 'score'}: {score.seconds / 3600:.1f} hours at {sample_rate} Hz are more than one "
-            f"array of {LONGEST} samples; use apu.blocks"
+            f"{score.name or 'score'}: {score.seconds / 3600:.1f} hours at {sample_rate} Hz are "
+            f"more than one array of {LONGEST} samples; use apu.blocks"
         )
     sound = np.empty(samples, np.float32)
-    place = 0
+    done = 0
     for block in stream:
-        sound[place : place + len(block)] = block
-        place += len(block)
+        sound[done : done + len(block)] = block
+        done += len(block)
     return sound
 
 
@@ -78,9 +77,10 @@ def blocks(
     output: str = "console",
     seed: int | None = None,
 ) -> Iterator[np.ndarray]:
-    """The same sound as ``render`` in pieces of at most BLOCK samples, in memory that does not grow with the length.
+    """The same sound as ``render`` in pieces of at most BLOCK samples.
 
-    Options and errors as in ``render``; wrong ones are raised by this call, before the first piece is asked for.
+    The memory that this takes does not grow with the length. Options and errors as in ``render``;
+    wrong ones are raised by this call, before the first piece is asked for.
     """
     low, high = SAMPLE_RATES
     if not isinstance(sample_rate, int | np.integer) or not low <= sample_rate <= high:
@@ -103,20 +103,21 @@ def _stream(score, sample_rate, output, seed):
     samples = length_in_samples(score, sample_rate)
     if not samples:
         return
-    song = timeline.build(score, seed)
-    walk = Walk(song)
+    changes = LevelChanges(timeline.build(score, seed))
     # At most a second and a half at a time: the noise changes up to 450,000 times a second.
     block = min(BLOCK, 3 * sample_rate // 2 // TAPS * TAPS)
-    steps = StepSum(block, sum(walk.level))
-    output_filter = OutputFilter(output, sample_rate, sum(walk.level))
+    steps = StepSum(block, sum(changes.level))
+    output_filter = OutputFilter(output, sample_rate, sum(changes.level))
     skip, done = DELAY, 0
     for number in range(-(-(samples + DELAY) // block)):
-        # Whole numbers up to here, so that the last hour of a long song is as exact as its first second.
+        # Calculated in whole numbers, so that the last hour of a long song is as exact as its first
+        # second. ``begin`` is the first cycle in the block, ``late`` how many cycles after the
+        # block's beginning that is.
         begin, end = (-(-n * block * chip.CLOCK // sample_rate) for n in (number, number + 1))
         late = (begin * sample_rate - number * block * chip.CLOCK) / chip.CLOCK
-        cycle, change = walk.changes(begin, end)
-        place = (cycle - begin) * (sample_rate / chip.CLOCK) + late
-        sound = output_filter(steps(place, change))[skip : skip + samples - done]
+        cycle, change = changes.between(begin, end)
+        position = (cycle - begin) * (sample_rate / chip.CLOCK) + late
+        sound = output_filter(steps(position, change))[skip : skip + samples - done]
         skip = 0
         done += len(sound)
         yield np.clip(sound * GAIN[output], -1, 1).astype(np.float32)
@@ -125,16 +126,16 @@ def _stream(score, sample_rate, output, seed):
 def levels(
     score: Score, begin: int = 0, end: int | None = None, seed: int | None = None
 ) -> np.ndarray:
-    """The four voices' levels 0-15 on every CPU cycle in [begin, end), before the mixer: uint8 (4, cycles).
+    """The four voices' levels 0-15 on every CPU cycle in [begin, end): uint8 (4, cycles).
 
-    What ``render`` band-limits is ``chip.mix(levels(score))``. end: the score's last cycle if None.
-    Raises BadAudio if that is no stretch of at most MOST_CYCLES within the score.
+    These are the levels before the mixer: what ``render`` band-limits is
+    ``chip.mix(levels(score))``. end: the score's last cycle if None. Raises BadAudio unless the
+    cycles lie within the score and are at most MOST_CYCLES.
     """
     song = timeline.build(score, seed)
     last = int(song.borders[-1])
     end = last if end is None else end
     if not (0 <= begin <= end <= last and end - begin <= MOST_CYCLES):
-        raise BadAudio(
-            f"{score.name or 'score'}: cycles {begin}-{end} are no stretch of at most {MOST_CYCLES} within {last}"
-        )
+        limits = f"within the {last} of the song, or are more than {MOST_CYCLES}"
+        raise BadAudio(f"{score.name or 'score'}: cycles {begin}-{end} are not {limits}")
     return levels_between(song, begin, end)

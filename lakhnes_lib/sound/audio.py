@@ -18,9 +18,10 @@ MOST_SAMPLES = (1 << 31) - 64
 def write_wav(samples: np.ndarray | Iterable[np.ndarray], path, sample_rate: int = 44_100) -> None:
     """Writes mono 16-bit WAV.
 
-    samples: float (samples,) in [-1, 1], or pieces of it one after the other (as from ``apu.blocks``), so that a long
-    sound need not be in memory. Raises BadAudio for samples that are not finite numbers in [-1, 1], a
-    sample rate that is not a positive whole number, or too many samples; LakhnesError when the place cannot be written.
+    samples: float (samples,) in [-1, 1], or pieces of it one after the other (as from
+    ``apu.blocks``), so that a long sound need not be in memory. Raises BadAudio for samples that
+    are not finite numbers in [-1, 1], a sample rate that is not a positive whole number, or too
+    many samples; LakhnesError when the file cannot be written.
     """
     if not isinstance(sample_rate, int | np.integer) or not 0 < sample_rate < 1 << 31:
         raise BadAudio(f"{path}: sample rate {sample_rate!r} Hz is not a positive whole number")

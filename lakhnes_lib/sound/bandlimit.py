@@ -1,10 +1,11 @@
 """Level changes at exact times to samples without aliasing, and the console's output filters.
 
-Paper: none (the published chain left this to a C player). Notebook: 01_nes_ensemble (why naive sampling hisses).
-Method: each change of level is a windowed-sinc step at its exact place between two samples. A step is the plain
-one at the next sample plus a short correction; the correction's 32 taps are polynomials in the place between the
-samples (Farrow's structure), so all changes are first summed by sample and power, and one matrix product then
-does every convolution.
+Paper: none (the published chain left this to a C player). Notebook: 01_nes_ensemble (why naive
+sampling hisses).
+Method: each change of level is a windowed-sinc step at its exact position between two samples. A
+step is the plain one at the next sample plus a short correction; the correction's 32 taps are
+polynomials in the position between the samples (Farrow's structure). So all changes are first
+summed by sample and power, and one matrix product then does every convolution.
 """
 
 from functools import lru_cache
@@ -15,7 +16,9 @@ from scipy import signal
 TAPS = 32
 POWERS = 5
 CUTOFF = 0.45
-"""Half-amplitude point of the low-pass, in cycles a sample; its stop band begins below half the sample rate."""
+"""Half-amplitude point of the low-pass, in cycles a sample.
+
+Its stop band begins below half the sample rate."""
 KAISER_BETA = 5.8
 DELAY = TAPS // 2 - 1
 """Samples by which the output comes late."""
@@ -26,21 +29,27 @@ FILTERS = {"console": ((90.0, 440.0), 14_000.0), "famicom": ((37.0,), None), "no
 
 @lru_cache
 def step_polynomials() -> np.ndarray:
-    """Correction taps, float64 (TAPS, POWERS): the value at tap k is a polynomial in (place - 0.5), 0 <= place < 1."""
+    """Correction taps, float64 (TAPS, POWERS): tap k is a polynomial in ``fraction - 0.5``.
+
+    fraction: 0 to 1, how far after a sample the step happens.
+    """
     fine = 4096
     x = np.arange(-TAPS // 2 * fine, TAPS // 2 * fine + 1) / fine
     impulse = 2 * CUTOFF * np.sinc(2 * CUTOFF * x) * np.kaiser(len(x), KAISER_BETA)
     step = np.append(0.0, np.cumsum((impulse[1:] + impulse[:-1]) / 2))
     step /= step[-1]
-    place = (np.arange(64) * fine) // 64
-    value = np.stack([step[(k + 1) * fine - place] - (k > DELAY) for k in range(TAPS)])
-    powers = np.vander(place / fine - 0.5, POWERS, increasing=True)
+    late = (np.arange(64) * fine) // 64  # 64 fractions of a sample, in its 4096ths
+    value = np.stack([step[(k + 1) * fine - late] - (k > DELAY) for k in range(TAPS)])
+    powers = np.vander(late / fine - 0.5, POWERS, increasing=True)
     return np.linalg.lstsq(powers, value.T, rcond=None)[0].T
 
 
 @lru_cache
 def _spread() -> np.ndarray:
-    """The correction as a matrix, float32 (POWERS * TAPS, 2 * TAPS): (power, sample) -> this chunk and the next."""
+    """The correction as a matrix, float32 (POWERS * TAPS, 2 * TAPS).
+
+    From the sums by power and sample of a chunk of TAPS samples to that chunk and the next one.
+    """
     spread = np.zeros((POWERS, TAPS, 2 * TAPS), np.float32)
     for sample in range(TAPS):
         spread[:, sample, sample : sample + TAPS] = step_polynomials().T
@@ -48,7 +57,10 @@ def _spread() -> np.ndarray:
 
 
 class StepSum:
-    """Sums band-limited steps, a block of samples at a time; the output comes DELAY samples late."""
+    """Sums band-limited steps, a block of samples at a time.
+
+    The output comes DELAY samples late.
+    """
 
     def __init__(self, block: int, level: float = 0.0):
         """block: samples a call, a multiple of TAPS; level: the level before the first change."""
@@ -57,25 +69,24 @@ class StepSum:
         self._plain = np.zeros(DELAY + 1)
         self._correction = np.zeros(TAPS, np.float32)
 
-    def __call__(self, place: np.ndarray, change: np.ndarray) -> np.ndarray:
+    def __call__(self, position: np.ndarray, change: np.ndarray) -> np.ndarray:
         """float64 (block,): the next samples.
 
-        place: float64, when each change happens, in samples since the block's beginning, 0 <= place < block, any order.
-        change: float64, by how much.
+        position: float64, when each change happens, in samples since the block's beginning, at
+        least 0, below ``block``, in any order. change: float64, by how much.
         """
-        sample = place.astype(np.int64)
-        beyond = place - sample
-        beyond -= 0.5
-        index = np.empty((POWERS, len(place)), np.int64)
-        weight = np.empty((POWERS, len(place)))
+        sample = position.astype(np.int64)
+        fraction = position - sample - 0.5
+        index = np.empty((POWERS, len(position)), np.int64)
+        weight = np.empty((POWERS, len(position)))
+        # Where (chunk, 0, sample in it) stands in an array (chunks, POWERS, TAPS) laid flat.
         index[0] = (sample & -TAPS) * POWERS + (sample & (TAPS - 1))
         weight[0] = change
         for power in range(1, POWERS):
             np.add(index[power - 1], TAPS, out=index[power])
-            np.multiply(weight[power - 1], beyond, out=weight[power])
-        summed = np.bincount(index.ravel(), weight.ravel(), self.block * POWERS).reshape(
-            -1, POWERS, TAPS
-        )
+            np.multiply(weight[power - 1], fraction, out=weight[power])
+        summed = np.bincount(index.ravel(), weight.ravel(), self.block * POWERS)
+        summed = summed.reshape(-1, POWERS, TAPS)
         plain = np.concatenate([self._plain, summed[:, 0].ravel()])
         self._plain = plain[self.block :]
         out = np.cumsum(plain[: self.block])
@@ -91,20 +102,18 @@ class StepSum:
 
 
 class OutputFilter:
-    """The console's analogue output stage, block after block; it begins settled at the given level."""
+    """The console's analogue output stage, block after block; it begins settled at a level."""
 
     def __init__(self, name: str, sample_rate: int, level: float = 0.0):
-        self._numerator, self._denominator = filter_coefficients(name, sample_rate)
+        self._b, self._a = filter_coefficients(name, sample_rate)
         self._state = None
-        if len(self._denominator) > 1:
-            self._state = signal.lfilter_zi(self._numerator, self._denominator) * level
+        if len(self._a) > 1:
+            self._state = signal.lfilter_zi(self._b, self._a) * level
 
     def __call__(self, samples: np.ndarray) -> np.ndarray:
         if self._state is None:
             return samples
-        out, self._state = signal.lfilter(
-            self._numerator, self._denominator, samples, zi=self._state
-        )
+        out, self._state = signal.lfilter(self._b, self._a, samples, zi=self._state)
         return out
 
 
@@ -112,8 +121,9 @@ class OutputFilter:
 def filter_coefficients(name: str, sample_rate: int) -> tuple[np.ndarray, np.ndarray]:
     """Numerator and denominator of an output filter of FILTERS.
 
-    Each stage has the analogue one's gain at both ends of the spectrum (high-pass) or at 0 Hz and at two high places
-    (low-pass), so that any sample rate will do, even one below twice the corner.
+    Each stage has the analogue one's gain at both ends of the spectrum (high-pass), or at 0 Hz and
+    at two high frequencies (low-pass), so that any sample rate will do, even one below twice the
+    corner.
     """
     highs, low = FILTERS[name]
     numerator, denominator = np.ones(1), np.ones(1)

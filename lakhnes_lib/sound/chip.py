@@ -1,7 +1,8 @@
-"""The NES sound chip in numbers: clock, timers, waveforms, noise sequences and mixer of the NTSC 2A03.
+"""The NES sound chip (NTSC 2A03) in numbers: clock, timers, waveforms, noise, mixer.
 
-Paper: §3 (the chip that the four voices stand for). Notebook: 01_nes_ensemble, which builds each of these by hand.
-Differences from the paper: none; the paper leaves sound to the NES-MDB tools. Facts: NESdev wiki, pages "APU ...".
+Paper: §3 (the chip that the four voices stand for). Notebook: 01_nes_ensemble, which builds each of
+these by hand. Differences from the paper: none; the paper leaves sound to the NES-MDB tools. The
+facts are those of the NESdev wiki, pages "APU ...".
 """
 
 from functools import lru_cache
@@ -30,7 +31,9 @@ TRIANGLE = np.concatenate([np.arange(15, -1, -1), np.arange(16)]).astype(np.uint
 NOISE_PERIODS = np.array(
     [4, 8, 16, 32, 64, 96, 128, 160, 202, 254, 380, 508, 762, 1016, 2034, 4068]
 )
-"""CPU cycles between two shifts of the noise register, by period index 0-15; noise type n is index 16 - n."""
+"""CPU cycles between two shifts of the noise register, by period index 0-15.
+
+Noise type n has index 16 - n."""
 
 SHORTEST_PULSE_TIMER = 8
 """A pulse whose timer is smaller is silent."""
@@ -65,8 +68,8 @@ def noise_period(noise_type) -> np.ndarray:
 def noise_sequence(loop: int) -> np.ndarray:
     """One period of the noise gate, uint8: 1 where the voice sounds.
 
-    A 15-bit register starts at 1; each shift feeds back bit 0 xor bit 1 (bit 6 in loop mode), and the voice is
-    silent while bit 0 is set. 32,767 steps, or 93 in loop mode.
+    A 15-bit register starts at 1; each shift feeds back bit 0 xor bit 1 (bit 6 in loop mode), and
+    the voice is silent while bit 0 is set. 32,767 steps, or 93 in loop mode.
     """
     register, gate = 1, []
     while not gate or register != 1:
@@ -93,6 +96,6 @@ def triangle_noise_mixer() -> np.ndarray:
 
 
 def mix(levels: np.ndarray) -> np.ndarray:
-    """The mixer: levels 0-15 of P1, P2, TR and NO, integers (4, ...), to output levels 0-0.63, float64 (...)."""
+    """The mixer's output, float64 (...), 0 to 1; levels: 0-15 of P1, P2, TR and NO, (4, ...)."""
     pulse_1, pulse_2, triangle, noise = np.asarray(levels, np.int64)
     return pulse_mixer()[pulse_1 + pulse_2] + triangle_noise_mixer()[triangle, noise]

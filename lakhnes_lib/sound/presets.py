@@ -1,7 +1,8 @@
-"""Timbre and dynamics for songs that carry none, as Score -> Score.
+"""Duty and volume chosen for a whole song: a Score becomes another with other controls.
 
-Paper: §3.2 (events drop both). Notebook: 01_nes_ensemble.
-Differences from the paper: its audio has full volume and duty 0; that is the default here too, and these are choices.
+Paper: §3.2 (events drop timbre and velocity). Notebook: 01_nes_ensemble.
+Differences from the paper: its audio has full volume and duty 0. That is the default here too;
+these are choices for songs that come from events, or for hearing a song in another way.
 """
 
 from dataclasses import replace
@@ -21,14 +22,14 @@ def dress(
 ) -> Score:
     """The score with other timbre or dynamics; None leaves the score's own.
 
-    duty: 0-3 for both pulses, or one for P1 and one for P2. volume: 1-15 for every pulse and noise note, or "decay".
-    Raises BadAudio on any other value.
+    duty: 0-3 for both pulses, or a pair for P1 and P2. volume: 1-15 for every pulse and noise note,
+    or "decay", where each note fades from its velocity. Raises BadAudio on any other value.
     """
     if duty is not None:
         score = _with_duty(score, duty)
-    if volume is not None:
-        score = _with_volume(score, volume)
-    return score
+    if volume == "decay":
+        return _with_decay(score)
+    return score if volume is None else _with_volume(score, volume)
 
 
 def _with_duty(score, duty):
@@ -38,29 +39,31 @@ def _with_duty(score, duty):
     controls = score.controls
     pulses = (controls["kind"] == TIMBRE_CHANGE) & np.isin(controls["voice"], (nes.P1, nes.P2))
     chosen = np.array([(voice, 0, TIMBRE_CHANGE, d) for voice, d in enumerate(duties)], CONTROL)
-    return Score.build(
-        score.notes, score.length, np.concatenate([chosen, controls[~pulses]]), score.name
-    )
+    controls = np.concatenate([chosen, controls[~pulses]])
+    return Score.build(score.notes, score.length, controls, score.name)
 
 
 def _with_volume(score, volume):
-    controls = score.controls[score.controls["kind"] != VELOCITY_CHANGE]
-    notes = score.notes.copy()
-    loud = notes["voice"] != nes.TR
-    if volume == "decay":
-        fading = notes[loud]
-        levels = np.minimum(
-            (fading["end"] - fading["start"] - 1) // DECAY_TICKS, fading["velocity"]
-        ).astype(np.int64)
-        note = np.repeat(np.arange(len(fading)), levels)
-        fallen = np.arange(len(note)) - np.repeat(np.cumsum(levels) - levels, levels) + 1
-        fade = np.zeros(len(note), CONTROL)
-        fade["voice"] = fading["voice"][note]
-        fade["tick"] = fading["start"][note] + fallen * DECAY_TICKS
-        fade["kind"] = VELOCITY_CHANGE
-        fade["value"] = fading["velocity"][note] - fallen
-        return Score.build(notes, score.length, np.concatenate([controls, fade]), score.name)
     if isinstance(volume, bool) or volume not in range(1, 16):
         raise BadAudio(f'volume {volume!r} is not a number 1-15 or "decay"')
-    notes["velocity"][loud] = volume
-    return replace(score, notes=notes, controls=controls)
+    notes = score.notes.copy()
+    notes["velocity"][notes["voice"] != nes.TR] = volume
+    return replace(score, notes=notes, controls=_without_velocities(score))
+
+
+def _with_decay(score):
+    notes = score.notes[score.notes["voice"] != nes.TR]
+    levels = (notes["end"] - notes["start"] - 1) // DECAY_TICKS  # that a note can lose
+    levels = np.minimum(levels, notes["velocity"]).astype(np.int64)
+    note = np.repeat(np.arange(len(notes)), levels)
+    lost = np.arange(len(note)) - np.repeat(np.cumsum(levels) - levels, levels) + 1
+    fade = np.empty(len(note), CONTROL)
+    fade["voice"], fade["kind"] = notes["voice"][note], VELOCITY_CHANGE
+    fade["tick"] = notes["start"][note] + lost * DECAY_TICKS
+    fade["value"] = notes["velocity"][note] - lost
+    controls = np.concatenate([_without_velocities(score), fade])
+    return Score.build(score.notes, score.length, controls, score.name)
+
+
+def _without_velocities(score):
+    return score.controls[score.controls["kind"] != VELOCITY_CHANGE]

@@ -1,6 +1,7 @@
-"""A Score to a file, by the file's ending: MIDI, TX1 text, VGM or WAV; ABC is only read.
+"""Which endings song files have, and writing a Score to a file by its ending.
 
-Paper: §3. Notebook: 09_composing. ``data.build.read_song`` is the way back.
+Paper: §3. Notebook: 09_composing. Songs are MIDI, TX1 text, VGM and ABC; ABC is only read, and WAV
+only written. ``data.build.read_song`` reads a song by its ending.
 """
 
 from pathlib import Path
@@ -15,21 +16,27 @@ MIDI, TEXT, VGM = (".mid", ".midi"), (".tx1.txt", ".tx1", ".txt"), (".vgm", ".vg
 ABC, WAV = (".abc",), (".wav",)
 READABLE = MIDI + TEXT + VGM + ABC
 WRITABLE = WAV + MIDI + TEXT + VGM
-"""Endings, in small letters; what comes first counts."""
+"""Endings in small letters. Where several fit a name, the one that comes first counts."""
 
 
 def ending(path, known: tuple[str, ...], what: str) -> str:
-    """The ending of a file's name among those ``known``. Raises LakhnesError, which says ``what`` it can not be."""
-    for each in known:
-        if Path(path).name.lower().endswith(each):
-            return each
-    raise LakhnesError(
-        f"{path}: its ending is none of those that can be {what} ({', '.join(known)})"
-    )
+    """The ending of a file's name among those ``known``.
+
+    what: what such files can be, as in "written", for the message. Raises LakhnesError if the name
+    has none of the endings.
+    """
+    for candidate in known:
+        if Path(path).name.lower().endswith(candidate):
+            return candidate
+    names = ", ".join(known)
+    raise LakhnesError(f"{path}: its ending is none of those that can be {what} ({names})")
 
 
 def write_song(score: Score, path, sample_rate: int = 44_100) -> None:
-    """Writes a score; sample_rate counts for WAV. Raises LakhnesError for another ending, OutOfSpace."""
+    """Writes a score; sample_rate counts for WAV.
+
+    Raises LakhnesError for an ending that cannot be written, OutOfSpace.
+    """
     kind = ending(path, WRITABLE, "written")
     if kind in WAV:
         audio.write_wav(apu.blocks(score, sample_rate), path, sample_rate)
