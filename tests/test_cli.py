@@ -7,7 +7,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 import wave
 from pathlib import Path
 
@@ -77,10 +76,14 @@ def test_help_of_all(capsys):
         assert f"\n  {words[0]} " in out
 
 
-def test_help_is_quick():
-    """Nothing heavy is imported before a verb needs it."""
-    code = "import lakhnes_lib.__main__; print(sorted({'torch', 'numpy', 'matplotlib', 'requests'} & set(sys.modules)))"
-    assert start(code=code).communicate()[0].strip() == "[]"
+@pytest.mark.parametrize("words", [["--help"], ["generate", "--help"], ["evaluate"]], ids=str)
+def test_help_and_usage_errors_import_nothing_heavy(words):
+    heavy = {"torch", "numpy", "yaml", "matplotlib", "lakhnes_lib.profiles"}
+    code = (
+        "from lakhnes_lib.__main__ import main; main(sys.argv[1:]); "
+        f"print('imported:', sorted({heavy} & set(sys.modules)))"
+    )
+    assert start(*words, code=code).communicate()[0].endswith("imported: []\n")
 
 
 @pytest.mark.parametrize(
@@ -126,7 +129,7 @@ def test_data_fetch_errors(one_line, tmp_path):
     assert "holds no nesmdb_midi.tar.gz" in one_line(*arguments)
     (tmp_path / "mirror/nesmdb_midi.tar.gz").write_bytes(b"rubbish")
     assert "damaged or cut off" in one_line(*arguments)
-    assert not (tmp_path / "home").exists()
+    assert not list((tmp_path / "home").glob("[!.]*"))
 
 
 # Files
@@ -136,7 +139,7 @@ def test_data_fetch_errors(one_line, tmp_path):
 def song():
     from lakhnes_lib.songbook import tunes
 
-    return tunes.scores("test")[0].excerpt(0, 8)
+    return tunes.scores("test")[0].excerpt(0, 3)
 
 
 def test_every_form_of_file(song, tmp_path, capsys):
@@ -153,7 +156,7 @@ def test_every_form_of_file(song, tmp_path, capsys):
         )
         assert events.to_tx1(midi.read(tmp_path / f"back.{ending}.mid")) == text
         assert capsys.readouterr().out.startswith(
-            f"{tmp_path / 'b'}.{ending}: 8.0 s, {len(song.notes)} notes\n"
+            f"{tmp_path / 'b'}.{ending}: 3.0 s, {len(song.notes)} notes\n"
         )
         assert main(["tokens", str(tmp_path / f"b.{ending}")]) == 0
         assert capsys.readouterr() == (text, "")
@@ -198,7 +201,7 @@ def test_file_errors(song, tmp_path, one_line):
 
 
 def test_lead_sheets(tmp_path, capsys, one_line):
-    """ABC is read: a piece of the songbook as it is arranged there, any other in a style of its metre."""
+    """ABC is read: the songbook's pieces as arranged there, others in a style of their metre."""
     from lakhnes_lib.data import build
     from lakhnes_lib.music import midi
     from lakhnes_lib.songbook import tunes
@@ -239,9 +242,17 @@ def test_nothing_is_written_over(song, tmp_path, capsys):
 
 @pytest.mark.parametrize(
     "options",
-    ["a.mid a.vgm --rate 8000", "a.mid a.wav --rate 1", "a.mid a.tx1 --duty 1", "a.mid a.wav --to wav",
-     ". out --rate 1", ". out --to mp3", ". out --to mid --rate 8000", ". out --to tx1.txt --volume 3"],
-)  # fmt: skip
+    [
+        "a.mid a.vgm --rate 8000",
+        "a.mid a.wav --rate 1",
+        "a.mid a.tx1 --duty 1",
+        "a.mid a.wav --to wav",
+        ". out --rate 1",
+        ". out --to mp3",
+        ". out --to mid --rate 8000",
+        ". out --to tx1.txt --volume 3",
+    ],
+)
 def test_options_of_render_that_do_not_fit(song, tmp_path, monkeypatch, capsys, options):
     from lakhnes_lib.music import midi
 
@@ -257,8 +268,8 @@ def test_folders(song, tmp_path, capsys, one_line):
     from lakhnes_lib.data import corpus
     from lakhnes_lib.music import midi
 
-    for place in ("music/train/a", "music/valid/b.c", "music/test/d"):
-        midi.write(song, tmp_path / f"{place}.mid")
+    for name in ("train/a", "valid/b.c", "test/d"):
+        midi.write(song, tmp_path / f"music/{name}.mid")
     (tmp_path / "music/train/bad.mid").write_bytes(b"MThd")
     assert main(["render", str(tmp_path / "music"), str(tmp_path / "out"), "--to", "tx1.txt"]) == 0
     out, err = capsys.readouterr()
@@ -297,16 +308,17 @@ PROFILE = """
 name: tiny
 seed: 1
 corpus: songbook
-models: {transformer_xl: {architecture: transformer_xl, layers: 1, width: 16, heads: 2, head_width: 8, feed_forward: 16,
-  memory_length: 16}}
-training: {transformer_xl: {steps: 4, batch: 2, segment: 16, learning_rate: 0.01, evaluate_every: 2, valid_songs: 1}}
+models: {transformer_xl: {architecture: transformer_xl, layers: 1, width: 16, heads: 2,
+  head_width: 8, feed_forward: 16, memory_length: 16}}
+training: {transformer_xl: {steps: 4, batch: 2, segment: 16, learning_rate: 0.01,
+  evaluate_every: 2, valid_songs: 1}}
 evaluation: {batch: 2, segment: 64, memory_length: 64}
 """
 
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    """A run of four steps, stopped after none and resumed, and what was printed; later tests use its weights.
+    """A run of four steps, stopped after none and resumed, and what was printed.
 
     On one thread: for so small a model, several only wait for each other.
     """
@@ -393,7 +405,8 @@ def test_evaluate(trained, capsys, one_line):
     assert main(command) == 0
     first = capsys.readouterr().out
     value, songs, targets = re.fullmatch(
-        r"test: perplexity ([\d.]+), ([\d,]+) songs, ([\d,]+) events\nPerplexity: among how many of the 631 .*\n",
+        r"test: perplexity ([\d.]+), ([\d,]+) songs, ([\d,]+) events\n"
+        r"Perplexity: among how many of the 631 .*\n",
         first,
     ).groups()
     assert 1 < float(value) < 1000 and int(songs) > 1 and int(targets.replace(",", "")) > 100
@@ -425,12 +438,12 @@ def test_data_fetch(capsys, tmp_path):
     ids=["python", "gpu", "cpu"],
 )
 def test_too_little_memory_is_one_line(error, trained, tmp_path, monkeypatch, one_line):
-    from lakhnes_lib.training.trainer import Run
+    from lakhnes_lib.training.trainer import TrainingRun
 
     def full(self):
         raise error
 
-    monkeypatch.setattr(Run, "_train_step", full)
+    monkeypatch.setattr(TrainingRun, "train_step", full)
     train = [
         "train",
         "--profile",
@@ -444,12 +457,12 @@ def test_too_little_memory_is_one_line(error, trained, tmp_path, monkeypatch, on
 
 
 def test_another_error_of_pytorch_is_a_bug_and_shown_whole(trained, tmp_path, monkeypatch):
-    from lakhnes_lib.training.trainer import Run
+    from lakhnes_lib.training.trainer import TrainingRun
 
     def strange(self):
         raise RuntimeError("unsupported memory format option")
 
-    monkeypatch.setattr(Run, "_train_step", strange)
+    monkeypatch.setattr(TrainingRun, "train_step", strange)
     with pytest.raises(RuntimeError, match="memory format"):
         main(
             [
@@ -467,15 +480,17 @@ def test_another_error_of_pytorch_is_a_bug_and_shown_whole(trained, tmp_path, mo
 def test_interrupt():
     """Ctrl-C: one line, exit code 130."""
     code = (
-        "import signal, time, lakhnes_lib.__main__ as cli, lakhnes_lib.data.datasets as datasets; "
-        "signal.signal(signal.SIGINT, signal.default_int_handler); "  # a background shell leaves it ignored
-        "datasets.fetch = lambda *a, **k: (print('begun', flush=True), time.sleep(30)); sys.exit(cli.main())"
+        "import signal, time; from lakhnes_lib.__main__ import main; "
+        "from lakhnes_lib.data import fetching; "
+        # A shell that runs the tests in the background leaves Ctrl-C ignored.
+        "signal.signal(signal.SIGINT, signal.default_int_handler); "
+        "fetching.fetch = lambda *a, **k: (print('begun', flush=True), time.sleep(600)); "
+        "sys.exit(main())"
     )
     process = start("data", "fetch", "nes", code=code)
     assert process.stdout.readline() == "begun\n"
-    time.sleep(0.05)
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=10)
+    out, err = process.communicate(timeout=300)
     assert (process.returncode, err.strip()) == (130, "interrupted")
 
 
@@ -485,7 +500,7 @@ def test_reader_that_goes_away():
     os.close(reader)
     process = start("data", "list", stdout=writer)
     os.close(writer)
-    _, err = process.communicate(timeout=20)
+    _, err = process.communicate(timeout=300)
     assert process.returncode == 1 and err == ""
 
 
