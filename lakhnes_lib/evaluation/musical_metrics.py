@@ -54,7 +54,7 @@ def measure(scores: list[Score]) -> dict[str, np.ndarray]:
     >>> import lakhnes_lib as nes
     >>> metrics = nes.measure([nes.read("assets/songbook/greensleeves.abc")])
     >>> metrics["scale_consistency"].round(2)
-    array([0.91])
+    array([0.92])
     """
     count, lengths = len(scores), np.array([score.length for score in scores], np.int64)
     notes = np.concatenate([np.zeros(0, NOTE), *(score.notes for score in scores)])

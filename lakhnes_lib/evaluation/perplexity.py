@@ -79,7 +79,7 @@ def perplexity(model: LanguageModel, songs, *, protocol: str = "exact", **settin
 
     >>> import lakhnes_lib as nes
     >>> model = nes.load_model("assets/pretrained/mini")
-    >>> song = nes.read("assets/songbook/greensleeves.abc")
+    >>> song = nes.read("assets/songbook/greensleeves.abc").excerpt(0, 10)
     >>> nes.perplexity(model, [song], progress=False) < 631  # pure guessing
     True
     """

@@ -156,7 +156,13 @@ def change_score(score: Score, change: np.void) -> Score:
 
 
 def transpose(score: Score, semitones: int) -> Score:
-    """The melodic voices this much higher; notes that leave their voice's range are left out."""
+    """The melodic voices this much higher; notes that leave their voice's range are left out.
+
+    >>> import lakhnes_lib as nes
+    >>> song = nes.read("assets/songbook/greensleeves.abc")
+    >>> song.notes["pitch"].max(), nes.transpose(song, 2).notes["pitch"].max()
+    (np.uint8(79), np.uint8(81))
+    """
     change = unchanged()[0]
     change["semitones"] = semitones
     return change_score(score, change)
@@ -166,6 +172,11 @@ def change_speed(score: Score, speed: float) -> Score:
     """The song so many times as fast; notes that are left no tick are left out.
 
     Raises LakhnesError unless speed is between 0.01 and 100.
+
+    >>> import lakhnes_lib as nes
+    >>> song = nes.read("assets/songbook/greensleeves.abc")
+    >>> song.seconds, nes.change_speed(song, 2).seconds
+    (60.3, 30.15)
     """
     if not 0.01 <= speed <= 100:
         raise LakhnesError(f"speed must be between 0.01 and 100, not {speed}")

@@ -140,7 +140,13 @@ def encode(score: Score) -> np.ndarray:
 
 
 def frame(ids) -> np.ndarray:
-    """What models see: edge waits off, ``<S>`` before and after. uint16 (events,)."""
+    """What models see: edge waits off, ``<S>`` before and after. uint16 (events,).
+
+    >>> import lakhnes_lib as nes
+    >>> song = nes.read("assets/songbook/greensleeves.abc")
+    >>> nes.frame(nes.encode(song))[[0, -1]]
+    array([0, 0], dtype=uint16)
+    """
     ids = strip(ids)
     notes = np.flatnonzero(~IS_WAIT[ids])
     inner = ids[notes[0] : notes[-1] + 1] if len(notes) else ids[:0]
@@ -180,6 +186,11 @@ def decode(ids, name: str = "") -> Score:
     ids: integers (events,). Consecutive waits add up; of two note-ons of a voice in one instant the
     last counts; a note-off on a silent voice is ignored; open notes end with the song; velocity 15
     (TR 1). Raises BadEvents as ``strip`` does.
+
+    >>> import lakhnes_lib as nes
+    >>> song = nes.read("assets/songbook/greensleeves.abc")
+    >>> nes.decode(nes.encode(song))
+    Score('', 60.36 s, notes: P1 144, P2 162, TR 64, NO 135)
     """
     ids = strip(ids, name or "events")
     ticks = np.cumsum(TICKS_OF[ids])

@@ -24,6 +24,13 @@ def map_to_nes(path, seed: int = 0, options: MappingOptions = PUBLISHED) -> list
 
     The same content, seed and options give the same examples.
     Raises Rejected, with the reason, when nothing comes of the file.
+
+    >>> import lakhnes_lib as nes
+    >>> import tempfile
+    >>> path = tempfile.mkdtemp() + "/song.mid"
+    >>> nes.write(nes.read("assets/songbook/greensleeves.abc"), path)
+    >>> nes.map_to_nes(path)[0]
+    Score('song_000', 60.30 s, notes: P1 144, P2 162, TR 64, NO 135)
     """
     scores = examples(candidates(path, options), seed, options)
     if not scores:

@@ -36,6 +36,14 @@ def write_song(score: Score, path, sample_rate: int = 44_100) -> None:
     """Writes a score; sample_rate counts for WAV.
 
     Raises LakhnesError for an ending that cannot be written, OutOfSpace.
+
+    >>> import lakhnes_lib as nes
+    >>> import tempfile
+    >>> folder = tempfile.mkdtemp()
+    >>> song = nes.read("assets/songbook/greensleeves.abc")
+    >>> nes.write(song, folder + "/song.mid")
+    >>> nes.read(folder + "/song.mid").seconds
+    60.3
     """
     kind = ending(path, WRITABLE, "written")
     if kind in WAV:
