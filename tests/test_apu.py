@@ -99,7 +99,7 @@ def tone(voice, pitch, seconds=1.0, timbre=0, rate=44_100, **options):
     return apu.render(score, rate, **options).astype(float)
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 def test_levels_equal_a_chip_that_counts_every_cycle(seed):
     score = random_score(seed, 4000)
     found, expected = apu.levels(score), counted_levels(score)
@@ -150,7 +150,7 @@ def test_a_pulse_keeps_its_phase_from_note_to_note_and_restarts_with_the_high_bi
 
 
 def test_output_equals_a_direct_convolution_of_every_cycle():
-    score = random_score(11, 3000)
+    score = random_score(11, 1500)
     mixed = chip.mix(apu.levels(score))
     x = np.arange(-16 * 41, 16 * 41 + 1)
     expected = np.zeros(score.length)
@@ -168,16 +168,20 @@ def test_output_equals_a_direct_convolution_of_every_cycle():
     assert 20 * np.log10(error) < -50
 
 
+def nearest_timer(voice, pitch):
+    """The timer that comes nearest to a pitch of equal temperament, by trying all of them."""
+    unit = 32 if voice == TR else 16
+    period = chip.CLOCK / (unit * 440 * 2 ** ((pitch - 69) / 12))
+    return min(range(2048), key=lambda timer: abs(timer + 1 - period))
+
+
 @pytest.mark.parametrize("voice", [P1, P2, TR])
 def test_every_note_has_its_timers_frequency_to_a_tenth_of_a_cent(voice):
-    for pitch in range(nes.LOWEST_PITCH[voice], nes.HIGHEST_PITCH[voice] + 1):
-        # The nearest timer that exists, not equal temperament.
-        unit = 32 if voice == TR else 16
-        steps = min(
-            range(8, 2049),
-            key=lambda n: abs(n - chip.CLOCK / (unit * 440 * 2 ** ((pitch - 69) / 12))),
-        )
-        hertz = chip.CLOCK / (unit * steps)
+    pitches = range(nes.LOWEST_PITCH[voice], nes.HIGHEST_PITCH[voice] + 1)
+    timers = [nearest_timer(voice, pitch) for pitch in pitches]
+    assert chip.timer(voice, pitches).tolist() == timers
+    for pitch, timer in list(zip(pitches, timers, strict=True))[::5]:
+        hertz = chip.CLOCK / ((32 if voice == TR else 16) * (timer + 1))
         sound = tone(voice, pitch, 1.2, 2 if voice != TR else 0, output="none")[2000:-2000]
         half = len(sound) // 2
         time, window = np.arange(half) / 44_100, np.hanning(half)

@@ -117,7 +117,7 @@ def by_text(score: Score, change) -> list[str]:
 # --- paper: Score to Score
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=40)
 @given(scores(with_controls=True), changes)
 def test_a_changed_song_equals_plain_loops(score, change):
     changed = augmentation.change_score(
@@ -197,7 +197,7 @@ def test_what_the_nes_cannot_do_is_refused():
 # --- published: events
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=40)
 @given(st.lists(scores(), max_size=3), st.integers(0, 1 << 30))
 def test_the_published_variant_equals_its_steps_on_text(songs, seed):
     split = packed(songs)
@@ -352,11 +352,11 @@ def profile_of(augment):
         steps=6, batch=2, segment=24, learning_rate=1e-3, evaluate_every=3, precision="fp32"
     )
     return profiles.Profile(
-        "test",
-        3,
-        "songbook",
-        {"tiny": model},
-        {"tiny": profiles.Training(**steps, augment=augment)},
+        name="test",
+        seed=3,
+        corpus="songbook",
+        models={"tiny": model},
+        training={"tiny": profiles.Training(**steps, augment=augment)},
     )
 
 
@@ -371,21 +371,52 @@ def losses(run):
     return [line["valid_loss"] for line in map(json.loads, lines) if "valid_loss" in line]
 
 
-@pytest.mark.parametrize("setting", SETTINGS)
-def test_training_with_augmentation_goes_on_where_it_was_stopped(
-    setting, tunes, tmp_path, monkeypatch
-):
-    profile = profile_of(setting)
+def test_training_with_augmentation_goes_on_where_it_was_stopped(tunes, tmp_path, monkeypatch):
+    profile = profile_of("paper")
     options = dict(model="tiny", device="cpu", progress=False)
     whole = trainer.train(profile, tunes, tmp_path / "whole", **options)
-    assert losses(whole) != losses(
-        trainer.train(profile_of("none"), tunes, tmp_path / "plain", **options)
-    )
+    plain = trainer.train(profile_of("none"), tunes, tmp_path / "plain", **options)
+    assert losses(whole) != losses(plain)
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         interrupt(patch, 4)
         trainer.train(profile, tunes, tmp_path / "parts", **options)
     resumed = trainer.train(profile, tunes, tmp_path / "parts", resume=True, **options)
     assert resumed.step == 6 and losses(resumed) == losses(whole)
+
+
+def same_songs(one, other):
+    return len(one) == len(other) and all(map(np.array_equal, one, other))
+
+
+@pytest.mark.parametrize("setting", SETTINGS)
+def test_songs_of_an_epoch_are_drawn_by_seed_and_epoch(setting):
+    split = packed(SONGBOOK[:8])
+    first = augmentation.songs_by_epoch(split, setting, seed=1)
+    again = augmentation.songs_by_epoch(split, setting, seed=1)
+    other = augmentation.songs_by_epoch(split, setting, seed=2)
+    assert len(first(0)) == 8 and same_songs(first(0), again(0))
+    assert not same_songs(first(0), first(1)) and not same_songs(first(0), other(0))
+    plain = augmentation.songs_by_epoch(split, "none", seed=1)
+    assert same_songs(plain(0), split.framed()) and same_songs(plain(3), split.framed())
+
+
+def test_a_count_of_songs_is_drawn_once_for_all_epochs():
+    split = packed(SONGBOOK)
+    names = {song.tobytes(): index for index, song in enumerate(split.framed())}
+
+    def chosen(seed, count, epoch=0):
+        songs = augmentation.songs_by_epoch(split, "none", seed, count=count)(epoch)
+        return [names[song.tobytes()] for song in songs]
+
+    five = chosen(3, 5)
+    assert len(set(five)) == 5 and five == sorted(five)
+    assert five == chosen(3, 5, epoch=1) == chosen(3, 5, epoch=7)
+    assert five != chosen(4, 5)
+    assert set(five) < set(chosen(3, 9)), "more songs are the same ones and others"
+    everything = list(range(len(SONGBOOK)))
+    assert chosen(3, 0) == chosen(3, len(SONGBOOK)) == chosen(3, 10**6) == everything
+    both = augmentation.songs_by_epoch(split, "paper", 3, count=5)
+    assert len(both(0)) == len(both(1)) == 5 and not same_songs(both(0), both(1))
 
 
 def test_a_profile_names_its_augmentation(tmp_path):

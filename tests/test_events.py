@@ -123,7 +123,7 @@ def test_waits_go_to_the_nearest_value_and_ties_to_the_shorter():
         assert int(events.wait_ids(np.array(ticks))) == id_of(f"WT_{ticks}"), ticks
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(scores(with_controls=True))
 def test_encode_and_text_are_the_slow_ones(score):
     lines = lines_of(score)
@@ -136,7 +136,7 @@ def test_encode_and_text_are_the_slow_ones(score):
     assert again.tolist() == ids.tolist()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(st.lists(scores(), max_size=5))
 def test_many_songs_at_once_are_each_by_itself(songs):
     notes = (
@@ -153,7 +153,7 @@ def test_many_songs_at_once_are_each_by_itself(songs):
     ]
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(st.lists(ANY_ID, max_size=60))
 def test_any_events_decode_as_the_slow_machine_plays_them(ids):
     names = [events.VOCABULARY[number] for number in ids]
@@ -163,7 +163,7 @@ def test_any_events_decode_as_the_slow_machine_plays_them(ids):
     assert score == silent_velocities(score) and score.name == "made"
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(st.lists(ANY_ID, max_size=40))
 def test_frame_takes_the_edge_waits_off(ids):
     framed = events.frame(ids).tolist()

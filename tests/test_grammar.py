@@ -71,7 +71,7 @@ def is_grammatical(ids):
     return True
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(st.randoms(use_true_random=False), st.integers(0, 25))
 def test_allowed_is_what_the_rules_say_along_any_walk(random, steps):
     past = []
@@ -84,7 +84,7 @@ def test_allowed_is_what_the_rules_say_along_any_walk(random, steps):
         assert not grammar.allowed(state_of(past))[0, 0]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.lists(EVENTS, max_size=12))
 def test_check_agrees_with_the_steps_and_with_decoding(ids):
     """Songs that end in an event: grammatical is what can be walked to its end, and what comes back

@@ -77,7 +77,7 @@ def read(tmp_path):
 # --- good files
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(scores(with_controls=True))
 def test_what_is_written_is_read_back(tmp_path_factory, score):
     path = tmp_path_factory.getbasetemp() / "written.mid"
@@ -87,7 +87,7 @@ def test_what_is_written_is_read_back(tmp_path_factory, score):
     assert np.array_equal(events.encode(again), events.encode(score))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(scores(with_controls=True))
 def test_a_file_written_byte_by_byte(tmp_path_factory, score):
     tracks = []

@@ -58,8 +58,8 @@ def test_blocks_are_the_render_in_pieces():
 
 
 def test_memory_does_not_grow_with_the_length():
-    def peak(minutes):
-        length = minutes * 60 * 44_100
+    def peak(seconds):
+        length = seconds * 44_100
         stream = apu.blocks(Score.build([(P1, 0, length, 60, 15), (NO, 0, length, 9, 15)]), 8000)
         tracemalloc.start()
         count = sum(map(len, stream))
@@ -68,8 +68,8 @@ def test_memory_does_not_grow_with_the_length():
         tracemalloc.stop()
         return used
 
-    peak(1)
-    assert peak(4) < 1.05 * peak(1)
+    peak(30)
+    assert peak(120) < 1.05 * peak(30)
 
 
 def test_ten_hours_are_refused_as_an_array_and_streamed_in_blocks():
@@ -173,7 +173,8 @@ def test_impossible_options_are_refused_before_anything_is_rendered(options, say
 
 @pytest.mark.parametrize("split", ["valid", "test"])
 def test_songbook_pieces_sound(split):
-    for score in tunes.scores(split):
+    for piece in tunes.scores(split):
+        score = piece.excerpt(0, 12)
         sound = apu.render(score, 22_050)
         assert np.isfinite(sound).all() and 0.03 < sound.std() and np.abs(sound).max() < 0.95, (
             score.name
@@ -185,7 +186,7 @@ def test_songbook_pieces_sound(split):
 
 @pytest.fixture(scope="module")
 def real_songs(tmp_path_factory):
-    """Two dozen songs of NES-MDB's test split, out of the mirror's archive."""
+    """A dozen songs of NES-MDB's test split, out of the mirror's archive."""
     mirror = os.environ.get("LAKHNES_MIRROR")
     archives = sorted(Path(mirror).glob("nesmdb_midi.tar*")) if mirror else []
     if not archives:
@@ -196,13 +197,14 @@ def real_songs(tmp_path_factory):
             if member.name.endswith(".mid") and "/test/" in member.name:
                 place.write_bytes(archive.extractfile(member).read())
                 songs.append(midi.read(place))
-                if len(songs) == 24:
+                if len(songs) == 12:
                     return songs
     pytest.fail(f"{archives[0]} holds only {len(songs)} test songs")
 
 
 def test_real_songs_sound(real_songs):
-    for score in real_songs:
+    for song in real_songs:
+        score = song.excerpt(0, min(song.seconds, 30))
         sound = apu.render(score)
         assert (
             len(sound) == score.length and np.isfinite(sound).all() and np.abs(sound).max() < 0.95

@@ -100,7 +100,7 @@ def test_controls(control):
         Score(np.zeros(0, NOTE), 9, np.array([(0, 5, 11, 1), (0, 4, 11, 1)], CONTROL))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(scores(with_controls=True), st.randoms())
 def test_build_sorts(score, random):
     notes = score.notes.tolist()
@@ -109,7 +109,7 @@ def test_build_sorts(score, random):
     assert Score.build(notes).length == max((note[2] for note in notes), default=0)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(scores(with_controls=True), st.sets(st.integers(0, 3)))
 def test_only_and_voice(score, chosen):
     kept = score.only(chosen)
@@ -121,7 +121,7 @@ def test_only_and_voice(score, chosen):
     assert sum(len(score.voice(number)) for number in range(4)) == len(score.notes)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(scores(with_controls=True), st.floats(0, 1), st.floats(0, 1))
 def test_excerpt_sounds_as_the_song_does(score, one, other):
     """At every tick of note or control, the same pitch sounds and the same velocity and timbre are

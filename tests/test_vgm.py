@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lakhnes_lib.__main__ import main
 from lakhnes_lib.errors import BadAudio, LakhnesError
 from lakhnes_lib.music import nes
 from lakhnes_lib.music.nes import NO, P1, P2, TR
@@ -76,7 +77,7 @@ def scores(draw):
 
 
 @given(scores())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_write_then_read_is_the_identity(score):
     stream = registers.writes(score)
     assert emulation.run(stream[["tick", "register", "value"]].tolist(), score.length) == score
@@ -206,6 +207,19 @@ def test_foreign_commands_are_skipped_counted_and_named(tmp_path):
     }
 
 
+def test_what_a_file_holds_beyond_notes_is_named_on_stderr(tmp_path, capsys):
+    path = tmp_path / "a.vgm"
+    path.write_bytes(file(NOTE + b"\xb4\x11\x40\xb4\x12\x40\x51\x66\x66\x62\x66"))
+    line = f"{path}: left out of the song (commands): DPCM samples (2), other chips (1)\n"
+    assert main(["tokens", str(path)]) == 0
+    assert capsys.readouterr() == ("P1_NOTEON_69\nWT_735\nP1_NOTEOFF\n", line)
+    assert main(["render", str(tmp_path), str(tmp_path / "out"), "--to", "mid"]) == 0
+    assert capsys.readouterr().err == line
+    vgm.write(SMALL, path)
+    assert main(["tokens", str(path), str(tmp_path / "a.tx1")]) == 0
+    assert not capsys.readouterr().err
+
+
 def test_pal_pitches_follow_the_files_clock(tmp_path):
     (tmp_path / "a.vgm").write_bytes(file(NOTE + b"\x62\x66", clock=1_662_607))
     assert vgm.read(tmp_path / "a.vgm").notes["pitch"].tolist() == [68]
@@ -306,7 +320,7 @@ def place(tmp_path_factory):
 
 
 @given(st.data())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_no_damage_gets_through_as_anything_but_a_score_or_one_sentence(place, data):
     content = bytearray(vgm.to_bytes(SMALL))
     if data.draw(st.booleans()):
