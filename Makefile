@@ -39,7 +39,7 @@ bench: $(STAMP)  ## measure the figures that the README states
 	  [ -z "$$left" ] || { echo "not measured, for the reasons above:$$left" >&2; exit 1; }
 
 report: $(STAMP)  ## write the README's tables, the pages and the model cards from results/
-	$(BIN)/python tools/tables/write.py
+	$(BIN)/python tools/tables/write_pages.py
 
 scrub: $(STAMP)  ## take outputs and editor metadata out of the notebooks before a commit
 	$(BIN)/python tools/scrub.py

@@ -1,6 +1,7 @@
 """Chromium driven over DevTools: the fixture ``page`` for tests of what a browser shows.
 
-A test file takes it by ``pytest_plugins = ["browser"]``; its tests are skipped where there is no Chromium.
+A test file takes it by ``pytest_plugins = ["browser"]``; its tests are skipped where there is no
+Chromium.
 """
 
 import json

@@ -30,7 +30,8 @@ def _song(seed: int = 0, seconds: float = 12.0, name: str = "song") -> Score:
     """Four busy voices: notes with and without gaps, velocity and timbre changes."""
     random = np.random.default_rng(seed)
     length = int(seconds * nes.TICKS_PER_SECOND)
-    # One mode for the noise: the library's two modes are two sequences, the browser's one register that both shift.
+    # One mode for the noise: the library's two modes are two sequences, the browser's one register
+    # that both shift.
     notes, controls = [], [(nes.NO, 0, TIMBRE_CHANGE, seed % 2)]
     for voice in range(4):
         at = int(random.integers(0, 20_000))
@@ -121,7 +122,8 @@ def test_keys_reach_everything(page, tmp_path):
 
 @pytest.mark.parametrize(("seed", "duty"), [(3, None), (4, 2)])
 def test_the_browsers_mix_is_the_librarys(page, tmp_path, seed, duty):
-    """Each voice alone, three together, as written and with another duty: the browser's samples against apu.render."""
+    """Each voice alone, three together, as written and with another duty: the browser's samples
+    against apu.render."""
     song = _song(seed, 8.0)
     page.open(player.listen(song).save(tmp_path / "mix.html").as_uri())
     if duty is not None:
@@ -343,7 +345,8 @@ def _play_in_jupyterlab(page, address):
     page.until("sound.paused")
     page.click("player.querySelector('canvas')")
     page.until("Math.abs(sound.currentTime / sound.duration - 0.5) < 0.05")
-    # The player's keys are its own: JupyterLab's commands for the same keys (next cell, run) do not hear them.
+    # The player's keys are its own: JupyterLab's commands for the same keys (next cell, run) do not
+    # hear them.
     active = "[...document.querySelectorAll('.jp-Notebook .jp-Cell')].findIndex(c => c.classList.contains('jp-mod-active'))"
     cell, at = page.run(active), page.run("sound.currentTime")
     page.key("ArrowRight")

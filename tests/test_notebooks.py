@@ -1,8 +1,10 @@
-"""Notebooks are fit for a commit and keep the skeleton; the runner, its report and the scrubber do what they say.
+"""Notebooks are fit for a commit and keep the skeleton; the runner, its report and the scrubber do
+what they say.
 
-The skeleton: a title with the paper's section (00 has none), what one will hear and see, the modules; a box that says
-what smoke, laptop and paper take, and what is read and written; a parameters cell; then headings Summary, Exercises,
-Next, in this order. Solutions open with the same title, and lead back.
+The skeleton: a title with the paper's section (00 has none), what one will hear and see, the
+modules; a box that says what smoke, laptop and paper take, and what is read and written; a
+parameters cell; then headings Summary, Exercises, Next, in this order. Solutions open with the same
+title, and lead back.
 """
 
 import base64
@@ -17,18 +19,13 @@ import sys
 import time
 import wave
 from pathlib import Path
+from types import SimpleNamespace
 
 import nbformat
 import notebook_report
 import pytest
 import run_notebooks
 import scrub
-import yaml
-
-from lakhnes_lib.data.corpora import prepare
-from lakhnes_lib.data.corpus import write_corpus
-from lakhnes_lib.music import nes
-from lakhnes_lib.music.score import Score
 
 ROOT = Path(run_notebooks.__file__).parents[1]
 FOLDER = ROOT / "notebooks"
@@ -176,7 +173,8 @@ def start(folder: Path, out: Path, *options: str) -> subprocess.Popen:
 
 @pytest.fixture(scope="module")
 def course(tmp_path_factory):
-    """A run over a course with a notebook of every fate: its folder, exit code and what was printed."""
+    """A run over a course with a notebook of every fate: its folder, exit code and what was
+    printed."""
     folder = tmp_path_factory.mktemp("course")
     prose = "With $a_1$, [the next](01_fails.ipynb), [a module](../m.py) and $$\\begin{aligned}a &= b\\end{aligned}$$"
     write_notebook(folder / "00_plays.ipynb", f"# Plays <b>&</b> shows, §3\n\n{prose}", PLAYS)
@@ -227,30 +225,30 @@ def test_executed_notebooks_hold_what_ran(course):
     assert not (out / "02_deaf.ipynb").exists()
 
 
-def test_time_limit_ends_the_kernel_and_keeps_what_ran(tmp_path):
-    hangs = f"import os, time; open({str(tmp_path / 'pid')!r}, 'w').write(str(os.getpid())); time.sleep(600)"
-    write_notebook(
-        tmp_path / "00_hangs.ipynb",
-        "# Hangs",
-        "kept = bytearray(b'x') * 400_000_000; print('before')",
-        hangs,
-    )
-    process = start(tmp_path, tmp_path / "out", "--timeout-minutes", "0.6")
-    printed, _ = process.communicate(timeout=120)
-    assert process.returncode == 1
-    assert "TIMED OUT 00_hangs: ran past its limit of 0.6 minutes" in printed
+def test_time_limit_ends_the_kernel_and_saves_what_ran(tmp_path, monkeypatch):
+    """An hour passes in the moment in which the second cell has begun."""
+    begun = tmp_path / "pid"
+    hangs = f"import os, time; open({str(begun)!r}, 'w').write(str(os.getpid())); time.sleep(600)"
+    path = tmp_path / "00_hangs.ipynb"
+    write_notebook(path, "# Hangs", "held = bytearray(b'x') * 400_000_000; print('before')", hangs)
+    clock = SimpleNamespace(sleep=time.sleep, strftime=time.strftime)
+    clock.monotonic = lambda: time.monotonic() + 3600 * begun.exists()
+    monkeypatch.setattr(run_notebooks, "time", clock)
+    run = run_notebooks.NotebookRun(tmp_path, [path], tmp_path / "out", "smoke", limit_minutes=30)
+    record = run.run_one("00_hangs")
+    assert record["state"] == "timed out"
+    assert record["error"] == "ran past its limit of 30 minutes"
     assert "before" in (tmp_path / "out/00_hangs.ipynb").read_text(encoding="utf-8")
-    record = records(tmp_path / "out")["00_hangs"]
-    assert 0.6 <= record["minutes"] < 0.6 + run_notebooks.GRACE_SECONDS / 60 + 0.1
     assert 400 < record["peak_megabytes"] < 700, "the kernel holds 400 MB"
     with pytest.raises(ProcessLookupError):
-        os.kill(int((tmp_path / "pid").read_text()), 0)
+        os.kill(int(begun.read_text()), 0)
 
 
 def test_minutes_and_memory_are_measured(course):
     out, *_ = course
     ran = [record for record in records(out).values() if record["name"] != "02_deaf"]
-    assert all(0 < record["minutes"] < 2 and 20 < record["peak_megabytes"] < 400 for record in ran)
+    assert all(record["minutes"] > 0 for record in ran)
+    assert all(20 < record["peak_megabytes"] < 400 for record in ran)
 
 
 def test_report_is_escaped_and_needs_no_network(course):
@@ -296,59 +294,16 @@ def test_only_keeps_the_rest_of_the_report(course):
 
 @pytest.mark.parametrize("named", ["paper", "file"])
 def test_a_profile_may_be_given_as_a_file(named, tmp_path, monkeypatch):
-    """The paper's is the paper's, however it is named: checkpoints are measured, and the limit is its own."""
+    """The paper's is the paper's, however it is named: checkpoints are measured, and the limit is
+    its own."""
     write_notebook(tmp_path / "07_table.ipynb", "# Table", "pass")
     profile, seen = named if named == "paper" else str(ROOT / "profiles/paper.yaml"), []
     monkeypatch.setattr(run_notebooks, "measure_published", lambda: seen.append("measured"))
-    monkeypatch.setattr(
-        run_notebooks.Run, "run", lambda self: seen.append(self.limit_minutes) or True
-    )
+    NotebookRun = run_notebooks.NotebookRun
+    monkeypatch.setattr(NotebookRun, "run", lambda self: not seen.append(self.limit_minutes))
     words = ["--profile", profile, "--notebooks", str(tmp_path), "--out", str(tmp_path / "out")]
     monkeypatch.setattr(sys, "argv", ["run_notebooks.py", *words])
     assert run_notebooks.main() == 0 and seen == ["measured", run_notebooks.LIMIT_MINUTES["paper"]]
-
-
-@pytest.fixture
-def a_corpus_like_nesmdb(tmp_path):
-    """A profile of smoke's sizes whose corpus has what NES-MDB has beside songs: jingles and silence, and these first.
-
-    Returns its file; what notebooks write below runs/ is removed afterwards.
-    """
-    whole = {
-        name: [split.score(number) for number in range(len(split))]
-        for name, split in prepare("songbook").splits.items()
-    }
-    notes = [
-        (nes.P1, start, start + 4000, 60 + start // 5000, 9) for start in range(0, 90_000, 5000)
-    ]
-    jingle, thin = (
-        Score.build(notes, 100_000, name="jingle"),
-        Score.build(notes[:9], 1_300_000, name="one voice"),
-    )
-    silent = Score.build([], 900_000, name="silence")
-    alone = [
-        (nes.P2, start, start + 9000, 50 + start // 10_000 % 20, 9)
-        for start in range(0, 4_000_000, 10_000)
-    ]
-    alone = Score.build(alone, 4_000_000, name="a lone voice")
-    songs = {"train": [jingle, silent, thin, *whole["train"], *whole["valid"]]}
-    songs |= {"valid": [jingle, *whole["valid"]], "test": [alone, *whole["test"], silent, jingle]}
-    write_corpus(songs, tmp_path / "corpus")
-    values = yaml.safe_load((ROOT / "profiles/smoke.yaml").read_text(encoding="utf-8"))
-    values |= {"name": f"test_{os.getpid()}", "corpus": str(tmp_path / "corpus")}
-    path = tmp_path / "profile.yaml"
-    path.write_text(yaml.safe_dump(values), encoding="utf-8")
-    yield path
-    shutil.rmtree(ROOT / "runs" / values["name"], ignore_errors=True)
-
-
-def test_lessons_take_a_corpus_with_jingles_and_silence(a_corpus_like_nesmdb, tmp_path):
-    """As profiles laptop and paper have it; the songbook has neither."""
-    chosen = [word for number in ("05", "06", "07", "09") for word in ("--only", number)]
-    process = start(FOLDER, tmp_path / "out", "--profile", str(a_corpus_like_nesmdb), *chosen)
-    printed, errors = process.communicate(timeout=900)
-    assert process.returncode == 0, printed + errors
-    assert [record["state"] for record in records(tmp_path / "out").values()] == ["passed"] * 8
 
 
 def test_killed_runner_leaves_what_is_done(tmp_path):
@@ -375,12 +330,34 @@ def test_killed_runner_leaves_what_is_done(tmp_path):
 @pytest.mark.parametrize(
     "options", [["--only", "77"], ["--profile", "nosuch"]], ids=["notebook", "profile"]
 )
-def test_impossible_request_is_one_line(tmp_path, options):
+def test_impossible_request_is_one_line(tmp_path, options, monkeypatch, capsys):
     write_notebook(tmp_path / "00_quick.ipynb", "# Quick", "1 + 1")
-    process = start(tmp_path, tmp_path / "out", *options)
-    _, errors = process.communicate(timeout=60)
-    assert process.returncode == 2
+    words = ["run_notebooks.py", "--notebooks", str(tmp_path), "--out", str(tmp_path / "out")]
+    monkeypatch.setattr(sys, "argv", [*words, *options])
+    assert run_notebooks.main() == 2
+    errors = capsys.readouterr().err
     assert len(errors.splitlines()) == 1 and options[1] in errors
+
+
+def test_a_page_that_cannot_be_made_does_not_end_the_run(tmp_path, monkeypatch):
+    write_notebook(tmp_path / "00_quick.ipynb", "# Quick", "1 + 1")
+    path, out = tmp_path / "00_quick.ipynb", tmp_path / "out"
+    run = run_notebooks.NotebookRun(tmp_path, [path], out, "smoke", limit_minutes=9)
+
+    def execute(source, target, parameters, limit_seconds):
+        shutil.copy(source, target)
+        return "passed", 1.0, 2.0
+
+    def write_page(*_):
+        raise KeyError("broken")
+
+    monkeypatch.setattr(run_notebooks, "execute", execute)
+    monkeypatch.setattr(notebook_report, "write_page", write_page)
+    record = run.run_one("00_quick")
+    assert record["error"] == "its page could not be made: KeyError: 'broken'"
+    assert record["state"] == "failed" and record["links"] == {
+        "executed notebook": "00_quick.ipynb"
+    }
 
 
 @pytest.mark.parametrize("source", ["profile = open('x')", "import os", "a = b = 1"])

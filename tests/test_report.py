@@ -3,7 +3,15 @@
 import json
 import sys
 
+import cards
+import composing_speed
+import filling
+import modern_decoder_changes
+import pages
+import perplexity_table
+import perplexity_tables
 import pytest
+import table_figures
 from songs import tune
 
 from lakhnes_lib import profiles
@@ -14,16 +22,11 @@ from lakhnes_lib.listening import reproduction, results
 from lakhnes_lib.models import checkpoints
 
 
-@pytest.fixture(autouse=True)
-def scripts(monkeypatch):
-    """Tests import the files of results/ by their names."""
-    monkeypatch.syspath_prepend(profiles.root() / "tools" / "tables")
-
-
 @pytest.fixture
 def measured(monkeypatch):
     """measured(name, values) makes a result say these values; None: it was never measured."""
-    real, made = results.read, {}
+    real, made, hardware = results.read, {}, pages.hardware()
+    monkeypatch.setattr(pages, "hardware", lambda: hardware)
 
     def read(name):
         if name in made and made[name] is None:
@@ -35,31 +38,16 @@ def measured(monkeypatch):
 
 
 def test_every_page_agrees_with_results():
-    import pages
 
-    made = pages.pages()
-    assert {"README.md", "docs/results.md", "docs/scaling.md"} < {
-        path.relative_to(profiles.root()).as_posix() for path in made
-    }
-    for path, text in made.items():
+    texts = pages.pages()
+    names = {path.relative_to(profiles.root()).as_posix() for path in texts}
+    assert {"README.md", "docs/results.md", "docs/scaling.md"} < names
+    assert {f"assets/pretrained/mini/{name}" for name in ("README.md", "config.json")} < names
+    for path, text in texts.items():
         assert path.read_text(encoding="utf-8") == text, f"{path}: run `make report`"
 
 
-def test_cards_and_configs_of_shipped_models_agree_with_results():
-    import cards
-
-    assert profiles.root() / "assets" / "pretrained" / "mini" in cards.shipped()
-    for folder, config in cards.shipped().items():
-        assert json.loads((folder / "config.json").read_text(encoding="utf-8")) == config, (
-            "run `make report`"
-        )
-        assert (folder / "README.md").read_text(encoding="utf-8") == cards.card(folder.name, config)
-
-
 def test_what_was_measured_is_what_is_shipped(monkeypatch):
-    monkeypatch.syspath_prepend(profiles.root() / "benchmarks")
-    import cards
-    import perplexity_table
 
     for folder in cards.shipped():
         entry = reproduction.measured()[folder.name]
@@ -89,10 +77,8 @@ def test_what_was_measured_is_what_is_shipped(monkeypatch):
 
 
 def test_published_checkpoints_are_measured_where_they_are_at_hand(tmp_path, monkeypatch, capsys):
-    monkeypatch.syspath_prepend(profiles.root() / "benchmarks")
     monkeypatch.setenv("LAKHNES_HOME", str(tmp_path))
     monkeypatch.delenv("LAKHNES_MIRROR", raising=False)
-    import perplexity_table
 
     converted = tmp_path / "converted" / "nes-aug"
     checkpoints.save(
@@ -111,18 +97,17 @@ def test_published_checkpoints_are_measured_where_they_are_at_hand(tmp_path, mon
 
 @pytest.fixture
 def benchmark(tmp_path, monkeypatch, capsys):
-    """benchmark(*options) runs benchmarks/perplexity_table.py on a tiny corpus; returns the exit code, and all it said.
+    """benchmark(*options) runs benchmarks/perplexity_table.py on a tiny corpus; returns the exit
+    code and its output.
 
     Models are at ``tmp_path / "converted"``, and what is fetched at ``tmp_path / "published"``."""
-    monkeypatch.syspath_prepend(profiles.root() / "benchmarks")
-    import perplexity_table
 
     monkeypatch.setenv("LAKHNES_HOME", str(tmp_path))
     monkeypatch.delenv("LAKHNES_MIRROR", raising=False)
     songs = [tune(seed, beats=8) for seed in range(12)]
     corpus = write_corpus({"train": songs, "valid": songs, "test": songs}, tmp_path / "corpus")
     monkeypatch.setattr(perplexity_table, "corpus_at_hand", lambda: corpus)
-    monkeypatch.setattr(results, "place", lambda name, folder=None: tmp_path / f"{name}.json")
+    monkeypatch.setattr(results, "path_of", lambda name, folder=None: tmp_path / f"{name}.json")
 
     def run(*options):
         monkeypatch.setattr(sys, "argv", ["benchmarks/perplexity_table.py", *options])
@@ -181,7 +166,6 @@ def test_damaged_and_missing_published_checkpoints_do_not_stop_the_others(benchm
 
 
 def test_a_damaged_converted_checkpoint_is_converted_anew(benchmark, tmp_path, monkeypatch):
-    import perplexity_table
 
     fetched, damaged, seen = tmp_path / "published/NES", tmp_path / "converted/nes", []
     for name in ("a.pt", "model.pt", "z.pt"):
@@ -195,15 +179,14 @@ def test_a_damaged_converted_checkpoint_is_converted_anew(benchmark, tmp_path, m
         checkpoints.save(checkpoints.build("transformer_xl", **TINY), folder)
 
     monkeypatch.setattr(checkpoints, "convert_published", convert)
-    monkeypatch.setattr(perplexity_table.datasets, "fetch", lambda name, mirror: fetched)
-    monkeypatch.setattr(perplexity_table.datasets, "folder", lambda name: fetched)
+    monkeypatch.setattr(perplexity_table.fetching, "fetch", lambda name, mirror: fetched)
+    monkeypatch.setattr(perplexity_table.fetching, "folder", lambda name: fetched)
     for _ in range(2):
         assert perplexity_table.published(["published/nes"]) == {"published/nes": damaged}
     assert seen == [fetched / "inner" / "model.pt"], "once, and the model of all that is there"
 
 
 def test_a_run_that_is_damaged_does_not_stop_the_others(benchmark, tmp_path, monkeypatch):
-    import perplexity_table
 
     for name in ("a", "b"):
         checkpoints.save(checkpoints.build("transformer_xl", **TINY), tmp_path / name)
@@ -232,7 +215,6 @@ def test_every_measured_model_says_how_it_came_about():
 
 
 def test_the_table_has_every_row_of_the_paper():
-    import table_figures
 
     cited = {row.paper for row in reproduction.table_2()}
     assert {631.00, 198.14, 37.25, 14.11, 12.64, 3.501, 2.741, 2.460} <= cited
@@ -284,7 +266,6 @@ def test_rows_take_runs_first_and_figure_3_reads_how_much_of_lakh():
 
 
 def test_the_papers_numbers_have_as_many_digits_as_the_paper_gives():
-    import perplexity_tables
 
     names = [name for *_, name in reproduction.PUBLISHED]
     assert len(names) == sum(
@@ -346,105 +327,77 @@ def test_models_that_are_none(measured, values):
 
 
 def test_a_changed_number_is_noticed():
-    import filling
-    import pages
-
     text = (profiles.root() / "README.md").read_text(encoding="utf-8")
-    found = filling.find("perplexity", "models.mini.test.exact", "{:.3f}")
-    assert found in text
-    forged = text.replace(found, "1.000")
+    perplexity = filling.number("perplexity.models.mini.test.exact", ".3f")
+    assert perplexity in text
+    forged = text.replace(perplexity, "1.000")
     assert pages.readme(forged) != forged
 
 
-def test_a_missing_number_and_a_missing_place_are_named():
-    import filling
-    import pages
-
+def test_a_missing_number_and_missing_marks_are_named():
     with pytest.raises(LakhnesError, match="lack 'models.mini.train'"):
-        filling.find("perplexity", "models.mini.train")
-    with pytest.raises(LakhnesError, match="no place for results"):
-        pages.readme("# A README without markers")
+        filling.value("perplexity.models.mini.train")
+    with pytest.raises(LakhnesError, match="no marks for results"):
+        pages.readme("# A README without marks")
 
 
-def test_a_number_that_was_not_measured_leaves_its_row_out():
-    import filling
+def test_a_line_that_needs_a_number_which_was_not_measured_is_left_out(tmp_path, monkeypatch):
+    template = """| songs | {{ n("representation.known.songs", ",") }} |
+| never | {{ n("never.measured") }} |
 
-    assert filling.fill("of {representation.known.songs:,} songs") == "of 5,278 songs"
-    assert filling.fill("{never.measured:.1f} times") is None
-    rows = [("songs", "{representation.known.songs}"), ("never", "{never.measured}"), ("plain", 1)]
-    assert filling.table(("what", "number"), rows).splitlines()[2:] == [
-        "| songs | 5278 |",
-        "| plain | 1 |",
-    ]
+{{ n("never.measured", ".1f") }} times
+
+| plain | {{ plain }} |"""
+    (tmp_path / "page.md.jinja").write_text(template)
+    monkeypatch.setattr(filling, "TEMPLATES", tmp_path)
+    assert filling.fill("page.md.jinja", plain=1) == "| songs | 5,278 |\n\n| plain | 1 |\n"
+
+
+def readme() -> str:
+    """The README's tables."""
+    return pages.readme("<!-- results:begin --><!-- results:end -->")
 
 
 def test_speed_of_evaluation_is_shown_once_it_was_measured(measured):
-    import speed_tables
-
     measured("evaluation", None)
-    assert "evaluating" not in speed_tables.short() + speed_tables.complete()
+    assert "| evaluating" not in readme() + pages.all_results()
     size = {"best_events_a_second": 1234.5, "best_times_plain": 6.78}
     published = {"times_published_derived": 5.4321, "published_derived_events_a_second": 242.3}
     measured("evaluation", {"transformer_xl": size, "paper": size | published})
-    assert (
-        "paper's size | 1,234 events/s | 5.4 times the published code (242 events/s"
-        in speed_tables.short()
-    )
-    assert speed_tables.complete().count("6.8 times a plain version in the same run") == 2
+    shown = "paper's size | 1,234 events/s | 5.4 times the published code (242 events/s"
+    assert shown in readme()
+    assert pages.all_results().count("6.8 times a plain version in the same run") == 2
 
 
 def test_speed_of_composing_is_that_of_the_fastest_precision(measured):
-    import filling
-    import speed_tables
-
-    full = {
-        "events_a_second": 1,
-        "fp16_events_a_second": 30,
-        "int8_events_a_second": 20,
-        "fp16_times_anew": 7,
-    }
-    measured("sampling", {"memory": 512, "mini": {"full": full}})
-    title, speed, note = map(filling.fill, speed_tables.best("mini", speed_tables.ONE))
-    assert title.endswith("with 512 events of memory, weights in 16 bits")
-    assert (speed, note) == ("30 events/s", "7.0 times reading all anew each time")
+    speeds = {"events_a_second": 1, "fp16_events_a_second": 30, "int8_events_a_second": 20}
+    measured("sampling", {"memory": 512, "mini": {"full": speeds}})
+    assert composing_speed.fastest_precision("mini", 1) == ("fp16_", 16)
     measured("sampling", None)
-    assert "composing" not in speed_tables.short()
+    assert "| composing one piece" not in readme()
+    assert "| composing 32" not in readme()
 
 
 def test_what_each_change_of_the_modern_decoder_gains(measured):
-    import pages
-    import perplexity_tables
-
     measured("modern_decoder", None)
-    assert perplexity_tables.gains() is None and "decoder without" not in pages.everything()
-    few = {name: {"valid_perplexity": 11.0} for name in perplexity_tables.LEFT_OUT} | {
-        "all": {"valid_perplexity": 10.0}
-    }
-    more = {
-        name: {"valid_perplexity": 7.0} for name in perplexity_tables.LEFT_OUT if name != "tied"
-    }
+    assert perplexity_tables.left_out() is None
+    assert "decoder without" not in pages.all_results() and "decoder is without" not in readme()
+    names = perplexity_tables.LEFT_OUT
+    few = {name: {"valid_perplexity": 11.0} for name in names} | {"all": {"valid_perplexity": 10.0}}
+    more = {name: {"valid_perplexity": 7.0} for name in names if name != "tied"}
     measured("modern_decoder", {"left_out": {"9": few, "100": more}})
-    shown = perplexity_tables.gains()
-    assert (
-        "| nothing | 10.000 | – |" in shown
-        and "| late keys | 11.000 | +0.095 |" in shown
-        and "for 9 steps" in shown
-    )
-    assert shown in pages.everything() and "decoder is without" in perplexity_tables.perplexities()
+    shown = pages.all_results()
+    assert "| nothing | 10.000 | – |" in shown and "for 9 steps" in shown
+    assert "| late keys | 11.000 | +0.095 |" in shown
+    assert "decoder is without" in readme()
     more["tied"] = {"valid_perplexity": 7.7}
     measured("modern_decoder", {"left_out": {"9": few, "100": more}})
-    shown = perplexity_tables.gains()
-    assert (
-        "| one table for inputs and outputs | 7.700 | +0.095 |" in shown
-        and "for 100 steps" in shown
-    )
+    shown = pages.all_results()
+    assert "| one table for inputs and outputs | 7.700 | +0.095 |" in shown
+    assert "for 100 steps" in shown
     measured("modern_decoder", {"left_out": {"100": {"all": {"valid_perplexity": 7.0}}}})
-    assert perplexity_tables.gains() is None, "one variant is no comparison"
+    assert perplexity_tables.left_out() is None, "one variant is no comparison"
 
 
-def test_every_variant_of_the_modern_decoder_has_a_title(monkeypatch):
-    monkeypatch.syspath_prepend(profiles.root() / "benchmarks")
-    import modern_decoder_changes
-    import perplexity_tables
-
+def test_every_variant_of_the_modern_decoder_has_a_title():
     assert modern_decoder_changes.VARIANTS.keys() == perplexity_tables.LEFT_OUT.keys()

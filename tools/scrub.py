@@ -1,7 +1,8 @@
-"""Make the notebooks fit for a commit: no outputs, no run counts, no metadata of widgets, papermill or editors.
+"""Make the notebooks fit for a commit: no outputs, no run counts, no metadata of widgets, papermill
+or editors.
 
-`make scrub`, or `python tools/scrub.py [NOTEBOOK ...]`. A cell tagged `keep-output` keeps what it shows.
-A notebook that is clean already is not written again.
+`make scrub`, or `python tools/scrub.py [NOTEBOOK ...]`. A cell tagged `keep-output` keeps what it
+shows. A notebook that is clean already is not written again.
 """
 
 import sys
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import nbformat
 
-from lakhnes_lib.files import replacing
+from lakhnes_lib.files import write_file
 
 KEEP = "keep-output"
 METADATA = {
@@ -41,8 +42,7 @@ def main(paths: list[Path]):
         before = path.read_text(encoding="utf-8")
         after = nbformat.writes(scrub(nbformat.reads(before, as_version=4))) + "\n"
         if after != before:
-            with replacing(path) as beside:
-                beside.write_text(after, encoding="utf-8")
+            write_file(path, after)
             print(f"scrubbed {path.name}")
 
 

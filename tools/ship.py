@@ -1,10 +1,11 @@
-"""Makes a shipped model of a training run: weights in bfloat16, how they came about, and the training curve.
+"""Makes a shipped model of a training run: weights in bfloat16, how they came about, and the
+training curve.
 
 python tools/ship.py NAME runs/laptop/FIRST runs/laptop/SECOND [--note TEXT]
 
-Name the folders of all stages in order; the best weights of the last are shipped. The note is for the card. Then
-`benchmarks/perplexity_table.py --write` measures them and `make report` writes the numbers into config.json and the model's
-card.
+Name the folders of all stages in order; the best weights of the last are shipped. The note is for
+the card. Then `benchmarks/perplexity_table.py --write` measures them and `make report` writes the
+numbers into config.json and the model's card.
 """
 
 import argparse
@@ -15,10 +16,10 @@ import torch
 
 from lakhnes_lib import profiles
 from lakhnes_lib.errors import LakhnesError
-from lakhnes_lib.files import replacing
+from lakhnes_lib.files import write_file
 from lakhnes_lib.models import checkpoints
 
-KEPT = ("step", "events", "seconds")
+TOTALS = ("step", "events", "seconds")
 
 
 def stage(folder: Path) -> tuple[dict, list[dict]]:
@@ -27,7 +28,7 @@ def stage(folder: Path) -> tuple[dict, list[dict]]:
     rows = [
         json.loads(line) for line in (folder / "log.jsonl").read_text(encoding="utf-8").splitlines()
     ]
-    spent = {name: rows[-1][name] for name in KEPT}
+    spent = {name: rows[-1][name] for name in TOTALS}
     return {name: about[name] for name in ("profile", "seed", "data", "training")} | spent, rows
 
 
@@ -37,22 +38,21 @@ def main() -> None:
     parser.add_argument("runs", type=Path, nargs="+")
     parser.add_argument("--note", default="", help="what else one should know of how it came about")
     chosen = parser.parse_args()
-    stages, curve, before = [], [], dict.fromkeys(KEPT, 0)
+    stages, curve, before = [], [], dict.fromkeys(TOTALS, 0)
     try:
         for folder in chosen.runs:
             about, rows = stage(folder)
             curve += [
-                row | {name: round(row[name] + before[name], 1) for name in KEPT} for row in rows
+                row | {name: round(row[name] + before[name], 1) for name in TOTALS} for row in rows
             ]
-            before = {name: before[name] + about[name] for name in KEPT}
+            before = {name: before[name] + about[name] for name in TOTALS}
             stages.append(about)
         target = profiles.root() / "assets" / "pretrained" / chosen.name
         model = checkpoints.load(chosen.runs[-1] / "best")
         checkpoints.save(model, target, torch.bfloat16, stages=stages, metrics={}, note=chosen.note)
     except (OSError, LakhnesError) as error:
         parser.exit(1, f"{error}\n")
-    with replacing(target / "log.jsonl") as temporary:
-        temporary.write_text("".join(json.dumps(row) + "\n" for row in curve), encoding="utf-8")
+    write_file(target / "log.jsonl", "".join(json.dumps(row) + "\n" for row in curve))
     print(f"{target}: {model.parameter_count():,} parameters, {before['events']:,} events")
 
 

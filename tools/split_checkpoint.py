@@ -1,11 +1,13 @@
-"""A checkpoint in parts of a few megabytes, if need be in 8 bits, to be carried where files must be small.
+"""A checkpoint in parts of a few megabytes, if need be in 8 bits, to be carried where files must be
+small.
 
 python tools/split_checkpoint.py split FOLDER PARTS [--megabytes 15] [--bits 8]
 python tools/split_checkpoint.py join PARTS FOLDER
 
-split writes the checkpoint FOLDER as PARTS/config.json and PARTS/model.1, model.2, …; join makes a checkpoint of them
-again. In 8 bits each row of a matrix has a scale of its own (its largest value is 127); vectors stay as they are. 16
-bits are bfloat16, 32 change nothing. Needs PyTorch, safetensors and this library alone.
+split writes the checkpoint FOLDER as PARTS/config.json and PARTS/model.1, model.2, …; join makes a
+checkpoint of them again. In 8 bits each row of a matrix has a scale of its own (its largest value
+is 127); vectors stay as they are. 16 bits are bfloat16, 32 change nothing. Needs PyTorch,
+safetensors and this library alone.
 """
 
 import argparse
@@ -77,7 +79,7 @@ def split(folder: Path, target: Path, megabytes: float, bits: int) -> int:
 
 
 def join(parts: Path, folder: Path) -> None:
-    """Writes the checkpoint. Raises BadCheckpoint for parts that are missing, damaged or of something else."""
+    """Writes the checkpoint. Raises BadCheckpoint for parts that are missing, damaged or foreign."""
     about = checkpoints.details(parts)
     try:
         count, sha256 = about["parts"]["count"], about["parts"]["sha256"]
@@ -85,41 +87,35 @@ def join(parts: Path, folder: Path) -> None:
             (parts / f"model.{number}").read_bytes() for number in range(1, count + 1)
         )
     except (KeyError, TypeError, OSError) as error:
-        raise BadCheckpoint(
-            f"{parts}: is not a checkpoint in parts, or a part is missing ({error})"
-        ) from error
+        problem = f"is not a checkpoint in parts, or a part is missing ({error})"
+        raise BadCheckpoint(f"{parts}: {problem}") from None
     if hashlib.sha256(content).hexdigest() != sha256:
         raise BadCheckpoint(f"{parts}: its parts are damaged, or of several checkpoints")
     try:
         model = checkpoints.assembled(about, in_32_bits(safetensors.torch.load(content)), parts)
     except (BadCheckpoint, RuntimeError, safetensors.SafetensorError) as error:
-        raise BadCheckpoint(f"{parts}: its tensors do not fit its config.json ({error})") from error
+        raise BadCheckpoint(f"{parts}: its tensors do not fit its config.json ({error})") from None
     del about["parts"]
     checkpoints.save(model, folder, **about)
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    ways = parser.add_subparsers(dest="way", required=True)
-    for way, text in (
-        ("split", "write a checkpoint in parts"),
-        ("join", "make a checkpoint of its parts"),
-    ):
-        verb = ways.add_parser(way, help=text)
+    verbs = parser.add_subparsers(dest="verb", required=True)
+    to_split = verbs.add_parser("split", help="write a checkpoint in parts")
+    to_join = verbs.add_parser("join", help="make a checkpoint of its parts")
+    for verb in (to_split, to_join):
         verb.add_argument("source", type=Path)
         verb.add_argument("target", type=Path)
-    ways.choices["split"].add_argument(
-        "--megabytes", type=float, default=15.0, help="of a part at most [15]"
-    )
-    ways.choices["split"].add_argument(
+    to_split.add_argument("--megabytes", type=float, default=15.0, help="of a part at most [15]")
+    to_split.add_argument(
         "--bits", type=int, choices=(8, 16, 32), default=8, help="of a weight [8]"
     )
     chosen = parser.parse_args()
     try:
-        if chosen.way == "split":
-            print(
-                f"{chosen.target}: {split(chosen.source, chosen.target, chosen.megabytes, chosen.bits)} parts"
-            )
+        if chosen.verb == "split":
+            count = split(chosen.source, chosen.target, chosen.megabytes, chosen.bits)
+            print(f"{chosen.target}: {count} parts")
         else:
             join(chosen.source, chosen.target)
             print(f"{chosen.target}: the checkpoint")

@@ -48,11 +48,12 @@ def make(
 ):
     """Makes a listening test: pairs of clips, and the design that says what each one is.
 
-    KIND turing: which clip of two is by people? Each pair is a real clip and one of a method. KIND preference: which of
-    two clips is better? All methods and real music meet each other.
+    KIND turing: which clip of two is by people? Each pair is a real clip and one of a method. KIND
+    preference: which of two clips is better? All methods and real music meet each other.
 
-    A SOURCE is a folder of music files, a corpus (songbook, nesmdb-midi, or a folder; its test split is taken) or a
-    checkpoint, which composes without temperature or top-k. Keep DESIGN to yourself: listeners get the page.
+    A SOURCE is a folder of music files, a corpus (songbook, nesmdb-midi, or a folder; its test
+    split is taken) or a checkpoint, which composes without temperature or top-k. Keep DESIGN to
+    yourself: listeners get the page.
 
     \b
     A test from its making to its report, with the songbook as real music:
@@ -89,9 +90,10 @@ def page(
 ):
     """Writes a test as one HTML file for listeners.
 
-    It needs no server, loads nothing and sends nothing: put it on any web space, or send it. Listeners open it in a
-    browser, download their answers as a CSV file at the end, and hand that in. The page does not say which clip is
-    which. A design of several batches can be split into a page for each: --batch 0, --batch 1 and so on.
+    It needs no server, loads nothing and sends nothing: put it on any web space, or send it.
+    Listeners open it in a browser, download their answers as a CSV file at the end, and hand that
+    in. The page does not say which clip is which. A design of several batches can be split into a
+    page for each: --batch 0, --batch 1 and so on.
     """
     from lakhnes_lib.study import study_page
     from lakhnes_lib.study.designs import open_design
@@ -108,8 +110,8 @@ def merge(
 ):
     """Puts several listeners' CSV files into one.
 
-    Rows that are the same are kept once, so a file may be given twice. `lakhnes study report` takes the result, and
-    says which rows cannot be used.
+    Rows that are the same are kept once, so a file may be given twice. `lakhnes study report` takes
+    the result, and says which rows cannot be used.
     """
     from lakhnes_lib.study.answers import merge as merge_files
 
@@ -138,12 +140,13 @@ def report(
 ):
     """Analyses answers, and prints the report.
 
-    It says how often each method was taken for real, or preferred; with intervals, tests, and how many judgements would
-    be needed. As published, a listener counts who completed enough batches (at most those there are) and never took
-    random events for real music. Rows that cannot be used are named on stderr.
+    It says how often each method was taken for real, or preferred; with intervals, tests, and how
+    many judgements would be needed. As published, a listener counts who completed enough batches
+    (at most those there are) and never took random events for real music. Rows that cannot be used
+    are named on stderr.
 
-    With a CSV file in place of DESIGN that names the method of each clip (uuid,method), ANSWERS are questionnaires in
-    the form of the paper's authors.
+    With a CSV file in place of DESIGN that names the method of each clip (uuid,method), ANSWERS are
+    questionnaires in the form of the paper's authors.
     """
     from lakhnes_lib.study import questionnaire, summary
     from lakhnes_lib.study.answers import read
@@ -182,8 +185,8 @@ def simulate(
 ):
     """Makes up listeners and their answers, to try a test before people take it.
 
-    They measure nothing. A clip is chosen with odds of e to the difference of strengths: 2.7 to 1 where one method has
-    one more than the other.
+    They measure nothing. A clip is chosen with odds of e to the difference of strengths: 2.7 to 1
+    where one method has one more than the other.
 
     \b
       lakhnes study simulate DESIGN x.csv --strength real=1 --strength mini=0 --strength random=-3

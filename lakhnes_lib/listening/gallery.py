@@ -1,6 +1,7 @@
-"""Saving composed pieces: each as MIDI, TX1 text, VGM and WAV, and a page that plays all pieces of a folder.
+"""Saves composed pieces as MIDI, TX1 text, VGM and WAV, with a page that plays all of a folder.
 
-Paper: §8 (its sound examples are such a page). Notebook: 09_composing. Differences from the paper: none.
+Paper: §8 (its sound examples are such a page). Notebook: 09_composing.
+Differences from the paper: none.
 """
 
 from pathlib import Path
@@ -18,7 +19,7 @@ ENDINGS = ("mid", "tx1.txt", "vgm", "wav")
 
 
 class PieceDescription(BaseModel):
-    """What the gallery says of a piece; stands beside it as NAME.json. seconds: the whole piece's."""
+    """What the gallery says of a piece, as NAME.json beside it. seconds: the whole piece's."""
 
     title: str
     caption: str
@@ -40,10 +41,11 @@ def save_piece(score: Score, folder, name: str, caption: str = "") -> None:
 
 
 def write_gallery(folder, title: str = "Composed pieces") -> Path:
-    """Writes ``folder/index.html``, which shows and plays all pieces of the folder by name, and returns its path.
+    """Writes ``folder/index.html``, which shows and plays all pieces of the folder by name, and
+    returns its path.
 
-    A JSON file beside a MIDI file that ``save_piece`` has not written, or that is damaged, is left out; the page
-    says so. Raises LakhnesError if the page cannot be written.
+    A JSON file beside a MIDI file that ``save_piece`` has not written, or that is damaged, is left
+    out; the page says so. Raises LakhnesError if the page cannot be written.
     """
     folder, pieces, left_out = Path(folder), [], []
     for path in sorted(folder.glob("*.json")):

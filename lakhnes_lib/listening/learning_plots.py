@@ -12,63 +12,45 @@ from matplotlib.colors import LogNorm
 from matplotlib.ticker import EngFormatter
 
 from lakhnes_lib.errors import LakhnesError
-from lakhnes_lib.listening.pictures import INK, MODEL_COLOURS, axes, colour_scale, finish
+from lakhnes_lib.listening.pictures import INK, MODEL_COLOURS, axes, colour_scale, finish, legend
 
 
 def loss_curve(rows, ax=None, *, x: str | None = None, title: str = ""):
     """Training and validation loss in nats an event, with perplexity on the right-hand scale.
 
-    rows: path of a training log in JSON lines, or an iterable of dicts. Of each row the keys "train_loss" and
-        "valid_loss" (either may be missing) are drawn over ``x``, another key ("events" if a row has it, else "step").
-    Returns the Axes given, or a Picture. Raises LakhnesError for a log in which nothing can be drawn.
+    rows: path of a training log in JSON lines, or an iterable of dicts. Of each row the keys
+        "train_loss" and "valid_loss" (either may be missing) are drawn over ``x``, another key
+        ("events" if a row has it, else "step").
+    Returns the Axes given, or a Picture. Raises LakhnesError for a log in which nothing can be
+    drawn.
     """
     if isinstance(rows, str | Path):
         rows = _log_rows(Path(rows))
     rows = list(rows)
     if x is None:
         x = "events" if any("events" in row for row in rows) else "step"
-    series = {key: _series(rows, x, key) for key in ("train_loss", "valid_loss")}
-    if not any(len(places) for places, _ in series.values()):
-        raise LakhnesError(
-            f"loss_curve: no row of {len(rows)} has {x!r} together with 'train_loss' or 'valid_loss'"
-        )
-    ax, made = axes(ax, width=7.5, height=3.8)
-    places, losses = series["train_loss"]
-    if len(places):
-        many = len(places) > 200
-        ax.plot(
-            places,
-            losses,
-            color=MODEL_COLOURS[1],
-            linewidth=1.0,
-            alpha=0.35 if many else 1,
-            label="" if many else "train",
-        )
-        if many:
-            width = len(places) // 50
-            smooth = np.convolve(losses, np.ones(width) / width, mode="valid")
-            middle = np.convolve(places, np.ones(width) / width, mode="valid")
-            ax.plot(
-                middle,
-                smooth,
-                color=MODEL_COLOURS[1],
-                linewidth=1.8,
-                label=f"train (mean of {width})",
-            )
-    places, losses = series["valid_loss"]
-    if len(places):
-        best = int(np.argmin(losses))
-        label = f"valid; best: {losses[best]:.3f} nats, perplexity {np.exp(losses[best]):.2f}"
-        ax.plot(
-            places,
-            losses,
-            color=MODEL_COLOURS[0],
-            linewidth=1.8,
-            marker="o",
-            markersize=4,
-            label=label,
-        )
-        ax.plot(places[best], losses[best], "o", markersize=10, markerfacecolor="none", color=INK)
+    steps, losses = _series(rows, x, "train_loss")
+    valid_steps, valid_losses = _series(rows, x, "valid_loss")
+    if not len(losses) + len(valid_losses):
+        keys = f"{x!r} together with 'train_loss' or 'valid_loss'"
+        raise LakhnesError(f"loss_curve: no row of {len(rows)} has {keys}")
+    ax, drawn = axes(ax, width=7.5, height=3.8)
+    train, valid = MODEL_COLOURS[1], MODEL_COLOURS[0]
+    if len(losses) > 200:
+        window = len(losses) // 50
+        mean = np.ones(window) / window
+        ax.plot(steps, losses, color=train, linewidth=1.0, alpha=0.35)
+        steps, losses = np.convolve(steps, mean, "valid"), np.convolve(losses, mean, "valid")
+        ax.plot(steps, losses, color=train, linewidth=1.8, label=f"train (mean of {window})")
+    elif len(losses):
+        ax.plot(steps, losses, color=train, linewidth=1.0, label="train")
+    if len(valid_losses):
+        best = int(np.argmin(valid_losses))
+        loss = valid_losses[best]
+        label = f"valid; best: {loss:.3f} nats, perplexity {np.exp(loss):.2f}"
+        dots = dict(color=valid, linewidth=1.8, marker="o", markersize=4, label=label)
+        ax.plot(valid_steps, valid_losses, **dots)
+        ax.plot(valid_steps[best], loss, "o", markersize=10, markerfacecolor="none", color=INK)
     ax.xaxis.set_major_formatter(EngFormatter(sep=" "))
     finish(ax, title, "events seen" if x == "events" else x, "nats an event")
     right = ax.secondary_yaxis("right", functions=(np.exp, lambda p: np.log(np.maximum(p, 1e-9))))
@@ -79,8 +61,8 @@ def loss_curve(rows, ax=None, *, x: str | None = None, title: str = ""):
     right.tick_params(colors=INK, labelsize=9)
     right.spines["right"].set_visible(False)
     right.set_ylabel("perplexity", color=INK)
-    ax.legend(frameon=False, fontsize=9, loc="upper right")
-    return made
+    legend(ax, "upper right")
+    return drawn
 
 
 _PERPLEXITIES = [a * 10**b for b in range(4) for a in (1, 1.5, 2, 3, 4, 5, 7)]
@@ -88,50 +70,46 @@ _PERPLEXITIES = [a * 10**b for b in range(4) for a in (1, 1.5, 2, 3, 4, 5, 7)]
 
 def _log_rows(path: Path) -> list[dict]:
     try:
-        return [
-            json.loads(line)
-            for line in path.read_text(encoding="utf-8").splitlines()
-            if line.strip()
-        ]
+        lines = path.read_text(encoding="utf-8").splitlines()
+        return [json.loads(line) for line in lines if line.strip()]
     except (OSError, ValueError) as error:
-        raise LakhnesError(f"{path}: not a training log in JSON lines ({error})") from error
+        raise LakhnesError(f"{path}: not a training log in JSON lines ({error})") from None
 
 
 def _series(rows, x, y) -> tuple[np.ndarray, np.ndarray]:
     pairs = [(row[x], row[y]) for row in rows if row.get(x) is not None and row.get(y) is not None]
-    places, losses = np.array(pairs, float).reshape(-1, 2).T
+    steps, losses = np.array(pairs, float).reshape(-1, 2).T
     finite = np.isfinite(losses)
-    return places[finite], losses[finite]
+    return steps[finite], losses[finite]
 
 
 def attention_map(weights, ax=None, *, queries=None, keys=None, memory: int = 0, title: str = ""):
-    """Attention weights as an image on a logarithmic scale: queries downward, keys to the right; zeros are left blank.
+    """Attention weights as an image on a logarithmic scale: queries downward, keys to the right;
+    zeros are left blank.
 
-    weights: float (queries, keys), each row summing to 1. queries, keys: names for the ticks (event names), or None.
-    memory: the first so many keys are memory; a line marks where the segment itself begins.
-    Returns the Axes given, or a Picture.
+    weights: float (queries, keys), each row summing to 1. queries, keys: names for the ticks (event
+    names), or None. memory: the first so many keys are memory; a line marks where the segment
+    itself begins. Returns the Axes given, or a Picture.
     """
     weights = np.asarray(weights, np.float64)
     rows, columns = weights.shape
     named = keys is not None or queries is not None
-    ax, made = axes(
-        ax, width=8.0, height=float(np.clip(8 * rows / columns, 2.4, 7)) + (1.0 if named else 0.4)
-    )
-    image = ax.imshow(
-        np.ma.masked_equal(weights, 0).clip(1e-4), norm=LogNorm(1e-4, 1), cmap="cividis", aspect="auto",
-        interpolation="nearest", extent=(-memory - 0.5, columns - memory - 0.5, rows - 0.5, -0.5),
-    )  # fmt: skip
+    height = float(np.clip(8 * rows / columns, 2.4, 7)) + (1.0 if named else 0.4)
+    ax, drawn = axes(ax, width=8.0, height=height)
+    extent = (-memory - 0.5, columns - memory - 0.5, rows - 0.5, -0.5)
+    shown = np.ma.masked_equal(weights, 0).clip(1e-4)
+    look = dict(norm=LogNorm(1e-4, 1), cmap="cividis", aspect="auto", interpolation="nearest")
+    image = ax.imshow(shown, extent=extent, **look)
     ax.set_facecolor("#EFEFEF")
     if memory:
         ax.axvline(-0.5, color="#D55E00", linewidth=2)
+    small = dict(fontsize=7, parse_math=False)
     if keys is not None:
-        ax.set_xticks(
-            np.arange(columns) - memory, list(keys), rotation=90, fontsize=7, parse_math=False
-        )
+        ax.set_xticks(np.arange(columns) - memory, list(keys), rotation=90, **small)
     if queries is not None:
-        ax.set_yticks(np.arange(rows), list(queries), fontsize=7, parse_math=False)
+        ax.set_yticks(np.arange(rows), list(queries), **small)
     colour_scale(image, "weight")
     finish(ax, title, "key (memory | segment)" if memory else "key", "query", grid=None)
     if named:
         ax.tick_params(labelsize=7)
-    return made
+    return drawn

@@ -1,6 +1,7 @@
-"""A table and a picture of musical figures: real music at one end of each scale, the uniform model at the other.
+"""A table and a picture of musical metrics: how close sets of pieces come to real music.
 
-Paper: none. Notebook: 09_composing. They show what ``lakhnes_lib.evaluation.musical_metrics.measure`` found in sets of pieces.
+Paper: none. Notebook: 09_composing. They show what
+``lakhnes_lib.evaluation.musical_metrics.measure`` found in sets of pieces.
 """
 
 import numpy as np
@@ -11,7 +12,10 @@ from lakhnes_lib.listening.tables import Table, table
 
 _COLOURS = ("#D55E00", "#56B4E9", "#117733", "#882255", "#9A8B00", "#CC6677")
 _COLUMNS = 4
-_KEY = "bar: the middle half of the pieces\nline: from 10 to 90 %\nwhite: the median\nband: the bar of real music"
+_KEY = """bar: the middle half of the pieces
+line: from 10 to 90 %
+white: the median
+band: the bar of real music"""
 
 
 def metrics_table(
@@ -19,9 +23,10 @@ def metrics_table(
 ) -> Table:
     """Medians of every figure and set; in brackets how far a set is from the real one.
 
-    measured: set -> ``measure`` of it; real: the set that the others are held against. The distance is that of the
-    distributions, in standard deviations of the real set; with uniform, the set at the other end of the scale, it is a
-    share of that set's distance: 0 % is as real music, 100 % as far off as the uniform model.
+    measured: set -> ``measure`` of it; real: the set that the others are held against. The distance
+    is that of the distributions, in standard deviations of the real set; with uniform, the set at
+    the other end of the scale, it is a share of that set's distance: 0 % is as real music, 100 % as
+    far off as the uniform model.
     """
     far = {name: distances(values, measured[real]) for name, values in measured.items()}
 
@@ -45,25 +50,19 @@ def metrics_table(
 def metrics_picture(
     measured: dict[str, dict[str, np.ndarray]], *, real: str, uniform: str | None = None
 ) -> Picture:
-    """A panel a figure, a row a set: the middle half of its pieces as a bar, 10 to 90 % as a line, the median white.
+    """A panel a figure, a row a set: the middle half of its pieces as a bar, 10 to 90 % as a line,
+    the median white.
 
-    measured: set -> ``measure`` of it. The grey band is the middle half of the real set; the uniform model is grey.
+    measured: set -> ``measure`` of it. The grey band is the middle half of the real set; the
+    uniform model is grey.
     """
     lines = -(-len(METRICS) // _COLUMNS)
     picture = Picture(11, lines * (0.9 + 0.3 * len(measured)))
     panels = picture.subplots(lines, _COLUMNS, squeeze=False).ravel()
     for panel in panels[len(METRICS) :]:
         panel.set_axis_off()
-        panel.text(
-            0,
-            0.95,
-            _KEY,
-            va="top",
-            fontsize=9,
-            color=INK,
-            linespacing=1.6,
-            transform=panel.transAxes,
-        )
+        look = dict(va="top", fontsize=9, color=INK, linespacing=1.6)
+        panel.text(0, 0.95, _KEY, transform=panel.transAxes, **look)
     others = [name for name in measured if name not in (real, uniform)]
     colours = {real: INK, uniform: "#999999"} | {
         name: _COLOURS[i % len(_COLOURS)] for i, name in enumerate(others)
@@ -80,16 +79,12 @@ def metrics_picture(
             low, first, middle, third, high = np.nanquantile(values, (0.1, 0.25, 0.5, 0.75, 0.9))
             if name == real:
                 panel.axvspan(first, third, color=FAINT, alpha=0.5, linewidth=0, zorder=0)
-            panel.plot(
-                (low, high), (row, row), color=colours[name], linewidth=1.5, solid_capstyle="butt"
-            )
-            panel.plot(
-                (first, third), (row, row), color=colours[name], linewidth=9, solid_capstyle="butt"
-            )
+            for ends, thickness in (((low, high), 1.5), ((first, third), 9)):
+                look = dict(linewidth=thickness, solid_capstyle="butt")
+                panel.plot(ends, (row, row), color=colours[name], **look)
             if third - first > 0.03 * width:
-                panel.plot(
-                    middle, row, "|", color="white", markersize=8, markeredgewidth=2, zorder=3
-                )
+                look = dict(markersize=8, markeredgewidth=2, zorder=3)
+                panel.plot(middle, row, "|", color="white", **look)
             else:  # a bar too narrow to see
                 panel.plot(middle, row, "o", color=colours[name], markersize=5, zorder=4)
         panel.set_ylim(len(measured) - 0.4, -0.6)

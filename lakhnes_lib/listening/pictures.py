@@ -1,6 +1,7 @@
 """Figures that show themselves in a notebook, and the look that all plots share.
 
-Paper: none. Notebooks: all. The colours are Okabe and Ito's (2008), which the colour-blind can tell apart.
+Paper: none. Notebooks: all. The colours are Okabe and Ito's (2008), which the colour-blind can tell
+apart.
 """
 
 import io
@@ -67,13 +68,20 @@ def head(ax, title: str):
 
 
 def finish(ax, title: str, x: str = "", y: str = "", grid: str | None = "y"):
-    """What all plots end with: the labels of the axes, where there are some, ``tidy`` and ``head``."""
+    """What all plots end with: labels of the axes, where there are some, ``tidy`` and ``head``."""
     if x:
         ax.set_xlabel(x, loc="left", color=INK)
     if y:
         ax.set_ylabel(y, color=INK)
     tidy(ax, grid)
     head(ax, title)
+
+
+def legend(ax, location: str, anchor=None, **look):
+    """A quiet legend without a frame; ``anchor``: where its corner ``location`` is put, in axes."""
+    ax.legend(
+        loc=location, bbox_to_anchor=anchor, frameon=False, fontsize=9, borderaxespad=0, **look
+    )
 
 
 def colour_scale(image, label: str):

@@ -1,12 +1,14 @@
 """A player for notebooks and saved pages: hear a Score, see it, mute its voices, take it along.
 
-Paper: §3 (the ensemble), §7 and §8 (listening). Notebook: 01_nes_ensemble; every other notebook plays through it.
+Paper: §3 (the ensemble), §7 and §8 (listening). Notebook: 01_nes_ensemble; every other notebook
+plays through it.
 Differences from the paper: it has no player.
 
-``listen`` and ``compare`` give one self-contained piece of HTML (``player.html``). Its base is plain: a picture and an
-``<audio>`` element that holds the library's own rendering; saved pages keep both, and they work with scripts off. With
-scripts on, ``player.js`` puts a mixer, a piano roll with a moving line, waveform, spectrogram and downloads in their
-place. It needs no widgets, no server and no network; mixes other than the full one are rendered in the browser.
+``listen`` and ``compare`` give one self-contained piece of HTML (``player.html``). Its base is
+plain: a picture and an ``<audio>`` element that holds the library's own rendering; saved pages keep
+both, and they work with scripts off. With scripts on, ``player.js`` puts a mixer, a piano roll with
+a moving line, waveform, spectrogram and downloads in their place. It needs no widgets, no server
+and no network; mixes other than the full one are rendered in the browser.
 """
 
 import base64
@@ -26,7 +28,8 @@ from lakhnes_lib.sound import apu, audio, bandlimit
 from lakhnes_lib.sound.song_files import write_song
 
 PREVIEW_RATE = 22_050
-"""Samples a second of the sound inside a page: half the chip's usual rate, a quarter of its size as 16-bit mono."""
+"""Samples a second of the sound inside a page: half the chip's usual rate, a quarter of its size as
+16-bit mono."""
 
 NOTE_COLUMNS = ("voice", "start", "end", "pitch", "velocity")
 CONTROL_COLUMNS = ("voice", "tick", "kind", "value")
@@ -59,9 +62,9 @@ def listen(
 ) -> Player:
     """A player for one piece.
 
-    source: Score, or samples, float array ``(samples,)`` in [-1, 1] at ``rate`` a second (44,100 if None).
-    title: shown as plain text; the score's name if None.
-    seconds: a longer piece is cut there in the page, which says so (30 s take 1.8 MB); None keeps all of it.
+    source: Score, or samples, float array ``(samples,)`` in [-1, 1] at ``rate`` a second (44,100 if
+    None). title: shown as plain text; the score's name if None. seconds: a longer piece is cut
+    there in the page, which says so (30 s take 1.8 MB); None keeps all of it.
         The MIDI and VGM downloads are always the whole piece.
     Raises BadAudio for samples that are not sound or a rate that is not one.
     """
@@ -109,7 +112,8 @@ def _piece(source, title, rate, seconds) -> dict:
 
 
 def _score_data(score: Score) -> dict:
-    """What the browser needs to render other mixes: notes and controls by column, gain and output filter."""
+    """What the browser needs to render other mixes: notes and controls by column, gain and output
+    filter."""
     filter_parts = bandlimit.filter_coefficients("console", PREVIEW_RATE)
     return {
         "notes": [score.notes[column].tolist() for column in NOTE_COLUMNS],

@@ -1,10 +1,11 @@
-"""Pictures of music and sound: piano roll, waveform, spectrogram; and, from beside, loss curve and attention map.
+"""Pictures of music and sound: piano roll, waveform, spectrogram.
 
 Paper: Figure 1 is of the first kind. Notebooks: 01_nes_ensemble, 02_event_representation.
 Differences from the paper: ours in look; it shows one voice's roll, these all four.
 
-Every function draws into ``ax`` and returns it; without ``ax`` it makes a figure of its own and returns that.
-Such a figure shows itself as the last line of a cell, and pyplot never hears of it, so none stays behind.
+Every function draws into ``ax`` and returns it; without ``ax`` it makes a figure of its own and
+returns that. Such a figure shows itself as the last line of a cell, and pyplot never hears of it,
+so none stays behind.
 """
 
 import numpy as np
@@ -12,20 +13,8 @@ from matplotlib.collections import PolyCollection
 from matplotlib.patches import Patch
 from scipy import signal
 
-from lakhnes_lib.listening.learning_plots import attention_map, loss_curve
-from lakhnes_lib.listening.pictures import INK, VOICE_COLOURS, Picture, axes, colour_scale, finish
+from lakhnes_lib.listening.pictures import INK, VOICE_COLOURS, axes, colour_scale, finish, legend
 from lakhnes_lib.music import nes
-
-__all__ = [
-    "VOICE_COLOURS",
-    "PITCH_NAMES",
-    "Picture",
-    "piano_roll",
-    "waveform",
-    "spectrogram",
-    "loss_curve",
-    "attention_map",
-]
 
 PITCH_NAMES = tuple(
     f"{name}{octave - 1}" for octave in range(11) for name in "C C# D D# E F F# G G# A A# B".split()
@@ -37,17 +26,19 @@ _STRIP_GAP = 2.5
 
 
 def piano_roll(score, ax=None, *, title: str | None = None):
-    """Notes over seconds in four voice colours; the noise types 1-16 have their own strip below the pitches.
+    """Notes over seconds in four voice colours; the noise types 1-16 have their own strip below the
+    pitches.
 
-    score: Score. Stronger colour is higher velocity. Where both pulses play one pitch, P2 is the thin bar inside P1's.
-    title: the score's name if None. Returns the Axes given, or a Picture.
+    score: Score. Stronger colour is higher velocity. Where both pulses play one pitch, P2 is the
+    thin bar inside P1's. title: the score's name if None. Returns the Axes given, or a Picture.
     """
     ax, made = axes(ax)
     notes = score.notes
     melodic = notes[notes["voice"] != nes.NO]
     low = int(melodic["pitch"].min(initial=60)) - 2
     high = int(melodic["pitch"].max(initial=72)) + 2
-    # Noise type n stands at row n above the strip's floor; row 16 is _STRIP_GAP under the lowest pitch.
+    # Noise type n stands at row n above the strip's floor; row 16 is _STRIP_GAP under the lowest
+    # pitch.
     strip = _STRIP_GAP + 16 if len(melodic) < len(notes) else 0
     floor = low - strip
     if strip:
@@ -77,23 +68,20 @@ def piano_roll(score, ax=None, *, title: str | None = None):
         [f"noise {n}" for n in noise_types] + [PITCH_NAMES[p] for p in pitches],
     )
     finish(ax, score.name if title is None else title, "seconds")
-    played = [
-        Patch(color=VOICE_COLOURS[v], label=t)
-        for v, t in enumerate(nes.VOICE_TITLES)
-        if len(score.voice(v))
-    ]
+    played = [voice for voice in range(len(nes.VOICES)) if len(score.voice(voice))]
     if played:
-        ax.legend(handles=played, loc="upper right", bbox_to_anchor=(1, -0.09), ncols=4, frameon=False, fontsize=9,
-                  borderaxespad=0, handlelength=1.0, columnspacing=1.4)  # fmt: skip
+        patches = [Patch(color=VOICE_COLOURS[v], label=nes.VOICE_TITLES[v]) for v in played]
+        look = dict(ncols=4, handlelength=1.0, columnspacing=1.4)
+        legend(ax, "upper right", (1, -0.09), handles=patches, **look)
     return made
 
 
 def waveform(samples, rate: int, ax=None, *, start: float = 0.0, title: str = ""):
     """Amplitude over time.
 
-    samples: float (samples,) in [-1, 1]; rate: samples a second; start: seconds at the first sample.
-    Up to 3,000 samples are drawn as a line (in milliseconds), more as the band between least and greatest value.
-    Returns the Axes given, or a Picture.
+    samples: float (samples,) in [-1, 1]; rate: samples a second; start: seconds at the first
+    sample. Up to 3,000 samples are drawn as a line (in milliseconds), more as the band between
+    least and greatest value. Returns the Axes given, or a Picture.
     """
     ax, made = axes(ax, height=2.4)
     samples = np.asarray(samples, np.float32)
@@ -119,8 +107,8 @@ def waveform(samples, rate: int, ax=None, *, start: float = 0.0, title: str = ""
 def spectrogram(samples, rate: int, ax=None, *, highest: float | None = None, title: str = ""):
     """Power over time and frequency, in decibels below a full-scale sine; 46 ms windows (Hann).
 
-    samples: float (samples,) in [-1, 1]; rate: samples a second; highest: Hz at the top (rate / 2 if None).
-    Returns the Axes given, or a Picture.
+    samples: float (samples,) in [-1, 1]; rate: samples a second; highest: Hz at the top (rate / 2
+    if None). Returns the Axes given, or a Picture.
     """
     ax, made = axes(ax, height=3.2)
     samples = np.asarray(samples, np.float32)
@@ -133,9 +121,15 @@ def spectrogram(samples, rate: int, ax=None, *, highest: float | None = None, ti
         2 * np.abs(transform.stft(padded, p0=0, p1=max(1, -(-len(padded) // hop)))) + 1e-6
     )
     image = ax.imshow(
-        power, origin="lower", aspect="auto", cmap="magma", vmin=-90, vmax=-15, interpolation="nearest",
+        power,
+        cmap="magma",
+        vmin=-90,
+        vmax=-15,
+        origin="lower",
+        aspect="auto",
+        interpolation="nearest",
         extent=(0, len(padded) / rate, 0, rate / 2000),
-    )  # fmt: skip
+    )
     ax.set_ylim(0, (highest or rate / 2) / 1000)
     colour_scale(image, "dB")
     finish(ax, title, "seconds", "kHz", grid=None)

@@ -1,13 +1,17 @@
 """The paper's numbers beside ours: the rows of Table 2, the points of Figure 3.
 
-Paper: §6. Notebook: 07_quantitative_analysis; `make report` writes the README's table from the same rows. The paper's
-side is cited here; ours is read from ``results/perplexity.json``, which `benchmarks/perplexity_table.py` measures.
-A row's runs go by name: runs/PROFILE/NAME. Those after Lakh say how much of it: of Figure 3's points, which are
-transformer_xl_augmented, transformer_xl_lakh_1 and so on, the one with most Lakh is Table 2's row.
+Paper: §6. Notebook: 07_quantitative_analysis; `make report` writes the README's table from the same
+rows.
 Differences from the paper: it has no Kneser-Ney 5-gram and no modern decoder.
+
+The paper's side is cited here; ours is read from ``results/perplexity.json``, which
+`benchmarks/perplexity_table.py` measures. A row's runs go by name: runs/PROFILE/NAME. Those after
+Lakh say how much of it: of Figure 3's points, which are transformer_xl_augmented,
+transformer_xl_lakh_1 and so on, the one with most Lakh is Table 2's row.
 """
 
 import re
+from collections import defaultdict
 from dataclasses import dataclass
 
 import numpy as np
@@ -44,7 +48,8 @@ PUBLISHED = (
 )
 """The last one's perplexity is not the paper's: a user of the checkpoint reported it."""
 MEMORY = "_memory"
-"""Ends the name of a shipped model measured with all of its own memory, which is longer than the protocol's."""
+"""Ends the name of a shipped model measured with all of its own memory, which is longer than the
+protocol's."""
 SHIPPED = ("mini", f"mini{MEMORY}", "transformer_xl")
 """Of ``assets/pretrained``."""
 ARCHITECTURES = {
@@ -56,7 +61,8 @@ ARCHITECTURES = {
 
 @dataclass(frozen=True)
 class Row:
-    """A model. size, paper: the paper's; name: ours in ``measured``, None if not measured; ours: what was measured."""
+    """A model. size, paper: the paper's; name: ours in ``measured``, None if not measured; ours:
+    what was measured."""
 
     title: str
     size: str
@@ -66,33 +72,34 @@ class Row:
 
     @property
     def perplexity(self) -> dict[str, float]:
-        """Perplexities on test: the paper's, ours exact, ours by the paper's protocol; as far as there are any."""
+        """Perplexities on test: the paper's, ours exact, ours by the paper's protocol; as far as
+        there are any."""
         test = self.ours.get("test", {})
-        found = {
+        numbers = {
             "paper": self.paper,
             "here, exact": test.get("exact"),
             "here, paper's protocol": test.get("paper"),
         }
-        return {kind: value for kind, value in found.items() if value is not None}
+        return {kind: number for kind, number in numbers.items() if number is not None}
 
 
 def measured() -> dict:
-    """What was measured of each model, by name. Raises DataNotFound, LakhnesError as ``results.read``, and LakhnesError
-    if something that the tables need is missing or no number."""
+    """What was measured of each model, by name. Raises DataNotFound, LakhnesError as
+    ``results.read``, and LakhnesError if something that the tables need is missing or no number."""
     name, models = "models", results.read("perplexity")["values"].get("models")
     try:
         for name in models:
             entry = models[name]
             splits = [entry[split] for split in ("valid", "test") if split in entry]
             numbers = [number for split in splits for number in (split["exact"], *split.values())]
-            numbers += [
-                point[key] for point in entry.get("curve", ()) for key in ("events", "valid_loss")
-            ]
-            sum([entry["parameters"], entry.get("minutes", 0), *numbers])  # adds numbers alone
+            for point in entry.get("curve", ()):
+                numbers += [point["events"], point["valid_loss"]]
+            sum(
+                [entry["parameters"], entry.get("minutes", 0), *numbers]
+            )  # fails for what is no number
     except (AttributeError, KeyError, TypeError) as error:
-        raise LakhnesError(
-            f"results/perplexity.json: {name} is not as it was measured ({error!r})"
-        ) from error
+        problem = f"{name} is not as it was measured ({error!r})"
+        raise LakhnesError(f"results/perplexity.json: {problem}") from None
     return models
 
 
@@ -101,40 +108,41 @@ def runs(row: str, models: dict) -> list[str]:
 
     Runs may be of any profile but smoke. After Lakh, a profile's run is the one with most of it.
     """
-    found = [
-        name
-        for name in models
-        if name.endswith(f"/{row}") and not name.startswith(("published/", "smoke/"))
-    ]
     if row == "transformer_xl_lakh":
-        found = [points[max(points)] for points in after_lakh(models).values()]
-    return sorted(found, key=lambda name: models[name]["parameters"]) or [
-        name for name in (row,) if name in models
-    ]
+        names = [points[max(points)] for points in after_lakh(models).values()]
+    else:
+        names = [name for name in models if name.endswith(f"/{row}")]
+        names = [name for name in names if not name.startswith(("published/", "smoke/"))]
+    if not names and row in models:
+        names = [row]
+    return sorted(names, key=lambda name: models[name].get("parameters", 0))
 
 
 def after_lakh(models: dict) -> dict[str, dict[int, str]]:
-    """Profile (but smoke) -> amount of pre-training -> the model fine-tuned after it, 0: the one trained without; only
-    those measured on test, and profiles with any after Lakh."""
-    found: dict[str, dict[int, str]] = {}
+    """Profile (but smoke) -> amount of pre-training -> the model fine-tuned after it, 0: the one
+    trained without; only those measured on test, and profiles with any after Lakh."""
+    pattern = re.compile(r"(?!smoke/)(?P<profile>.+)/transformer_xl_lakh_(?P<amount>[1-9]\d*)")
+    points_of = defaultdict(dict)
     for name, entry in models.items():
-        if (
-            match := re.fullmatch(r"(?!smoke/)(.+)/transformer_xl_lakh_([1-9]\d*)", name)
-        ) and "test" in entry:
-            found.setdefault(match[1], {})[int(match[2])] = name
-    for profile, points in found.items():
-        if "test" in models.get(f"{profile}/transformer_xl_augmented", ()):
-            points[0] = f"{profile}/transformer_xl_augmented"
-    return found
+        match = pattern.fullmatch(name)
+        if match and "test" in entry:
+            points_of[match["profile"]][int(match["amount"])] = name
+    for profile, points in points_of.items():
+        without = f"{profile}/transformer_xl_augmented"
+        if "test" in models.get(without, ()):
+            points[0] = without
+    return dict(points_of)
 
 
 def table_2(models: dict | None = None) -> list[Row]:
-    """Every row of the paper's table, ours and the shipped models; of the authors' checkpoints those measured."""
+    """Every row of the paper's table, ours and the shipped models; of the authors' checkpoints
+    those measured."""
     models = measured() if models is None else models
     entries = [(*entry[:3], name) for entry in TABLE_2 for name in runs(entry[3], models) or [None]]
     entries += [("modern decoder", "–", None, name) for name in runs("modern_decoder", models)]
     for name in (name for name in SHIPPED if name in models):
-        title = f"shipped {ARCHITECTURES.get(models[name]['architecture'], 'model')}, assets/pretrained/{name}"
+        architecture = ARCHITECTURES.get(models[name]["architecture"], "model")
+        title = f"shipped {architecture}, assets/pretrained/{name}"
         if memory := models[name].get("memory_length"):
             title = f"the same with all of its memory, {memory:,} events"
         entries.append((title, "–", None, name))
@@ -143,32 +151,28 @@ def table_2(models: dict | None = None) -> list[Row]:
 
 
 def figure_3(models: dict | None = None) -> dict[str, tuple]:
-    """The figure's lines, for ``diagnostic_plots.curves``: the paper's, and a profile's if at least two points were
-    run."""
+    """The figure's lines, for ``diagnostic_plots.curves``: the paper's, and a profile's if at least
+    two points were run."""
     models = measured() if models is None else models
     lines = {"paper: epochs of Lakh": FIGURE_3}
     for profile, points in after_lakh(models).items():
         if len(points) > 1:
             amounts = tuple(sorted(points))
-            lines[f"here: profile {profile}"] = (
-                amounts,
-                tuple(models[points[n]]["test"]["exact"] for n in amounts),
-            )
+            perplexities = tuple(models[points[n]]["test"]["exact"] for n in amounts)
+            lines[f"here: profile {profile}"] = (amounts, perplexities)
     return lines
 
 
 def training_curves(profile: str, models: dict | None = None) -> dict[str, tuple]:
-    """Perplexity on NES-MDB's valid over millions of events heard, by run of a profile (but smoke), for
-    ``diagnostic_plots.curves``."""
+    """Perplexity on NES-MDB's valid over millions of events heard, by run of a profile (but smoke),
+    for ``diagnostic_plots.curves``."""
     models = measured() if models is None else models
-    return {
-        name.removeprefix(f"{profile}/"): (
-            [point["events"] / 1e6 for point in entry["curve"]],
-            np.exp([point["valid_loss"] for point in entry["curve"]]),
-        )
-        for name, entry in models.items()
-        if name.startswith(f"{profile}/")
-        and "/lakh" not in name
-        and entry.get("curve")
-        and profile != "smoke"
-    }
+    lines = {}
+    for name, entry in models.items():
+        curve = entry.get("curve")
+        # A run on Lakh has another valid split.
+        if curve and profile != "smoke" and name.startswith(f"{profile}/") and "/lakh" not in name:
+            millions = [point["events"] / 1e6 for point in curve]
+            perplexities = np.exp([point["valid_loss"] for point in curve])
+            lines[name.removeprefix(f"{profile}/")] = (millions, perplexities)
+    return lines

@@ -1,7 +1,8 @@
 """Pages from templates: what Python knows is filled into an HTML or Markdown file by Jinja2.
 
-Paper: none. Notebooks: all, through the player and the listening test. The templates stand beside the
-code that fills them; text that goes into an HTML page is escaped, so no name of a song becomes markup.
+Paper: none. Notebooks: all, through the player and the listening test. The templates stand beside
+the code that fills them; text that goes into an HTML page is escaped, so no name of a song becomes
+markup.
 """
 
 from functools import cache
@@ -15,8 +16,9 @@ HERE = Path(__file__).parent
 def render(path, **values) -> str:
     """The text of the template at ``path``, with these values filled in.
 
-    A template may extend or include those of its own folder and of this one, and take the text of a style or script of
-    these folders by ``{{ asset("player.css") | safe }}``. A name that has no value raises jinja2.UndefinedError.
+    A template may extend or include those of its own folder and of this one, and take the text of a
+    style or script of these folders by ``{{ asset("player.css") | safe }}``. A name that has no
+    value raises jinja2.UndefinedError.
 
     >>> render(HERE / "page.html", title="A & B", body="<p>music</p>").splitlines()[6]
     '<title>A &amp; B</title>'

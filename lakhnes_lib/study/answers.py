@@ -1,10 +1,12 @@
 """The answers of a listening test: written one by one, read from any number of files, and filtered.
 
-Paper: §7 (its filters). Notebook: 08_user_study. The paper's own questionnaire is read by ``questionnaire``.
+Paper: §7 (its filters). Notebook: 08_user_study. The paper's own questionnaire is read by
+``questionnaire``.
 Differences from the paper: an answer that cannot be used is named, and costs no other answer.
 
-An answers file is CSV, one answer a row: ``listener,design,trial,choice,time``. choice is ``a`` or ``b``, or
-``undone``, which takes back the answer before it. Of a listener's answers to one trial the last counts.
+An answers file is CSV, one answer a row: ``listener,design,trial,choice,time``. choice is ``a`` or
+``b``, or ``undone``, which takes back the answer before it. Of a listener's answers to one trial
+the last counts.
 """
 
 import csv
@@ -41,8 +43,9 @@ class Judgement(NamedTuple):
 
 @dataclass(frozen=True)
 class Answers:
-    """What was judged. kind: turing or preference; pairs: how many pairs each batch has; refused: a sentence for each
-    row that could not be used; replaced: answers that a later one of the same listener to the same trial replaced."""
+    """What was judged. kind: turing or preference; pairs: how many pairs each batch has; refused: a
+    sentence for each row that could not be used; replaced: answers that a later one of the same
+    listener to the same trial replaced."""
 
     kind: str
     judgements: list[Judgement]
@@ -57,10 +60,11 @@ class Answers:
 
 
 def append(path, listener: str, design: Design, trial: str, choice: str) -> None:
-    """Adds one answer to a file and has it on the disk before it returns; a half-written last line is closed first.
+    """Adds one answer to a file and has it on the disk before it returns; a half-written last line
+    is closed first.
 
-    Raises BadStudy if the file is there and is no answers file of ours, or cannot be written, and for a listener's name
-    of more than letters, digits, dots and dashes.
+    Raises BadStudy if the file is there and is no answers file of ours, or cannot be written, and
+    for a listener's name of more than letters, digits, dots and dashes.
     """
     path = Path(path)
     if not re.fullmatch(r"[\w.-]{1,40}", listener):
@@ -124,7 +128,8 @@ def answers_of(design: Design, rows: Iterable[tuple[str, str, str]], refused=())
 
 
 def open_trials(design: Design, listener: str, path) -> list[Trial]:
-    """What a listener has not answered yet in this file, in order; all of the design if there is no file."""
+    """What a listener has not answered yet in this file, in order; all of the design if there is no
+    file."""
     if not Path(path).exists():
         return list(design.trials)
     answered = {}
@@ -135,10 +140,11 @@ def open_trials(design: Design, listener: str, path) -> list[Trial]:
 
 
 def merge(paths: Iterable, out) -> int:
-    """One new file of all answers of several; rows that are the same are written once. Returns the number of rows.
+    """One new file of all answers of several; rows that are the same are written once. Returns the
+    number of rows.
 
-    Raises BadStudy if ``out`` is there already, or a file is no answers file. Rows that are cut off are copied as they
-    are, so that nothing is lost.
+    Raises BadStudy if ``out`` is there already, or a file is no answers file. Rows that are cut off
+    are copied as they are, so that nothing is lost.
     """
     rows = {}
     for path in paths:
@@ -151,7 +157,8 @@ def merge(paths: Iterable, out) -> int:
 def write(
     out, design: Design, rows: Iterable[tuple[str, str, str]], time: str = "simulated"
 ) -> None:
-    """A new file of rows (listener, trial, choice); ``time`` stands in place of times. Raises BadStudy if it exists."""
+    """A new file of rows (listener, trial, choice); ``time`` stands in place of times. Raises
+    BadStudy if it exists."""
     study = design.fingerprint
     _write_new(out, [(listener, study, trial, choice, time) for listener, trial, choice in rows])
 
@@ -159,9 +166,11 @@ def write(
 def filter_listeners(
     answers: Answers, batches: int = 3, controls: bool = True
 ) -> tuple[Answers, dict[str, str]]:
-    """The answers of listeners who completed so many batches and, with ``controls``, never took random for real.
+    """The answers of listeners who completed so many batches and, with ``controls``, never took
+    random for real.
 
-    Returns also why each other listener was left out. Control judgements stay in. Raises BadStudy if nobody is left.
+    Returns also why each other listener was left out. Control judgements stay in. Raises BadStudy
+    if nobody is left.
     """
     answered = Counter((judgement.listener, judgement.batch) for judgement in answers.judgements)
     complete = Counter(
@@ -188,7 +197,8 @@ def filter_listeners(
 
 
 def read_rows(path, fields: tuple[str, ...]) -> list[tuple[int, dict]]:
-    """Line number and fields of each row of a CSV file whose first line names at least these fields.
+    """Line number and fields of each row of a CSV file whose first line names at least these
+    fields.
 
     The separator is that of the first line (a spreadsheet's is the country's). Raises BadStudy.
     """

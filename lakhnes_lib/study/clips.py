@@ -1,10 +1,11 @@
-"""The clips of a listening test, cut from music by people and by models, so that nothing but the music differs.
+"""The clips of a listening test: cut from music by people and by models, and made equally loud.
 
 Paper: §7. Notebook: 08_user_study. Who meets whom: ``designs``.
-As published: clips from random places of the pieces; models sample with temperature 1 and without top-k.
-Differences from the paper: all four voices begin a note within each clip (the paper: within its piece); clips are
-equally loud and faded, none comes twice; everything follows from the seed. Real music goes through the events too, lest
-its dynamics and timbres give it away.
+As published: clips from random places of the pieces; models sample with temperature 1 and without
+top-k.
+Differences from the paper: all four voices begin a note within each clip (the paper: within its
+piece); clips are equally loud and faded, none comes twice; everything follows from the seed.
+Real music goes through the events too, lest its dynamics and timbres give it away.
 """
 
 import hashlib
@@ -36,10 +37,10 @@ def make_study(
 ) -> Design:
     """Makes a listening test and writes it to ``folder``, which must be new or empty.
 
-    sources: method -> list of Scores, or a LanguageModel, which composes pieces of ``length`` events; ``real`` among
-    them; ``random`` is added. options: as in ``designs.plan``. The same arguments give the same files.
-    Raises BadSetting for an impossible plan, BadStudy for music too short or without all four voices, and LakhnesError
-    if the folder holds anything.
+    sources: method -> list of Scores, or a LanguageModel, which composes pieces of ``length``
+    events; ``real`` among them; ``random`` is added. options: as in ``designs.plan``. The same
+    arguments give the same files. Raises BadSetting for an impossible plan, BadStudy for music too
+    short or without all four voices, and LakhnesError if the folder holds anything.
     """
     check_target(folder)
     design = plan(kind, sources, **options)
@@ -69,7 +70,8 @@ def make_study(
 
 
 def _excerpts(method, source, count, seconds, seed, length) -> list[tuple[Score, float]]:
-    """So many pieces and starts in seconds. A model whose pieces are too short composes more, a few times."""
+    """So many pieces and starts in seconds. A model whose pieces are too short composes more, a few
+    times."""
     random = np.random.default_rng(seed)
     width = round(seconds * nes.TICKS_PER_SECOND)
     excerpts = []
@@ -92,7 +94,8 @@ def _excerpts(method, source, count, seconds, seed, length) -> list[tuple[Score,
 
 
 def _cut(pieces: list[Score], count: int, width: int, random) -> list[tuple[Score, float]]:
-    """At most so many excerpts, one of each piece before a second of any; none overlap. width: in ticks."""
+    """At most so many excerpts, one of each piece before a second of any; none overlap. width: in
+    ticks."""
     pieces = dict(enumerate(pieces))
     starts_of, excerpts = defaultdict(list), []
     while pieces and len(excerpts) < count:

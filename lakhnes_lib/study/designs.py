@@ -1,10 +1,13 @@
-"""The design of a listening test: which two clips meet in each pair, in which order and on which side.
+"""The design of a listening test: which two clips meet in each pair, and on which side.
 
-Paper: §7. Notebook: 08_user_study. The clips: ``clips``; answers: ``answers``; statistics: ``study_statistics``.
-As published: clips of 5 seconds (Turing test: one real, one from a model) or 10 (preference: two of all methods); in 2 of
-10 pairs real music stands against uniformly random events, which shows who does not listen.
+Paper: §7. Notebook: 08_user_study. The clips: ``clips``; answers: ``answers``; statistics:
+``study_statistics``.
+As published: clips of 5 seconds (Turing test: one real, one from a model) or 10 (preference: two of
+all methods); in 2 of 10 pairs real music stands against uniformly random events, which shows who
+does not listen.
 Differences from the paper: which methods meet, and on which side, is balanced instead of drawn.
-A design is a folder: ``design.json``, which says what each clip is (keep it from listeners), and ``clips/NAME.wav``.
+A design is a folder: ``design.json``, which says what each clip is (keep it from listeners), and
+``clips/NAME.wav``.
 """
 
 import hashlib
@@ -69,8 +72,8 @@ class Trial(_Strict):
 
 
 class Design(_Strict):
-    """A listening test. seconds: of a clip; clips: by name; folder: where ``design.json`` and the clips are, None as long
-    as it is only planned."""
+    """A listening test. seconds: of a clip; clips: by name; folder: where ``design.json`` and the
+    clips are, None as long as it is only planned."""
 
     format: Literal[1] = 1
     kind: Literal["turing", "preference"]
@@ -116,7 +119,8 @@ class Design(_Strict):
 
     @property
     def fingerprint(self) -> str:
-        """``d`` and 12 digits of a hash of everything; the letter keeps spreadsheets from taking it for a number."""
+        """``d`` and 12 digits of a hash of everything; the letter keeps spreadsheets from taking it
+        for a number."""
         text = json.dumps(self.model_dump(exclude_none=True), sort_keys=True)
         return "d" + hashlib.sha256(text.encode()).hexdigest()[:12]
 
@@ -132,7 +136,8 @@ def real_first(methods) -> list[str]:
 
 
 def open_design(folder) -> Design:
-    """The design that a folder holds. Raises BadStudy if there is none, or if it was changed since it was made."""
+    """The design that a folder holds. Raises BadStudy if there is none, or if it was changed since
+    it was made."""
     path = Path(folder) / "design.json"
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
@@ -161,8 +166,9 @@ def open_design(folder) -> Design:
 def plan(kind, methods, *, batches=1, pairs=10, controls=2, seed=0, seconds=None) -> Design:
     """Who meets whom, in which order and on which side, without any sound.
 
-    kind: turing or preference; methods: names, ``real`` among them; controls: of the ``pairs`` of each batch, so many
-    are real against random; seconds: of a clip, the published ones if None. In the other pairs every method is heard equally often (but for a rest of one), and meets each
+    kind: turing or preference; methods: names, ``real`` among them; controls: of the ``pairs`` of
+    each batch, so many are real against random; seconds: of a clip, the published ones if None. In
+    the other pairs every method is heard equally often (but for a rest of one), and meets each
     other one about equally often; in each batch half of the pairs are turned. Raises BadSetting.
 
     >>> design = plan("turing", ["real", "mini"], batches=3)

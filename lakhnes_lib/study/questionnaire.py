@@ -1,6 +1,7 @@
 """The answers of the paper's own questionnaire, in the form in which its platform gave them out.
 
-Paper: §7. Notebook: 08_user_study. Differences from the paper: none.
+Paper: §7. Notebook: 08_user_study.
+Differences from the paper: none.
 """
 
 import re
@@ -16,9 +17,10 @@ OUR_NAMES = {"real_data": REAL, "control": CONTROL}
 def read(paths: Iterable, key) -> Answers:
     """The answers of one or several files; every row of a file is a batch.
 
-    paths: CSV with ``WorkerId`` and, for each pair i, ``Input.pair_{i}_clip_a_url``, ``..._b_url`` and
-    ``Answer.pair_{i}_pref`` (A or B); key: CSV with ``uuid,method``. A clip's uuid is its file's name.
-    Its names ``real_data`` and ``control`` become ours. Raises BadStudy if no answer can be used.
+    paths: CSV with ``WorkerId`` and, for each pair i, ``Input.pair_{i}_clip_a_url``, ``..._b_url``
+    and ``Answer.pair_{i}_pref`` (A or B); key: CSV with ``uuid,method``. A clip's uuid is its
+    file's name. Its names ``real_data`` and ``control`` become ours. Raises BadStudy if no answer
+    can be used.
     """
     methods = {
         row["uuid"]: OUR_NAMES.get(row["method"], row["method"])

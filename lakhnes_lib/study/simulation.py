@@ -1,6 +1,7 @@
-"""Listeners who are made up: to try a listening test before people take it, and to try its statistics.
+"""Listeners who are made up, to try a listening test and its statistics before people take it.
 
-Paper: none (§7 had people). Notebook: 08_user_study, where there is nobody to listen. Their answers measure nothing.
+Paper: none (§7 had people). Notebook: 08_user_study, where there is nobody to listen. Their answers
+measure nothing.
 """
 
 import numpy as np
@@ -22,11 +23,11 @@ def simulate(
 ) -> list[tuple[str, str, str]]:
     """Rows (listener, trial, choice) of listeners who are made up, by Bradley and Terry's model.
 
-    A is chosen over B with the probability 1 / (1 + exp(strength of B - strength of A)).
-    strengths: float by method; listeners: how many; batches: how many each
-    listener takes, beginning with another, all if None; careless: share of them who toss a coin; spread: standard
-    deviation of each listener's own strengths about those given.
-    Raises BadSetting for a method without strength.
+    A is chosen over B with the probability 1 / (1 + exp(strength of B - strength of A)). strengths:
+    float by method; listeners: how many; batches: how many each listener takes, beginning with
+    another, all if None; careless: share of them who toss a coin; spread: standard deviation of
+    each listener's own strengths about those given. Raises BadSetting for a method without
+    strength.
     """
     methods = list(dict.fromkeys(method for trial in design.trials for method in trial.methods))
     if missing := [method for method in methods if method not in strengths]:

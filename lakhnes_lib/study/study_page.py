@@ -1,9 +1,12 @@
-"""A listening test as one HTML file, to put on any web space or to send: no server, no tracking, nothing loaded.
+"""A listening test as one HTML file, to put on any web space or to send; it needs no server.
 
-Paper: §7 (its judges met the pairs on a web platform). Notebook: 08_user_study.
-The page holds the sounds, in the design's order, under names that say nothing: what is real and what is not stands
-in ``design.json`` alone. Consent comes first; answers stay in the listener's browser, through reloads, until they are
-downloaded as CSV, which ``answers.read`` reads. Several listeners can use one browser, one after the other.
+Paper: §7. Notebook: 08_user_study.
+Differences from the paper: its judges met the pairs on a web platform.
+
+The page holds the sounds, in the design's order, under names that say nothing: what is real and
+what is not stands in ``design.json`` alone. It loads nothing and sends nothing. Consent comes
+first; answers stay in the listener's browser, through reloads, until they are downloaded as CSV,
+which ``answers.read`` reads. Several listeners can use one browser, one after the other.
 """
 
 import base64
@@ -17,8 +20,10 @@ TEMPLATE = Path(__file__).with_name("study_page.html")
 TITLE = "Listening test: music for a game console"
 CONSENT = (
     "Taking part is voluntary. You may stop at any time, and delete your answers.",
-    "Your answers stay in this browser. Nothing is sent anywhere; you download them yourself and hand them in.",
-    "Stored are a random number for you, your choices and their times: no name, no address, nothing about your device.",
+    "Your answers stay in this browser. Nothing is sent anywhere; you download them yourself and "
+    "hand them in.",
+    "Stored are a random number for you, your choices and their times: no name, no address, "
+    "nothing about your device.",
     "Please play the clips at a moderate volume.",
 )
 """What a listener agrees to, line by line."""
@@ -31,8 +36,8 @@ QUESTIONS = {
 def write(design: Design, path, batches=None, *, title: str = TITLE, consent=CONSENT) -> Path:
     """Writes the page of a design and returns its path.
 
-    batches: their numbers, all if None; a batch of 10 pairs takes 6 MB of 5-second clips, 12 MB of 10-second ones.
-    Raises BadStudy for a batch that is not there and for clips that are missing.
+    batches: their numbers, all if None; a batch of 10 pairs takes 6 MB of 5-second clips, 12 MB of
+    10-second ones. Raises BadStudy for a batch that is not there and for clips that are missing.
     """
     numbers = sorted({trial.batch for trial in design.trials} if batches is None else set(batches))
     trials = [trial for number in numbers for trial in design.batch(number)]

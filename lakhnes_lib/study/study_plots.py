@@ -1,8 +1,10 @@
 """Figures 4 and 5 of the paper, and the strengths of Bradley and Terry's model.
 
 Paper: §7, Figures 4 and 5 (bars with standard errors). Notebook: 08_user_study.
-Differences from the paper: Wilson's 95 % intervals (thin) beside the standard errors (thick), and the number of
-judgements under each bar. ``remark`` is written over the picture: say there whose answers it shows.
+Differences from the paper: Wilson's 95 % intervals (thin) beside the standard errors (thick), and
+the number of judgements under each bar.
+
+``remark`` is written over the picture: say there whose answers it shows.
 """
 
 import numpy as np
@@ -13,7 +15,7 @@ from lakhnes_lib.study.designs import REAL
 from lakhnes_lib.study.study_statistics import Share, Strengths
 
 LABELS = {
-    "turing": ("Turing test: how often the real clip was found", "lower is better; dotted: chance"),
+    "turing": ("Turing test: real clips that were found", "lower is better; dotted: chance"),
     "preference": ("Preference test: comparisons won", "higher is better; dotted: one half"),
 }
 

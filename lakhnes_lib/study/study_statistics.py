@@ -1,9 +1,10 @@
 """What the answers of a listening test say, and how surely.
 
 Paper: §7, Figures 4 and 5. Notebook: 08_user_study.
-As published: the share of pairs in which the real clip was found, or of comparisons that a method won, with standard
-errors, and a t-test with normal approximation between methods. Beside it: Wilson's intervals, exact tests, Holm's
-correction for many tests, Bradley and Terry's model of preference (1952), and how many judgements a test needs.
+As published: the share of pairs in which the real clip was found, or of comparisons that a method
+won, with standard errors, and a t-test with normal approximation between methods.
+Differences from the paper: beside it stand Wilson's intervals, exact tests, Holm's correction for
+many tests, Bradley and Terry's model of preference (1952), and how many judgements a test needs.
 All of these but the bootstrap over listeners take judgements as independent of one another.
 """
 
@@ -23,12 +24,14 @@ CONFIDENCE = 0.95
 FEW_LISTENERS = 10
 """With fewer, the bootstrap draws single judgements instead of listeners."""
 RIDGE = 0.001
-"""Keeps the strength of a method that always or never won finite; beside real numbers of judgements it is nothing."""
+"""Keeps the strength of a method that always or never won finite; beside real numbers of judgements
+it is nothing."""
 
 
 @dataclass(frozen=True)
 class Share:
-    """``hits`` of ``n`` judgements. low, high: Wilson's 95 % interval; p: exact binomial test against one half."""
+    """``hits`` of ``n`` judgements. low, high: Wilson's 95 % interval; p: exact binomial test
+    against one half."""
 
     name: str
     hits: int
@@ -51,8 +54,9 @@ class Share:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two methods. difference: of their shares; wins, n: of the first, when they met; p_normal: the published test, of
-    the two shares (turing) or of the wins (preference); p_exact: Fisher's of the shares, or binomial of the wins."""
+    """Two methods. difference: of their shares; wins, n: of the first, when they met; p_normal: the
+    published test, of the two shares (turing) or of the wins (preference); p_exact: Fisher's of the
+    shares, or binomial of the wins."""
 
     first: str
     second: str
@@ -67,8 +71,9 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Strengths:
-    """Bradley and Terry's model. strength: float (methods,), mean 0; drawn: float (draws, methods), the bootstrap's;
-    unit: what it drew, listeners or judgements; count: how many of them there are."""
+    """Bradley and Terry's model. strength: float (methods,), mean 0; drawn: float (draws, methods),
+    the bootstrap's; unit: what it drew, listeners or judgements; count: how many of them there
+    are."""
 
     methods: list[str]
     strength: np.ndarray
@@ -106,8 +111,8 @@ def methods_of(answers: Answers) -> list[str]:
 
 
 def shares(answers: Answers) -> list[Share]:
-    """Turing: in how many of a method's pairs the real clip was found (low is good). Preference: how many of its
-    comparisons a method won."""
+    """Turing: in how many of a method's pairs the real clip was found (low is good). Preference:
+    how many of its comparisons a method won."""
     counts = _hits(answers)
     tests = [stats.binomtest(hits, n) for hits, n in counts.values()]
     corrected = holm([test.pvalue for test in tests])
@@ -132,7 +137,8 @@ def compare(answers: Answers) -> list[Comparison]:
             normal = _normal_test(p - q, p * (1 - p) / n + q * (1 - q) / m)
             exact = stats.fisher_exact([[a, n - a], [b, m - b]]).pvalue
         elif met := won + lost:
-            # The shares of two methods that met are not independent; what they won against each other is.
+            # The shares of two methods that met are not independent; what they won against each
+            # other is.
             share = won / met
             normal = _normal_test(share - 0.5, share * (1 - share) / met)
             exact = stats.binomtest(won, met).pvalue
@@ -148,12 +154,14 @@ def compare(answers: Answers) -> list[Comparison]:
 
 
 def wins(answers: Answers) -> np.ndarray:
-    """int64 (methods, methods): how often the row's method was chosen over the column's, in ``methods_of``'s order."""
+    """int64 (methods, methods): how often the row's method was chosen over the column's, in
+    ``methods_of``'s order."""
     return _wins(_without_controls(answers), methods_of(answers))
 
 
 def strengths(answers: Answers, draws: int = 1000, seed: int = 0) -> Strengths:
-    """Bradley and Terry's strengths, with a bootstrap over listeners, or over judgements if there are few listeners."""
+    """Bradley and Terry's strengths, with a bootstrap over listeners, or over judgements if there
+    are few listeners."""
     methods, table, listeners = methods_of(answers), wins(answers), defaultdict(list)
     for judgement in _without_controls(answers):
         listeners[judgement.listener].append(judgement)
@@ -171,9 +179,11 @@ def strengths(answers: Answers, draws: int = 1000, seed: int = 0) -> Strengths:
 
 
 def bradley_terry(table) -> np.ndarray:
-    """Strengths of most likelihood: float (..., methods), mean 0, of wins of row over column (..., methods, methods).
+    """Strengths of most likelihood: float (..., methods), mean 0, of wins of row over column (...,
+    methods, methods).
 
-    P(row over column) = 1 / (1 + exp(strength of column - strength of row)). Many tables are fitted as one problem.
+    P(row over column) = 1 / (1 + exp(strength of column - strength of row)). Many tables are fitted
+    as one problem.
     """
     table = np.asarray(table, float)
     if table.ndim < 2 or table.shape[-1] != table.shape[-2]:
@@ -197,7 +207,8 @@ def bradley_terry(table) -> np.ndarray:
 
 
 def holm(p) -> np.ndarray:
-    """Holm's step-down correction: p-values that may be held against one level however many tests there are."""
+    """Holm's step-down correction: p-values that may be held against one level however many tests
+    there are."""
     p = np.asarray(p, float)
     order = np.argsort(p)
     stepped = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1))
@@ -207,14 +218,16 @@ def holm(p) -> np.ndarray:
 
 
 def power(n: int, p: float, q: float, level: float = 0.05) -> float:
-    """Probability that the published test, with ``n`` judgements of each, tells shares ``p`` and ``q`` apart."""
+    """Probability that the published test, with ``n`` judgements of each, tells shares ``p`` and
+    ``q`` apart."""
     difference = abs(p - q) / np.sqrt((p * (1 - p) + q * (1 - q)) / n)  # in standard errors
     border = stats.norm.isf(level / 2)
     return float(stats.norm.sf(border - difference) + stats.norm.cdf(-border - difference))
 
 
 def needed(p: float, q: float, wanted: float = 0.8, level: float = 0.05) -> int:
-    """Judgements of each of two methods that give the published test this power. Raises BadStudy for equal shares."""
+    """Judgements of each of two methods that give the published test this power. Raises BadStudy
+    for equal shares."""
     if p == q or not (0 <= p <= 1 and 0 <= q <= 1) or not level < wanted < 1:
         raise BadStudy(f"no number of judgements tells {p:g} from {q:g} with power {wanted:g}")
     errors = stats.norm.isf(level / 2) + stats.norm.ppf(

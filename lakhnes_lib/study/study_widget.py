@@ -16,7 +16,8 @@ SCRIPT = Path(__file__).with_name("study_widget.js")
 
 
 class Session:
-    """One listener's way through a design, in its order; all of it stands in an answers file, so it can stop anywhere.
+    """One listener's way through a design, in its order; all of it stands in an answers file, so it
+    can stop anywhere.
 
     A new Session with the same listener and file goes on where the last one stopped.
     """

@@ -1,6 +1,7 @@
-"""The report of a listening test: everything from answers to p-values, as text, numbers and figures.
+"""The report of a listening test, from answers to p-values, as text, numbers and figures.
 
-Paper: §7. Notebook: 08_user_study. Differences from the paper: see ``study_statistics``.
+Paper: §7. Notebook: 08_user_study.
+Differences from the paper: see ``study_statistics``.
 """
 
 import json
@@ -14,15 +15,15 @@ from lakhnes_lib.study import study_plots, study_statistics
 from lakhnes_lib.study.answers import Answers, filter_listeners
 from lakhnes_lib.study.study_statistics import Comparison, Share, Strengths
 
-TEMPLATE = Path(__file__).with_name("study_report.md")
+TEMPLATE = Path(__file__).with_name("study_report.md.jinja")
 PUBLISHED_BATCHES = {"turing": 3, "preference": 1}
 """Batches that a listener must have completed, as published; never more than a design has."""
 
 
 @dataclass(frozen=True)
 class StudyReport:
-    """What a listening test says. answers: those that count; dropped: listener -> why theirs do not; text: Markdown;
-    pictures: by name."""
+    """What a listening test says. answers: those that count; dropped: listener -> why theirs do
+    not; text: Markdown; pictures: by name."""
 
     answers: Answers
     dropped: dict[str, str]
@@ -59,7 +60,8 @@ def analyse(
 
 
 def write(report: StudyReport, folder) -> Path:
-    """Writes ``report.md``, ``report.json`` and a PNG of each picture into a folder, and returns it."""
+    """Writes ``report.md``, ``report.json`` and a PNG of each picture into a folder, and returns
+    it."""
     folder, model = Path(folder), report.strengths
     rows = zip(model.methods, model.strength, model.low, model.high, strict=True)
     values = {
@@ -94,5 +96,6 @@ def _advice(rows: list[Share]) -> str:
     needed = study_statistics.needed(one.share, other.share)
     return (
         f"If the shares of {one.name} and {other.name} are what they seem, {needed:,} judgements "
-        f"of each would show the difference in 80 % of studies; there are {one.n:,} and {other.n:,}."
+        "of each would show the difference in 80 % of studies; "
+        f"there are {one.n:,} and {other.n:,}."
     )

@@ -1,57 +1,58 @@
-"""What the generated pages are made of: numbers of results put into words, Markdown tables, and places in a page.
+"""Fills the templates of the generated pages with the numbers in ``results/``.
 
-A number stands in a text as {result.path.to.it:format}: {apu.speed.times_real_time_mean:.0f}.
+A template takes a number by ``n("apu.speed.times_real_time_mean", ".0f")``: the result's name, the
+path in its values, and a format. A line that needs a number which was not measured is left out of
+the page.
 """
 
 import re
+from pathlib import Path
 
 from lakhnes_lib.errors import DataNotFound, LakhnesError
 from lakhnes_lib.listening import results
-from lakhnes_lib.listening import tables as markdown
+from lakhnes_lib.listening.templates import render
 
-NUMBER = re.compile(r"\{(\w+)\.([^:{}]+):?([^{}]*)\}")
+TEMPLATES = Path(__file__).parent / "templates"
+NOT_MEASURED = "\0"
+"""Stands in a line for a number that was not measured, until the line is left out."""
 
 
-def value(name: str, path: str):
-    """One value of a result, by its dotted path; None if that benchmark was not run.
+def value(path: str):
+    """The value at a path such as ``apu.speed.songs``; None if that benchmark was not run.
 
     Raises LakhnesError if the result lacks the value.
     """
+    name, *keys = path.split(".")
     try:
         found = results.read(name)["values"]
     except DataNotFound:
         return None
-    for key in path.split("."):
+    for key in keys:
         if not isinstance(found, dict) or key not in found:
-            raise LakhnesError(f"results/{name}.json: its values lack {path!r}")
+            raise LakhnesError(f"results/{name}.json: its values lack {'.'.join(keys)!r}")
         found = found[key]
     return found
 
 
-def find(name: str, path: str, form: str = "{}") -> str | None:
-    """The same in a format."""
-    found = value(name, path)
-    return None if found is None else form.format(found)
+def number(path: str, form: str = "") -> str:
+    """The same in a format, for a template."""
+    found = value(path)
+    return NOT_MEASURED if found is None else format(found, form)
 
 
-def fill(text: str) -> str | None:
-    """The text with its numbers put in; None if a benchmark that it needs was not run. Raises as ``find``."""
-    found = [find(name, path, f"{{:{form}}}") for name, path, form in NUMBER.findall(text)]
-    if None in found:
-        return None
-    return NUMBER.sub(lambda _: found.pop(0), text)
-
-
-def table(head: tuple[str, ...], rows: list[tuple]) -> str:
-    """A Markdown table with its numbers put in; a row that lacks one is left out. Raises as ``find``."""
-    filled = [[fill(str(cell)) for cell in row] for row in rows]
-    return str(markdown.table(head, *(row for row in filled if None not in row)))
+def fill(template: str, **values) -> str:
+    """A template of ``templates`` filled with these values and the numbers that it asks for. Raises
+    as ``value``."""
+    text = render(TEMPLATES / template, n=number, **values)
+    lines = [line for line in text.split("\n") if NOT_MEASURED not in line]
+    return re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).strip() + "\n"
 
 
 def replaced(page: str, name: str, section: str) -> str:
-    """The page with what stands between its marks of this name made anew. Raises LakhnesError if it has none."""
+    """The page with what stands between its marks of this name made anew. Raises LakhnesError if it
+    has none."""
     begin, end = f"<!-- {name}:begin -->", f"<!-- {name}:end -->"
     if page.count(begin) != 1 or page.count(end) != 1:
-        raise LakhnesError(f"the page has no place for {name} ({begin} … {end})")
+        raise LakhnesError(f"the page has no marks for {name} ({begin} … {end})")
     before, rest = page.split(begin)
-    return f"{before}{begin}\n\n{section}\n\n{end}{rest.split(end)[1]}"
+    return f"{before}{begin}\n\n{section.strip()}\n\n{end}{rest.split(end)[1]}"

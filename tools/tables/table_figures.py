@@ -6,7 +6,8 @@ from lakhnes_lib.listening import diagnostic_plots, reproduction
 
 
 def figures() -> dict:
-    """Name of a picture in results/ -> its title, and what draws it; of training and Figure 3 once they were run."""
+    """Name of a picture in results/ -> its title, and what draws it; of training and Figure 3 once
+    they were run."""
     rows = [(row.title, row.perplexity) for row in reproduction.table_2() if row.perplexity]
     found = {"table_2": ("Table 2: perplexity on test", partial(diagnostic_plots.beside, rows))}
     if lines := reproduction.training_curves("laptop"):

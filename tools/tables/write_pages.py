@@ -1,7 +1,7 @@
-"""Writes what the measured numbers in this folder say: pages, and the README's pictures.
+"""Writes what the measured numbers in ``results/`` say: pages, and the README's pictures.
 
-python tools/tables/write.py            writes them
-python tools/tables/write.py --check    exits with 1 if a page says anything else; pictures are not looked at
+python tools/tables/write_pages.py            writes them
+python tools/tables/write_pages.py --check    exits with 1 if a page (not a picture) differs
 """
 
 import argparse
