@@ -428,6 +428,7 @@ def test_a_profile_names_its_augmentation(tmp_path):
         text.replace("    steps:", "    augment: some\n    steps:", 1)
     )
     with pytest.raises(
-        BadProfile, match="augment: must be none or paper or published or transposed, not 'some'"
+        BadProfile,
+        match="augment: must be 'none', 'paper', 'published' or 'transposed', not 'some'",
     ):
         profiles.load(tmp_path / "odd.yaml")
