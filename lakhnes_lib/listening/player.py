@@ -67,6 +67,12 @@ def listen(
     there in the page, which says so (30 s take 1.8 MB); None keeps all of it.
         The MIDI and VGM downloads are always the whole piece.
     Raises BadAudio for samples that are not sound or a rate that is not one.
+
+    >>> import lakhnes_lib as nes
+    >>> song = nes.read("assets/songbook/greensleeves.abc")
+    >>> player = nes.listen(song.excerpt(0, 2))  # the last line of a notebook's cell shows it
+    >>> "<audio" in player.html
+    True
     """
     return _player([_piece(source, title, rate, seconds)])
 
@@ -75,6 +81,12 @@ def compare(pieces: dict, *, rate: int | None = None, seconds: float | None = 30
     """One player for several pieces: a row of buttons switches between them at the same position.
 
     pieces: label -> Score or samples, as in ``listen``. Raises BadAudio if there are none.
+
+    >>> import lakhnes_lib as nes
+    >>> song = nes.read("assets/songbook/greensleeves.abc")
+    >>> player = nes.compare({"song": song.excerpt(0, 2), "faster": nes.change_speed(song, 2)})
+    >>> player.html.count("<audio")
+    2
     """
     if not pieces:
         raise BadAudio("compare: no pieces were given")
