@@ -1,15 +1,15 @@
-"""The paper's findings at the size of a laptop: rows trained over several seeds, and the recipe's ablation.
+"""The paper's findings at the size of a laptop: rows trained over several seeds, and the recipe's
+ablation.
 
-Run: ``python benchmarks/findings.py GROUP [--only NAME] [--seeds 0 1 2] [--test] [--write]``. A run that was stopped
-goes on where it was. Reads NES-MDB, and for Lakh the corpus that ``lakhnes map`` packed as data/packed/lakh5.
+Run: ``python benchmarks/findings.py GROUP [--only NAME] [--seeds 0 1 2] [--test] [--write]``. A run
+that was stopped goes on where it was. Reads NES-MDB, and for Lakh the corpus that ``lakhnes map``
+packed as data/packed/lakh5. Writes runs/findings/NAME/seedN/: best, log.jsonl and result.json.
 """
 
 import argparse
-import dataclasses
 import json
 import math
 import time
-from pathlib import Path
 
 from lakhnes_lib import profiles
 from lakhnes_lib.data.corpora import prepare
@@ -48,49 +48,54 @@ GROUPS = {
 
 
 def run(name: str, row: str, changes: dict, start: str | None, seed: int, test: bool) -> dict:
-    """Trains one row with one seed, or goes on with it, and measures it on all of valid (and test)."""
+    """Trains one row with one seed, or goes on with it, and measures it on all of valid (and test).
+
+    What it returns is also written to ``result.json`` in the run's folder; once that is there,
+    nothing is trained again.
+    """
     folder = RUNS / name / f"seed{seed}"
     result = folder / "result.json"
     if result.exists():
         return json.loads(result.read_text(encoding="utf-8"))
     profile = profiles.load("laptop")
-    changed = dataclasses.replace(profile.training[row], **changes)
-    profile = dataclasses.replace(profile, seed=seed, training=profile.training | {row: changed})
+    changed = profile.training[row].model_copy(update=changes)
+    update = {"seed": seed, "training": profile.training | {row: changed}}
+    profile = profile.model_copy(update=update)
     corpus = prepare(LAKH if row == "few_lakh" else profile.corpus)
-    options = {"model": row, "device": "cpu", "resume": snapshots.exists(folder / "snapshot")}
-    done = trainer.train(
+    trained = trainer.train(
         profile,
         corpus,
         folder,
+        model=row,
         start=RUNS / start / f"seed{seed}" / "best" if start else None,
-        **options,
+        resume=snapshots.exists(folder),
+        device="cpu",
     )
-    log = [
-        json.loads(line) for line in (folder / "log.jsonl").read_text(encoding="utf-8").splitlines()
-    ]
-    said = {
+    log = (folder / "log.jsonl").read_text(encoding="utf-8").splitlines()
+    rows = [json.loads(line) for line in log]
+    values = {
         "name": name,
         "row": row,
         "seed": seed,
         "changes": changes,
         "from": start,
-        "best_step": done.best_step,
-        "minutes": round(done.seconds / 60, 1),
-        "events": done.events,
-        "curve": [[line["step"], line["valid_loss"]] for line in log if "valid_loss" in line],
+        "best_step": trained.best_step,
+        "minutes": round(trained.seconds / 60, 1),
+        "events": trained.events,
+        "curve": [[line["step"], line["valid_loss"]] for line in rows if "valid_loss" in line],
         "data": corpus.fingerprint,
     }
     model = checkpoints.load(folder / "best")
     for split in ("valid", "test") if test else ("valid",):
         if split in corpus and row != "few_lakh":
-            begun = time.monotonic()
+            began = time.monotonic()
             scores = perplexity.exact(
                 model, corpus[split].framed(), progress=False, **profile.evaluation.segments
             )
-            said[split] = {"nats": scores.nats, "perplexity": math.exp(scores.nats)}
-            said[f"{split}_seconds"] = round(time.monotonic() - begun, 1)
-    result.write_text(json.dumps(said, indent=1) + "\n", encoding="utf-8")
-    return said
+            values[split] = {"nats": scores.nats, "perplexity": math.exp(scores.nats)}
+            values[f"{split}_seconds"] = round(time.monotonic() - began, 1)
+    result.write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
+    return values
 
 
 def main() -> None:
@@ -102,25 +107,20 @@ def main() -> None:
     parser.add_argument(
         "--write", action="store_true", help="write what has ended to results/findings.json"
     )
-    given = parser.parse_args()
-    for name, (row, changes, start) in GROUPS[given.group].items():
-        for seed in given.seeds if given.only in (None, name) else ():
-            said = run(name, row, changes, start, seed, given.test)
+    chosen = parser.parse_args()
+    for name, (row, changes, start) in GROUPS[chosen.group].items():
+        for seed in chosen.seeds if chosen.only in (None, name) else ():
+            values = run(name, row, changes, start, seed, chosen.test)
+            scores = {split: values[split] for split in ("valid", "test") if split in values}
             print(
                 name,
                 seed,
-                {
-                    split: round(said[split]["perplexity"], 4)
-                    for split in ("valid", "test")
-                    if split in said
-                },
+                {split: round(score["perplexity"], 4) for split, score in scores.items()},
             )
-    if given.write:
-        results = sorted(RUNS.glob("*/seed*/result.json"))
-        found = [json.loads(path.read_text(encoding="utf-8")) for path in results]
-        Path(profiles.root() / "results" / "findings.json").write_text(
-            json.dumps(found, indent=1) + "\n"
-        )
+    if chosen.write:
+        ended = [json.loads(path.read_text()) for path in sorted(RUNS.glob("*/seed*/result.json"))]
+        content = json.dumps(ended, indent=1) + "\n"
+        (profiles.root() / "results" / "findings.json").write_text(content, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -1,15 +1,16 @@
-"""What each change of the modern decoder gains: trained with all of them, then with one left out at a time.
+"""What each change of the modern decoder gains: trained with all of them, then with one left out at
+a time.
 
 python benchmarks/modern_decoder_changes.py [--only NAME] [--steps N] [--write]
 
-Every variant sees the same segments of NES-MDB's training split in the same order, from the same seed, for as many
-steps (profile laptop, entry ``modern_decoder_trial``: about 15 minutes of one free core), and is scored by the exact
-protocol on every fifth song of valid: test is not looked at. Runs stand in runs/modern_decoder/ and go on where they
-were stopped. With --write the numbers go to results/modern_decoder.json, after each variant; the report shows the
-longest training for which all variants are there.
+Every variant sees the same segments of NES-MDB's training split in the same order, from the same
+seed, for as many steps (profile laptop, entry ``modern_decoder_trial``: about 15 minutes of one
+free core), and is scored by the exact protocol on every fifth song of valid: test is not looked
+at. Runs stand in runs/modern_decoder/ and go on where they were stopped. With --write the
+numbers go to results/modern_decoder.json, after each variant; the report shows the longest
+training for which all variants are there.
 """
 
-import dataclasses
 import json
 
 import torch
@@ -24,8 +25,8 @@ from lakhnes_lib.training import snapshots, trainer
 
 ENTRY = "modern_decoder_trial"
 EVERY = 5  # songs of valid
-# A SwiGLU net has three matrices instead of two: two thirds of the units make it as large. AdamW moves every matrix by
-# its learning rate, which must be smaller than Muon's.
+# A SwiGLU net has three matrices instead of two: two thirds of the units make it as large. AdamW
+# moves every matrix by its learning rate, which must be smaller than Muon's.
 VARIANTS = {
     "all": ({}, {}),
     "rotary": ({"rotary": False}, {}),
@@ -41,15 +42,13 @@ VARIANTS = {
 def trained(name: str, profile, corpus, steps: int | None) -> tuple:
     """The variant's model after its last step, and its run's folder."""
     sizes, settings = VARIANTS[name]
-    settings = dataclasses.replace(profile.training[ENTRY], **settings)
-    if steps:
-        settings = dataclasses.replace(settings, steps=steps)
-    settings = dataclasses.replace(settings, evaluate_every=settings.steps)
-    profile = dataclasses.replace(
-        profile, models={ENTRY: profile.models[ENTRY] | sizes}, training={ENTRY: settings}
-    )
+    steps = steps or profile.training[ENTRY].steps
+    settings = settings | {"steps": steps, "evaluate_every": steps}
+    settings = profile.training[ENTRY].model_copy(update=settings)
+    changed = {"models": {ENTRY: profile.models[ENTRY] | sizes}, "training": {ENTRY: settings}}
+    profile = profile.model_copy(update=changed)
     folder = profiles.root() / "runs" / "modern_decoder" / f"{name}_{settings.steps}"
-    resume = snapshots.exists(folder / "snapshot")
+    resume = snapshots.exists(folder)
     run = trainer.train(profile, corpus, folder, model=ENTRY, resume=resume)
     return run, folder
 
@@ -58,7 +57,7 @@ def measure(name: str, profile, corpus, steps: int | None) -> dict:
     run, folder = trained(name, profile, corpus, steps)
     model = checkpoints.load(folder / "best", run.device)
     measured = {"segment": 256, "memory_length": profile.evaluation.memory_length}
-    with torch.autocast(run.device.type, torch.bfloat16, enabled=run.bf16):
+    with torch.autocast(run.device.type, torch.bfloat16, enabled=run.learner.bf16):
         scored = perplexity.exact(model, corpus["valid"].framed()[::EVERY], **measured)
     heard = [
         json.loads(line) for line in (folder / "log.jsonl").read_text(encoding="utf-8").splitlines()
@@ -77,7 +76,8 @@ def measure(name: str, profile, corpus, steps: int | None) -> dict:
 
 
 def earlier() -> dict:
-    """Number of steps -> the variants measured after so many, also by other processes meanwhile: only these compare."""
+    """Number of steps -> the variants measured after so many, also by other processes meanwhile:
+    only these compare."""
     try:
         return results.read("modern_decoder")["values"]["left_out"]
     except DataNotFound:

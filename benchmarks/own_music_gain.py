@@ -1,11 +1,12 @@
-"""Does a folder of ten files help? Perplexity of files held back, before and after fine-tuning the shipped model.
+"""Does a folder of ten files help? Perplexity of files held back, before and after fine-tuning the
+shipped model.
 
 python benchmarks/own_music_gain.py [--only SET] [--write]
 
-Two folders of ten: the largest files of one game of NES-MDB's test split (one composer, which the model has never
-heard), and the first files of a part of the Lakh MIDI Dataset that can be mapped (songs of all kinds). Each is
-fine-tuned by the profile laptop's entry `own_music`, as `lakhnes train --from assets/pretrained/mini --data FOLDER`
-does it.
+Two folders of ten: the largest files of one game of NES-MDB's test split (one composer, which
+the model has never heard), and the first files of a part of the Lakh MIDI Dataset that can be
+mapped (songs of all kinds). Each is fine-tuned by the profile laptop's entry `own_music`, as
+`lakhnes train --from assets/pretrained/mini --data FOLDER` does it.
 
 Needs NES-MDB and lmd-full-5-sample (README, “Data”). With --write the numbers go to
 results/own_music.json, after each folder.

@@ -1,24 +1,24 @@
-"""Training measured: events a second of whole steps, beside plain relative attention in the same model and run.
+"""Training measured: events a second of whole steps, beside plain relative attention in the same
+model and run.
 
 python benchmarks/training_speed.py [--seconds 20] [--write]
 
-Sizes: transformer_xl (the laptop profile's) and paper (4 × 512 events, for which the published code takes 13 s a step
-on two CPU cores). A step is loss, gradient, clipping and optimiser, with a full memory, on random events; PyTorch alone
-is needed. The plain version holds every score, its relative shift by padding, and their gradients. With --write the
-numbers go to results/training.json. Speeds are wall-clock: leave the machine alone meanwhile.
+Sizes: transformer_xl (the laptop profile's) and paper (4 × 512 events, for which the published
+code takes 13 s a step on two CPU cores). A step is loss, gradient, clipping and optimiser, with
+a full memory, on random events; PyTorch alone is needed. The plain version holds every score,
+its relative shift by padding, and their gradients. With --write the numbers go to
+results/training.json. Speeds are wall-clock: leave the machine alone meanwhile.
 """
 
 import statistics
 import time
-from dataclasses import replace
 from math import sqrt
 
 import torch
 from _shared import arguments, keep
 
 from lakhnes_lib import profiles
-from lakhnes_lib.models import checkpoints, transformer_xl
-from lakhnes_lib.training import trainer
+from lakhnes_lib.models import checkpoints, devices, transformer_xl
 from lakhnes_lib.training.optimisers import build_optimisers
 
 PUBLISHED_SECONDS_A_STEP = 13  # 41 million parameters, 4 x 512 events, two CPU cores
@@ -48,7 +48,7 @@ class Trainer:
             None,
             device,
         )
-        self.bf16 = trainer.runs_bf16(device, settings.precision)
+        self.bf16 = devices.runs_bf16(device, settings.precision)
         self.random = torch.Generator().manual_seed(0)
 
     def loss(self):
@@ -74,9 +74,9 @@ class Trainer:
 
 
 def measure(architecture, settings, device, seconds: float) -> dict:
-    """Median step of the library and of the plain version, in turns of ``IN_A_ROW`` steps, as training takes them in a
-    row too; a turn's first is not counted, for it waits for the memory that the other version held. And how far apart
-    their losses are."""
+    """Median step of the library and of the plain version, in turns of ``IN_A_ROW`` steps, as
+    training takes them in a row too; a turn's first is not counted, for it waits for the memory
+    that the other version held. And how far apart their losses are."""
     library = transformer_xl.relative_attention
     versions = {"library": library, "plain": plain_attention}
     trainers = {name: Trainer(architecture, settings, device) for name in versions}
@@ -119,14 +119,14 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=20, help="time for each size")
     parser.add_argument("--device", help="cpu or cuda; the best there is if not given")
     chosen = parser.parse_args()
-    device = trainer.choose_device(chosen.device)
+    device = devices.choose_device(chosen.device)
     laptop, paper = (profiles.load(name) for name in ("laptop", "paper"))
     values = {"device": device.type, "threads": torch.get_num_threads()}
     for name, profile, changes in (
         ("transformer_xl", laptop, {"batch": 16}),
         ("paper", paper, {"batch": 4}),
     ):
-        settings = replace(profile.training["transformer_xl"], **changes)
+        settings = profile.training["transformer_xl"].model_copy(update=changes)
         values[name] = measure(profile.models["transformer_xl"], settings, device, chosen.seconds)
     values["paper"]["published_seconds_a_step"] = PUBLISHED_SECONDS_A_STEP
     values["paper"]["times_published"] = (

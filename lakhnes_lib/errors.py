@@ -1,12 +1,23 @@
 """Every error that a user can cause, as one small tree.
 
-Messages are one sentence that names the file, the place and the rule that was broken.
-The command line prints them as they are and exits with 1, or 2 for BadSetting; nothing else is caught there.
+Messages are one sentence that names the file, the position in it, and the rule that was broken.
+The command line prints them as they are and exits with 1, or 2 for BadSetting; nothing else is
+caught there.
 """
+
+import reprlib
 
 
 class LakhnesError(Exception):
-    """Base of all errors that this library raises on bad input."""
+    """Base of all errors that this library raises on bad input.
+
+    >>> import lakhnes_lib as nes
+    >>> try:
+    ...     nes.read("song.mp3")
+    ... except nes.LakhnesError as error:
+    ...     print(error)
+    song.mp3: its ending is none of those that can be read as music (...)
+    """
 
 
 class BadSetting(LakhnesError):
@@ -24,7 +35,8 @@ class BadMidi(LakhnesError):
 class Rejected(LakhnesError):
     """A MIDI file from which the mapping makes no NES music.
 
-    reason: a short key, the same in every version (``lakhnes_lib.music.mapping.REASONS``), to count files by.
+    reason: a short key, the same in every version (``lakhnes_lib.music.filters.REASONS``), by which
+    files are counted.
     """
 
     def __init__(self, reason: str, message: str = ""):
@@ -69,3 +81,27 @@ class OutOfSpace(LakhnesError):
 
 class BadStudy(LakhnesError):
     """A listening test that cannot be made, is damaged, or whose answers cannot be used."""
+
+
+def first_problem(error) -> str:
+    """The first fault that a ``pydantic.ValidationError`` names, as "position: rule, not value".
+
+    Example: "training: small: steps: must be greater than or equal to 1, not 0".
+    """
+    problem = error.errors(include_url=False)[0]
+    path, kind = list(problem["loc"]), problem["type"]
+    if path[-1:] == ["[key]"]:
+        path.pop()
+        rule = "a key must be text"
+    elif kind == "missing":
+        rule = "is missing"
+    elif kind == "extra_forbidden":
+        rule = "is not known"
+    elif kind == "value_error":
+        rule = str(problem["ctx"]["error"])
+    elif kind in ("model_type", "dict_type"):
+        rule = f"must be a table of values, not {reprlib.repr(problem['input'])}"
+    else:
+        rule = problem["msg"].replace("Input should", "must").replace("String should", "must")
+        rule += f", not {reprlib.repr(problem['input'])}"
+    return ": ".join([*map(str, path), rule])

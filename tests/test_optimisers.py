@@ -1,7 +1,5 @@
 """Optimisers and learning-rate schedules, by the names that profiles use."""
 
-from dataclasses import replace
-
 import pytest
 import torch
 
@@ -13,15 +11,15 @@ SETTINGS = Training(steps=100, batch=2, segment=16, learning_rate=0.01, optimize
 
 
 def test_learning_rates():
-    settings = replace(SETTINGS, warmup=10)
+    settings = SETTINGS.model_copy(update=dict(warmup=10))
     assert [learning_rate_share(step, settings) for step in (0, 4, 9)] == [0.1, 0.5, 1.0]
     cosine = [learning_rate_share(step, settings) for step in (10, 55, 100)]
     assert cosine == pytest.approx([1.0, 0.5, 0.0])
-    linear = replace(settings, schedule="linear", decay_share=0.4)
+    linear = settings.model_copy(update=dict(schedule="linear", decay_share=0.4))
     assert [learning_rate_share(step, linear) for step in (10, 60, 80, 99)] == pytest.approx(
         [1, 1, 0.5, 1 / 40]
     )
-    constant = replace(settings, schedule="constant")
+    constant = settings.model_copy(update=dict(schedule="constant"))
     assert {learning_rate_share(step, constant) for step in range(10, 100)} == {1.0}
 
 
@@ -41,3 +39,41 @@ def test_muon_takes_matrices_and_adamw_the_rest_each_once():
         for name in matrices
     )
     assert "embedding.weight" in rest and len(matrices) == 2 * 6
+
+
+def stepped(optimisers, gradients):
+    """Gives all parameters these gradients, one step each."""
+    for gradient in gradients:
+        for optimiser in optimisers:
+            for group in optimiser.param_groups:
+                for parameter in group["params"]:
+                    parameter.grad = torch.full_like(parameter, gradient)
+            optimiser.step()
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "adamw", "muon"])
+def test_weights_decay_as_the_profile_says(optimizer):
+    """Without a gradient AdamW and Muon draw weights to zero by rate times decay; tables are left
+    alone by Muon. Adam adds the decay to the gradient, and so moves by the whole rate."""
+    model = torch.nn.ModuleDict({"table": torch.nn.Embedding(3, 4), "net": torch.nn.Linear(4, 4)})
+    settings = dict(optimizer=optimizer, weight_decay=0.5, matrix_learning_rate=0.01)
+    optimisers = build_optimisers(model, SETTINGS.model_copy(update=settings))
+    before = {name: weight.detach().clone() for name, weight in model.named_parameters()}
+    stepped(optimisers, [0.0])
+    for name, weight in model.named_parameters():
+        expected = before[name] * (1 - 0.01 * 0.5)
+        if optimizer == "adam":
+            expected = before[name] - 0.01 * before[name].sign()
+        elif optimizer == "muon" and name != "net.weight":
+            expected = before[name]
+        assert torch.allclose(weight, expected, atol=1e-6), name
+
+
+def test_muon_keeps_nineteen_parts_of_twenty_of_what_it_has_seen():
+    """Its running sum, and that a gradient goes on acting after the next one, its opposite."""
+    model = torch.nn.Linear(4, 4, bias=True)
+    muon, _ = optimisers = build_optimisers(model, SETTINGS)
+    stepped(optimisers, [1.0, -2.0])
+    (state,) = muon.state.values()
+    expected = 0.95 * (0.05 * 1.0) + 0.05 * -2.0
+    assert torch.allclose(state["momentum_buffer"], torch.full((4, 4), expected), atol=1e-6)

@@ -1,13 +1,17 @@
-"""Profiles are strict: an unknown key, a wrong type or an impossible value is named with its place."""
+"""Profiles are strict: an unknown key, a wrong type or an impossible value is named."""
 
-import dataclasses
+import inspect
 
 import pytest
 import torch
 import yaml
+from pydantic import ValidationError
+from songs import tune
 
 from lakhnes_lib import profiles
-from lakhnes_lib.data.corpora import prepare
+from lakhnes_lib.cli.generate import generate
+from lakhnes_lib.cli.train import evaluate
+from lakhnes_lib.data import corpus
 from lakhnes_lib.errors import BadProfile
 from lakhnes_lib.listening import reproduction
 from lakhnes_lib.models import checkpoints
@@ -44,8 +48,15 @@ def test_values_and_defaults(load):
         128,
         32,
     )
-    with pytest.raises(dataclasses.FrozenInstanceError):
+    with pytest.raises(ValidationError, match="frozen"):
         profile.seed = 2
+    assert profile.model_copy(update={"seed": 2}).seed == 2
+
+
+def shapes_of(model):
+    """A model of a profile, without values."""
+    with torch.device("meta"), checkpoints._NothingDrawn():
+        return checkpoints.build(**model)
 
 
 @pytest.mark.parametrize("name", profiles.names())
@@ -55,8 +66,7 @@ def test_those_of_the_repository(name):
     assert profile.name == name
     assert set(profile.training) <= set(profile.models)
     for model in profile.models.values():
-        with torch.device("meta"):  # shapes alone, no numbers
-            checkpoints.build(**model)
+        shapes_of(model)
 
 
 def test_the_three_that_are_promised():
@@ -74,7 +84,8 @@ def test_the_three_that_are_promised():
 
 
 def test_paper_can_train_every_row_of_table_2_at_its_size():
-    """Table 2's parameters, in millions: LSTM 40 (ours 40.5), Transformer-XL 41; and Figure 3's amounts of Lakh."""
+    """Table 2's parameters, in millions: LSTM 40 (ours 40.5), Transformer-XL 41; and Figure 3's
+    amounts of Lakh."""
     paper = profiles.load("paper")
     rows = [
         name
@@ -86,10 +97,8 @@ def test_paper_can_train_every_row_of_table_2_at_its_size():
     assert {*rows, *ours} == set(paper.training) == set(paper.models)
     assert all(paper.training[name].minutes == 10 for name in ours)
     for name in rows:
-        model = paper.models[name]
-        with torch.device("meta"):
-            built = checkpoints.build(**model)
-        assert built.parameter_count() == (40_539_191 if name.startswith("lstm") else 41_274_487)
+        size = 40_539_191 if name.startswith("lstm") else 41_274_487
+        assert shapes_of(paper.models[name]).parameter_count() == size
         how = paper.training[name]
         assert how.augment == (
             "none" if name in ("lstm", "transformer_xl", "own_music") else "paper"
@@ -99,10 +108,18 @@ def test_paper_can_train_every_row_of_table_2_at_its_size():
     assert [paper.training[f"lakh_{n}"].steps for n in (1, 2, 4)] == [100_000, 200_000, 400_000]
 
 
+@pytest.fixture(scope="module")
+def music(tmp_path_factory):
+    """Four small songs to train on and one to stop by."""
+    songs = {"train": [tune(seed) for seed in range(4)], "valid": [tune(4)]}
+    return corpus.write_corpus(songs, tmp_path_factory.mktemp("music") / "corpus")
+
+
 @pytest.mark.parametrize("name", profiles.load("paper").training)
-def test_a_shrunken_paper_model_trains(tmp_path, name):
-    """Two steps of a small copy, with all else as in the profile."""
-    paper, corpus = profiles.load("paper"), prepare("songbook")
+def test_a_shrunken_paper_model_trains(tmp_path, music, monkeypatch, name):
+    """Two steps of a small copy, with all else as in the profile; what would be compiled is not."""
+    monkeypatch.setattr(torch, "compile", lambda step: step)
+    paper = profiles.load("paper")
     small = {
         "embedding": 4,
         "units": 16,
@@ -113,18 +130,36 @@ def test_a_shrunken_paper_model_trains(tmp_path, name):
         "feed_forward": 16,
     }
     model = {key: small.get(key, value) for key, value in paper.models[name].items()}
-    how = dataclasses.replace(paper.training[name], steps=2, batch=2, segment=32, valid_songs=1)
-    settings = dataclasses.replace(paper, models={name: model}, training={name: how})
-    run = trainer.train(settings, corpus, tmp_path, model=name, device="cpu", progress=False)
+    changes = {"steps": 2, "batch": 2, "segment": 32, "valid_songs": 1}
+    how = paper.training[name].model_copy(update=changes)
+    settings = paper.model_copy(update={"models": {name: model}, "training": {name: how}})
+    run = trainer.train(settings, music, tmp_path, model=name, device="cpu", progress=False)
     assert (run.step, run.best_step) == (2, 2)
 
 
-def changed(place, value):
-    """GOOD with another value at a dotted place; None removes it."""
+def test_the_command_lines_defaults_are_the_profiles():
+    """They are written there again, since profiles take long to import."""
+
+    def defaults(verb):
+        parameters = inspect.signature(verb).parameters.values()
+        return {parameter.name: parameter.default for parameter in parameters}
+
+    measured, drawn = profiles.Evaluation(), profiles.Sampling()
+    options = defaults(evaluate)
+    assert (options["batch"], options["segment"]) == (measured.batch, measured.segment)
+    assert options["memory"] == measured.memory_length
+    options = defaults(generate)
+    assert options["memory"] == drawn.memory_length
+    for name in ("pieces", "length", "temperature", "top_k", "top_p"):
+        assert options[name] == getattr(drawn, name)
+
+
+def changed(path, value):
+    """GOOD with another value at a dotted path; None removes it."""
     values = yaml.safe_load(yaml.safe_dump(GOOD))
-    *path, last = place.split(".")
+    *parents, last = path.split(".")
     inner = values
-    for key in path:
+    for key in parents:
         inner = inner[key]
     if value is None:
         del inner[last]
@@ -134,86 +169,80 @@ def changed(place, value):
 
 
 @pytest.mark.parametrize(
-    ("place", "value", "said"),
+    ("path", "value", "message"),
     [
         ("colour", 1, "has the unknown key 'colour'; known are name, seed, corpus"),
-        (
-            "training.small.step",
-            5,
-            "training: small: has the unknown key 'step'; known are steps, batch",
-        ),
+        ("training.small.step", 5, "training: small: has the unknown key 'step'; known are steps"),
         ("evaluation.speed", 5, "evaluation: has the unknown key 'speed'"),
-        ("seed", None, "lacks 'seed'"),
-        ("training.small.steps", None, "training: small: lacks 'steps'"),
-        ("seed", "one", "seed: must be int, not 'one'"),
-        ("seed", 1.0, "seed: must be int, not 1.0"),
-        ("seed", True, "seed: must be int, not True"),
-        ("name", 3, "name: must be str, not 3"),
-        (
-            "training.small.learning_rate",
-            "1e-3",
-            "training: small: learning_rate: must be float, not '1e-3'",
-        ),
-        ("training.small.compile", 1, "training: small: compile: must be bool, not 1"),
+        ("seed", None, "seed: is missing"),
+        ("training.small.steps", None, "training: small: steps: is missing"),
+        ("seed", "one", "seed: must be a valid integer, not 'one'"),
+        ("seed", "1", "seed: must be a valid integer, not '1'"),
+        ("seed", 1.0, "seed: must be a valid integer, not 1.0"),
+        ("seed", True, "seed: must be a valid integer, not True"),
+        ("name", 3, "name: must be a valid string, not 3"),
+        ("training.small.learning_rate", "1e-3", "learning_rate: must be a valid number, not '1e-"),
+        ("training.small.learning_rate", True, "learning_rate: must be a valid number, not True"),
+        ("training.small.compile", 1, "training: small: compile: must be a valid boolean, not 1"),
         ("training", [1], "training: must be a table of values, not [1]"),
         ("training.small", 5, "training: small: must be a table of values, not 5"),
-        ("models", "none", "models: must be dict, not 'none'"),
+        ("models", "none", "models: must be a table of values, not 'none'"),
         (
             "training.small.optimizer",
             "sgd",
-            "training: small: optimizer: must be adam or adamw or muon, not 'sgd'",
+            "optimizer: must be 'adam', 'adamw' or 'muon', not 'sg",
         ),
-        (
-            "training.small.schedule",
-            "up",
-            "schedule: must be cosine or constant or linear, not 'up'",
-        ),
-        (
-            "training.small.streams",
-            "rivers",
-            "streams: must be endless or songs or segments, not 'rivers'",
-        ),
+        ("training.small.schedule", "up", "schedule: must be 'cosine', 'constant' or 'linear'"),
+        ("training.small.streams", "rivers", "must be 'endless', 'songs' or 'segments', not 'rive"),
         (
             "training.small.augment",
             "all",
-            "augment: must be none or paper or published or transposed, not 'all'",
+            "augment: must be 'none', 'paper', 'published' or 'trans",
         ),
-        ("training.small.precision", "fp8", "precision: must be auto or bf16 or fp32, not 'fp8'"),
         (
-            "training.small.steps",
-            0,
-            "training: small: steps: must be at least 1 and at most 2,147,483,647, not 0",
+            "training.small.precision",
+            "fp8",
+            "precision: must be 'auto', 'bf16' or 'fp32', not 'fp8",
         ),
-        ("training.small.batch", -1, "must be at least 1"),
-        ("training.small.patience", 0, "patience: must be at least 1"),
+        ("training.small.draws", "some", "draws: must be 'fresh' or 'published', not 'some'"),
+        ("training.small.steps", 0, "small: steps: must be greater than or equal to 1, not 0"),
+        ("training.small.batch", -1, "batch: must be greater than or equal to 1, not -1"),
+        ("training.small.patience", 0, "patience: must be greater than or equal to 1"),
+        ("training.small.learning_rate", float("nan"), "learning_rate: must be a finite number"),
+        ("training.small.learning_rate", float("inf"), "must be a finite number, not inf"),
+        ("training.small.weight_decay", -1, "weight_decay: must be greater than or equal to 0"),
+        ("training.small.warmup", -5, "warmup: must be greater than or equal to 0"),
+        ("training.small.clip", 0.0, "clip: must be greater than 0"),
+        ("training.small.decay_share", 0.0, "decay_share: must be greater than 0, not 0.0"),
         (
-            "training.small.learning_rate",
-            float("nan"),
-            "learning_rate: must be at least 0 and at most 2,147,483,647",
+            "training.small.decay_share",
+            1.1,
+            "decay_share: must be less than or equal to 1, not 1.1",
         ),
-        ("training.small.learning_rate", float("inf"), "not inf"),
-        ("training.small.weight_decay", -1, "weight_decay: must be at least 0"),
-        ("training.small.warmup", -5, "warmup: must be at least 0"),
-        ("training.small.clip", 0.0, "clip: must be above 0"),
-        ("training.small.decay_share", 0.0, "decay_share: must be above 0 and at most 1"),
-        ("training.small.mix_share", 1.0, "mix_share: must be at least 0 and below 1, not 1.0"),
-        ("evaluation.memory_length", -5, "evaluation: memory_length: must be at least 0"),
-        ("seed", -1, "seed: must be at least 0"),
-        ("seed", 2**70, "seed: must be at least 0 and at most 2,147,483,647"),
-        ("name", "../../x", "name: must be letters, digits, - and _, not '../../x'"),
-        ("models.small", "x", "models: small: must be a table of values with an architecture"),
+        ("training.small.average", 1.0, "average: must be less than 1, not 1.0"),
+        ("training.small.train_songs", -1, "train_songs: must be greater than or equal to 0"),
         (
-            "models.small",
-            {"layers": 2},
-            "models: small: must be a table of values with an architecture",
+            "evaluation.memory_length",
+            -5,
+            "evaluation: memory_length: must be greater than or equal",
         ),
-        ("seed", [[["laughs"] * 99] * 99] * 99, "seed: must be int, not [[["),
+        ("seed", -1, "seed: must be greater than or equal to 0"),
+        ("seed", 2**70, "seed: must be less than or equal to 2147483647, not 11805"),
+        ("name", "../../x", "name: must match pattern '^[\\w-]+$', not '../../x'"),
+        ("models.small", "x", "models: small: must be a table of values, not 'x'"),
+        ("models.small", {"layers": 2}, "models: small: must be a table of values with an archi"),
+        ("models.small", {"architecture": "lstm", 5: 6}, "models: small: 5: a key must be text"),
+        ("models", {5: {"architecture": "lstm"}}, "models: 5: a key must be text"),
+        ("training.small", {5: 6}, "training: small: has the unknown key '5'; known are steps"),
+        ("seed", [[["laughs"] * 99] * 99] * 99, "seed: must be a valid integer, not [[["),
     ],
 )
-def test_bad_values(load, tmp_path, place, value, said):
+def test_bad_values(load, tmp_path, path, value, message):
     with pytest.raises(BadProfile) as raised:
-        load(changed(place, value))
-    assert str(raised.value).startswith(f"{tmp_path / 'mine.yaml'}: ") and said in str(raised.value)
+        load(changed(path, value))
+    assert str(raised.value).startswith(f"{tmp_path / 'mine.yaml'}: ") and message in str(
+        raised.value
+    )
 
 
 @pytest.mark.parametrize(
@@ -227,6 +256,7 @@ def test_bad_values(load, tmp_path, place, value, said):
         "!!python/object/apply:os.getcwd []",
         "name: 2020-99-99",
         "[" * 5000,
+        "? {a: 1}\n: 2\n",
     ],
 )
 def test_what_is_no_profile(load, text):
@@ -246,14 +276,16 @@ def test_what_is_not_there(tmp_path):
         profiles.load(tmp_path / "binary.yaml")
 
 
-def test_a_model_that_cannot_be_built_is_the_profiles_fault_and_leaves_nothing(load, tmp_path):
+def test_a_model_that_cannot_be_built_is_the_profiles_fault_and_leaves_nothing(
+    load, music, tmp_path
+):
     settings = load(changed("models.small", {"architecture": "transformer_xl", "colour": 1}))
     with pytest.raises(
         BadProfile, match="profile mine: models: small: a transformer_xl cannot be built .*colour"
     ):
         trainer.train(
             settings,
-            prepare("songbook"),
+            music,
             tmp_path / "run",
             model="small",
             device="cpu",

@@ -1,7 +1,8 @@
-"""Published checkpoints: files in their format are built here, read, and held to the published definition.
+"""Published checkpoints: files in their format are built here, read, and held to the published
+definition.
 
-The definition is restated below event by event, in float64: layers' inputs as memory, one matrix for queries, keys and
-values, distances counted instead of shifted.
+The definition is restated below event by event, in float64: layers' inputs as memory, one matrix
+for queries, keys and values, distances counted instead of shifted.
 """
 
 import json
@@ -18,7 +19,7 @@ from torch import nn
 
 from lakhnes_lib.__main__ import main
 from lakhnes_lib.errors import BadCheckpoint, LakhnesError
-from lakhnes_lib.models import checkpoints, pickle_machine
+from lakhnes_lib.models import checkpoints, legacy_pickle
 
 SIZES = dict(n_layer=3, d_model=12, n_head=3, d_head=5, d_inner=20, mem_len=9)
 
@@ -32,7 +33,7 @@ class Backend:
 
 @pytest.fixture
 def program(monkeypatch):
-    """The modules whose classes a published file names, with no more in them than the files show."""
+    """The modules whose classes a published file names, with no more than the files show."""
 
     def thing(module: str, name: str, kind=nn.Module):
         made = type(name, (kind,), {"__module__": module, "__qualname__": name})
@@ -41,8 +42,14 @@ def program(monkeypatch):
         setattr(sys.modules[module], name, made)
         return made
 
-    for name in ("AdaptiveEmbedding", "PositionalEmbedding", "RelPartialLearnableDecoderLayer",
-                 "RelPartialLearnableMultiHeadAttn", "PositionwiseFF", "MemTransformerLM"):  # fmt: skip
+    for name in (
+        "AdaptiveEmbedding",
+        "PositionalEmbedding",
+        "RelPartialLearnableDecoderLayer",
+        "RelPartialLearnableMultiHeadAttn",
+        "PositionwiseFF",
+        "MemTransformerLM",
+    ):
         thing("mem_transformer", name)
     thing("proj_adaptive_softmax", "ProjectedAdaptiveLogSoftmax")
     backend = types.ModuleType("torch.nn.backends.thnn")
@@ -68,7 +75,8 @@ def made(kind, **parts) -> nn.Module:
 def published_model(
     program, n_layer, d_model, n_head, d_head, d_inner, mem_len, n_token=631
 ) -> nn.Module:
-    """A module with the names, sizes and attributes of the published ones, every parameter far from its start."""
+    """A module with the names, sizes and attributes of the published ones, every parameter far from
+    its start."""
     torch.manual_seed(0)
     inside, criterion = (
         n_head * d_head,
@@ -77,10 +85,11 @@ def published_model(
     layers = nn.ModuleList()
     for _ in range(n_layer):
         attention = made(
-            program.RelPartialLearnableMultiHeadAttn, n_head=n_head, d_model=d_model, d_head=d_head, dropout=0.1,
-            qkv_net=nn.Linear(d_model, 3 * inside, bias=False), drop=nn.Dropout(0.1), dropatt=nn.Dropout(0.0),
-            o_net=nn.Linear(inside, d_model, bias=False), layer_norm=nn.LayerNorm(d_model), scale=1 / d_head**0.5,
-            pre_lnorm=False, r_net=nn.Linear(d_model, inside, bias=False),
+            program.RelPartialLearnableMultiHeadAttn, n_head=n_head, d_model=d_model,
+            d_head=d_head, dropout=0.1, qkv_net=nn.Linear(d_model, 3 * inside, bias=False),
+            drop=nn.Dropout(0.1), dropatt=nn.Dropout(0.0),
+            o_net=nn.Linear(inside, d_model, bias=False), layer_norm=nn.LayerNorm(d_model),
+            scale=1 / d_head**0.5, pre_lnorm=False, r_net=nn.Linear(d_model, inside, bias=False),
         )  # fmt: skip
         net = nn.Sequential(
             nn.Linear(d_model, d_inner),
@@ -107,11 +116,15 @@ def published_model(
         "inv_freq", 1 / (10000 ** (torch.arange(0.0, d_model, 2.0) / d_model))
     )
     model = made(
-        program.MemTransformerLM, n_token=n_token, d_embed=d_model, d_model=d_model, n_head=n_head, d_head=d_head,
-        word_emb=embedding, drop=nn.Dropout(0.1), n_layer=n_layer, tgt_len=128, mem_len=mem_len, ext_len=0,
-        max_klen=128 + mem_len, attn_type=0, layers=layers, sample_softmax=-1,
-        crit=made(criterion, n_clusters=0, out_layers=nn.ModuleList([output]), out_projs=nn.ParameterList()),
-        same_length=False, clamp_len=-1, pos_emb=positions, r_w_bias=nn.Parameter(torch.zeros(n_head, d_head)),
+        program.MemTransformerLM, n_token=n_token, d_embed=d_model, d_model=d_model, n_head=n_head,
+        d_head=d_head, word_emb=embedding, drop=nn.Dropout(0.1), n_layer=n_layer, tgt_len=128,
+        mem_len=mem_len, ext_len=0, max_klen=128 + mem_len, attn_type=0, layers=layers,
+        sample_softmax=-1, crit=made(
+            criterion, n_clusters=0, out_layers=nn.ModuleList([output]),
+            out_projs=nn.ParameterList(),
+        ),
+        same_length=False, clamp_len=-1, pos_emb=positions,
+        r_w_bias=nn.Parameter(torch.zeros(n_head, d_head)),
         r_r_bias=nn.Parameter(torch.zeros(n_head, d_head)),
     )  # fmt: skip
     for parameter in model.parameters():
@@ -147,7 +160,8 @@ def matrix(module):
 
 
 def published_segment(model, ids, memory) -> tuple[np.ndarray, list[np.ndarray]]:
-    """Log-probabilities (time, 631) of one row's segment; the memory after it: each layer's inputs (kept, width)."""
+    """Log-probabilities (time, 631) of one row's segment; the memory after it: each layer's inputs
+    (kept, width)."""
     heads, width, time = model.n_head, model.d_head, len(ids)
     table = model.word_emb.emb_layers[0].weight.detach().double().numpy()
     u, v = model.r_w_bias.detach().double().numpy(), model.r_r_bias.detach().double().numpy()
@@ -215,7 +229,7 @@ def test_the_papers_size(program, tmp_path):
 
 def test_the_limits_leave_room_for_the_papers_twelve_layers(program, tmp_path, monkeypatch):
     path = store(published_model(program, **SIZES | {"n_layer": 12}), tmp_path / "deep.pt")
-    monkeypatch.setattr(pickle_machine, "MOST_INSTRUCTIONS", pickle_machine.MOST_INSTRUCTIONS // 4)
+    monkeypatch.setattr(legacy_pickle, "MOST_PICKLED", legacy_pickle.MOST_PICKLED // 4)
     assert checkpoints.convert_published(path, tmp_path / "out").config["layers"] == 12
 
 
@@ -293,7 +307,7 @@ def changed(program, change):
         ),
         (
             lambda m: m._modules.update({str(n): None for n in range(5001)}),
-            "more than 5,000 modules",
+            "more than 5,000 parts",
         ),
     ],
 )

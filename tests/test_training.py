@@ -1,4 +1,4 @@
-"""Training: what was interrupted goes on with exactly the same losses, and nothing is overwritten."""
+"""Training: what was interrupted goes on with the same losses, and nothing is overwritten."""
 
 import json
 import shutil
@@ -6,9 +6,10 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from interrupts import interrupt
@@ -17,14 +18,18 @@ from songs import tune
 from lakhnes_lib import files
 from lakhnes_lib.data import corpus
 from lakhnes_lib.errors import BadCheckpoint, LakhnesError
+from lakhnes_lib.evaluation import perplexity
 from lakhnes_lib.models import checkpoints, devices
+from lakhnes_lib.music import augmentation
 from lakhnes_lib.profiles import Evaluation, Profile, Training
-from lakhnes_lib.training import snapshots, trainer
+from lakhnes_lib.training import learner, snapshots, trainer
+from lakhnes_lib.training.learner import Learner
 
 ROOT = Path(__file__).resolve().parents[1]
+CPU = torch.device("cpu")
 MODEL = dict(
     architecture="transformer_xl",
-    layers=2,
+    layers=1,
     width=16,
     heads=2,
     head_width=8,
@@ -32,7 +37,7 @@ MODEL = dict(
     memory_length=12,
 )
 SETTINGS = Training(
-    steps=25,
+    steps=12,
     batch=2,
     segment=16,
     learning_rate=0.01,
@@ -46,18 +51,26 @@ SETTINGS = Training(
     patience=100,
     snapshot_minutes=0.0,
 )
+KILLED_STEPS = 40
+"""Steps of the run that is killed: enough to be in the midst of it."""
 
 
-def profile(model=None, **changes):
+def profile(model=None, seed=3, name="tiny", **changes):
     """A profile of a tiny model with dropout; changes: to its training."""
     return Profile(
-        name="tiny",
-        seed=3,
+        name=name,
+        seed=seed,
         corpus="songbook",
         models={"transformer_xl": MODEL | {"dropout": 0.1} | (model or {})},
-        training={"transformer_xl": replace(SETTINGS, **changes)},
+        training={"transformer_xl": SETTINGS.model_copy(update=changes)},
         evaluation=Evaluation(batch=2, segment=16, memory_length=32),
     )
+
+
+@pytest.fixture(autouse=True)
+def short_log(monkeypatch):
+    """A line of the log every third step."""
+    monkeypatch.setattr(trainer, "LOG_EVERY", 3)
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +96,29 @@ def train(music, folder, wanted=None, **options):
     )
 
 
-def test_it_learns_and_keeps_its_best(music, tmp_path):
+def new_run(music, folder, wanted=None):
+    """A run that has not begun."""
+    wanted = wanted or profile()
+    torch.manual_seed(0)
+    model = checkpoints.build(**wanted.models["transformer_xl"]).train()
+    return trainer.TrainingRun(model, wanted, "transformer_xl", music, folder, CPU)
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """A clock for training that a step puts forward by one second, whatever the machine does."""
+    now, step = [1000.0], trainer.TrainingRun.train_step
+
+    def slow(run):
+        now[0] += 1
+        step(run)
+
+    monkeypatch.setattr(trainer, "monotonic", lambda: now[0])
+    monkeypatch.setattr(trainer.TrainingRun, "train_step", slow)
+
+
+def test_it_learns_and_keeps_its_best(music, tmp_path, monkeypatch):
+    monkeypatch.setattr(trainer, "LOG_EVERY", 10)
     run = train(music, tmp_path, profile(steps=60, evaluate_every=20))
     log = rows(tmp_path)
     losses = [row["train_loss"] for row in log if "train_loss" in row]
@@ -91,15 +126,33 @@ def test_it_learns_and_keeps_its_best(music, tmp_path):
     assert losses[0] > 5 and losses[-1] < losses[0] - 1
     valid = {row["step"]: row["valid_loss"] for row in log if "valid_loss" in row}
     assert set(valid) == {20, 40, 60} and run.best == pytest.approx(min(valid.values()), abs=1e-5)
-    said = checkpoints.details(tmp_path / "best")
-    assert said["data"] == music.fingerprint and said["seed"] == 3 and said["profile"] == "tiny"
-    assert said["training"]["steps"] == 60 and said["metrics"]["step"] == run.best_step
-    if run.best_step == run.step:
-        loaded = checkpoints.load(tmp_path / "best")
-        assert all(
-            torch.equal(a, b)
-            for a, b in zip(loaded.parameters(), run.model.parameters(), strict=True)
-        )
+    about = checkpoints.details(tmp_path / "best")
+    assert about["data"] == music.fingerprint and about["seed"] == 3 and about["profile"] == "tiny"
+    assert about["training"]["steps"] == 60 and about["metrics"]["step"] == run.best_step
+    measured = perplexity.exact(
+        checkpoints.load(tmp_path / "best"),
+        music["valid"].framed(),
+        progress=False,
+        **run.measured.segments,
+    )
+    assert measured.nats == pytest.approx(run.best, abs=1e-6)
+
+
+def test_the_best_weights_are_saved_and_not_the_last(music, tmp_path, monkeypatch):
+    """Whatever training does after its best evaluation."""
+    scores, weights = iter([3.0, 2.0, 4.0, 2.5]), []
+
+    def scripted(model, songs, **options):
+        weights.append({name: part.clone() for name, part in model.state_dict().items()})
+        nats = next(scores)
+        return SimpleNamespace(nats=nats, perplexity=np.exp(nats), targets=10)
+
+    monkeypatch.setattr(trainer.perplexity, "exact", scripted)
+    run = train(music, tmp_path, profile(steps=8, evaluate_every=2))
+    assert (run.best, run.best_step, run.step) == (2.0, 4, 8)
+    saved = checkpoints.load(tmp_path / "best").state_dict()
+    assert all(torch.equal(saved[name], weights[1][name]) for name in saved)
+    assert not torch.equal(saved["u"], weights[3]["u"])
 
 
 PROGRAM = """
@@ -108,57 +161,46 @@ sys.path.insert(0, "tests")
 import test_training
 from lakhnes_lib.data import corpus
 torch.set_num_threads(1)
-test_training.train(corpus.open_corpus(sys.argv[1]), sys.argv[2], resume=sys.argv[3] == "resume")
+wanted = test_training.profile(steps=test_training.KILLED_STEPS)
+test_training.train(corpus.open_corpus(sys.argv[1]), sys.argv[2], wanted)
 """
 
 
-def start(music, folder, how):
-    command = [sys.executable, "-c", PROGRAM, str(music.folder), str(folder), how]
-    return subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
-
-
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGKILL")
-def test_killed_and_resumed_is_as_if_never_stopped(music, tmp_path):
-    """kill -9 in the midst of a run that keeps a snapshot after each step; the log and the weights are the same."""
+def test_killed_and_resumed_is_as_if_never_stopped(music, tmp_path, monkeypatch):
+    """kill -9 amid a run with a snapshot after each step; the log and the weights are the same."""
+    monkeypatch.setattr(trainer, "LOG_EVERY", 10)  # the other process' too
+    wanted, killed = profile(steps=KILLED_STEPS), tmp_path / "killed"
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        unbroken = train(music, tmp_path / "unbroken")
+        unbroken = train(music, tmp_path / "unbroken", wanted)
+        command = [sys.executable, "-c", PROGRAM, str(music.folder), str(killed)]
+        process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
+        log = killed / "log.jsonl"
+        for _ in range(12_000):
+            if process.poll() is not None or log.exists() and log.stat().st_size:
+                break
+            time.sleep(0.01)
+        process.send_signal(signal.SIGKILL)
+        _, err = process.communicate(timeout=60)
+        assert process.returncode == -signal.SIGKILL, err
+        assert rows(killed)[-1]["step"] < KILLED_STEPS
+        with pytest.raises(LakhnesError, match="killed: already holds a training run; resume it"):
+            train(music, killed, wanted)
+        resumed = train(music, killed, wanted, resume=True)
     finally:
         torch.set_num_threads(threads)
-    process = start(music, tmp_path / "killed", "new")
-    for _ in range(6000):
-        log = tmp_path / "killed" / "log.jsonl"
-        if process.poll() is not None or (
-            log.exists() and log.stat().st_size and rows(tmp_path / "killed")
-        ):
-            break
-        time.sleep(0.01)
-    process.send_signal(signal.SIGKILL)
-    _, err = process.communicate(timeout=60)
-    assert process.returncode == -signal.SIGKILL, err
-    assert rows(tmp_path / "killed")[-1]["step"] < 25
-    with pytest.raises(LakhnesError, match="killed: already holds a training run; resume it"):
-        train(music, tmp_path / "killed")
-    process = start(music, tmp_path / "killed", "resume")
-    _, err = process.communicate(timeout=120)
-    assert process.returncode == 0, err
-    assert rows(tmp_path / "killed") == rows(tmp_path / "unbroken")
-    one, other = (
-        snapshots.read(tmp_path / name / "snapshot")["model"] for name in ("killed", "unbroken")
-    )
-    assert (
-        unbroken.step == 25
-        and one.keys() == other.keys()
-        and all(torch.equal(one[key], other[key]) for key in one)
-    )
+    assert rows(killed) == rows(tmp_path / "unbroken")
+    one, other = resumed.model.state_dict(), unbroken.model.state_dict()
+    assert unbroken.step == KILLED_STEPS and all(torch.equal(one[key], other[key]) for key in one)
 
 
 @pytest.mark.parametrize("kind", ["songs", "endless", "segments"])
 @pytest.mark.parametrize(
     "changes",
-    [{}, {"optimizer": "adam", "accumulate": 1, "augment": "paper"}],
-    ids=["muon", "adam"],
+    [{}, {"optimizer": "adam", "accumulate": 1, "augment": "paper", "average": 0.9}],
+    ids=["muon", "adam, averaged"],
 )
 def test_interrupted_anywhere_goes_on_with_the_same_losses(
     music, tmp_path, monkeypatch, kind, changes
@@ -166,22 +208,27 @@ def test_interrupted_anywhere_goes_on_with_the_same_losses(
     """Between two lines of the log, and twice."""
     wanted = profile(streams=kind, **changes)
     train(music, tmp_path / "unbroken", wanted)
-    for step in (7, 13):
+    for step in (4, 8):
         with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
             interrupt(patched, step)
-            train(music, tmp_path / "broken", wanted, resume=step > 7)
+            train(music, tmp_path / "broken", wanted, resume=step > 4)
     train(music, tmp_path / "broken", wanted, resume=True)
     assert rows(tmp_path / "broken") == rows(tmp_path / "unbroken")
+    one, other = (
+        checkpoints.load(tmp_path / name / "best").state_dict() for name in ("broken", "unbroken")
+    )
+    assert all(torch.equal(one[key], other[key]) for key in one)
 
 
 def test_lines_after_the_snapshot_are_dropped(music, tmp_path, monkeypatch):
-    """A run killed after it wrote to its log, but before its snapshot: half a line, and lines of steps done again."""
+    """A run killed after it wrote to its log, but before its snapshot: half a line, and lines of
+    steps done again."""
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
-        interrupt(patched, 12)
+        interrupt(patched, 7)
         train(music, tmp_path)
     before = rows(tmp_path)
     with open(tmp_path / "log.jsonl", "a") as log:
-        log.write(json.dumps({"step": 15, "valid_loss": 0.0}) + "\n" + '{"step": 1')
+        log.write(json.dumps({"step": 8, "valid_loss": 0.0}) + "\n" + '{"step": 1')
     train(music, tmp_path, resume=True)
     after = rows(tmp_path)
     assert after[: len(before)] == before and all(row.get("valid_loss") != 0.0 for row in after)
@@ -193,8 +240,8 @@ def test_goes_on_in_the_arithmetic_it_began_with(music, tmp_path, monkeypatch):
     monkeypatch.setattr(devices, "_multiplies_bf16_faster", lambda: True)
     begun = train(music, tmp_path, wanted, max_minutes=0.0)
     monkeypatch.setattr(devices, "_multiplies_bf16_faster", lambda: False)
-    assert begun.bf16 and train(music, tmp_path, wanted, resume=True).bf16
-    assert not train(music, tmp_path / "other", wanted).bf16
+    assert begun.learner.bf16 and train(music, tmp_path, wanted, resume=True).learner.bf16
+    assert not train(music, tmp_path / "other", wanted, max_minutes=0.0).learner.bf16
 
 
 def test_a_compiler_that_fails_costs_nothing_but_time(music, tmp_path, monkeypatch, capsys):
@@ -214,7 +261,7 @@ def test_a_compiler_that_fails_costs_nothing_but_time(music, tmp_path, monkeypat
 
 DECODER = {
     "architecture": "modern_decoder",
-    "layers": 2,
+    "layers": 1,
     "width": 16,
     "heads": 2,
     "feed_forward": 32,
@@ -240,51 +287,53 @@ def test_a_compiled_step_has_the_same_shapes_from_the_first_step_on(
         return compiled
 
     monkeypatch.setattr(torch, "compile", noting)
-    wanted = replace(
-        profile(steps=4, accumulate=1, compile=True, streams=streams),
-        models={"transformer_xl": model},
-    )
+    wanted = profile(steps=4, accumulate=1, compile=True, streams=streams)
+    wanted = wanted.model_copy(update={"models": {"transformer_xl": model}})
     train(music, tmp_path, wanted)
     kinds = [[entry[:2] for entry in step] for step in seen]
     assert len(seen) == 5 and all(step == kinds[0] for step in kinds)
     assert len({entry[2] for entry in seen[0]}) == len(seen[0]), "no tensor stands for two"
 
 
-def test_minutes_bring_the_learning_rate_down_in_time(music, tmp_path):
-    """A machine too slow for all the steps ends as one that is not, at a rate of nothing; and goes on by its clock."""
+def test_minutes_bring_the_learning_rate_down_in_time(music, tmp_path, clock):
+    """A machine too slow for all the steps ends as one that is not, at a rate of nothing."""
     wanted = profile(
         steps=1_000_000,
-        minutes=0.1,
+        minutes=0.5,  # thirty steps of a second
         schedule="linear",
         decay_share=1.0,
         warmup=0,
         evaluate_every=10**9,
     )
-    run = train(music, tmp_path, wanted, max_minutes=0.05)
+    run = train(music, tmp_path, wanted, max_minutes=0.25)
     half = [row["rate"] for row in rows(tmp_path) if "rate" in row]
-    assert 0.2 < half[-1] < 0.8 and half == sorted(half, reverse=True) and not run.best_step
+    assert (run.step, run.best_step) == (15, 0)
+    assert half == pytest.approx([1 - step / 30 for step in (2, 5, 8, 11, 14)])
     run = train(music, tmp_path, wanted, resume=True)
-    rate = [row["rate"] for row in rows(tmp_path) if "rate" in row]
-    assert rate[: len(half)] == half and rate[-1] < half[-1] and rate == sorted(rate, reverse=True)
-    assert 6 <= run.seconds < 60 and run.best_step == run.step < 100_000, (
-        "its last step is evaluated"
-    )
+    rates = [row["rate"] for row in rows(tmp_path) if "rate" in row]
+    assert rates[:5] == half and rates[-1] == pytest.approx(1 / 30)
+    assert (run.step, run.seconds, run.best_step) == (30, 30.0, 30), "its last step is evaluated"
     assert train(music, tmp_path / "fast", profile(steps=5, minutes=60.0)).step == 5
 
 
-def test_time_limit(music, tmp_path):
+def test_time_limit(music, tmp_path, clock):
     run = train(music, tmp_path, max_minutes=0.0)
-    assert run.step == 0 and snapshots.exists(tmp_path / "snapshot")
-    run = train(music, tmp_path, profile(), resume=True)
-    assert run.step == 25
-    long = profile(steps=10**6, evaluate_every=10**6)
-    started = time.monotonic()
-    run = train(music, tmp_path / "long", long, max_minutes=0.01)
-    assert 1 < run.step < 10**6 and 0.6 <= time.monotonic() - started < 30
+    assert run.step == 0 and snapshots.exists(tmp_path)
+    run = train(music, tmp_path, profile(), resume=True, max_minutes=0.1)
+    assert run.step == 6
+    assert train(music, tmp_path, profile(), resume=True).step == 12
+
+
+def test_snapshots_are_as_frequent_as_the_profile_says(music, tmp_path, clock, monkeypatch):
+    steps = []
+    monkeypatch.setattr(trainer.TrainingRun, "snapshot", lambda run: steps.append(run.step))
+    train(music, tmp_path, profile(snapshot_minutes=0.07))  # 4.2 seconds
+    assert steps == [5, 10, 12]
 
 
 def test_early_stopping(music, tmp_path):
-    """With no learning no evaluation is better than the first: the run ends after as many as patience says."""
+    """With no learning no evaluation is better than the first: the run ends after as many as
+    patience says."""
     run = train(
         music,
         tmp_path,
@@ -293,13 +342,14 @@ def test_early_stopping(music, tmp_path):
         ),
     )
     assert (run.step, run.best_step, run.since_best) == (8, 2, 3)
-    assert [row["step"] for row in rows(tmp_path)] == [2, 4, 6, 8]
+    valid = [row["step"] for row in rows(tmp_path) if "valid_loss" in row]
+    assert valid == [2, 4, 6, 8]
     assert checkpoints.details(tmp_path / "best")["metrics"]["step"] == 2
 
 
 def test_what_nothing_beats_is_kept(music, tmp_path):
     """Fine-tuning that only loses leaves the weights that it began from as the best."""
-    first = train(music, tmp_path / "first", profile(steps=40, evaluate_every=20))
+    first = train(music, tmp_path / "first", profile(steps=20, evaluate_every=10))
     spoiling = profile(
         steps=4, warmup=0, learning_rate=3.0, matrix_learning_rate=3.0, evaluate_every=2
     )
@@ -316,88 +366,88 @@ def test_a_lost_loss_leaves_the_last_good_snapshot(music, tmp_path, monkeypatch)
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
         interrupt(patched, 5)
         train(music, tmp_path)
-    whole = trainer.Run._loss
+    whole = Learner.forward
 
-    def lost(run, *inputs):
-        scores, state = whole(run, *inputs)
+    def lost(learner, *inputs):
+        scores, state = whole(learner, *inputs)
         return scores * float("nan"), state
 
-    monkeypatch.setattr(trainer.Run, "_loss", lost)
+    monkeypatch.setattr(Learner, "forward", lost)
     with pytest.raises(
-        LakhnesError, match="the loss became nan, with .* at step 6; lower the learning rate"
+        LakhnesError, match="step 6: the loss became nan, with .*; lower the learning rate"
     ):
         train(music, tmp_path, resume=True)
-    assert snapshots.read(tmp_path / "snapshot")["counts"]["step"] == 5
+    assert snapshots.read(tmp_path)["counts"]["step"] == 5
 
 
 def test_a_lost_gradient_does_not_reach_the_weights(music, tmp_path, monkeypatch):
-    """The loss may be fine still; a snapshot of weights that are no numbers would be the end of the run."""
+    """The loss may be fine still; a snapshot of weights that are no numbers would be the end of the
+    run."""
     train(music, tmp_path, max_minutes=0.0)
     monkeypatch.setattr(
-        torch.nn.utils, "clip_grad_norm_", lambda weights, limit: torch.tensor(float("nan"))
+        learner, "clip_grad_norm_", lambda weights, limit: torch.tensor(float("nan"))
     )
     with pytest.raises(
-        LakhnesError, match=r"became 6.\d+, with a gradient of length nan, at step 1"
+        LakhnesError, match=r"step 1: the loss became 6.\d+, with a gradient of length nan"
     ):
         train(music, tmp_path, resume=True)
-    kept = snapshots.read(tmp_path / "snapshot")
-    assert kept["counts"]["step"] == 0 and all(
-        tensor.isfinite().all() for tensor in kept["model"].values()
-    )
+    saved = snapshots.read(tmp_path)
+    weights = saved["learner"]["model"].values()
+    assert saved["counts"]["step"] == 0 and all(tensor.isfinite().all() for tensor in weights)
 
 
 def test_warm_up_goes_by_steps_whatever_the_clock_says(music, tmp_path, monkeypatch):
     wanted = profile(
         steps=1000, minutes=1.0, warmup=40, schedule="linear", decay_share=1.0, evaluate_every=10**9
     )
-    monkeypatch.setattr(trainer.Run, "place", 500)
-    run = train(music, tmp_path, wanted, max_minutes=0.0)
-    run.step = 1
-    run._train_step()
-    assert run.rate == pytest.approx(2 / 40)
-    run.step = 100
-    run._train_step()
-    assert run.rate == pytest.approx(0.5)
+    monkeypatch.setattr(trainer.TrainingRun, "progress_in_steps", 500)
+    run = new_run(music, tmp_path, wanted)
+    for steps, rate in ((1, 2 / 40), (100, 0.5)):
+        run.step = steps
+        run.train_step()
+        assert run.rate == pytest.approx(rate)
+        for optimiser, highest in zip(run.learner.optimisers, (0.02, 0.01), strict=True):
+            assert optimiser.param_groups[0]["lr"] == pytest.approx(rate * highest)
 
 
 def test_an_interrupt_while_the_last_evaluation_runs_loses_nothing(music, tmp_path, monkeypatch):
     """The step, its evaluation and the best weights are there when the run has stopped."""
-    measure = trainer.Run._evaluate
+    measure = trainer.TrainingRun.evaluate
 
     def pressed(run, *given):
         signal.raise_signal(signal.SIGINT)
         return measure(run, *given)
 
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
-        patched.setattr(trainer.Run, "_evaluate", pressed)
+        patched.setattr(trainer.TrainingRun, "evaluate", pressed)
         train(music, tmp_path, profile(steps=5, evaluate_every=5))
-    assert snapshots.read(tmp_path / "snapshot")["counts"]["best_step"] == 5
+    assert snapshots.read(tmp_path)["counts"]["best_step"] == 5
     assert checkpoints.details(tmp_path / "best")["metrics"]["step"] == 5
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def test_the_second_interrupt_is_not_waited_for(music, tmp_path, monkeypatch):
-    whole = trainer.Run._loss
+    whole = Learner.forward
 
-    def pressed(run, *inputs):
+    def pressed(learner, *inputs):
         signal.raise_signal(signal.SIGINT)
         signal.raise_signal(signal.SIGINT)
-        return whole(run, *inputs)
+        return whole(learner, *inputs)
 
-    monkeypatch.setattr(trainer.Run, "_loss", pressed)
+    monkeypatch.setattr(Learner, "forward", pressed)
     with pytest.raises(KeyboardInterrupt):
         train(music, tmp_path, profile(snapshot_minutes=60.0))
-    assert not snapshots.exists(tmp_path / "snapshot")
+    assert not snapshots.exists(tmp_path)
 
 
 def test_best_weights_that_are_gone_are_found_anew(music, tmp_path, monkeypatch):
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
-        interrupt(patched, 12)
+        interrupt(patched, 7)
         train(music, tmp_path)
     shutil.rmtree(tmp_path / "best")
     run = train(music, tmp_path, resume=True)
     assert (
-        run.step == 25
+        run.step == 12
         and checkpoints.details(tmp_path / "best")["metrics"]["step"] == run.best_step
     )
 
@@ -415,7 +465,7 @@ def test_nothing_is_overwritten_or_resumed_from_nothing(music, tmp_path):
     ):
         train(music, tmp_path / "run")
     assert (tmp_path / "run/log.jsonl").read_bytes() == before
-    shutil.rmtree(tmp_path / "run/snapshot")  # large, and not needed once a run is done
+    (tmp_path / "run/snapshot.pt").unlink()  # large, and not needed once a run is done
     with pytest.raises(LakhnesError, match="run: already holds a training run"):
         train(music, tmp_path / "run")
     with pytest.raises(
@@ -432,7 +482,7 @@ def test_two_processes_do_not_train_in_one_folder(music, tmp_path):
         pytest.raises(LakhnesError, match="another process is training there"),
     ):
         train(music, tmp_path, resume=True)
-    assert train(music, tmp_path, resume=True).step == 25
+    assert train(music, tmp_path, resume=True).step == 12
 
 
 def test_weights_of_another_kind_or_none_are_refused(music, tmp_path):
@@ -455,8 +505,8 @@ def test_weights_of_another_kind_or_none_are_refused(music, tmp_path):
         profile(learning_rate=0.02),
         profile(steps=26),
         profile(streams="endless"),
-        replace(profile(), seed=4),
-        replace(profile(), name="other"),
+        profile(seed=4),
+        profile(name="other"),
         profile(model={"memory_length": 20}),
         profile(model={"width": 32}),
     ],
@@ -479,16 +529,22 @@ def test_another_corpus_does_not_go_on(music, tmp_path):
 
 def test_damaged_snapshot(music, tmp_path):
     train(music, tmp_path, max_minutes=0.0)
-    (tensors,) = (tmp_path / "snapshot").glob("*.safetensors")
-    for path in (tensors, tmp_path / "snapshot/values.json"):
-        whole = path.read_bytes()
-        for content in (b"", whole[: len(whole) // 2], b"[]"):
-            path.write_bytes(content)
-            with pytest.raises(BadCheckpoint, match="snapshot: the snapshot is damaged"):
-                train(music, tmp_path, resume=True)
-        path.write_bytes(whole)
-    tensors.unlink()
-    with pytest.raises(BadCheckpoint, match="snapshot: the snapshot is damaged"):
+    path = tmp_path / "snapshot.pt"
+    whole = path.read_bytes()
+    for content in (b"", whole[: len(whole) // 2], b"[]", whole[len(whole) // 2 :]):
+        path.write_bytes(content)
+        with pytest.raises(BadCheckpoint, match="snapshot.pt: the snapshot is damaged"):
+            train(music, tmp_path, resume=True)
+    torch.save({"model": {}}, path)
+    with pytest.raises(BadCheckpoint, match="snapshot.pt: the snapshot is damaged"):
+        train(music, tmp_path, resume=True)
+
+
+def test_a_snapshot_of_the_old_format_is_refused_by_name(music, tmp_path):
+    (tmp_path / "snapshot").mkdir()
+    with pytest.raises(LakhnesError, match="already holds a training run"):
+        train(music, tmp_path)
+    with pytest.raises(BadCheckpoint, match="/snapshot: is a snapshot of an older version, which"):
         train(music, tmp_path, resume=True)
 
 
@@ -499,7 +555,7 @@ def test_accumulated_gradients_are_those_of_one_big_batch(music, tmp_path):
     weights = []
     for batch, accumulate in ((4, 1), (2, 2), (1, 4)):
         wanted = profile(
-            model={"dropout": 0.0}, batch=batch, accumulate=accumulate, optimizer="adamw", steps=12
+            model={"dropout": 0.0}, batch=batch, accumulate=accumulate, optimizer="adamw", steps=6
         )
         weights.append(train(music, tmp_path / str(accumulate), wanted).model.state_dict())
     first = rows(tmp_path / "1")
@@ -509,35 +565,134 @@ def test_accumulated_gradients_are_those_of_one_big_batch(music, tmp_path):
         assert all(torch.allclose(weights[0][key], other[key], atol=2e-3) for key in other)
 
 
-def test_gradient_of_a_step_is_that_of_the_mean_loss(music, tmp_path, monkeypatch):
-    """The sum of the parts' gradients against a loss written out over all rows at once, before the optimiser moves."""
-    wanted = profile(model={"dropout": 0.0}, clip=1e9, optimizer="adam").training["transformer_xl"]
-    torch.manual_seed(0)
-    model = checkpoints.build(**MODEL | {"dropout": 0.0})
-    run = trainer.Run(model, wanted, Evaluation(), music, tmp_path, 0, torch.device("cpu"))
-    other = trainer.Streams(music["train"].framed(), 4, 16, 0, "songs")
-    segment, found = next(other), {}
+@pytest.mark.parametrize("clip", [1e9, 0.05])
+def test_gradient_of_a_step_is_that_of_the_mean_loss(music, tmp_path, monkeypatch, clip):
+    """The sum of the parts' gradients against a loss written out over all rows at once, shortened
+    to the limit, before the optimiser moves."""
+    run = new_run(music, tmp_path, profile({"dropout": 0.0}, clip=clip, optimizer="adam"))
+    model, applied = run.model, {}
+    segment = next(trainer.Streams(music["train"].framed(), 4, 16, 3, "songs"))
     monkeypatch.setattr(
         torch.optim.Adam,
         "step",
-        lambda self: found.update({n: p.grad.clone() for n, p in model.named_parameters()}),
+        lambda self: applied.update({n: p.grad.clone() for n, p in model.named_parameters()}),
     )
-    model.train()
     ids, targets = torch.from_numpy(segment.ids), torch.from_numpy(segment.targets)
     log_probs, _ = model.log_probs(ids)
     used = targets >= 0
     loss = -log_probs[used].gather(1, targets[used].unsqueeze(1)).mean()
     loss.backward()
     expected = {name: parameter.grad.clone() for name, parameter in model.named_parameters()}
+    length = torch.stack([part.norm() for part in expected.values()]).norm()
+    assert 0.05 < length < 1e9
     model.zero_grad()
-    assert run._train_step() == pytest.approx(loss.item(), rel=1e-6)
-    assert found.keys() == expected.keys() and run.events == int(used.sum())
+    run.train_step()
+    assert run.window[-1] == pytest.approx(loss.item(), rel=1e-6)
+    assert applied.keys() == expected.keys() and run.events == int(used.sum())
     for name in expected:
-        assert torch.allclose(found[name], expected[name], atol=1e-6), name
+        shortened = expected[name] * min(1.0, clip / float(length))
+        assert torch.allclose(applied[name], shortened, atol=1e-6), name
+
+
+# --- the average of the weights, songs and seeds
+
+
+def test_the_average_of_the_weights_is_measured_and_saved(music, tmp_path, monkeypatch):
+    """Against an average by hand: the first step's weights, then a tenth of each later step's."""
+    update, by_hand = Learner._update_weights, {}
+
+    def noting(learner):
+        update(learner)
+        for name, part in learner.model.state_dict().items():
+            before = by_hand.get(name)
+            by_hand[name] = part.clone() if before is None else 0.9 * before + 0.1 * part
+
+    monkeypatch.setattr(Learner, "_update_weights", noting)
+    run = train(music, tmp_path, profile(steps=6, evaluate_every=6, average=0.9))
+    saved, last = checkpoints.load(tmp_path / "best").state_dict(), run.model.state_dict()
+    assert all(torch.allclose(saved[name], by_hand[name], atol=1e-5) for name in saved)
+    assert not any(torch.allclose(saved[name], last[name], atol=1e-5) for name in saved)
+    measured = perplexity.exact(
+        checkpoints.load(tmp_path / "best"),
+        music["valid"].framed(),
+        progress=False,
+        **run.measured.segments,
+    )
+    assert measured.nats == pytest.approx(run.best, abs=1e-6)
+
+
+def test_the_seed_draws_the_songs_of_training(music, tmp_path):
+    """The same seed the same songs, in every epoch; another seed others; never twice the same."""
+
+    def heard(seed, epoch=0):
+        songs = augmentation.songs_by_epoch(music["train"], "none", seed, count=3)(epoch)
+        return [song.tobytes() for song in songs]
+
+    everything = {song.tobytes() for song in music["train"].framed()}
+    assert heard(1) == heard(1, epoch=5) and len(set(heard(1))) == 3 and set(heard(1)) < everything
+    assert len({tuple(heard(seed)) for seed in range(6)}) > 1
+    runs = [
+        new_run(music, tmp_path, profile(seed=seed, train_songs=3, batch=1, accumulate=1))
+        for seed in (1, 1, 2)
+    ]
+    read = [np.concatenate([next(run.streams).ids[0] for _ in range(60)]) for run in runs]
+    assert np.array_equal(read[0], read[1]) and not np.array_equal(read[0], read[2])
+    whole = b"".join(song.tobytes() for song in music["train"].framed())
+    few = b"".join(heard(1))
+    assert set(read[0].astype(np.uint16)) <= set(np.frombuffer(few, np.uint16)) and few != whole
+
+
+def test_the_songs_of_valid_are_evenly_spaced(tmp_path):
+    songs = {"train": [tune(0)], "valid": [tune(seed, beats=6 + seed) for seed in range(7)]}
+    music = corpus.write_corpus(songs, tmp_path / "corpus")
+    framed = music["valid"].framed()
+    for wanted, numbers in (
+        (0, range(7)),
+        (2, (0, 4)),
+        (3, (0, 3, 6)),
+        (7, range(7)),
+        (9, range(7)),
+    ):
+        chosen = new_run(music, tmp_path, profile(valid_songs=wanted)).valid
+        assert [song.tobytes() for song in chosen] == [framed[n].tobytes() for n in numbers]
+
+
+def test_the_command_line_gives_the_seed(tmp_path, monkeypatch):
+    from lakhnes_lib.__main__ import main
+
+    seeds = []
+
+    def stop(settings, *arguments, **options):
+        seeds.append(settings.seed)
+        raise LakhnesError("enough")
+
+    monkeypatch.setattr(trainer, "train", stop)
+    command = ["train", "--profile", "smoke", "--out", str(tmp_path / "run"), "--device", "cpu"]
+    assert main(command) == main([*command, "--seed", "5"]) == 1
+    assert seeds == [0, 5]
+
+
+def test_the_command_line_says_that_nothing_was_learned(tmp_path, monkeypatch, capsys):
+    from lakhnes_lib.__main__ import main
+
+    run = SimpleNamespace(
+        step=4, events=9, seconds=1.0, best=2.0, best_step=0, settings=SETTINGS, folder=tmp_path
+    )
+    monkeypatch.setattr(trainer, "train", lambda *arguments, **options: run)
+    command = ["train", "--profile", "smoke", "--from", "begun", "--out", str(tmp_path / "run")]
+    assert main(command) == 0
+    assert "nothing was learned: no step was better than begun" in capsys.readouterr().out
+
+
+def test_a_folder_that_is_not_there_is_not_the_profiles_fault(capsys):
+    from lakhnes_lib.__main__ import main
+
+    assert main(["train", "--data", "/typo"]) == 1
+    assert "/typo: is neither a corpus folder" in capsys.readouterr().err
 
 
 def test_fine_tuning_begins_where_the_checkpoint_ends(music, tmp_path):
-    first = train(music, tmp_path / "first", profile(steps=20, evaluate_every=20))
+    first = train(music, tmp_path / "first", profile(steps=6, evaluate_every=6))
     tuned = train(
         music, tmp_path / "tuned", profile(steps=10), start=tmp_path / "first/best", max_minutes=0.0
     )
@@ -552,7 +707,8 @@ BLOCKED = """
 import sys
 class Block:
     def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] in ("symusic", "pretty_midi", "mido", "typer", "matplotlib", "IPython", "ipywidgets"):
+        blocked = "symusic pretty_midi mido typer matplotlib IPython ipywidgets"
+        if name.split(".")[0] in blocked.split():
             raise ImportError(f"{name} is blocked")
 sys.meta_path.insert(0, Block())
 sys.path.insert(0, "tests")
@@ -566,7 +722,8 @@ print(run.step, run.best > 0, len(sampling.sample(run.model, n=1, length=20)[0])
 
 
 def test_a_packed_corpus_needs_no_midi_library(music, tmp_path):
-    """Training, evaluation and sampling run where no library for MIDI, pictures or the command line is."""
+    """Training, evaluation and sampling run where no library for MIDI, pictures or the command line
+    is."""
     command = [sys.executable, "-c", BLOCKED, str(music.folder), str(tmp_path)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
     assert (done.returncode, done.stdout.split()) == (0, ["5", "True", "True"]), done.stderr

@@ -3,7 +3,6 @@
 Paper: §5, §6. Notebooks: 05_training, 07_quantitative_analysis.
 """
 
-import dataclasses
 import math
 from enum import StrEnum
 from pathlib import Path
@@ -11,7 +10,6 @@ from typing import Annotated
 
 import typer
 
-from lakhnes_lib import profiles
 from lakhnes_lib.cli.options import (
     Checkpoint,
     CorpusName,
@@ -20,14 +18,14 @@ from lakhnes_lib.cli.options import (
     only_where,
     progress,
 )
-from lakhnes_lib.errors import BadSetting, DataNotFound
-from lakhnes_lib.profiles import Evaluation
+from lakhnes_lib.errors import DataNotFound
 
-Protocol, Part = (
-    StrEnum("Protocol", ["exact", "paper"]),
-    StrEnum("Part", ["train", "valid", "test"]),
+Protocol = StrEnum("Protocol", ["exact", "paper"])
+Part = StrEnum("Part", ["train", "valid", "test"])
+MEANING = (
+    "Perplexity: among how many of the 631 possible events the model hesitates, on average; "
+    "1 would be certainty."
 )
-MEANING = "Perplexity: among how many of the 631 possible events the model hesitates, on average; 1 would be certainty."
 
 
 def train(
@@ -42,12 +40,7 @@ def train(
     ] = None,
     data: Annotated[
         str | None,
-        typer.Option(
-            help="songbook, nesmdb-midi, nesmdb-tx1, a corpus, or your own music [default: the profile's]."
-        ),
-    ] = None,
-    mix: Annotated[
-        str | None, typer.Option(help="A second corpus, for models with a mix_share.")
+        typer.Option(help="Corpus or folder of music, see above [default: the profile's]."),
     ] = None,
     out: Annotated[
         Path | None, typer.Option(help="Folder of the run [default: runs/PROFILE/MODEL].")
@@ -56,102 +49,93 @@ def train(
         bool, typer.Option("--resume", help="Go on from the run's last snapshot.")
     ] = False,
     max_minutes: Annotated[
-        float | None, typer.Option(min=0, help="Stop in good order after so long.")
+        float | None, typer.Option(min=0, help="Stop in good order after so many minutes.")
     ] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Instead of the profile's.")] = None,
     device: Device = None,
 ):
     """Trains or fine-tunes a model.
 
-    The best weights by valid perplexity stand in OUT/best. A run that ends early, by --max-minutes,
-    Ctrl-C or a power cut, goes on with --resume as if it had never stopped.
+    The best weights by valid perplexity are saved in OUT/best. A run that ends early, by
+    --max-minutes, Ctrl-C or a power cut, goes on with --resume as if it had never stopped.
 
-    A profile (profiles/NAME.yaml) holds the models' sizes, and how each is trained and on what. Your own music needs
-    none: with a folder of music files as --data (MIDI of any kind, VGM, TX1, ABC; five at least) the model `own_music`
-    of the profile laptop learns their style. Three files of five are for training, one says when to stop, and one is
-    held back, to measure perplexity before and after. Files that cannot be used are counted by reason.
+    A profile (profiles/NAME.yaml) holds the models' sizes, and how each is trained and on what;
+    --data names another corpus: songbook, nesmdb-midi, nesmdb-tx1, or a packed folder.
+
+    Your own music needs no profile: with a folder of music files as --data (MIDI of any kind, VGM,
+    TX1, ABC; five at least) the model `own_music` of the profile laptop learns their style. Three
+    files of five are for training, one says when to stop, and one is held back, to measure
+    perplexity before and after. Files that cannot be used are counted by reason.
 
     \b
-    A tiny model of the songbook; a small one of NES-MDB; the shipped one in the style of your music:
+    A tiny model of the songbook; a small one of NES-MDB; the shipped one, tuned to your music:
       lakhnes train --profile smoke
       lakhnes train --profile laptop --max-minutes 30
       lakhnes train --from assets/pretrained/mini --data FOLDER --out runs/mine
     """
-    from lakhnes_lib.data import mixture
-    from lakhnes_lib.data.corpora import prepare
+    from lakhnes_lib import profiles
+    from lakhnes_lib.data.corpora import PACKED, SONGBOOK, prepare
     from lakhnes_lib.training import own_music, trainer
 
-    own = data is not None and Path(data).is_dir() and not (Path(data) / "corpus.json").exists()
+    known, is_folder = (SONGBOOK, *PACKED), data is not None and Path(data).is_dir()
+    if not is_folder and data not in (None, *known):
+        names = ", ".join(known)
+        raise DataNotFound(f"{data}: is neither a corpus folder, nor one of music, nor of {names}")
+    own = is_folder and not (Path(data) / "corpus.json").exists()
     if profile is None and not own:
-        raise typer.BadParameter(
-            "name a profile: smoke, laptop, paper, or a YAML file", param_hint="--profile"
-        )
-    settings, model = (
-        profiles.load(profile or "laptop"),
-        model or (own_music.MODEL if own else "transformer_xl"),
-    )
-    settings = settings if seed is None else dataclasses.replace(settings, seed=seed)
+        reason = "name a profile: smoke, laptop, paper, or a YAML file"
+        raise typer.BadParameter(reason, param_hint="--profile")
+    settings = profiles.load(profile or "laptop")
+    if seed is not None:
+        settings = settings.model_copy(update={"seed": seed})
+    model = model or (own_music.MODEL if own else "transformer_xl")
     out = out or profiles.root() / "runs" / settings.name / model
+    options = {"model": model, "start": start, "resume": resume, "max_minutes": max_minutes}
+    options |= {"device": str(chosen_device(device)), "progress": progress()}
     if own:
         corpus = own_music.gather(data, settings.seed, progress())
         print(own_music.describe(corpus), flush=True)
+        tuned = own_music.tune(settings, corpus, out, **options)
+        run = tuned.run
     else:
         corpus = prepare(data or settings.corpus, progress=progress())
-    share = settings.training[model].mix_share if model in settings.training else 0.0
-    if (mix is None) != (share == 0):
-        raise BadSetting(
-            f"profile {profile}: {model} has a mix_share of {share}; --mix is for those above 0, which need it"
-        )
-    if mix is not None:
-        corpus = mixture.mix(corpus, prepare(mix, progress=progress()), share)
-    options = {"model": model, "start": start, "resume": resume, "max_minutes": max_minutes}
-    options |= {"device": str(chosen_device(device)), "progress": progress()}
-    tuned = own_music.tune(settings, corpus, out, **options) if own else None
-    run = tuned.run if tuned else trainer.train(settings, corpus, out, **options)
-    print(
-        f"{run.step:,} of {run.settings.steps:,} steps, {run.events:,} events, {run.seconds / 60:.1f} minutes"
-    )
-    if math.isfinite(run.best):
-        print(
-            f"best valid perplexity: {math.exp(run.best):.4f}, at step {run.best_step:,}: {out / 'best'}\n{MEANING}"
-        )
-    else:
+        run = trainer.train(settings, corpus, out, **options)
+    taken = f"{run.events:,} events, {run.seconds / 60:.1f} minutes"
+    print(f"{run.step:,} of {run.settings.steps:,} steps, {taken}")
+    best = f"best valid perplexity: {math.exp(run.best):.4f}, at step {run.best_step:,}: {out}/best"
+    if not math.isfinite(run.best):
         print(f"no valid perplexity measured yet; --resume goes on: {out}")
-    if tuned and tuned.after:
+    elif run.best_step == 0:
+        print(f"nothing was learned: no step was better than {start}\n{best}\n{MEANING}")
+    else:
+        print(f"{best}\n{MEANING}")
+    if own and tuned.after:
         before = f", {tuned.before:.4f} before" if tuned.before else ""
         print(f"perplexity of the files held back: {tuned.after:.4f}{before}")
 
 
+# The defaults are those of ``profiles.Evaluation`` (a test compares them), which is slow to import.
 def evaluate(
     context: typer.Context,
     checkpoint: Checkpoint,
     split: Annotated[Part, typer.Option(help="Of the corpus.")] = Part.test,
-    protocol: Annotated[
-        Protocol, typer.Option(help="How songs are read; see above.")
-    ] = Protocol.exact,
+    protocol: Annotated[Protocol, typer.Option(help="See above.")] = Protocol.exact,
     data: CorpusName = "nesmdb-midi",
     batch: Annotated[
-        int,
-        typer.Option(
-            min=1, max=4096, help="Songs at once under exact; the result does not depend on it."
-        ),
-    ] = Evaluation.batch,
-    segment: Annotated[
-        int, typer.Option(min=1, max=2**20, help="Events a step.")
-    ] = Evaluation.segment,
-    memory: Annotated[
-        int, typer.Option(min=0, max=2**20, help="Events of history kept.")
-    ] = Evaluation.memory_length,
+        int, typer.Option(min=1, max=4096, help="Songs at once, which only changes the speed.")
+    ] = 16,
+    segment: Annotated[int, typer.Option(min=1, max=2**20, help="Events a step.")] = 128,
+    memory: Annotated[int, typer.Option(min=0, max=2**20, help="Events of history kept.")] = 896,
     device: Device = None,
 ):
     """Measures a model's perplexity on a split.
 
-    Perplexity says among how many of the 631 possible events the model hesitates on average before the next one: 631 is
-    pure guessing, 1 certainty, and less is better.
+    Perplexity says among how many of the 631 possible events the model hesitates on average before
+    the next one: 631 is pure guessing, 1 certainty, and less is better.
 
-    Under the exact protocol every event of every song counts once, predicted from nothing but that song's own past.
-    Under the paper's, ten streams read the songs by name, memory runs on from song to song, and all stop when one finds
-    no next song; what it leaves unscored is counted.
+    Under the exact protocol every event of every song counts once, predicted from nothing but that
+    song's own past. Under the paper's, ten streams read the songs by name, memory runs on from song
+    to song, and all stop when one finds no next song; what it leaves unscored is counted.
 
     \b
     On the test split of NES-MDB (fetched first, if it is not here), and without any download:
@@ -162,28 +146,26 @@ def evaluate(
     from lakhnes_lib.evaluation import perplexity
     from lakhnes_lib.models import checkpoints
 
-    only_where(protocol is Protocol.exact, context, "--batch", why="goes with the exact protocol")
+    exact = protocol is Protocol.exact
+    only_where(exact, context, "--batch", why="goes with the exact protocol")
     model = checkpoints.load(checkpoint, chosen_device(device))
     songs = prepare(data, progress=progress())[split]
     settings = {"segment": segment, "memory_length": memory, "progress": progress()}
-    if protocol is Protocol.paper:
-        scores = perplexity.paper(model, songs.framed(), songs.names, **settings)
-        if not scores.targets:
-            raise DataNotFound(
-                f"{data}: {split} has too few songs for the paper's ten streams; take --protocol exact"
-            )
-        left = scores.unscored / (scores.targets + scores.unscored)
-        note = f", {scores.unscored:,} ({left:.1%}) not scored, paper's protocol"
-    else:
+    if exact:
         scores, note = perplexity.exact(model, songs.framed(), batch=batch, **settings), ""
+    else:
+        scores = perplexity.paper(model, songs.framed(), songs.names, **settings)
+        share = scores.unscored / max(1, scores.targets + scores.unscored)
+        note = f", {scores.unscored:,} ({share:.1%}) not scored, paper's protocol"
     if not scores.songs:
+        raise DataNotFound(f"{data}: {split} has no song of {perplexity.SHORTEST} events or more")
+    if not scores.targets:
         raise DataNotFound(
-            f"{data}: {split} holds no song of {perplexity.SHORTEST} events or more to measure"
+            f"{data}: {split} has too few songs for ten streams; use the exact protocol"
         )
-    read = sum(len(song) > 0 for song in scores.songs)
-    print(
-        f"{split}: perplexity {scores.perplexity:.4f}, {read:,} songs, {scores.targets:,} events{note}\n{MEANING}"
-    )
+    scored = sum(len(song) > 0 for song in scores.songs)
+    size = f"{scored:,} songs, {scores.targets:,} events"
+    print(f"{split}: perplexity {scores.perplexity:.4f}, {size}{note}\n{MEANING}")
 
 
 def convert(
@@ -194,8 +176,9 @@ def convert(
 ):
     """Converts a published checkpoint to one of this library.
 
-    The file is a whole pickled program; its tensors are read, and nothing in it is run. FOLDER is then a CHECKPOINT for
-    `lakhnes generate`, `lakhnes evaluate` and `lakhnes train --from`. Of the published ones (`lakhnes data list`):
+    The file is a whole pickled program; its tensors are read, and nothing in it is run. FOLDER is
+    then a CHECKPOINT for `lakhnes generate`, `lakhnes evaluate` and `lakhnes train --from`. Of the
+    published ones (`lakhnes data list`):
 
     \b
       lakhnes convert "$(lakhnes data fetch lakhnes-400k)/model.pt" lakhnes-400k
@@ -203,6 +186,5 @@ def convert(
     from lakhnes_lib.models import checkpoints
 
     model = checkpoints.convert_published(model_pt, folder)
-    print(
-        f"{folder}: {model.architecture}, {model.parameter_count():,} parameters, memory {model.memory_length}"
-    )
+    size = f"{model.parameter_count():,} parameters, memory {model.memory_length}"
+    print(f"{folder}: {model.architecture}, {size}")

@@ -1,28 +1,29 @@
 """Your own music: a folder of files becomes a corpus, and a trained model learns its style from it.
 
-Paper: §8 (use by musicians), in the way of §4.2 (pre-training, then fine-tuning). Notebook: 09_composing.
-Files of NES music (MIDI in NES-MDB's form, VGM, TX1) are taken as they are; any other MIDI file is mapped to the NES
-(``music/mapping.py``), which gives several songs a file. Of every five files three are for training, one says when to
-stop, and one is held back for the perplexity before and after. Nothing of one file is in two parts.
+Paper: §8 (use by musicians), in the way of §4.2 (pre-training, then fine-tuning). Notebook:
+09_composing.
+Files of NES music (MIDI in NES-MDB's form, VGM, TX1) are taken as they are; any other MIDI file is
+mapped to the NES (``music/mapping.py``), which gives several songs a file. Of every five files
+three are for training, one says when to stop, and one is held back for the perplexity before and
+after. Nothing of one file is in two parts.
 Differences from the paper: it fine-tuned on NES-MDB alone.
 """
 
 import hashlib
 import time
 from collections import Counter
-from dataclasses import dataclass, replace
 from math import isfinite
 from pathlib import Path
+from typing import NamedTuple
 
 from tqdm.auto import tqdm
 
 from lakhnes_lib.data import build
 from lakhnes_lib.data.corpus import Corpus, pack
-from lakhnes_lib.errors import BadMidi, DataNotFound, LakhnesError
+from lakhnes_lib.errors import DataNotFound, LakhnesError
 from lakhnes_lib.evaluation import perplexity
 from lakhnes_lib.models import checkpoints
-from lakhnes_lib.music.mapping import map_to_nes
-from lakhnes_lib.music.score import Score
+from lakhnes_lib.models.devices import choose_device
 from lakhnes_lib.profiles import Profile
 from lakhnes_lib.training import trainer
 
@@ -33,63 +34,55 @@ MODEL = "own_music"
 _PARTS = ("train", "train", "train", "valid", "test")
 
 
-@dataclass(frozen=True)
-class Tuned:
-    """run: the finished ``trainer.Run``; before, after: exact perplexity of the files held back, by the model that it
-    began from and by its best; None where there was none, or the run ended before its first measurement."""
+class Tuned(NamedTuple):
+    """A model that was fine-tuned on a folder.
 
-    run: trainer.Run
+    run: the finished run. before, after: exact perplexity of the files held back, by the model that
+    it began from and by the run's best; None if there was none, or nothing was measured yet.
+    """
+
+    run: trainer.TrainingRun
     before: float | None
     after: float | None
 
 
 def gather(folder, seed: int = 0, progress: bool = True) -> Corpus:
-    """The music of a folder, and of all folders in it, as a corpus in memory with train, valid and test.
+    """The music of a folder, and of all folders in it, as a corpus in memory: train, valid, test.
 
-    seed: draws what mapping leaves to chance; the same content and seed give the same corpus, whatever the files are
-    called. The manifest names the files in ``taken`` (split -> files) and ``rejected`` (file -> why).
+    seed: draws what mapping leaves to chance; the same content and seed give the same corpus,
+    whatever the files are called. The manifest names the files in ``taken`` (split -> files) and
+    ``rejected`` (file -> reason).
     Raises DataNotFound if fewer than five files can be used, and says why the others cannot.
     """
-    folder, kept, rejected = Path(folder), {}, {}
-    files = [path for paths in build.find_files(folder).values() for path in paths]
-    for path in tqdm(sorted(files), unit="file", desc="reading", disable=not progress):
-        name, content = (
-            path.relative_to(folder).as_posix(),
-            hashlib.sha256(path.read_bytes()).hexdigest(),
-        )
-        if content in kept:
+    folder, usable, rejected = Path(folder), {}, {}
+    files = sorted(path for paths in build.find_files(folder).values() for path in paths)
+    for path in tqdm(files, unit="file", desc="reading", disable=not progress):
+        name = path.relative_to(folder).as_posix()
+        content = hashlib.sha256(path.read_bytes()).hexdigest()
+        if content in usable:
             rejected[name] = f"{name}: has the same content as another file"
             continue
         try:
-            kept[content] = name, _songs(path, seed)
+            scores = build.read_songs(path, seed)
         except LakhnesError as error:
             rejected[name] = str(error)
-    if len(kept) < FEWEST:
-        why = "".join(f"; {line}" for line in _reasons(rejected)[:5])
-        raise DataNotFound(
-            f"{folder}: {len(kept)} of its {len(files)} files can be used, and at least {FEWEST} are needed{why}"
-        )
-    songs, taken = (
-        {name: [] for name in dict.fromkeys(_PARTS)},
-        {name: [] for name in dict.fromkeys(_PARTS)},
-    )
-    for number, content in enumerate(sorted(kept)):
-        part, (name, found) = _PARTS[number % len(_PARTS)], kept[content]
+            continue
+        if any(len(score.notes) for score in scores):
+            usable[content] = name, scores
+        else:
+            rejected[name] = f"{name}: has no notes"
+    if len(usable) < FEWEST:
+        reasons = "".join(f"; {line}" for line in _reasons(rejected)[:5])
+        counts = f"{len(usable)} of its {len(files)} files can be used"
+        raise DataNotFound(f"{folder}: {counts}, and at least {FEWEST} are needed{reasons}")
+    songs = {part: [] for part in _PARTS}
+    taken = {part: [] for part in _PARTS}
+    for number, content in enumerate(sorted(usable)):
+        part, (name, scores) = _PARTS[number % len(_PARTS)], usable[content]
         taken[part].append(name)
-        songs[part] += found if part == "train" else found[:1]
-    splits = {name: pack(name, scores) for name, scores in songs.items()}
+        songs[part] += scores if part == "train" else scores[:1]
+    splits = {part: pack(part, scores) for part, scores in songs.items()}
     return Corpus(folder, {"taken": taken, "rejected": rejected}, splits)
-
-
-def _songs(path: Path, seed: int) -> list[Score]:
-    """One song of a file of NES music, or the several that any other MIDI file gives."""
-    try:
-        songs = [build.read_song(path)]
-    except BadMidi:
-        songs = map_to_nes(path, seed)
-    if not any(len(song.notes) for song in songs):
-        raise LakhnesError(f"{path}: has no notes")
-    return songs
 
 
 def _reasons(rejected: dict[str, str]) -> list[str]:
@@ -99,11 +92,11 @@ def _reasons(rejected: dict[str, str]) -> list[str]:
 
 
 def describe(corpus: Corpus) -> str:
-    """What was taken of a gathered folder, for which part, and why the rest was not: a line each."""
-    lines = [
-        f"{name}: {len(files):,} files, {len(corpus[name]):,} songs, {corpus[name].seconds / 60:.1f} minutes"
-        for name, files in corpus.manifest["taken"].items()
-    ]
+    """What was taken of a gathered folder, for which part, and why the rest was not: one a line."""
+    lines = []
+    for part, files in corpus.manifest["taken"].items():
+        size = f"{len(corpus[part]):,} songs, {corpus[part].seconds / 60:.1f} minutes"
+        lines.append(f"{part}: {len(files):,} files, {size}")
     return "\n".join(lines + _reasons(corpus.manifest["rejected"]))
 
 
@@ -115,27 +108,27 @@ def tune(
     start=None,
     device=None,
     max_minutes=None,
-    progress=True,
     **options,
 ) -> Tuned:
-    """Trains as ``trainer.train`` does (its arguments), and measures before and after on the files held back.
+    """Trains as ``trainer.train`` does (its arguments), and measures the files held back.
 
-    max_minutes: of it training has what the first measuring leaves, less as much for the second.
+    start may be of any architecture. max_minutes: training has what the measuring before leaves of
+    them, less as much again for the measuring after.
     """
-    device, began = trainer.choose_device(device), time.monotonic()
+    device, began = choose_device(device), time.monotonic()
+    songs, shown = corpus["test"].framed(), options.get("progress", True)
 
     def held_back(checkpoint) -> float:
-        model, songs = checkpoints.load(checkpoint, device), corpus["test"].framed()
-        return perplexity.exact(
-            model, songs, progress=progress, **profile.evaluation.segments
-        ).perplexity
+        model = checkpoints.load(checkpoint, device)
+        segments = profile.evaluation.segments
+        return perplexity.exact(model, songs, progress=shown, **segments).perplexity
 
     before = held_back(start) if start else None
-    if start:  # whatever its kind
-        entry = profile.models[MODEL] | {"architecture": checkpoints.details(start)["architecture"]}
-        profile = replace(profile, models=profile.models | {MODEL: entry})
+    if start:
+        sizes = profile.models[MODEL] | {"architecture": checkpoints.details(start)["architecture"]}
+        profile = profile.model_copy(update={"models": profile.models | {MODEL: sizes}})
     if max_minutes is not None:
         max_minutes -= 2 * (time.monotonic() - began) / 60
-    options = {"model": MODEL, "max_minutes": max_minutes, "progress": progress} | options
-    run = trainer.train(profile, corpus, folder, start=start, device=device, **options)
+    options = {"model": MODEL, "start": start, "device": device} | options
+    run = trainer.train(profile, corpus, folder, max_minutes=max_minutes, **options)
     return Tuned(run, before, held_back(run.folder / "best") if isfinite(run.best) else None)

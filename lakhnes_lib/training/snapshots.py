@@ -1,71 +1,65 @@
 """Snapshots: everything a training run needs to go on as if it had never stopped.
 
 Paper: none. Notebook: 05_training.
-A snapshot is a folder with ``values.json`` and the file of tensors that it names: tensors and plain values only. The
-one move that puts ``values.json`` in place is what makes a new snapshot the snapshot: there is one at any moment.
+A snapshot is one file, ``snapshot.pt`` in the run's folder, which ``torch.save`` writes beside the
+old one and one move puts in its place: whenever a run is killed, there is a whole one. It holds
+tensors and plain values only, and is read with ``weights_only``, which runs nothing of the file.
 """
 
-import json
+import io
 import signal
 import sys
 import threading
-import uuid
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-import safetensors
-import safetensors.torch
 import torch
 
 from lakhnes_lib.errors import BadCheckpoint
 from lakhnes_lib.files import replacing, write_synced
 
-VALUES, TENSORS = "values.json", "tensors.safetensors"
+FORMAT = 2
+NAME, OLD_NAME = "snapshot.pt", "snapshot"
+"""A folder ``snapshot`` was format 1, which is not read any more."""
 
 
 def exists(folder) -> bool:
-    """Whether the folder holds a snapshot."""
-    return (Path(folder) / VALUES).is_file()
+    """Whether a run's folder holds a snapshot, be it of this format or of the old one."""
+    return (Path(folder) / NAME).is_file() or (Path(folder) / OLD_NAME).is_dir()
 
 
-def write(folder, tree) -> None:
-    """Writes nested dicts, lists and tuples of tensors and plain values."""
-    folder, tensors = Path(folder), {}
-    name = f"{uuid.uuid4().hex[:8]}-{TENSORS}"
-    plain = _flatten(tree, tensors) | {"tensors": name}
-    for place, content in (
-        (name, safetensors.torch.save(tensors)),
-        (VALUES, json.dumps(plain).encode()),
-    ):
-        with replacing(folder / place) as temporary:
-            write_synced(temporary, content)
-    for path in folder.iterdir():  # older tensors, and what a killed run had begun to write
-        if path.name not in (name, VALUES):
-            path.unlink(missing_ok=True)
+def write(folder, values: dict) -> None:
+    """Writes a dict of tensors, plain values, and lists, tuples and dicts of them."""
+    path, content = Path(folder) / NAME, io.BytesIO()
+    torch.save({"format": FORMAT} | values, content)
+    for unfinished in path.parent.glob(f".{path.stem}-*"):  # of a run that was killed meanwhile
+        unfinished.unlink(missing_ok=True)
+    with replacing(path) as temporary:
+        write_synced(temporary, content.getbuffer())
 
 
-def read(folder):
-    """What ``write`` wrote; tuples come back as lists. Raises BadCheckpoint if it is damaged."""
-    folder = Path(folder)
+def read(folder) -> dict:
+    """What ``write`` wrote, on the CPU. Raises BadCheckpoint if it is damaged or of old format."""
+    path = Path(folder) / NAME
+    if not path.exists():
+        message = "is a snapshot of an older version, which cannot go on; begin the run anew"
+        raise BadCheckpoint(f"{Path(folder) / OLD_NAME}: {message}")
     try:
-        plain = json.loads((folder / VALUES).read_text(encoding="utf-8"))
-        tensors = safetensors.torch.load_file(folder / Path(plain.pop("tensors", TENSORS)).name)
-        return _restore(plain, tensors)
-    except (
-        OSError,
-        ValueError,
-        KeyError,
-        TypeError,
-        AttributeError,
-        safetensors.SafetensorError,
-    ) as error:
-        raise BadCheckpoint(f"{folder}: the snapshot is damaged ({error})") from error
+        values = torch.load(path, map_location="cpu", weights_only=True)
+        if values["format"] == FORMAT:
+            return values
+        reason = "another format"
+    except Exception as error:  # torch.load has no error of its own for a file that is no snapshot
+        reason = str(error).partition("\n")[0][:100]
+    raise BadCheckpoint(f"{path}: the snapshot is damaged ({reason})")
 
 
 @contextmanager
 def interrupts():
-    """Within it Ctrl-C fills the list that it gives, so that a run can end its step first; the second one stops at
-    once."""
+    """Within it the first Ctrl-C only fills the list that it gives, so that a run can end its step.
+
+    A second Ctrl-C stops at once.
+    """
     interrupted = []
 
     def note(number, frame):
@@ -84,25 +78,3 @@ def interrupts():
     finally:
         if ours:
             signal.signal(signal.SIGINT, signal.default_int_handler)
-
-
-def _flatten(tree, tensors):
-    if isinstance(tree, torch.Tensor):
-        tensors[str(len(tensors))] = tree.detach().contiguous().cpu().clone()
-        return {"tensor": str(len(tensors) - 1)}
-    if isinstance(tree, dict):
-        return {"dict": [[key, _flatten(value, tensors)] for key, value in tree.items()]}
-    if isinstance(tree, list | tuple):
-        return {"list": [_flatten(value, tensors) for value in tree]}
-    return {"value": tree}
-
-
-def _restore(plain, tensors):
-    ((kind, content),) = plain.items()
-    if kind == "tensor":
-        return tensors[content]
-    if kind == "dict":
-        return {key: _restore(value, tensors) for key, value in content}
-    if kind == "list":
-        return [_restore(value, tensors) for value in content]
-    return content

@@ -1,0 +1,149 @@
+"""One training step: from a segment of music to slightly better weights.
+
+Paper: §5 (segments with carried memory, clipped gradients). Notebook: 05_training.
+A step is: set the learning rates, predict every event, measure the loss and its gradient, clip the
+gradient, check both, update the weights.
+Differences from the paper: a step may add up the gradients of several batches, compute in bfloat16,
+be compiled, and keep a moving average of the weights.
+"""
+
+import torch
+from torch import Tensor
+from torch.nn.utils import clip_grad_norm_
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from lakhnes_lib.data.streams import Segment
+from lakhnes_lib.errors import LakhnesError
+from lakhnes_lib.models.devices import compiled, runs_bf16
+from lakhnes_lib.models.language_model import LanguageModel
+from lakhnes_lib.profiles import Training
+from lakhnes_lib.training.optimisers import build_optimisers
+
+LARGEST_LOSS = 1e4
+"""Nats. A model that knows nothing loses 6.4; far above, training has gone wrong."""
+
+
+class Learner:
+    """A model and what changes it: the optimisers, and the memory of what it has just read.
+
+    average: the moving average of the weights after each step, or None.
+    states: the model's state after the last segment, for each batch of ``settings.accumulate``.
+    bf16: whether it computes in bfloat16.
+    """
+
+    def __init__(self, model: LanguageModel, settings: Training, device: torch.device):
+        self.model, self.settings, self.device = model.to(device), settings, device
+        self.optimisers = build_optimisers(self.model, settings)
+        self.average = None
+        if settings.average:
+            update = get_ema_multi_avg_fn(settings.average)
+            self.average = AveragedModel(self.model, multi_avg_fn=update)
+        self.bf16 = runs_bf16(device, settings.precision)
+        self.states: list = [None] * settings.accumulate
+        self._forward = None  # ``forward``, or its compiled version, from the first step on
+
+    @property
+    def measured_model(self) -> LanguageModel:
+        """The model that is evaluated and saved: with averaged weights, if there are any."""
+        return self.average.module if self.average else self.model
+
+    def autocast(self):
+        """The context in which matrices are multiplied in bfloat16, if they are to be."""
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16)
+
+    def step(self, segment: Segment, rate: float) -> float:
+        """Takes one step, and returns the mean loss of the segment's targets, in nats.
+
+        rate: the learning rates, as a share of the highest.
+        Raises LakhnesError, before the weights have changed, if the loss or its gradient is lost.
+        """
+        self._set_learning_rates(rate)
+        loss = self._add_up_gradients(segment)
+        length = clip_grad_norm_(self.model.parameters(), self.settings.clip)
+        self._check(loss, length)
+        self._update_weights()
+        return float(loss)
+
+    def _set_learning_rates(self, rate: float) -> None:
+        for optimiser in self.optimisers:
+            for group in optimiser.param_groups:
+                group["lr"] = group["highest"] * rate
+
+    def _add_up_gradients(self, segment: Segment) -> Tensor:
+        """The mean loss over all batches of the segment; the parameters get its gradient."""
+        arrays = segment.ids, segment.targets, segment.fresh
+        ids, targets, fresh = (torch.from_numpy(array).to(self.device) for array in arrays)
+        count, batch = int((segment.targets >= 0).sum()), self.settings.batch
+        total = torch.zeros((), device=self.device)
+        for part in range(self.settings.accumulate):
+            rows = slice(part * batch, (part + 1) * batch)
+            log_probs = self._predict(part, ids[rows], targets[rows], fresh[rows])
+            loss = -log_probs.sum() / count  # the parts' losses add up to the mean of all
+            loss.backward()
+            total += loss.detach()
+        return total
+
+    def _predict(self, part: int, ids: Tensor, targets: Tensor, fresh: Tensor) -> Tensor:
+        """Log-probabilities of the targets: (batch, time), by one part's memory, which goes on.
+
+        fresh: bool (batch,), rows whose memory is forgotten first.
+        """
+        has_memory = self.settings.streams != "segments"
+        if self.settings.compile and has_memory and self.states[part] is None:
+            # Of full size from the first step on: for other sizes it would be compiled anew.
+            dtype = torch.bfloat16 if self.bf16 else torch.float32
+            self.states[part] = self.model.empty(len(ids), dtype)
+        inputs = ids, targets, self.model.restart(self.states[part], fresh)
+        if self._forward is None:
+            step = self.forward
+            self._forward = compiled(step, self.model, *inputs) if self.settings.compile else step
+        log_probs, state = self._forward(*inputs)
+        self.states[part] = state if has_memory else None
+        return log_probs
+
+    def forward(self, ids: Tensor, targets: Tensor, state):
+        """Log-probabilities of the targets, float32 (batch, time), and the state after them."""
+        with self.autocast():
+            return self.model.target_log_probs(ids, targets, state)
+
+    @staticmethod
+    def _check(loss: Tensor, length: Tensor) -> None:
+        if not (loss < LARGEST_LOSS and length.isfinite()):
+            values = f"{float(loss):.6g}, with a gradient of length {float(length):.6g}"
+            raise LakhnesError(f"the loss became {values}; lower the learning rate")
+
+    def _update_weights(self) -> None:
+        for optimiser in self.optimisers:
+            optimiser.step()
+            optimiser.zero_grad(set_to_none=True)
+        if self.average:
+            self.average.update_parameters(self.model)
+
+    def state_dict(self) -> dict:
+        """All that the next step depends on, as tensors and plain values; random numbers too."""
+        is_cuda = self.device.type == "cuda"
+        return {
+            "model": self.model.state_dict(),
+            "average": self.average.state_dict() if self.average else None,
+            "optimisers": [optimiser.state_dict() for optimiser in self.optimisers],
+            "states": [None if s is None else self.model.state_tree(s) for s in self.states],
+            "bf16": self.bf16,
+            "random": torch.get_rng_state(),
+            "random_cuda": torch.cuda.get_rng_state(self.device) if is_cuda else None,
+        }
+
+    def load_state_dict(self, saved: dict) -> None:
+        """Goes on from what ``state_dict`` gave, of a learner with the same settings."""
+        self.model.load_state_dict(saved["model"])
+        if self.average:
+            self.average.load_state_dict(saved["average"])
+        for optimiser, state in zip(self.optimisers, saved["optimisers"], strict=True):
+            optimiser.load_state_dict(state)
+        self.states = [
+            None if tree is None else self.model.state_from(tree, self.device)
+            for tree in saved["states"]
+        ]
+        self.bf16 = saved["bf16"]
+        torch.set_rng_state(saved["random"])
+        if self.device.type == "cuda" and saved["random_cuda"] is not None:
+            torch.cuda.set_rng_state(saved["random_cuda"], self.device)
