@@ -1,4 +1,4 @@
-"""The house rules: one list of versions, no upward imports, small documented modules, documents that hold."""
+"""The rules of the house: versions, imports, size of modules, and documents that are true."""
 
 import ast
 import io
@@ -65,7 +65,7 @@ def module_name(path: Path) -> str:
 
 
 def imports_of(path: Path) -> set[str]:
-    """Full names of what a file imports, anywhere in it: `a.b` and, for `from a import b`, both `a` and `a.b`."""
+    """Full names of what a file imports: `a.b` and, for `from a import b`, both `a` and `a.b`."""
     found = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
@@ -149,7 +149,9 @@ def code_lines(path: Path) -> int:
 def script_lines(path: Path) -> int:
     """How many lines of a script, style or page are neither blank nor comment."""
     text = re.sub(r"/\*.*?\*/|<!--.*?-->", "", path.read_text(encoding="utf-8"), flags=re.DOTALL)
-    return sum(bool(line.strip()) and not line.strip().startswith("//") for line in text.split("\n"))
+    return sum(
+        bool(line.strip()) and not line.strip().startswith("//") for line in text.split("\n")
+    )
 
 
 def test_core_is_thin():
@@ -282,6 +284,25 @@ def test_documents_link_only_to_files_that_exist():
     assert not missing
 
 
+def test_architecture_names_every_package():
+    text = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
+    packages = {path.parent.name for path in MODULES if path.parent != LIBRARY}
+    assert {name for name in packages if not re.search(rf"\b{name}\b", text)} == set()
+    assert len(text.splitlines()) < 80
+
+
+def test_architecture_says_where_each_concept_is():
+    """Each row's names are defined or used in the files that the row links to."""
+    text = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
+    rows = [row.split("|")[3:5] for row in text.splitlines() if re.match(r"\| .*\]\(", row)]
+    assert len(rows) >= 15
+    for files, names in rows:
+        paths = [ROOT / "docs" / link for link in re.findall(r"\]\(([^)]+)\)", files)]
+        code = "".join(path.read_text(encoding="utf-8") for path in paths)
+        missing = [name for name in re.findall(r"`([^`]+)`", names) if name not in code]
+        assert not missing, f"{files} lacks {missing}"
+
+
 def test_readme_names_only_verbs_that_exist():
     command = [sys.executable, "-m", "lakhnes_lib", "--help"]
     shown = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
@@ -295,15 +316,15 @@ def test_readme_names_only_verbs_that_exist():
     assert named and named <= there
 
 
-def test_no_committed_text_names_a_place_on_one_machine():
-    place = re.compile(r"(?<![\w.~$}/-])/(?:home|root|tmp|Users|work|opt|mnt)/\w+")
+def test_no_committed_text_names_a_path_of_one_machine():
+    absolute = re.compile(r"(?<![\w.~$}/-])/(?:home|root|tmp|Users|work|opt|mnt)/\w+")
     wrong = []
     for path in committed_files():
         try:
             text = path.read_text(encoding="utf-8")
         except UnicodeDecodeError:
             continue
-        wrong += [f"{path.relative_to(ROOT)}: {match}" for match in place.findall(text)]
+        wrong += [f"{path.relative_to(ROOT)}: {match}" for match in absolute.findall(text)]
     assert not wrong
 
 
