@@ -78,10 +78,8 @@ def textbook(score, rate=44_100):
 
 def parts(score, rate=44_100):
     """Seconds spent in each part of one rendering."""
-    spent, clock = (
-        dict.fromkeys(("timeline", "edges", "band_limiting", "output_filter"), 0.0),
-        time.process_time,
-    )
+    stages = ("edges", "band_limiting", "output_filter")
+    spent, clock = dict.fromkeys(("timeline", *stages), 0.0), time.process_time
     begin = clock()
     changes = LevelChanges(timeline.build(score))
     spent["timeline"] = clock() - begin
@@ -92,15 +90,13 @@ def parts(score, rate=44_100):
         cycle, change = changes.between(
             int(np.ceil(first)), int(np.ceil(first + apu.BLOCK * chip.CLOCK / rate))
         )
-        place = (cycle - first) * (rate / chip.CLOCK)
+        position = (cycle - first) * (rate / chip.CLOCK)
         marks.append(clock())
-        sound = steps(place, change)
+        sound = steps(position, change)
         marks.append(clock())
         output(sound)
         marks.append(clock())
-        for name, (a, b) in zip(
-            ("edges", "band_limiting", "output_filter"), itertools.pairwise(marks), strict=True
-        ):
+        for name, (a, b) in zip(stages, itertools.pairwise(marks), strict=True):
             spent[name] += b - a
     return spent
 
@@ -225,8 +221,8 @@ def main():
     corpus = corpus_at_hand()
     songs = corpus["test"]
     scores = [
-        songs.score(place)
-        for place in np.linspace(0, len(songs) - 1, SONGS).round().astype(int).tolist()
+        songs.score(index)
+        for index in np.linspace(0, len(songs) - 1, SONGS).round().astype(int).tolist()
     ]
     values = {
         "speed": speed(scores),

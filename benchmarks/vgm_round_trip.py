@@ -38,16 +38,16 @@ def main():
     writing = reading = seconds = 0.0
     sizes, different = [], []
     with tempfile.TemporaryDirectory() as folder:
-        place = Path(folder) / "song.vgz"
+        path = Path(folder) / "song.vgz"
         for score in tqdm(scores, unit="song"):
             begin = time.process_time()
-            vgm.write(score, place)
+            vgm.write(score, path)
             middle = time.process_time()
-            back = vgm.read(place)
+            back = vgm.read(path)
             reading += time.process_time() - middle
             writing += middle - begin
             seconds += score.seconds
-            sizes.append(place.stat().st_size)
+            sizes.append(path.stat().st_size)
             counts["songs"] += 1
             counts["exactly_back"] += back == score
             counts["notes_back"] += np.array_equal(back.notes, score.notes)

@@ -173,13 +173,13 @@ def without_duplicates(
 
 def thin(hits: np.ndarray, options: MappingOptions = PUBLISHED) -> np.ndarray:
     """The hits of a drum track that a single voice can play: of two that overlap one is dropped."""
-    kept, last_end, last_velocity = [], -1, 0
+    chosen, last_end, last_velocity = [], -1, 0
     columns = (hits[field].tolist() for field in ("start", "end", "velocity"))
     for index, (start, end, velocity) in enumerate(zip(*columns, strict=True)):
         if start < last_end:
             if options.drum_overlaps == "first" or velocity <= last_velocity:
                 continue
-            kept.pop()
-        kept.append(index)
+            chosen.pop()
+        chosen.append(index)
         last_end, last_velocity = end, velocity
-    return hits[kept]
+    return hits[chosen]

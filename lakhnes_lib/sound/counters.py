@@ -144,8 +144,7 @@ class Counters:
         """Whether the frame counter has nothing to change until the next write."""
         halted = all(self.control[v] & HALT[v] for v in WITH_ENVELOPE if self.length[v])
         constant = all(self.control[v] & 0x10 for v in WITH_ENVELOPE)
-        sweeping = any(self.sweeps(v) for v in PULSES)
-        sweeping |= any(self.sweep_reload) or any(self.sweep_divider)
+        sweeping = any(map(self.sweeps, PULSES)) or any(self.sweep_reload + self.sweep_divider)
         control = self.control[nes.TR]
         linear_stays = self.linear == control & 0x7F or not self.linear_reload
         return halted and constant and not sweeping and bool(control & 0x80) and linear_stays

@@ -81,8 +81,9 @@ class Segments:
     def noise_at(self, segment, cycle):
         """Level 0-15 of the noise."""
         shift, loop = self.noise.step_at(segment, cycle), self.noise.timbre[segment]
-        long, short = (gate[shift % len(gate)] for gate in map(chip.noise_sequence, (0, 1)))
-        return np.where(loop, short, long) * self.noise.level[segment]
+        long, short = chip.noise_sequence(0), chip.noise_sequence(1)
+        gate = np.where(loop, short[shift % len(short)], long[shift % len(long)])
+        return gate * self.noise.level[segment]
 
     def triangle_noise_level(self, segment, cycle):
         """Mixed level of triangle and noise."""
@@ -92,13 +93,15 @@ class Segments:
     def pulse_edges(self):
         """Edges of both pulses. If both change on one cycle, P2 does first, then P1."""
         mixer, edges = chip.pulse_mixer(), []
-        for pulse, other, delay in ((*self.pulses, 0), (*self.pulses[::-1], 1)):
-            for rises, after in ((1, pulse.rise), (0, pulse.fall)):
-                first = pulse.origin + after
+        p1, p2 = self.pulses
+        # The other pulse's level counts on the same cycle for P1, and one cycle earlier for P2.
+        for pulse, other, earlier in ((p1, p2, 0), (p2, p1, 1)):
+            for rises, offset in ((1, pulse.rise), (0, pulse.fall)):
+                first = pulse.origin + offset
                 segment, cycle, _ = _ladder(first, pulse.period, self.start, self.stop)
-                beside = other.level_at(segment, cycle - delay)
+                beside = other.level_at(segment, cycle - earlier)
                 volume, high = pulse.volume[segment], rises ^ pulse.inverted[segment]
-                after, before = beside + volume * high, beside + volume * (1 - high)
+                before, after = beside + volume * (1 - high), beside + volume * high
                 edges.append((cycle, mixer[after] - mixer[before]))
         return edges
 

@@ -96,8 +96,8 @@ def write(score: Score, path, title: str = "", author: str = "") -> None:
 def to_bytes(score: Score, title: str = "", author: str = "") -> bytes:
     """The VGM file of a score, not compressed."""
     if score.length >= 1 << 32:
-        name, seconds = score.name or "score", f"{score.seconds:.0f} s"
-        raise BadAudio(f"{name}: {seconds} are more than VGM can count")
+        rule = f"{score.seconds:.0f} s are more than VGM can count"
+        raise BadAudio(f"{score.name or 'score'}: {rule}")
     body, now = bytearray(), 0
     for tick, register, value in registers.writes(score)[["tick", "register", "value"]].tolist():
         body += _wait(tick - now)
