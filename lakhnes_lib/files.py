@@ -1,4 +1,8 @@
-"""Writing files so that nothing half-written is ever left behind."""
+"""Writes files and folders so that nothing half-written stays behind, and locks a folder.
+
+Paper: none. Notebook: none. Everything is first written to a temporary file or folder beside its
+path, and moved there when it is complete; so at any time the path holds the old or the new content.
+"""
 
 import errno
 import os
@@ -9,49 +13,71 @@ from pathlib import Path
 
 from lakhnes_lib.errors import LakhnesError, OutOfSpace
 
+_DISK_FULL = {errno.ENOSPC, errno.EDQUOT}
+_NOT_WRITABLE = {
+    errno.EACCES,
+    errno.EPERM,
+    errno.EROFS,
+    errno.ENOTDIR,
+    errno.EISDIR,
+    errno.EEXIST,
+}
+
 
 def write_file(path, content: str | bytes) -> None:
-    """Writes a whole file, text as UTF-8, by way of ``replacing``, and raises as it does."""
+    """Writes a whole file, text as UTF-8, through ``replacing``, and raises as it does."""
     with replacing(path) as temporary:
         temporary.write_bytes(content.encode() if isinstance(content, str) else content)
 
 
 def write_synced(path, content: bytes) -> None:
-    """Writes a file in place and waits until it is on the disk, so that a power cut cannot empty it any more."""
+    """Writes a file and waits until it is on the disk, so that a power cut cannot empty it."""
     with open(path, "wb") as file:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
 
 
-@contextmanager
-def locked(folder, taken: str | None = None):
-    """Holds a lock on the folder itself (nothing to leave behind), after another process that has it.
+def explained(error: OSError, path) -> Exception:
+    """What to raise instead of the system's error while ``path`` is written: OutOfSpace if the disk
+    is full, LakhnesError if the path cannot be written, the error itself for any other reason."""
+    if error.errno in _DISK_FULL:
+        return OutOfSpace(f"{path}: the disk is full; nothing of it was saved")
+    if error.errno in _NOT_WRITABLE:
+        return LakhnesError(f"{path}: cannot be written ({error.strerror})")
+    return error
 
-    taken: what is the matter then, instead of waiting: raises LakhnesError with these words.
-    Windows has no such lock, some network file systems neither: two processes at once are not guarded there.
+
+@contextmanager
+def locked(folder, refusal: str | None = None):
+    """Holds a lock on an existing folder while the block runs; no file is made for it.
+
+    If another process holds the lock, this one waits for it, or, with a ``refusal``, raises
+    LakhnesError with these words. Windows and some network file systems have no such lock; there
+    the block runs without one.
     """
-    handle = None
+    descriptor = None
     try:
         try:
             import fcntl
 
-            handle = os.open(folder, os.O_RDONLY)
-            fcntl.flock(handle, fcntl.LOCK_EX | (fcntl.LOCK_NB if taken else 0))
-        except BlockingIOError as error:
-            raise LakhnesError(f"{folder}: {taken}") from error
+            descriptor = os.open(folder, os.O_RDONLY)
+            fcntl.flock(descriptor, fcntl.LOCK_EX | (fcntl.LOCK_NB if refusal else 0))
+        except BlockingIOError:
+            raise LakhnesError(f"{folder}: {refusal}") from None
         except (ImportError, OSError):
             pass
         yield
     finally:
-        if handle is not None:
-            os.close(handle)
+        if descriptor is not None:
+            os.close(descriptor)
 
 
-def check_place(path, names=()) -> None:
-    """Raises LakhnesError unless a folder may be written at ``path`` without a loss.
+def check_target(path, names=()) -> None:
+    """Raises LakhnesError unless a folder can be written at ``path`` without losing anything.
 
-    There may be nothing, an empty folder, or one that holds nothing but files of these names, an earlier product.
+    The path may be free, an empty folder, or a folder that holds only files with these ``names``,
+    which an earlier run has written.
     """
     path = Path(path)
     if path.is_dir():
@@ -59,56 +85,44 @@ def check_place(path, names=()) -> None:
             raise LakhnesError(
                 f"{path}: is the folder you are in, which cannot be replaced; name another one"
             )
-        foreign = (
-            entry.name
-            for entry in sorted(path.iterdir())
-            if entry.is_dir() or entry.name not in names
-        )
-        if name := next(foreign, None):
-            raise LakhnesError(
-                f"{path}: holds {name}, which would be lost; name a new or an empty folder"
-            )
+        for entry in sorted(path.iterdir()):
+            if entry.is_dir() or entry.name not in names:
+                raise LakhnesError(
+                    f"{path}: holds {entry.name}, which would be lost; "
+                    "name a new or an empty folder"
+                )
     elif path.exists():
-        raise LakhnesError(f"{path}: is a file, and a folder is to be written; name another place")
+        raise LakhnesError(f"{path}: is a file, and a folder is to be written; name another path")
 
 
 @contextmanager
 def replacing(path, folder: bool = False, names=()):
-    """A fresh temporary place beside ``path`` that takes its place when the block ends well; links are followed.
+    """Yields a temporary Path beside ``path``, and moves it to ``path`` when the block ends well.
 
-    path: file (or, with ``folder``, folder) to write; its parents are made.
-    names: files that an old folder may hold and lose, as ``check_place`` has it; looked at when the block is done.
-    Yields the temporary Path, which keeps the ending of ``path``. On any error or Ctrl-C it is removed.
-    Raises OutOfSpace when the disk is full, LakhnesError when the place cannot be written.
+    path: the file, or with ``folder`` the folder, to write. Missing parents are made; a link is
+        followed. The temporary path has the same ending.
+    names: files that an older folder may hold and lose, as in ``check_target``, which is asked
+        when the block has ended.
+    After any error or Ctrl-C the temporary file or folder is removed and the old one is unchanged.
+    Raises OutOfSpace when the disk is full, LakhnesError when the path cannot be written.
     """
-    place = Path(os.path.realpath(path))
-    temporary = place.parent / f".{place.stem}-{uuid.uuid4().hex[:8]}{place.suffix}"
+    target = Path(os.path.realpath(path))
+    temporary = target.parent / f".{target.stem}-{uuid.uuid4().hex[:8]}{target.suffix}"
     try:
-        place.parent.mkdir(parents=True, exist_ok=True)
+        target.parent.mkdir(parents=True, exist_ok=True)
         if folder:
             temporary.mkdir()
         yield temporary
-        if folder and place.exists():
-            check_place(path, names)
+        if folder and target.exists():
+            check_target(path, names)
             old = temporary.with_name(temporary.name + "-old")
-            os.replace(place, old)
-            os.replace(temporary, place)
+            os.replace(target, old)
+            os.replace(temporary, target)
             shutil.rmtree(old)
         else:
-            os.replace(temporary, place)
+            os.replace(temporary, target)
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise OutOfSpace(f"{path}: the disk is full; nothing of it was kept") from error
-        if error.errno in (
-            errno.EACCES,
-            errno.EPERM,
-            errno.EROFS,
-            errno.ENOTDIR,
-            errno.EISDIR,
-            errno.EEXIST,
-        ):
-            raise LakhnesError(f"{path}: cannot be written ({error.strerror})") from error
-        raise
+        raise explained(error, path) from None
     finally:
         if temporary.is_dir():
             shutil.rmtree(temporary, ignore_errors=True)

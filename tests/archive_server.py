@@ -1,4 +1,4 @@
-"""A small archive of made files, a local server that hands it out as told, and what a fetch should leave."""
+"""A small archive of made files, a local server for it, and what a fetch should leave."""
 
 import gzip
 import hashlib
@@ -48,7 +48,7 @@ ARCHIVE = gzip.compress(tar_of(FILES), mtime=0)
 
 
 class Server:
-    """Answers each request with the next of ``parts``, the last one for ever; keeps the requests."""
+    """Answers each request with the next of ``parts``, and then with the last one for ever."""
 
     def __init__(self):
         self.parts, self.requests = [], []
@@ -93,7 +93,7 @@ def answer(status, body=b"", **headers):
 
 
 def archive(data=ARCHIVE, stop=None, ranges=True, say_length=True):
-    """Serves ``data``, from the Range that was asked for on; the connection breaks after ``stop`` bytes of the file."""
+    """Serves ``data`` from the byte that is asked for; the connection breaks at byte ``stop``."""
 
     def part(request):
         asked = re.fullmatch(r"bytes=(\d+)-", request.headers.get("Range", ""))

@@ -1,4 +1,4 @@
-"""Fixtures that several test files share: real songs where a folder of archives is named, made ones elsewhere."""
+"""Fixtures that several test files share: real songs from a folder of archives, and made ones."""
 
 import hashlib
 import os
@@ -49,7 +49,7 @@ def nesmdb_files(nesmdb, nesmdb_home) -> Path:
 
 @pytest.fixture(scope="session")
 def tx1_files(mirror, nesmdb_home) -> Path:
-    """The folder of the authors' TX1 texts of the same songs, ``train valid test`` and ``vocab.txt`` inside."""
+    """The folder of the authors' TX1 texts of the same songs, ``train valid test`` inside."""
     return fetching.fetch("nesmdb-tx1", mirror=mirror, home=nesmdb_home, progress=False)
 
 

@@ -111,12 +111,6 @@ def test_fingerprint_knows_content_and_names(packed, tmp_path):
     assert len({*found, packed["train"].fingerprint}) == 7
 
 
-def test_joined_parts_are_the_whole(packed):
-    parts = [corpus.pack("", [song(0)]), corpus.pack("", []), corpus.pack("", [song(1), song(2)])]
-    assert corpus.join("train", parts).fingerprint == packed["train"].fingerprint
-    assert len(corpus.join("train", [])) == 0
-
-
 # --- changed, missing and foreign files
 
 
@@ -141,9 +135,7 @@ def test_any_changed_byte_is_noticed(copy, name):
         assert str(copy) in str(raised.value), place
     for size in (0, 3, len(whole) // 2, len(whole) - 1):
         path.write_bytes(whole[:size])
-        with pytest.raises(
-            BadCorpus, match="is incomplete or damaged|was changed since it was built"
-        ):
+        with pytest.raises(BadCorpus, match="is incomplete or damaged|was changed"):
             corpus.open_corpus(copy)
     path.write_bytes(whole)
     corpus.open_corpus(copy)
@@ -165,8 +157,8 @@ def test_missing_file(copy, name):
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        ({"format": 2, "splits": {}}, "has corpus format 2, this version reads 1; build it anew"),
-        ({"splits": {}}, "has corpus format None"),
+        ({"format": 2, "splits": {}}, "has the unknown format 2; build the corpus anew"),
+        ({"splits": {}}, "has the unknown format None"),
         ([1], "is incomplete or damaged"),
         ({"format": 1}, "is incomplete or damaged"),
         ({"format": 1, "splits": ["train"]}, "is incomplete or damaged"),
@@ -180,7 +172,7 @@ def test_other_manifests(copy, content, said):
 
 
 def test_other_arrays(copy):
-    """Another type of record, a pickled object, an archive of arrays: refused, and nothing is run."""
+    """Another type of record, a pickled object, an archive of arrays: refused, nothing is run."""
     for array in (np.zeros(3), np.zeros((2, 2), corpus.SONG), np.array([{}], object)):
         np.save(copy / "train.songs.npy", array, allow_pickle=True)
         with pytest.raises(

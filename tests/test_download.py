@@ -1,8 +1,9 @@
-"""Downloading: every way in which the line, the server and the machine can fail, played by a local server."""
+"""Downloading: the ways in which the line, the server and the machine fail, on a local server."""
 
 import errno
 import gzip
 import os
+import tarfile
 import threading
 import time
 
@@ -14,14 +15,14 @@ from lakhnes_lib.data import download as download_module
 from lakhnes_lib.errors import BadArchive, DataNotFound, LakhnesError, OutOfSpace
 
 
-def warning_page(action="/download", method="get"):
+def warning_page():
     return answer(
         200,
-        f"""<!DOCTYPE html><html><head><title>Google Drive - Virus scan warning</title></head><body>
-        <form action="/search"><input name="q" value="no"></form>
-        <form id="download-form" action="{action}" method="{method}"><input type="submit" value="Download anyway"/>
-        <input type="hidden" name="id" value="song"><input type="hidden" name="confirm" value="t&amp;x">
-        </form></body></html>""".encode(),
+        b"""<!DOCTYPE html><html><head><title>Google Drive - Virus scan warning</title></head>
+        <body><form action="/search"><input name="q" value="no"></form>
+        <form id="download-form" action="/download" method="get">
+        <input type="submit" value="Download anyway"/><input type="hidden" name="id" value="song">
+        <input type="hidden" name="confirm" value="t&amp;x"></form></body></html>""",
         Content_Type="text/html; charset=utf-8",
     )
 
@@ -147,7 +148,7 @@ def test_endless_trouble_ends(server, use, home, monkeypatch):
         archive(stop=50_000),
         answer(206, b"x" * 10, Content_Range="bytes 3-12/400000"),
     ] * 5
-    fails(DataNotFound, home, "does not go on where the last download broke off")
+    fails(DataNotFound, home, "sends another part than was asked for")
     assert len(server.requests) == 6
 
 
@@ -233,19 +234,18 @@ class FullDisk:
         return getattr(self.file, name)
 
 
-@pytest.mark.parametrize("module, size", [(download_module, 100_000), (archives, 350_000)])
-def test_full_disk(server, use, home, monkeypatch, module, size):
+@pytest.mark.parametrize(
+    "module, name, size", [(download_module, "open", 100_000), (tarfile, "bltn_open", 350_000)]
+)
+def test_full_disk(server, use, home, monkeypatch, module, name, size):
     """While downloading, and while unpacking."""
     room = [size]
 
     def narrow(path, mode="r", **options):
-        return (
-            FullDisk(open(path, mode, **options), room)
-            if set(mode) & set("wxa")
-            else open(path, mode, **options)
-        )
+        file = open(path, mode, **options)
+        return FullDisk(file, room) if set(mode) & set("wxa") else file
 
-    monkeypatch.setattr(module, "open", narrow, raising=False)
+    monkeypatch.setattr(module, name, narrow, raising=False)
     server.parts = [archive()]
     fails(OutOfSpace, home, "disk is full", "nothing of")
     monkeypatch.undo()
@@ -257,7 +257,7 @@ def test_interrupted_while_unpacking(server, use, home, monkeypatch):
 
     server.parts = [archive()]
     with monkeypatch.context() as patch:
-        patch.setattr(archives, "_write", interrupt)
+        patch.setattr(archives, "_extract", interrupt)
         with pytest.raises(KeyboardInterrupt):
             fetch(home)
     assert [path.name for path in home.iterdir()] == [".nesmdb-midi.part"]
@@ -273,7 +273,7 @@ def test_what_a_killed_process_left_is_removed(server, use, home):
 
 def test_home_that_cannot_be_made(use, tmp_path):
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(LakhnesError, match="cannot be made"):
+    with pytest.raises(LakhnesError, match="cannot be written"):
         fetch(tmp_path / "file" / "home")
 
 

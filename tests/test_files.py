@@ -120,7 +120,7 @@ def test_a_checkpoint_replaces_a_checkpoint_alone(tmp_path):
     )  # as a shipped one has them
     checkpoints.save(model, tmp_path / "model", note="again")
     assert checkpoints.details(tmp_path / "model")["note"] == "again"
-    for name in ("README.md", "best/model.safetensors", "snapshot/values.json"):
+    for name in ("README.md", "best/model.safetensors", "snapshot.pt"):
         fill(tmp_path / name.split(".")[0], {name: "years of work"})
         with pytest.raises(LakhnesError, match="which would be lost"):
             checkpoints.save(model, tmp_path / name.split(".")[0])
@@ -151,7 +151,7 @@ def test_a_corpus_is_refused_before_the_work(verb, place, music, tmp_path, monke
     assert main([verb, "music", place, "--workers", "1"]) == 1
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith(f"error: {place}: ") and line.endswith(
-        ("folder", "another one", "another place")
+        ("folder", "another one", "another path")
     )
     assert content(tmp_path) == before
 

@@ -1,4 +1,4 @@
-"""Packed candidates: what goes in comes out, examples are those of the mapping, and training reads them."""
+"""Packed candidates: what goes in comes out, and training reads the mapping's examples."""
 
 import dataclasses
 import json
@@ -11,13 +11,12 @@ from bands import candidates
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from interrupts import interrupt
-from songs import tune
 
 from lakhnes_lib import profiles
 from lakhnes_lib.__main__ import main
-from lakhnes_lib.data import corpus, lakh, mixture
+from lakhnes_lib.data import corpus, lakh
 from lakhnes_lib.data.corpora import prepare
-from lakhnes_lib.errors import BadCorpus, BadProfile, DataNotFound
+from lakhnes_lib.errors import BadCorpus
 from lakhnes_lib.music import augmentation, events, mapping
 from lakhnes_lib.music.tracks import TRACK_NOTE
 from lakhnes_lib.training import trainer
@@ -136,7 +135,8 @@ def read(split, epoch, seed=1, draws="fresh"):
 
 
 def test_published_draws_are_those_of_the_mapping(packed, kept, monkeypatch):
-    """Whatever the run's seed; three parts of four songs hold each song once, and the next ones begin again."""
+    """Whatever the run's seed; three parts of three songs hold each song once, and the next three
+    begin again."""
     monkeypatch.setitem(lakh.SONGS_A_PART, "published", 3)
     expected = [score for song in kept[:9] for score in mapping.examples(song, 4, options=OPTIONS)]
     found = [pair for epoch in range(3) for pair in read(packed["train"], epoch, draws="published")]
@@ -206,43 +206,6 @@ def test_training_reads_framed_examples(packed, setting):
         ]
 
 
-# --- a share of it
-
-
-@pytest.fixture(scope="module")
-def tunes(tmp_path_factory):
-    songs = {"train": [tune(seed) for seed in range(6)], "valid": [tune(6)]}
-    return corpus.write_corpus(songs, tmp_path_factory.mktemp("tunes") / "corpus")
-
-
-@pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
-def test_mixture_holds_its_share(tunes, packed, share):
-    mixed = mixture.mix(tunes, packed, share)
-    own, _, own_lengths = tunes["train"].packed(0, 0, "fresh")
-    contents = set()
-    for epoch in range(3):
-        notes, offsets, lengths = mixed["train"].packed(epoch, 0, "fresh")
-        assert np.array_equal(notes[: len(own)], own) and np.array_equal(
-            lengths[: len(own_lengths)], own_lengths
-        )
-        assert offsets[0] == 0 and offsets[-1] == len(notes) and len(offsets) == len(lengths) + 1
-        added, longest = len(notes) - len(own), np.diff(offsets).max()
-        wanted = share / (1 - share) * len(own)
-        assert wanted <= added < wanted + longest
-        for a, b, length in zip(offsets, offsets[1:], lengths, strict=False):
-            mapping.Score.build(notes[a:b], length)
-        contents.add(notes[len(own) :].tobytes())
-    assert len(contents) == 3
-    assert mixed.fingerprint not in (tunes.fingerprint, mixture.mix(tunes, packed, 0.2).fingerprint)
-    assert mixed["valid"] is tunes["valid"]
-
-
-def test_nothing_to_mix_in(tunes):
-    empty = corpus.Corpus(tunes.folder, {}, {"train": lakh.pack([])})
-    with pytest.raises(DataNotFound, match="the corpus to mix in has no notes"):
-        mixture.mix(tunes, empty, 0.5)["train"].packed(0, 0, "fresh")
-
-
 # --- training
 
 
@@ -251,16 +214,20 @@ def profile(**changes):
         architecture="transformer_xl", layers=1, width=16, heads=2, head_width=8, feed_forward=16
     )
     steps = dict(
-        steps=30,
+        steps=12,
         batch=3,
         segment=32,
         learning_rate=1e-3,
-        evaluate_every=10,
+        evaluate_every=4,
         precision="fp32",
         streams="songs",
     )
     return profiles.Profile(
-        "test", 3, "songbook", {"tiny": model}, {"tiny": profiles.Training(**steps | changes)}
+        name="test",
+        seed=3,
+        corpus="songbook",
+        models={"tiny": model},
+        training={"tiny": profiles.Training(**steps | changes)},
     )
 
 
@@ -269,64 +236,26 @@ def losses(run):
     return [[line.get("train_loss"), line.get("valid_loss")] for line in map(json.loads, lines)]
 
 
-@pytest.mark.parametrize("draws", ["fresh", "published"])
-def test_training_goes_on_where_it_was_stopped(packed, tmp_path, monkeypatch, draws):
+@pytest.mark.parametrize(("draws", "songs"), [("fresh", 2), ("published", 1)])
+def test_training_goes_on_where_it_was_stopped(packed, tmp_path, monkeypatch, draws, songs):
     """Over the border of a part."""
-    monkeypatch.setitem(lakh.SONGS_A_PART, draws, 2)
+    monkeypatch.setitem(lakh.SONGS_A_PART, draws, songs)
     options = dict(model="tiny", device="cpu", progress=False)
     whole = trainer.train(profile(draws=draws), packed, tmp_path / "whole", **options)
     assert whole.streams.epoch >= 1
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        interrupt(patch, 14)
+        interrupt(patch, 6)
         trainer.train(profile(draws=draws), packed, tmp_path / "parts", **options)
     assert losses(
         trainer.train(profile(draws=draws), packed, tmp_path / "parts", resume=True, **options)
     ) == losses(whole)
 
 
-def test_train_verb_reads_lakh_and_mixes_it_in(packed, tunes, tmp_path, capsys):
+def test_train_verb_reads_lakh(packed, tmp_path, capsys):
     text = (profiles.root() / "profiles/smoke.yaml").read_text(encoding="utf-8")
-    text = text.replace("    steps: 60\n", "    steps: 2\n").replace(
-        "evaluate_every: 20", "evaluate_every: 2"
-    )
-    (tmp_path / "plain.yaml").write_text(text)
-    (tmp_path / "mixed.yaml").write_text(
-        text.replace("    steps: 2\n", "    steps: 2\n    mix_share: 0.3\n", 1)
-    )
-
-    def train(name, out, *more):
-        command = [
-            "train",
-            "--profile",
-            tmp_path / f"{name}.yaml",
-            "--out",
-            tmp_path / out,
-            "--device",
-            "cpu",
-            *more,
-        ]
-        return main([str(word) for word in command])
-
-    assert train("plain", "one", "--data", packed.folder) == 0
-    assert train("mixed", "two", "--data", tunes.folder, "--mix", packed.folder) == 0
+    text = text.replace("    steps: 60\n", "    steps: 2\n")
+    (tmp_path / "few.yaml").write_text(text.replace("evaluate_every: 20", "evaluate_every: 2"))
+    command = ["train", "--profile", tmp_path / "few.yaml", "--out", tmp_path / "run"]
+    command += ["--device", "cpu", "--data", packed.folder]
+    assert main([str(word) for word in command]) == 0
     assert "2 of 2 steps" in capsys.readouterr().out
-    for name, more in {"mixed": (), "plain": ("--mix", packed.folder)}.items():
-        assert train(name, "three", "--data", tunes.folder, *more) == 2
-        assert "mix_share" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize(
-    ("line", "said"),
-    [
-        ("draws: some", "draws: must be fresh or published, not 'some'"),
-        ("mix_share: 1.0", "mix_share: must be at least 0 and below 1, not 1.0"),
-        ("mix_share: -0.1", "mix_share: must be at least 0 and below 1, not -0.1"),
-    ],
-)
-def test_profile_says_what_draws_there_are(tmp_path, line, said):
-    text = (profiles.root() / "profiles/smoke.yaml").read_text(encoding="utf-8")
-    (tmp_path / "odd.yaml").write_text(
-        text.replace("    steps: 60\n", f"    steps: 60\n    {line}\n", 1)
-    )
-    with pytest.raises(BadProfile, match=said):
-        profiles.load(tmp_path / "odd.yaml")

@@ -27,9 +27,7 @@ def test_verb_tells_what_is_wrong(tmp_path, capsys):
     (tmp_path / "a.tar").write_bytes(b"no archive")
     assert "a.tar: is damaged or cut off" in error(tmp_path / "a.tar")
     (tmp_path / "notes.pdf").write_bytes(b"no archive")
-    assert "notes.pdf: is neither a folder of MIDI files nor an archive" in error(
-        tmp_path / "notes.pdf"
-    )
+    assert "notes.pdf: is neither a folder nor an archive" in error(tmp_path / "notes.pdf")
     (tmp_path / "bad").mkdir()
     (tmp_path / "bad/a.mid").write_bytes(b"no music")
     assert "bad: none of its 1 files can be used; " in error(tmp_path / "bad")
@@ -41,7 +39,7 @@ def test_verb_tells_what_is_wrong(tmp_path, capsys):
 @pytest.mark.parametrize("workers", ["0", "-2"])
 def test_a_number_of_workers_that_is_none(verb, workers, tmp_path, capsys):
     assert main([verb, str(tmp_path), str(tmp_path / "out"), "--workers", workers]) == 2
-    assert "-1 is one for each core" in capsys.readouterr().err
+    assert "or -1 for one per core" in capsys.readouterr().err
 
 
 def test_workers_and_a_scheduler(tmp_path, capsys):

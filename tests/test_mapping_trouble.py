@@ -1,4 +1,4 @@
-"""Mapping goes on to the same corpus after files, a full disk, a signal or a lost worker have broken into it."""
+"""Mapping comes to the same corpus after bad files, a full disk, a signal or a lost worker."""
 
 import os
 import signal
@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from bands import FILES_A_SHARD, SONGS, band, content
 
-from lakhnes_lib.data import lakh_mapping
+from lakhnes_lib.data import lakh_mapping, shards
 from lakhnes_lib.data.lakh_mapping import map_corpus
-from lakhnes_lib.data.mapping_worker import Job, map_files
+from lakhnes_lib.data.mapping_worker import MappingJob, map_files
 from lakhnes_lib.errors import BadCorpus, LakhnesError, OutOfSpace
 from lakhnes_lib.music import filters, mapping
 
@@ -53,7 +53,7 @@ def harm(monkeypatch, tmp_path):
 def test_files_that_crash_hang_or_grow_are_left_out(harm, tmp_path, capfd):
     names = ("a", "hangs", "b", "crashes", "ends", "grows", "c", "fails", "prints")
     songs = [(f"{name}.mid", band(seed, 1)) for seed, name in enumerate(names)]
-    found = map_files(Job(seconds=2.0), songs)
+    found = map_files(MappingJob(seconds=2.0), songs)
     assert found.files == ["a.mid", "b.mid", "c.mid", "prints.mid"]
     assert found.rejected == {
         "hangs.mid": "too_slow",
@@ -75,7 +75,7 @@ def test_a_process_that_cannot_start_is_told(monkeypatch, tmp_path):
     with pytest.raises(
         LakhnesError, match=r"a process to read files in cannot be started \(it ended with 7\)"
     ):
-        map_files(Job(seconds=3.0), [("a.mid", b"")])
+        map_files(MappingJob(seconds=3.0), [("a.mid", b"")])
 
 
 def test_what_cannot_be_opened_is_counted(tmp_path, monkeypatch):
@@ -105,10 +105,10 @@ def test_what_cannot_be_opened_is_counted(tmp_path, monkeypatch):
 PROGRAM = """
 import signal, sys, time
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a background shell leaves it ignored
-from lakhnes_lib.data import lakh_mapping
+from lakhnes_lib.data import lakh_mapping, shards
 lakh_mapping.FILES_A_SHARD = 4
-read = lakh_mapping._read
-lakh_mapping._read = lambda *place: (time.sleep(0.1), read(*place))[1]  # slow enough to be stopped half way
+save = shards.save
+shards.save = lambda *shard: (save(*shard), time.sleep(0.2))  # slow enough to be stopped half way
 from lakhnes_lib.__main__ import main
 sys.exit(main(sys.argv[1:]))
 """
@@ -146,7 +146,7 @@ def test_killed_run_goes_on_to_the_same_bytes(mapped, music, tmp_path, how):
     if how == signal.SIGINT:
         assert process.returncode == 130
         assert told.splitlines()[-2:] == [
-            "what is done is kept; the same command goes on from there",
+            "what is done is saved; the same command goes on from there",
             "interrupted",
         ]
     done = content(partial)
@@ -155,10 +155,15 @@ def test_killed_run_goes_on_to_the_same_bytes(mapped, music, tmp_path, how):
 
 
 def map_and_count(music, out, **options) -> int:
-    """Maps, and tells how many files were read for it."""
-    count, read = [], lakh_mapping._read
+    """Maps, and returns how many files were handed to workers."""
+    count = []
+
+    def counting(job, files):
+        count.extend(files)
+        return map_files(job, files)
+
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(lakh_mapping, "_read", lambda *place: count.append(place) or read(*place))
+        patch.setattr(lakh_mapping, "map_files", counting)
         map_corpus(music, out, workers=1, progress=False, **options)
     return len(count)
 
@@ -201,20 +206,15 @@ def test_a_changed_shard_is_told(music, half, tmp_path):
     changed = sorted(half.glob("*.npz"))[1]
     whole = changed.read_bytes()
     changed.write_bytes(whole[:400] + b"\0" * 400 + whole[800:])
-    with pytest.raises(
-        BadCorpus, match=f"{changed.name}: is missing or damaged .* remove it and begin again"
-    ):
+    with pytest.raises(BadCorpus, match=f"{changed.name}: is damaged .* remove it and begin again"):
         map_corpus(music, tmp_path / "corpus", workers=1, progress=False)
-
-
-# On a cluster
 
 
 def test_other_options_or_files_do_not_go_on(music, half, tmp_path):
     others = [
-        (music, Job(seed=1)),
-        (music, Job(options=mapping.MappingOptions(drums=False))),
-        (music / "0", Job()),
+        (music, MappingJob(seed=1)),
+        (music, MappingJob(options=mapping.MappingOptions(drums=False))),
+        (music / "0", MappingJob()),
     ]
     for source, job in others:
         with pytest.raises(
@@ -223,21 +223,24 @@ def test_other_options_or_files_do_not_go_on(music, half, tmp_path):
             map_corpus(source, tmp_path / "corpus", job, workers=1, progress=False)
 
 
+# On a cluster
+
+
 def test_a_killed_cluster_worker_loses_and_doubles_nothing(mapped, music, tmp_path):
     distributed = pytest.importorskip("distributed")
     with distributed.LocalCluster(
         2, processes=True, threads_per_worker=1, dashboard_address=None
     ) as cluster:
-        keep, killed = lakh_mapping._keep, []
+        save, killed = shards.save, []
 
-        def killing(path, shard):
+        def killing(*shard):
             if not killed:
                 killed.append(list(cluster.workers.values())[0].pid)
                 os.kill(killed[0], signal.SIGKILL)
-            keep(path, shard)
+            save(*shard)
 
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(lakh_mapping, "_keep", killing)
+            patch.setattr(shards, "save", killing)
             map_corpus(
                 music, tmp_path / "corpus", scheduler=cluster.scheduler_address, progress=False
             )
@@ -250,11 +253,3 @@ def test_no_scheduler(music, tmp_path, monkeypatch, address):
     monkeypatch.setattr(distributed, "Client", partial(distributed.Client, timeout=1))
     with pytest.raises(LakhnesError, match=f"{address}: no Dask scheduler answers there"):
         map_corpus(music, tmp_path / "corpus", scheduler=address, progress=False)
-
-
-def test_cluster_package_is_missing(music, tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "distributed", None)
-    with pytest.raises(
-        LakhnesError, match="a cluster needs the package `distributed`, which is not installed"
-    ):
-        map_corpus(music, tmp_path / "corpus", scheduler="tcp://host:1", progress=False)

@@ -17,25 +17,21 @@ data = typer.Typer(help="Lists and fetches data sets and published checkpoints."
 def list_all(home: Home = None):
     """Lists what can be fetched.
 
-    Name, size, whether it is here ("mirror only": it can be taken from a mirror, and not be downloaded), licence and
-    citation. `lakhnes data fetch NAME` brings one.
+    Name, size, whether it is here ("mirror only": a mirror may have it, and it cannot be
+    downloaded), title, licence and citation. `lakhnes data fetch NAME` brings one.
     """
     from lakhnes_lib.data import fetching
 
     groups: dict[tuple[str, str], list] = {}
     for entry in fetching.REGISTRY.values():
         groups.setdefault((entry.licence, entry.citation), []).append(entry)
-    wide = max(map(len, fetching.REGISTRY))
+    width = max(map(len, fetching.REGISTRY))
     for (licence, citation), entries in groups.items():
         for entry in entries:
-            here = (
-                "here"
-                if fetching.folder(entry.name, home).is_dir()
-                else "mirror only"
-                if entry.url is None
-                else "-"
-            )
-            print(f"{entry.name:<{wide}}  {entry.size:>6}  {here:<11}  {entry.title}")
+            state = "mirror only" if entry.url is None else "-"
+            if fetching.folder(entry.name, home).is_dir():
+                state = "here"
+            print(f"{entry.name:<{width}}  {entry.size:>6}  {state:<11}  {entry.title}")
         print(f"  licence: {licence}\n  cite: {citation}\n  page: {entries[0].page}\n")
     print(f"data home: {fetching.home() if home is None else home}")
 
@@ -56,9 +52,10 @@ def fetch(
 ):
     """Brings a data set here and prints its folder.
 
-    It is downloaded from its official address, or taken from an archive in --mirror (the environment variable
-    LAKHNES_MIRROR names a folder that is asked first); compared with the published hash; unpacked; and moved into place
-    whole. What is here already is compared again. After an interruption the same command goes on where it stopped.
+    It is downloaded from its official address, or taken from an archive in --mirror (the
+    environment variable LAKHNES_MIRROR names a folder that is asked first). Its content is compared
+    with the published hash, and its folder is there whole or not at all. What is here already is
+    compared again. After an interruption the same command goes on where it stopped.
 
     \b
       lakhnes data fetch nesmdb-midi

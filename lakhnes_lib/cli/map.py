@@ -1,4 +1,4 @@
-"""``lakhnes map``: MIDI files of any kind to a corpus of what the NES can play of them.
+"""``lakhnes map``: MIDI files for any instruments to a corpus of what the NES can play of them.
 
 Paper: §4.2.1. Notebook: 03_lakh_to_nes.
 """
@@ -27,7 +27,7 @@ def map_songs(
     seed: Annotated[
         int,
         typer.Option(
-            min=0, help="Of the examples that a profile with `draws: published` trains on."
+            min=0, help="Draws the examples that a profile with `draws: published` trains on."
         ),
     ] = 0,
     seconds: Annotated[
@@ -39,35 +39,37 @@ def map_songs(
 ):
     """Maps MIDI files of any instruments to the NES, as a corpus to train on.
 
-    Kept of each song are its drum tracks, and the tracks that play one note at a time; `lakhnes train --data OUT` draws
-    examples from them, with such a track for each voice. A file that gives nothing is named with its reason in
-    OUT/corpus.json. After an interruption the same command goes on where it stopped.
+    Each song keeps its drum tracks, and the tracks that play one note at a time; `lakhnes train
+    --data OUT` draws examples from them, with one such track for each voice. A file that gives
+    nothing is named in OUT/corpus.json with the reason. After an interruption the same command goes
+    on where it stopped.
 
     \b
       lakhnes map lmd_full.tar.gz lakh
       lakhnes train --profile laptop --model lakh --data lakh
     """
     from lakhnes_lib.data.lakh_mapping import map_corpus
-    from lakhnes_lib.data.mapping_worker import Job
+    from lakhnes_lib.data.mapping_worker import MappingJob
 
     only_where(scheduler is None, context, "--workers", why="--scheduler has workers of its own")
-    job = Job(seed=seed, seconds=seconds, megabytes=megabytes)
+    job = MappingJob(seed=seed, seconds=seconds, megabytes=megabytes)
+    options = {"workers": workers, "scheduler": scheduler, "progress": progress()}
     try:
-        corpus = map_corpus(
-            source, out, job, workers=workers, scheduler=scheduler, progress=progress()
-        )
+        corpus = map_corpus(source, out, job, **options)
     except KeyboardInterrupt:
-        print("what is done is kept; the same command goes on from there", file=sys.stderr)
+        print("what is done is saved; the same command goes on from there", file=sys.stderr)
         raise
     files, drawn = corpus.manifest["files"], corpus.manifest["published_examples"]
     if not files["accepted"]:
         raise DataNotFound(
-            f"{source}: none of its {files['seen']:,} files can be used; {out / 'corpus.json'} says why"
+            f"{source}: none of its {files['seen']:,} files can be used; "
+            f"{out / 'corpus.json'} says why"
         )
     for name, split in corpus.splits.items():
         print(f"{name}: {len(split):,} songs, {len(split.notes):,} notes")
     print(
-        f"published draws: {drawn['examples']:,} examples, {drawn['events']:,} events, {drawn['hours']:.1f} h"
+        f"published draws: {drawn['examples']:,} examples, {drawn['events']:,} events, "
+        f"{drawn['hours']:.1f} h"
     )
     for reason, count in sorted(files["rejected"].items(), key=lambda pair: -pair[1]):
         print(f"left out: {count:,} {reason}")

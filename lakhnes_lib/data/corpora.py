@@ -1,7 +1,7 @@
 """A corpus by name: the songbook, a data set of the registry, or a folder.
 
 Paper: §3. Notebook: 05_training, and every other that trains or measures.
-Differences from the paper: none; NES-MDB is packed once and kept beside the data it was made of.
+Differences from the paper: none; NES-MDB is packed once, and kept beside the data it was made of.
 """
 
 from pathlib import Path
@@ -16,32 +16,34 @@ PACKED = ("nesmdb-midi", "nesmdb-tx1")
 
 
 def prepare(name, *, mirror=None, home=None, progress: bool = True) -> Corpus:
-    """The corpus called ``name``: ``songbook``; ``nesmdb-midi`` or ``nesmdb-tx1``; or a corpus folder.
+    """A corpus by its name: ``songbook``, ``nesmdb-midi``, ``nesmdb-tx1``, or a corpus folder.
 
-    The data sets are fetched and packed the first time; a packed one that was damaged is packed anew.
-    mirror, home: as in ``fetching.fetch``. Raises DataNotFound for other names, BadCorpus, and what ``fetch`` raises.
+    A data set is fetched and packed the first time, and packed anew if the packed one is damaged.
+    mirror, home: as in ``fetching.fetch``. Raises DataNotFound for other names, BadCorpus, and what
+    ``fetch`` raises.
+
+    Example: ``prepare("songbook")["train"].score(0)``
     """
-    if str(name) == SONGBOOK:
+    name = str(name)
+    if name == SONGBOOK:
         return _songbook()
-    if str(name) not in PACKED:
+    if name not in PACKED:
         if not Path(name).is_dir():
             names = ", ".join((SONGBOOK, *PACKED))
             raise DataNotFound(f"{name}: is neither a corpus folder nor one of {names}")
         return corpus.open_corpus(name)
-    folder = (fetching.home() if home is None else Path(home)) / "packed" / str(name)
+    folder = (fetching.home() if home is None else Path(home)) / "packed" / name
     try:
         return corpus.open_corpus(folder)
     except (DataNotFound, BadCorpus):
-        from lakhnes_lib.data.build import (
-            build_corpus,  # here, so that a packed corpus is read without MIDI libraries
-        )
+        from lakhnes_lib.data import build  # a packed corpus is read without MIDI libraries
 
-        source = fetching.fetch(str(name), mirror=mirror, home=home, progress=progress)
-        return build_corpus(source, folder, progress=progress)
+        source = fetching.fetch(name, mirror=mirror, home=home, progress=progress)
+        return build.build_corpus(source, folder, progress=progress)
 
 
 def _songbook() -> Corpus:
-    """The songbook's pieces, packed in memory each time: it is small, and its pieces may be edited."""
+    """The songbook, packed in memory each time: it is small, and its pieces may be edited."""
     from lakhnes_lib.songbook import tunes
 
     splits = {name: corpus.pack(name, tunes.scores(name)) for name in SPLITS}

@@ -1,32 +1,32 @@
-"""Brings a data set of the registry onto this machine: verified, resumable, atomically in place.
+"""Brings a data set of the registry onto this machine: verified, resumable, complete or not at all.
 
-Paper: §3.1, §4.2, §6 (what was published). Notebook: none by itself; ``lakhnes data fetch NAME`` does the same.
-Differences from the paper: none in content. ``fetch`` hands out a folder only after its files have been compared with
-the published hash, each time it is called.
+Paper: §3.1, §4.2, §6 (what was published). Notebook: none by itself; ``lakhnes data fetch NAME``
+does the same. Differences from the paper: none in content. ``fetch`` gives a folder only after its
+files have been compared with the published hash, each time it is called.
 """
 
-import errno
 import json
 import os
 import shutil
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 
 from lakhnes_lib import profiles
 from lakhnes_lib.data import archives
 from lakhnes_lib.data.archives import ENDINGS, RECEIPT, Inventory
 from lakhnes_lib.data.registry import REGISTRY, DataSet, find
-from lakhnes_lib.errors import BadArchive, DataNotFound, LakhnesError, OutOfSpace
-from lakhnes_lib.files import locked, replacing
+from lakhnes_lib.errors import BadArchive, DataNotFound, LakhnesError
+from lakhnes_lib.files import explained, locked, replacing
 
-__all__ = ["REGISTRY", "DataSet", "fetch", "find", "folder", "home"]
+__all__ = ["REGISTRY", "fetch", "find", "folder", "home"]
 
 HOME_VARIABLE, MIRROR_VARIABLE = "LAKHNES_HOME", "LAKHNES_MIRROR"
 _HELP = 'TROUBLESHOOTING.md, "Data"'
 
 
 def home() -> Path:
-    """Where data sets lie: LAKHNES_HOME, else ``data/`` of the checkout, else ``~/.cache/lakhnes``."""
+    """The folder of all data sets: LAKHNES_HOME, else ``data/`` of the checkout, else
+    ``~/.cache/lakhnes``."""
     if chosen := os.environ.get(HOME_VARIABLE):
         return Path(chosen).expanduser()
     if (profiles.root() / "profiles").is_dir():
@@ -35,206 +35,168 @@ def home() -> Path:
 
 
 def folder(name: str, in_home=None) -> Path:
-    """Where the data set ``name`` lies once fetched (it need not be there); ``in_home``: instead of ``home()``."""
+    """The folder of the data set ``name``, fetched or not; ``in_home``: instead of ``home()``."""
     return (home() if in_home is None else Path(in_home)) / find(name).folder
 
 
 def fetch(name: str, *, mirror=None, home=None, progress: bool = True, verify: bool = True) -> Path:
     """The folder of the data set ``name``, brought here if it is not here yet.
 
-    mirror: a folder that holds an archive of the same content, asked instead of the official address; the environment
-    variable LAKHNES_MIRROR names one that is asked first.  home: instead of ``home()``.
-    verify: when the folder is here already, read all of it and compare fingerprints; False compares number and size.
-    A lost connection or Ctrl-C leaves ``.NAME.part`` beside the folder's place, from which the next call goes on;
-    nothing else ever stays of a fetch that failed.
-    Raises DataNotFound (unknown name, no network, not there any more), BadArchive (not what was published; damaged;
-    hostile; changed since), OutOfSpace, LakhnesError (folder not writable).
+    A folder that is here is verified. Otherwise the archive comes from a mirror, and if that lacks
+    it, from the official address.
+    mirror: a folder that holds an archive of the same content, asked instead of the official
+        address. The environment variable LAKHNES_MIRROR names one that is asked first.
+    home: instead of ``home()``.
+    verify: read all of a folder that is here, and compare its fingerprint; False compares only the
+        number of files and their size.
+    A lost connection or Ctrl-C leaves ``.NAME.part`` beside the folder, from which the next call
+    goes on. Nothing else stays of a fetch that failed.
+    Raises DataNotFound (unknown name, no network, not there any more), BadArchive (not what was
+    published; damaged; hostile; changed since), OutOfSpace, LakhnesError (folder not writable).
+
+    Example: ``fetch("nesmdb-midi") / "train"`` holds 4,502 MIDI files.
     """
-    entry, place = find(name), folder(name, home)
-    if place.exists():
-        _check_here(entry, place, verify)
-        return place
-    with _one_at_a_time(place.parent):
-        if place.exists():  # another process has brought it meanwhile
-            _check_here(entry, place, verify)
-            return place
-        for stale in place.parent.glob(f".{place.name}-????????"):  # of a process that was killed
-            shutil.rmtree(stale, ignore_errors=True)
-        archive = _in_mirror(entry, mirror)
+    data_set, target = find(name), folder(name, home)
+    if not target.exists():
         try:
-            if archive is not None:
-                _install(entry, archive, place, f"mirror: {archive.name}", progress)
-            else:
-                _from_official(entry, place, progress)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with locked(target.parent):
+                if not target.exists():  # another process may have brought it meanwhile
+                    _bring(data_set, target, mirror, progress)
+                    return target
         except OSError as error:
-            if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                raise OutOfSpace(
-                    f"{place}: the disk is full; nothing of {name} was kept"
-                ) from error
-            raise LakhnesError(f"{error.filename or place}: {error.strerror or error}") from error
-    return place
+            raise explained(error, target) from None
+    _verify(data_set, target, verify)
+    return target
 
 
-def _from_official(entry: DataSet, place: Path, progress: bool) -> None:
-    from lakhnes_lib.data.download import (  # here, so that data at hand is read without requests
-        Interrupted,
-        download,
-    )
-
-    if entry.url is None:
+def _bring(data_set: DataSet, target: Path, mirror, progress: bool) -> None:
+    for stale in target.parent.glob(f".{target.name}-????????"):  # of a process that was killed
+        shutil.rmtree(stale, ignore_errors=True)
+    archive = _find_in_mirror(data_set, mirror)
+    if archive is not None:
+        _install(data_set, archive, target, f"mirror: {archive.name}", progress)
+    elif data_set.url is not None:
+        _bring_from_official(data_set, target, progress)
+    else:
         raise DataNotFound(
-            f"{entry.name}: has no official archive of its own; point --mirror or {MIRROR_VARIABLE} "
-            f"to a folder that holds {entry.archive} ({entry.page})"
-        )
-    part = place.parent / f".{entry.name}.part"
-    try:
-        resumed = part.exists()
-        if not (resumed and entry.sha256 == archives.sha256(part)):
-            download(
-                entry.url, part, what=entry.name, most_bytes=entry.most_bytes, progress=progress
-            )
-        try:
-            _install(entry, part, place, entry.url, progress)
-        except BadArchive:
-            if not resumed:
-                raise
-            part.unlink()  # the end may not belong to the beginning that was here: once more, from the start
-            download(
-                entry.url, part, what=entry.name, most_bytes=entry.most_bytes, progress=progress
-            )
-            _install(entry, part, place, entry.url, progress)
-    except KeyboardInterrupt:
-        raise
-    except Interrupted as error:
-        raise DataNotFound(_with_way_out(entry, error)) from error
-    except (DataNotFound, BadArchive) as error:
-        part.unlink(missing_ok=True)
-        raise type(error)(_with_way_out(entry, error)) from error
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
-    part.unlink()
-
-
-def _with_way_out(entry: DataSet, error: LakhnesError) -> str:
-    return f"{error}; the archive can also be had from {entry.page} by hand and given with --mirror ({_HELP})"
-
-
-def _install(entry: DataSet, archive: Path, place: Path, source: str, progress: bool) -> None:
-    """Unpacks ``archive`` beside ``place``, compares it with the registry, writes the receipt and moves it in."""
-    known_content = entry.fingerprint is not None or entry.md5_names
-    if entry.sha256 is not None and (source == entry.url or not known_content):
-        found = archives.sha256(archive)
-        if found != entry.sha256:
-            raise BadArchive(
-                f"{entry.name}: {source} is not the published file (sha256 {found}, not {entry.sha256})"
-            )
-    with replacing(place, folder=True) as temporary:
-        inventory = archives.unpack(
-            archive,
-            temporary,
-            content=entry.content,
-            md5_names=entry.md5_names,
-            most_bytes=entry.most_bytes,
-            most_members=entry.most_members,
-            files=entry.files,
-            progress=progress,
-        )
-        _compare(entry, inventory, entry.fingerprint, entry.files, source)
-        receipt = {"data_set": entry.name, "source": source} | vars(inventory)
-        (temporary / RECEIPT).write_text(json.dumps(receipt, indent=1) + "\n", encoding="utf-8")
-
-
-def _compare(
-    entry: DataSet, found: Inventory, fingerprint: str | None, files: int | None, where: str
-) -> None:
-    if files is not None and found.files != files:
-        raise BadArchive(f"{entry.name}: {where} holds {found.files:,} files of it, not {files:,}")
-    if fingerprint is not None and found.fingerprint != fingerprint:
-        raise BadArchive(
-            f"{entry.name}: {where} holds other bytes than were published (fingerprint {found.fingerprint})"
+            f"{data_set.name}: has no official archive of its own; point --mirror or "
+            f"{MIRROR_VARIABLE} to a folder that holds {data_set.archive}.tar.gz ({data_set.page})"
         )
 
 
-def _check_here(entry: DataSet, place: Path, verify: bool) -> None:
-    """Compares the folder with its receipt and the registry.
+def _find_in_mirror(data_set: DataSet, mirror) -> Path | None:
+    """The mirror's archive, found by its name with any compression, else by its sha256.
 
-    A folder unpacked by hand, so without a receipt, will do if the registry knows its fingerprint.
+    None if there is no mirror, or if it lacks the archive and the official address may be asked.
     """
-    try:
-        receipt = json.loads((place / RECEIPT).read_text(encoding="utf-8"))
-        recorded = Inventory(
-            int(receipt["files"]), int(receipt["bytes"]), str(receipt["fingerprint"])
-        )
-    except FileNotFoundError:
-        recorded = None
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise BadArchive(
-            f"{place / RECEIPT}: is not a receipt any more; remove {place} and fetch {entry.name} again"
-        ) from error
-    expected = entry.fingerprint or (recorded.fingerprint if recorded else None)
-    if expected is None:
-        raise BadArchive(
-            f"{place}: has no {RECEIPT} to verify it by; remove it and fetch {entry.name} again"
-        )
-    try:
-        if verify or recorded is None:
-            _compare(
-                entry, archives.fingerprint(place, entry.content), expected, entry.files, str(place)
-            )
-            return
-        sizes = [path.stat().st_size for path in archives.content_of(place, entry.content)]
-        if (len(sizes), sum(sizes)) != (recorded.files, recorded.bytes):
-            raise BadArchive(
-                f"{entry.name}: {place} holds other files than were fetched ({len(sizes):,}, {sum(sizes):,} bytes)"
-            )
-    except BadArchive as error:
-        raise BadArchive(
-            f"{error}; remove that folder and fetch {entry.name} again ({_HELP})"
-        ) from error
-    except OSError as error:
-        raise LakhnesError(f"{error.filename}: cannot be read ({error.strerror})") from error
-
-
-def _in_mirror(entry: DataSet, mirror) -> Path | None:
-    """The mirror's archive for ``entry``: by name, with any compression, else by the published sha256."""
     chosen = mirror if mirror is not None else os.environ.get(MIRROR_VARIABLE)
     if not chosen:
         return None
     mirror_folder = Path(chosen).expanduser()
     if not mirror_folder.is_dir():
         raise DataNotFound(f"{mirror_folder}: the mirror is not a folder")
-    stem = entry.archive.removesuffix(ENDINGS[0])
-    for ending in ENDINGS:
-        if (archive := mirror_folder / f"{stem}{ending}").is_file():
-            return archive
-    if entry.sha256 is not None:
-        for archive in sorted(mirror_folder.iterdir()):
-            if (
-                archive.name.endswith(ENDINGS)
-                and archive.is_file()
-                and archives.sha256(archive) == entry.sha256
-            ):
-                return archive
-    if mirror is not None or entry.url is None:
-        raise DataNotFound(
-            f"{mirror_folder}: holds no {stem}.tar.gz (or .tar.xz, .tar.bz2, .tgz, .tar) for {entry.name}"
-        )
+    names = [f"{data_set.archive}{ending}" for ending in ENDINGS]
+    for name in names:
+        if (mirror_folder / name).is_file():
+            return mirror_folder / name
+    for path in sorted(mirror_folder.iterdir()) if data_set.sha256 else ():
+        is_archive = path.name.endswith(ENDINGS) and path.is_file()
+        if is_archive and archives.sha256(path) == data_set.sha256:
+            return path
+    if mirror is not None or data_set.url is None:
+        raise DataNotFound(f"{mirror_folder}: holds no {' or '.join(names)} for {data_set.name}")
     return None
 
 
-@contextmanager
-def _one_at_a_time(parent: Path):
-    """Makes the folder and locks it, so that two fetches never write the same part."""
-    new = [place for place in (parent, *parent.parents) if not place.exists()]
+def _bring_from_official(data_set: DataSet, target: Path, progress: bool) -> None:
+    part = target.parent / f".{data_set.name}.part"
+    if part.exists():  # an interrupted fetch has left it
+        with suppress(BadArchive):  # it may have begun with another file
+            return _download_and_install(data_set, part, target, progress)
+    _download_and_install(data_set, part, target, progress)
+
+
+def _download_and_install(data_set: DataSet, part: Path, target: Path, progress: bool) -> None:
+    """Goes on with the download in ``part`` and unpacks it; ``part`` stays only for the next call
+    to go on from: after a lost connection or Ctrl-C."""
+    from lakhnes_lib.data.download import Interrupted, download  # data at hand needs no requests
+
     try:
-        parent.mkdir(parents=True, exist_ok=True)
+        if not (part.exists() and archives.sha256(part) == data_set.sha256):
+            what, most_bytes = data_set.name, data_set.most_bytes
+            download(data_set.url, part, what=what, most_bytes=most_bytes, progress=progress)
+        _install(data_set, part, target, data_set.url, progress)
+    except (OSError, LakhnesError) as error:
+        if not isinstance(error, Interrupted):
+            part.unlink(missing_ok=True)
+        if isinstance(error, DataNotFound | BadArchive):
+            raise type(error)(
+                f"{error}; the archive can also be had from {data_set.page} by hand "
+                f"and given with --mirror ({_HELP})"
+            ) from None
+        raise
+    part.unlink()
+
+
+def _install(data_set: DataSet, archive: Path, target: Path, source: str, progress: bool) -> None:
+    """Unpacks an archive beside ``target``, compares it with the registry, and moves it there.
+
+    source: where the archive comes from, for messages and the receipt.
+    """
+    is_known_by_content = data_set.fingerprint is not None or data_set.md5_names
+    must_be_official = source == data_set.url or not is_known_by_content
+    if data_set.sha256 is not None and must_be_official:
+        sha256 = archives.sha256(archive)
+        if sha256 != data_set.sha256:
+            raise BadArchive(
+                f"{data_set.name}: {source} is not the published file "
+                f"(sha256 {sha256}, not {data_set.sha256})"
+            )
+    with replacing(target, folder=True) as temporary:
+        inventory = archives.unpack(archive, temporary, data_set, progress)
+        _compare(data_set, inventory, data_set.fingerprint, source)
+        receipt = {"data_set": data_set.name, "source": source} | vars(inventory)
+        (temporary / RECEIPT).write_text(json.dumps(receipt, indent=1) + "\n", encoding="utf-8")
+
+
+def _compare(data_set: DataSet, inventory: Inventory, fingerprint: str | None, source) -> None:
+    """Raises BadArchive unless an inventory has this fingerprint; None stands for any."""
+    if fingerprint not in (None, inventory.fingerprint):
+        raise BadArchive(
+            f"{data_set.name}: {source} holds other bytes than were published "
+            f"({inventory.files:,} files, fingerprint {inventory.fingerprint})"
+        )
+
+
+def _verify(data_set: DataSet, target: Path, thorough: bool) -> None:
+    """Compares a data set's folder with the registry or, if that has no fingerprint, its receipt.
+
+    A folder unpacked by hand has no receipt, and will do if the registry knows its fingerprint.
+    """
+    receipt = _read_receipt(target / RECEIPT)
+    expected = data_set.fingerprint or (receipt and receipt.fingerprint)
+    try:
+        if expected is None:
+            raise BadArchive(f"{target}: has no {RECEIPT} to verify it by")
+        if thorough or receipt is None:
+            inventory = archives.take_inventory(target, data_set.content)
+            _compare(data_set, inventory, expected, target)
+        else:
+            sizes = [path.stat().st_size for path in archives.files_of(target, data_set.content)]
+            if (len(sizes), sum(sizes)) != (receipt.files, receipt.bytes):
+                raise BadArchive(f"{target}: holds other files than were fetched")
+    except BadArchive as error:
+        advice = f"remove that folder and fetch {data_set.name} again ({_HELP})"
+        raise BadArchive(f"{error}; {advice}") from None
     except OSError as error:
-        raise LakhnesError(f"{parent}: cannot be made ({error.strerror})") from error
+        raise LakhnesError(f"{error.filename}: cannot be read ({error.strerror})") from None
+
+
+def _read_receipt(path: Path) -> Inventory | None:
+    """What ``_install`` has written down; None if there is no receipt, or not one any more."""
     try:
-        with locked(parent):
-            yield
-    finally:
-        with suppress(OSError):
-            for place in new:
-                place.rmdir()  # only if it is empty, that is, after a failure
+        values = json.loads(path.read_bytes())
+        return Inventory(int(values["files"]), int(values["bytes"]), str(values["fingerprint"]))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None

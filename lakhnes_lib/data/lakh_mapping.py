@@ -1,130 +1,45 @@
-"""Thousands of MIDI files to a corpus of candidates: on all cores or a cluster, resumable, the same bytes every time.
+"""Maps thousands of MIDI files to a corpus of candidates: resumable, and always to the same bytes.
 
-Paper: §4.2.1. Notebook: 03_lakh_to_nes. Files go by shards to workers as bytes, so an archive is never unpacked and a
-cluster needs no common disk; what comes back is written shard by shard beside the corpus, and joined at the end in the
-order of the files' content. So neither the number of workers, nor the order of their answers, nor an interruption
-changes the result. Differences from the paper: songs are split into train and valid by their content.
+Paper: §4.2.1. Notebook: 03_lakh_to_nes. Files are handed to workers in shards, as bytes, so that an
+archive is never unpacked and a cluster needs no common disk. Each finished shard is saved in a
+folder beside the corpus. At the end all shards are joined in the order of the files' content. So
+neither the number of workers nor the order of their answers nor an interruption changes the result.
+Differences from the paper: songs are split into train and valid by their content.
 """
 
-import json
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator
-from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import asdict
-from hashlib import sha256
 from itertools import islice
 from pathlib import Path
 from shutil import rmtree
-from zipfile import is_zipfile
 
 import joblib
 import numpy as np
 from tqdm.auto import tqdm
 
-from lakhnes_lib.data import archives
+from lakhnes_lib.data import archives, shards
 from lakhnes_lib.data.corpus import NAMES, VALID_SHARE, Corpus, write_corpus
 from lakhnes_lib.data.lakh import LakhSplit
-from lakhnes_lib.data.mapping_worker import Job, Shard, map_files
-from lakhnes_lib.errors import BadArchive, BadCorpus, DataNotFound, LakhnesError
-from lakhnes_lib.files import check_place, replacing, write_file
+from lakhnes_lib.data.mapping_worker import MappingJob, map_files
+from lakhnes_lib.data.shards import Shard
+from lakhnes_lib.errors import BadArchive, DataNotFound, LakhnesError
+from lakhnes_lib.files import check_target
 from lakhnes_lib.music import nes
 
 ENDINGS = (".mid", ".midi")
 FILES_A_SHARD = 64
 MOST_BYTES = 200_000_000_000
 """What an archive may unpack to: the whole of Lakh is 7 GB."""
-REASONS = ("no_access", "unsafe_name", "duplicate")
-"""Why a file is left out, besides those of ``mapping`` and ``mapping_worker``: it cannot be opened; its name leads out
-of its archive, or it is encrypted; another file has its content."""
-
-
-_SHARDS = ("run.json", "[0-9]*.npz", ".run-????????.json", ".[0-9]*-????????.npz")
-"""What ``NAME.partial`` holds; with a dot before it, what a killed run had begun to write."""
-
-
-def _wanted(name: str) -> bool:
-    hidden = any(part.startswith(".") and part.strip(".") for part in name.split("/"))
-    return name.lower().endswith(ENDINGS) and not hidden
-
-
-def _list(folder: Path) -> list[str]:
-    """Names of the MIDI files below a folder, and of the folders that cannot be read."""
-    denied: list[OSError] = []
-    found = [
-        Path(root, name).relative_to(folder).as_posix()
-        for root, _, names in os.walk(folder, onerror=denied.append)
-        for name in names
-    ]
-    closed = [Path(error.filename).relative_to(folder).as_posix() for error in denied]
-    return sorted([name for name in found if _wanted(name)] + closed)
-
-
-def _read(path: Path, most: int) -> bytes | str:
-    try:
-        with open(path, "rb") as file:
-            return file.read(most)
-    except OSError:
-        return "no_access"
-
-
-def _shards(
-    source: Path, names: list[str] | None, done: set[int], most: int
-) -> Iterator[tuple[int, list]]:
-    """Number and files of each shard; of those done already no files. names: None for an archive."""
-    if names is not None:
-        for first in range(0, len(names), FILES_A_SHARD):
-            part = [] if first // FILES_A_SHARD in done else names[first : first + FILES_A_SHARD]
-            yield first // FILES_A_SHARD, [(name, _read(source / name, most)) for name in part]
-        return
-    files = (
-        (name, data) for name, data in archives.contents(source, MOST_BYTES, most) if _wanted(name)
-    )
-    seen: Counter = Counter()
-    number = 0
-    while part := list(islice(files, FILES_A_SHARD)):
-        told = []
-        for name, data in part:
-            seen[name] += 1
-            name = name if seen[name] == 1 else f"{name} ({seen[name]})"
-            told.append((name, "unsafe_name" if data is None else data))
-        yield number, [] if number in done else told
-        number += 1
-
-
-@contextmanager
-def _submitting(workers: int, scheduler: str | None) -> Iterator[tuple[Callable, Callable]]:
-    """What hands a task to a worker and returns its Future, and what tells how many workers there are."""
-    if scheduler is None:
-        # A thread for each core, which drives a process of its own: unlike a pool's, it may be lost without the rest.
-        count = joblib.effective_n_jobs(workers)
-        pool = ThreadPoolExecutor(count)
-        try:
-            yield pool.submit, lambda: count
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
-        return
-    try:
-        from distributed import Client
-    except ImportError as error:
-        raise LakhnesError(
-            "a cluster needs the package `distributed`, which is not installed"
-        ) from error
-    try:
-        client = Client(scheduler)
-    except (OSError, TimeoutError, ValueError) as error:
-        raise LakhnesError(
-            f"{scheduler}: no Dask scheduler answers there ({str(error)[:120]})"
-        ) from error
-    with client:
-        yield client.get_executor().submit, lambda: sum(client.nthreads().values())
 
 
 def map_corpus(
     source,
     folder,
-    job: Job | None = None,
+    job: MappingJob | None = None,
     *,
     workers: int = -1,
     scheduler: str | None = None,
@@ -132,123 +47,182 @@ def map_corpus(
 ) -> Corpus:
     """Packs the candidates of all MIDI files of a folder or an archive (tar, zip).
 
-    folder: the corpus to write; beside it stands ``NAME.partial`` until all is done. job: seed, options and limits;
-    workers: processes, -1 for all cores; scheduler: address of a Dask scheduler to use instead. A file that gives
-    nothing is named with its reason in the manifest; nothing stops the run, and after a kill the same call goes on.
-    Raises DataNotFound if there is no MIDI file, BadArchive, OutOfSpace, and LakhnesError if ``NAME.partial`` was begun
-    from another source or with another job, or if one of the two folders holds anything else.
+    folder: the corpus to write; the shards are in ``NAME.partial`` beside it until all is done.
+    job: seed, options and limits. workers: processes, -1 for all cores. scheduler: the address of a
+        Dask scheduler, whose workers are used instead.
+    A file that gives nothing is named in the manifest with its reason: one of ``filters.REASONS``;
+        ``too_slow``, ``too_much_memory``, ``crashed`` (its process ended); ``no_access`` (it cannot
+        be opened, or is encrypted); ``duplicate`` (another file has its content).
+    Nothing stops the run, and after an interruption the same call goes on.
+    Raises DataNotFound if there is no MIDI file, BadArchive, OutOfSpace, and LakhnesError if
+    ``NAME.partial`` was begun from another source or with another job, or if one of the two folders
+    holds anything else.
+
+    Example: ``map_corpus("lmd_full.tar.gz", "lakh")["train"].candidates(0)``
     """
-    source, folder, job = Path(source), Path(folder), job or Job()
+    source, folder, job = Path(source), Path(folder), job or MappingJob()
     if not source.exists():
         raise DataNotFound(f"{source}: there is no such folder or archive")
     if not (source.is_dir() or archives.is_archive(source)):
-        raise BadArchive(
-            f"{source}: is neither a folder of MIDI files nor an archive (tar, zip) of them"
-        )
-    check_place(folder, NAMES)  # before the work
-    names = _list(source) if source.is_dir() else None
-    of = (
-        archives.sha256(source)
-        if names is None
-        else [[name, _size(source / name)] for name in names]
-    )
+        raise BadArchive(f"{source}: is neither a folder nor an archive (tar, zip) of MIDI files")
+    check_target(folder, NAMES)  # before the work
     partial = folder.with_name(f"{folder.name}.partial")
-    source_hash = sha256(json.dumps(of).encode()).hexdigest()
-    done = _begin(
-        partial, {"source": source_hash, "files_a_shard": FILES_A_SHARD, "job": asdict(job)}
-    )
-    last, waiting = -1, {}
+    names = _list(source) if source.is_dir() else None
+    origin = {"source": _identity(source, names), "files_a_shard": FILES_A_SHARD}
+    done = shards.begin(partial, origin | {"job": asdict(job)})
+
+    most_bytes = job.options.most_bytes + 1  # enough to see that a file is too large
+    files = _read_archive(source, most_bytes) if names is None else _read(source, names, most_bytes)
     bar = tqdm(total=names and len(names), unit="file", desc="mapping", disable=not progress)
-    with bar, _submitting(workers, scheduler) as (submit, width):
+    with bar, _workers(workers, scheduler) as (submit, count_workers):
+        waiting: dict[Future, int] = {}  # the number of each shard that is being mapped
+        for number, shard_files in enumerate(_in_groups(files)):
+            if number in done:
+                bar.update(len(shard_files))
+                continue
+            waiting[submit(map_files, job, shard_files)] = number
+            if len(waiting) >= 2 * count_workers():  # never more of an archive in memory than this
+                bar.update(_save_finished(waiting, partial))
+        while waiting:
+            bar.update(_save_finished(waiting, partial))
 
-        def collect(most: int):
-            while len(waiting) > most:
-                for future in wait(waiting, return_when=FIRST_COMPLETED).done:
-                    shard = future.result()
-                    _keep(partial / f"{waiting.pop(future):06}.npz", shard)
-                    bar.update(len(shard.files) + len(shard.rejected))
-
-        for last, files in _shards(source, names, done, job.options.most_bytes + 1):
-            if files:
-                waiting[submit(map_files, job, files)] = last
-                collect(2 * max(width(), 1) - 1)
-            else:
-                bar.update(FILES_A_SHARD)
-        collect(0)
-    if last < 0:
-        rmtree(partial)
-        raise DataNotFound(f"{source}: holds no MIDI file ({', '.join(ENDINGS)})")
-    corpus = _merge([partial / f"{number:06}.npz" for number in range(last + 1)], folder, job)
+    mapped = shards.load_all(partial)
+    if mapped:
+        corpus = _merge(mapped, folder, job)
     rmtree(partial)
+    if not mapped:
+        raise DataNotFound(f"{source}: holds no MIDI file ({', '.join(ENDINGS)})")
     return corpus
 
 
-def _size(path: Path) -> int:
-    return path.stat().st_size if path.is_file() else -1
+# What is read
 
 
-def _begin(partial: Path, identity: dict) -> set[int]:
-    """Makes the folder of shards, or compares what it was begun with; returns the numbers of those that are done."""
-    check_place(partial, {path.name for form in _SHARDS for path in partial.glob(form)})
-    begun, text = partial / "run.json", json.dumps(identity, indent=1)
-    done = {int(path.stem) for path in partial.glob("[0-9]*.npz") if is_zipfile(path)}
-    if done and not (begun.exists() and begun.read_text(encoding="utf-8") == text):
-        raise LakhnesError(
-            f"{partial}: was begun from other files or with other options; use the same, or remove it"
-        )
-    write_file(begun, text)
-    return done
+def _is_wanted(name: str) -> bool:
+    is_hidden = any(part.startswith(".") and part.strip(".") for part in name.split("/"))
+    return name.lower().endswith(ENDINGS) and not is_hidden
 
 
-def _keep(path: Path, shard: Shard) -> None:
-    arrays = {part: getattr(shard.songs, part) for part in LakhSplit.PARTS} | {
-        "counts": shard.counts
-    }
-    said = json.dumps(
-        {"names": shard.songs.names, "files": shard.files, "rejected": shard.rejected}
-    )
-    with replacing(path) as temporary:
-        np.savez(temporary, said=np.frombuffer(said.encode(), np.uint8), **arrays)
+def _list(folder: Path) -> list[str]:
+    """Names of the MIDI files below a folder, and of the folders in it that cannot be read."""
+    denied: list[OSError] = []
+    names = [
+        Path(root, name).relative_to(folder).as_posix()
+        for root, _, names in os.walk(folder, onerror=denied.append)
+        for name in names
+    ]
+    closed = [Path(error.filename).relative_to(folder).as_posix() for error in denied]
+    return sorted([name for name in names if _is_wanted(name)] + closed)
 
 
-def _load(path: Path) -> Shard:
+def _read(folder: Path, names: list[str], most_bytes: int) -> Iterator[tuple[str, bytes | str]]:
+    """Each file's name and bytes, or the reason why it has none."""
+    for name in names:
+        try:
+            with open(folder / name, "rb") as file:
+                data = file.read(most_bytes)
+        except OSError:
+            data = "no_access"
+        yield name, data
+
+
+def _read_archive(archive: Path, most_bytes: int) -> Iterator[tuple[str, bytes | str]]:
+    """The same of the MIDI files in an archive; a name that stands there again gets a number."""
+    seen: Counter = Counter()
+    for name, data in archives.contents(archive, MOST_BYTES, most_bytes):
+        if _is_wanted(name):
+            seen[name] += 1
+            numbered = name if seen[name] == 1 else f"{name} ({seen[name]})"
+            yield numbered, "no_access" if data is None else data
+
+
+def _in_groups(files: Iterator) -> Iterator[list]:
+    while group := list(islice(files, FILES_A_SHARD)):
+        yield group
+
+
+def _identity(source: Path, names: list[str] | None) -> list | str:
+    """What tells a source from another: an archive's sha256, or a folder's names and sizes."""
+    if names is None:
+        return archives.sha256(source)
+    paths = [source / name for name in names]
+    sizes = [path.stat().st_size if path.is_file() else -1 for path in paths]
+    return list(zip(names, sizes, strict=True))
+
+
+# Who maps it
+
+
+@contextmanager
+def _workers(count: int, scheduler: str | None) -> Iterator[tuple[Callable, Callable]]:
+    """Yields a function that hands a call to a worker and returns its Future, and a function that
+    returns the number of workers."""
+    if scheduler is None:
+        count = joblib.effective_n_jobs(count)
+        # Threads, each with a child process: unlike a pool's, it may be lost without the rest.
+        threads = ThreadPoolExecutor(count)
+        try:
+            yield threads.submit, lambda: count
+        finally:
+            threads.shutdown(wait=False, cancel_futures=True)
+        return
+    from distributed import Client  # here, since it takes long to import
+
     try:
-        with np.load(path, allow_pickle=False) as kept:
-            said = json.loads(kept["said"].tobytes())
-            songs = LakhSplit("", said["names"], *(kept[part] for part in LakhSplit.PARTS))
-            return Shard(songs, kept["counts"], said["files"], said["rejected"])
-    except Exception as error:  # whatever NumPy meets in a damaged file
-        raise BadCorpus(
-            f"{path}: is missing or damaged ({error}); remove it and begin again"
-        ) from error
+        client = Client(scheduler)
+    except (OSError, TimeoutError, ValueError) as error:
+        reason = str(error)[:120]
+        raise LakhnesError(f"{scheduler}: no Dask scheduler answers there ({reason})") from None
+    with client:
+        yield client.get_executor().submit, lambda: max(1, sum(client.nthreads().values()))
 
 
-def _merge(paths: list[Path], folder: Path, job: Job) -> Corpus:
+def _save_finished(waiting: dict[Future, int], partial: Path) -> int:
+    """Waits until a shard is mapped, saves all that are, and returns how many files they had."""
+    files = 0
+    for future in wait(waiting, return_when=FIRST_COMPLETED).done:
+        shard = future.result()
+        shards.save(partial, waiting.pop(future), shard)
+        files += len(shard.files) + len(shard.rejected)
+    return files
+
+
+# What becomes of it
+
+
+def _merge(mapped: list[Shard], folder: Path, job: MappingJob) -> Corpus:
     """All shards as one corpus, songs by content, each content once."""
-    shards = [_load(path) for path in paths]
-    songs = LakhSplit.joined("", [shard.songs for shard in shards])
-    counts = np.concatenate([shard.counts for shard in shards])
-    files = [name for shard in shards for name in shard.files]
-    rejected = {name: reason for shard in shards for name, reason in shard.rejected.items()}
-    content, splits, last = songs.songs["content"], {"train": [], "valid": []}, b""
-    for place in sorted(range(len(files)), key=lambda place: (content[place], files[place])):
-        if content[place] == last:
-            rejected[files[place]] = "duplicate"
+    songs = LakhSplit.joined("", [shard.songs for shard in mapped])
+    counts = np.concatenate([shard.counts for shard in mapped])
+    files = [name for shard in mapped for name in shard.files]
+    rejected = {name: reason for shard in mapped for name, reason in shard.rejected.items()}
+    content, last = songs.songs["content"], b""
+    splits: dict[str, list[int]] = {"train": [], "valid": []}
+    for index in sorted(range(len(files)), key=lambda index: (content[index], files[index])):
+        if content[index] == last:
+            rejected[files[index]] = "duplicate"
             continue
-        last = content[place]
-        splits["valid" if int(last[:8], 16) % VALID_SHARE == 0 else "train"].append(place)
-    total, reasons = counts[splits["train"] + splits["valid"]], Counter(rejected.values())
-    settings = {"seed": job.seed, "options": asdict(job.options)}
-    drawn = {"examples": int(total["examples"].sum()), "events": int(total["events"].sum())}
-    drawn["hours"] = round(int(total["ticks"].sum()) / nes.TICKS_PER_SECOND / 3600, 3)
-    drawn["voices"] = dict(zip(nes.VOICES, total["voices"].sum(0).tolist(), strict=True))
+        last = content[index]
+        is_valid = int(last[:8], 16) % VALID_SHARE == 0
+        splits["valid" if is_valid else "train"].append(index)
+
+    accepted = counts[splits["train"] + splits["valid"]]
+    total = {field: accepted[field].sum(axis=0).tolist() for field in counts.dtype.names}
+    drawn = {
+        "examples": total["examples"],
+        "events": total["events"],
+        "hours": round(total["ticks"] / nes.TICKS_PER_SECOND / 3600, 3),
+        "voices": dict(zip(nes.VOICES, total["voices"], strict=True)),
+    }
+    reasons = Counter(rejected.values())
     seen = len(files) + len(rejected) - reasons["duplicate"]  # a duplicate is among the files too
+    settings = {"seed": job.seed, "options": asdict(job.options)}
     return write_corpus(
-        {name: songs.part(places, name, settings) for name, places in splits.items()},
+        {name: songs.part(indices, name, settings) for name, indices in splits.items()},
         folder,
         dict(sorted(rejected.items())),
         settings=settings,
         limits={"seconds": job.seconds, "megabytes": job.megabytes},
-        files={"seen": seen, "accepted": len(total), "rejected": dict(sorted(reasons.items()))},
+        files={"seen": seen, "accepted": len(accepted), "rejected": dict(sorted(reasons.items()))},
         published_examples=drawn,
     )

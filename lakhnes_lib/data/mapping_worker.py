@@ -1,120 +1,105 @@
-"""A process that maps one MIDI file after another, and may be lost without loss: ``python -m`` runs its side.
+"""The process that maps one MIDI file after another; a file that crashes it costs nothing else.
 
-Paper: §4.2.1. Notebook: 03_lakh_to_nes. Files as found in the wild can crash, hang or exhaust whatever reads them. So
-each is read in a child process under limits that the operating system keeps: an alarm clock and a bound on memory. Its
-end tells the reason, and the next file gets a new child.
+Paper: §4.2.1. Notebook: 03_lakh_to_nes. Files as found in the wild can crash, hang or exhaust
+whatever reads them. So each file is read in a child process, under limits that the operating system
+keeps: a timer and a bound on memory. How the child ended tells the reason, and the next file gets a
+new child. ``python -m lakhnes_lib.data.mapping_worker`` runs the child's side.
 """
 
+import os
+import pickle
 import resource
 import signal
 import subprocess
 import sys
 import threading
 from contextlib import suppress
-from dataclasses import dataclass, field
-from multiprocessing.connection import Connection
-from os import dup, dup2, environ, pathsep
+from dataclasses import dataclass
+from pathlib import PurePosixPath
 
 import numpy as np
 
-from lakhnes_lib.data.lakh import LakhSplit, pack
+from lakhnes_lib.data.lakh import pack
+from lakhnes_lib.data.shards import COUNTS, Shard
 from lakhnes_lib.errors import LakhnesError, Rejected
-from lakhnes_lib.music import events, mapping
-
-COUNTS = np.dtype([("examples", "i8"), ("events", "i8"), ("ticks", "i8"), ("voices", "i8", 4)])
-"""Of a song's published examples: how many, their events and length together, in how many each voice sounds."""
-REASONS = ("too_slow", "too_much_memory", "crashed")
-"""Why a file is left out, besides those of ``mapping``."""
+from lakhnes_lib.music import events, filters, mapping
 
 
 @dataclass(frozen=True)
-class Job:
-    """What is done with every file. seconds, megabytes: limits of one file's time and of its process' memory."""
+class MappingJob:
+    """How every file is mapped. seed, options: those of the published examples. seconds, megabytes:
+    limits of the time for one file and of the memory of the process that reads it."""
 
     seed: int = 0
-    options: mapping.MappingOptions = mapping.PUBLISHED
+    options: filters.MappingOptions = filters.PUBLISHED
     seconds: float = 20.0
     megabytes: int = 500
 
 
-@dataclass(frozen=True)
-class Shard:
-    """What came of some files. songs: those accepted; counts: ``COUNTS`` (songs,); files: name of every song's file.
-
-    rejected: file -> reason.
-    """
-
-    songs: LakhSplit
-    counts: np.ndarray
-    files: list[str]
-    rejected: dict[str, str] = field(default_factory=dict)
-
-
-def map_files(job: Job, files: list[tuple[str, bytes | str]]) -> Shard:
-    """Maps files given by name and content, or by name and the reason why there is none."""
-    if getattr(_mine, "job", None) != job:
-        _mine.job, _mine.child = job, Child(job)
+def map_files(job: MappingJob, files: list[tuple[str, bytes | str]]) -> Shard:
+    """Maps files given by name and content, or by name and the reason why there is no content."""
+    if getattr(_thread, "job", None) != job:
+        _thread.job, _thread.child = job, Child(job)
     songs, counts, names, rejected = [], [], [], {}
     for name, data in files:
-        found = data if isinstance(data, str) else _mine.child.ask(name, data)
-        if isinstance(found, str):
-            rejected[name] = found
+        answer = data if isinstance(data, str) else _thread.child.ask(name, data)
+        if isinstance(answer, str):
+            rejected[name] = answer
         else:
-            songs.append(found[0])
-            counts.append(found[1])
+            songs.append(answer[0])
+            counts.append(answer[1])
             names.append(name)
     return Shard(pack(songs), np.array(counts, COUNTS), names, rejected)
 
 
-_mine = threading.local()  # each thread that maps keeps a child of its own
+_thread = threading.local()
+"""Each thread that maps has its own child."""
 
 
 class Child:
-    """The parent's side: starts the process when it is needed, and again after one was lost."""
+    """The parent's side of a child process, which is started when it is first asked, and again
+    after it was lost. Questions and answers go through its standard input and output."""
 
-    def __init__(self, job: Job):
+    def __init__(self, job: MappingJob):
         self.job, self.process = job, None
 
     def ask(self, name: str, data: bytes):
-        """Candidates and counts of a file, or the reason for its rejection."""
+        """A file's candidates and counts, or the reason why it is left out."""
         if self.process is None:
             self._start()
-        with suppress(EOFError, OSError):
-            self.questions.send((name, data))
-            return self.answers.recv()
-        return "too_slow" if self.stop() == -signal.SIGALRM else "crashed"
+        try:
+            return self._exchange((name, data))
+        except (EOFError, OSError, pickle.UnpicklingError):
+            return "too_slow" if self.stop() == -signal.SIGALRM else "crashed"
 
     def _start(self) -> None:
-        # Threads would count against the memory.
-        alone = {
-            "OMP_NUM_THREADS": "1",
-            "OPENBLAS_NUM_THREADS": "1",
-            "PYTHONPATH": pathsep.join(sys.path),
-        }
-        command = [sys.executable, "-m", "lakhnes_lib.data.mapping_worker"]
-        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-        # A session of its own: Ctrl-C is the parent's to answer.
+        variables = {"PYTHONPATH": os.pathsep.join(sys.path)}
+        variables |= dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")  # less memory
         self.process = subprocess.Popen(
-            command, env=environ | alone, start_new_session=True, **pipes
+            [sys.executable, "-m", "lakhnes_lib.data.mapping_worker"],
+            env=os.environ | variables,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            start_new_session=True,  # Ctrl-C goes to the parent alone
         )
-        self.questions = Connection(dup(self.process.stdin.fileno()), readable=False)
-        self.answers = Connection(dup(self.process.stdout.fileno()), writable=False)
-        self.process.stdin.close()
-        self.process.stdout.close()
         try:
-            self.questions.send(self.job)
-            self.answers.recv()
-        except (EOFError, OSError) as error:
+            self._exchange(self.job)
+        except (EOFError, OSError, pickle.UnpicklingError):
             raise LakhnesError(
                 f"a process to read files in cannot be started (it ended with {self.stop()})"
-            ) from error
+            ) from None
+
+    def _exchange(self, question):
+        pickle.dump(question, self.process.stdin)
+        self.process.stdin.flush()
+        return pickle.load(self.process.stdout)  # of our own process, never of a file
 
     def stop(self) -> int:
-        """Ends the process, and tells how it ended: its exit code, or minus the signal that killed it."""
-        self.questions.close()
-        self.answers.close()
+        """Ends the process. Returns its exit code, or minus the signal that killed it."""
         process, self.process = self.process, None
-        return process.wait()
+        with suppress(BrokenPipeError), process:
+            process.stdin.close()
+        return process.returncode
 
     def __del__(self):
         if self.process is not None:
@@ -122,38 +107,38 @@ class Child:
 
 
 def serve() -> None:
-    """The child's side: a ``Job``, then files, until the parent is gone."""
-    questions, answers = Connection(dup(0), writable=False), Connection(dup(1), readable=False)
-    dup2(2, 1)  # what a library prints is no answer
+    """The child's side: receives a ``MappingJob``, then files, until the parent is gone."""
+    questions, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # what a library prints must not get between the answers
+
+    def answer(content) -> None:
+        pickle.dump(content, answers)
+        answers.flush()
+
     with suppress(EOFError, BrokenPipeError):
-        job = questions.recv()
+        job = pickle.load(questions)
         with suppress(OSError, ValueError):  # not every system has this limit
             resource.setrlimit(resource.RLIMIT_AS, (job.megabytes << 20, resource.RLIM_INFINITY))
-        answers.send(None)
+        answer(None)
         while True:
-            name, data = questions.recv()
+            name, data = pickle.load(questions)
             signal.setitimer(signal.ITIMER_REAL, job.seconds)
-            found = _map(job, name, data)
+            result = _map(job, name, data)
             signal.setitimer(signal.ITIMER_REAL, 0)
-            answers.send(found)
+            answer(result)
 
 
-def _map(job: Job, name: str, data: bytes):
+def _map(job: MappingJob, name: str, data: bytes):
+    """A song's candidates and the values of ``COUNTS``, or the reason why there is none."""
     try:
-        kept = mapping.candidates_of(data, name.rpartition("/")[2].rpartition(".")[0], job.options)
-        found = mapping.examples(kept, job.seed, options=job.options)
-        if not found:
+        song = filters.candidates_of(data, PurePosixPath(name).stem, job.options)
+        examples = mapping.examples(song, job.seed, options=job.options)
+        if not examples:
             return "nothing_left"
-        counts = (
-            len(found),
-            sum(len(events.encode(score)) for score in found),
-            sum(score.length for score in found),
-            np.sum(
-                [np.bincount(np.unique(score.notes["voice"]), minlength=4) for score in found],
-                axis=0,
-            ),
-        )
-        return kept, counts
+        event_count = sum(len(events.encode(score)) for score in examples)
+        ticks = sum(score.length for score in examples)
+        sounding = [np.isin(np.arange(4), score.notes["voice"]) for score in examples]
+        return song, (len(examples), event_count, ticks, np.sum(sounding, axis=0))
     except Rejected as error:
         return error.reason
     except MemoryError:

@@ -1,23 +1,26 @@
-"""What every packed split has: names, arrays of a known type, a fingerprint. The base of ``corpus`` and ``lakh``.
+"""What every packed split has: names, arrays of known types, a fingerprint, and its files.
 
-Paper: none. Notebook: none.
+Paper: none. Notebook: none. ``corpus.Split`` and ``lakh.LakhSplit`` build on it.
 """
 
 import hashlib
 import json
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 
+from lakhnes_lib.errors import BadCorpus
 from lakhnes_lib.music import nes
 
 
 class Packed:
-    """The songs of one split as arrays, one attribute for each of ``PARTS``; read-only memory maps when opened.
+    """The songs of one split as arrays, one attribute for each of ``PARTS``; memory maps that
+    cannot be written when they come from files.
 
-    ``songs`` is one of them, with a field ``length`` in ticks. settings: how the corpus was made, by its manifest.
-    Subclasses give ``packed(epoch, seed, draws)``, what training reads of an epoch: notes, offsets and lengths as
-    ``events.encode_songs`` takes them.
+    ``songs`` is one of them, with a field ``length`` in ticks. settings: how the corpus was made.
+    Subclasses have ``packed(epoch, seed, draws)``, the notes, offsets and lengths that training
+    reads in an epoch, as ``events.encode_songs`` takes them.
     """
 
     FORMAT: int | str
@@ -33,13 +36,18 @@ class Packed:
     def __len__(self) -> int:
         return len(self.songs)
 
+    def check_index(self, index: int) -> None:
+        """Raises IndexError unless there is a song with this index."""
+        if not 0 <= index < len(self):
+            raise IndexError(f"{self.name} has {len(self)} songs, there is no song {index}")
+
     @cached_property
     def fingerprint(self) -> str:
         """sha256 over the names, the settings if there are any, and the packed arrays."""
-        said = [self.names, self.settings] if self.settings else self.names
-        digest = hashlib.sha256(json.dumps(said, sort_keys=True).encode())
-        for array in (getattr(self, part) for part in self.PARTS):
-            digest.update(np.ascontiguousarray(array).view(np.uint8).data if len(array) else b"")
+        texts = [self.names, self.settings] if self.settings else self.names
+        digest = hashlib.sha256(json.dumps(texts, sort_keys=True).encode())
+        for part in self.PARTS:
+            digest.update(np.ascontiguousarray(getattr(self, part)))
         return digest.hexdigest()
 
     @property
@@ -64,3 +72,22 @@ class Packed:
             for array, dtype in cls.PARTS.items()
         ]
         return cls(name, [title for part in parts for title in part.names], *arrays)
+
+    def save(self, folder: Path) -> None:
+        """Writes the split's files into an existing folder."""
+        for part in self.PARTS:
+            np.save(folder / f"{self.name}.{part}.npy", getattr(self, part), allow_pickle=False)
+        (folder / f"{self.name}.names.json").write_text(json.dumps(self.names), encoding="utf-8")
+
+    @classmethod
+    def opened(cls, folder: Path, name: str, settings: dict | None) -> "Packed":
+        """A split from its files, as memory maps. Raises BadCorpus for arrays of other types."""
+        names = json.loads((folder / f"{name}.names.json").read_text(encoding="utf-8"))
+        arrays = []
+        for part, dtype in cls.PARTS.items():
+            file = f"{name}.{part}.npy"
+            array = np.load(folder / file, mmap_mode="r", allow_pickle=False)
+            if array.dtype != dtype or array.ndim != 1:
+                raise BadCorpus(f"{folder}: {file} is of another version; build the corpus anew")
+            arrays.append(array)
+        return cls(name, names, *arrays, settings=settings)
