@@ -1,5 +1,4 @@
-"""Augmentation: in every epoch a song is transposed, played at another speed, with fewer voices, or
-with its voices exchanged.
+"""Augmentation: songs transposed, at another speed, with fewer or other voices, new every epoch.
 
 Paper: §5.1. Notebook: 05_training. There are three settings.
 
@@ -11,8 +10,8 @@ to 3 of the four voices, which may be silent ones; half the time P1 and P2 excha
 works on events. Of a note that is transposed out of its voice's range it drops the note-on only:
 the note-off stays, and a note that it took over from rings on.
 
-``transposed`` is ours: it transposes as ``paper`` does, and changes nothing else. At another speed
-a song leaves the time grid that all songs of the NES share.
+``transposed`` is ours: it transposes as ``paper`` does, and no more. At another speed a song leaves
+the time grid that all songs of the NES share.
 
 Differences from the paper: under ``paper`` a note that leaves the range of its new voice goes with
 its note-off, and so does one that a higher speed leaves no tick. Pitch and voice change together,
@@ -62,8 +61,7 @@ def draw(setting: str, sounding: np.ndarray, rng: np.random.Generator) -> np.nda
     else:
         voices[permuted, :2] = nes.P2, nes.P1
         sounding = np.ones_like(sounding)  # it counts silent voices like any other
-    # Of n sounding voices 1 to n - 1 are left: those that come first in a random order, in which
-    # silent voices come last.
+    # Of n sounding voices 1 to n - 1 are left: the first in a random order, silent voices last.
     count = sounding.sum(1)
     left = rng.integers(1, np.maximum(count, 2))
     order = rng.random((songs, 4)) + ~sounding
@@ -77,9 +75,8 @@ def change_songs(notes: np.ndarray, offsets, lengths, changes: np.ndarray):
 
     notes: ``NOTE`` records of all songs, one after the other; offsets: int64 (songs + 1,) into
     them; lengths: int64 (songs,) in ticks; changes: ``CHANGE`` (songs,). Returns the first three,
-    changed. Notes are still in order of their start, but those of one tick not of their voice,
-    which ``events.encode_songs`` does not need. A note that changes between a pulse and the
-    triangle gets its new voice's highest velocity.
+    changed. Notes stay in order of their start, but those of one tick may be in any order. A note
+    that changes between a pulse and the triangle gets its new voice's highest velocity.
     """
     offsets, lengths = np.asarray(offsets, np.int64), np.asarray(lengths, np.int64)
     song = np.repeat(np.arange(len(lengths)), np.diff(offsets))
@@ -102,9 +99,9 @@ def change_songs(notes: np.ndarray, offsets, lengths, changes: np.ndarray):
 def change_events(notes: np.ndarray, offsets, lengths, changes: np.ndarray):
     """Many songs changed at once, as ``published`` does it; arguments as in ``change_songs``.
 
-    Waits at a song's beginning and end are left out before the change, so a song whose first voice
-    is dropped begins with a wait. The events of one tick keep their order even where P1 and P2 are
-    exchanged. Returns ids uint16 (events,) without ``<S>``, and int64 (songs + 1,) offsets.
+    Edge waits are left out before the change, so a song whose first voice is dropped begins with a
+    wait. The events of one tick keep their order even where P1 and P2 are exchanged. Returns ids
+    uint16 (events,) without ``<S>``, and int64 (songs + 1,) offsets.
     """
     ids, ticks, offsets = events.timeline(notes, offsets, lengths)
     song = np.repeat(np.arange(len(lengths)), np.diff(offsets))
@@ -141,8 +138,7 @@ def _offsets_of_kept(keep: np.ndarray, offsets: np.ndarray) -> np.ndarray:
 def change_score(score: Score, change: np.void) -> Score:
     """One song changed as ``paper`` does it, controls included; change: one ``CHANGE`` record.
 
-    Controls of a voice that changes between a pulse and the triangle are dropped: the other has
-    nothing like it.
+    Controls of a voice that changes between a pulse and the triangle are dropped.
     """
     one = np.array([change], CHANGE)
     notes, _, lengths = change_songs(score.notes, [0, len(score.notes)], [score.length], one)

@@ -13,15 +13,8 @@ from lakhnes_lib.errors import BadEvents
 from lakhnes_lib.music import nes
 from lakhnes_lib.music.score import LONGEST_SECONDS, NOTE, Score
 
-# Table 1: the longer a wait, the coarser the grid.
-_GRID = (
-    range(1, 101),
-    range(110, 1001, 10),
-    range(1100, 10_001, 100),
-    range(11_000, 100_001, 1000),
-)
-WAIT_TICKS = np.concatenate(_GRID)
-"""int64 (370,): the waits that have an event of their own, in ticks."""
+WAIT_TICKS = np.r_[1:101, 110:1001:10, 1100:10_001:100, 11_000:100_001:1000]
+"""int64 (370,): the waits that have an event of their own, in ticks; the longer, the coarser."""
 LONGEST_WAIT = int(WAIT_TICKS[-1])
 
 
@@ -78,10 +71,9 @@ def timeline(notes, offsets, lengths) -> tuple[np.ndarray, np.ndarray, np.ndarra
     its last tick; ticks int64 (events,); and int64 (songs + 1,) offsets of the songs into both.
     """
     offsets, lengths = np.asarray(offsets, np.int64), np.asarray(lengths, np.int64)
-    # All songs are put in order by one sort. To that end they are laid end to end, one tick apart,
-    # and a key holds an event's tick in its upper bits and its id in the lower ten. Ids rise from
-    # voice to voice, and a voice's note-off comes before its note-ons, so the keys of one tick are
-    # sorted as the language wants them.
+    # One sort puts all songs in order. They are laid end to end, one tick apart; a key holds an
+    # event's tick in its upper bits and its id in the lower ten. Ids rise from voice to voice, and
+    # a voice's note-off comes before its note-ons, as the language wants it in each tick.
     begins = np.append(0, np.cumsum(lengths + 1))
     shift = np.repeat(begins[:-1], np.diff(offsets))
     voice, last = notes["voice"], 1023
@@ -89,7 +81,7 @@ def timeline(notes, offsets, lengths) -> tuple[np.ndarray, np.ndarray, np.ndarra
     note_offs = (shift + notes["end"] << 10) | NOTE_OFF[voice]
     song_ends = (begins[1:] - 1 << 10) | last
     keys = np.concatenate([note_ons, note_offs, song_ends])
-    keys.sort(kind="stable")  # each of the three is in order already, which this sort makes use of
+    keys.sort(kind="stable")  # fast, since the three parts are nearly in order
     ids, ticks = keys & 1023, keys >> 10
     ids[ids == last] = START
     # Where a voice has a note-off and a note-on in one tick, the note-on stays and ends both.
