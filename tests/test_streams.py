@@ -19,10 +19,6 @@ GOLDEN = {
     "songs": "b5c5e06de146c0b9",
     "segments": "d3289ffe269d372a",
 }
-    "endless": "77e3c29205f7630f",
-    "songs": "b5c5e06de146c0b9",
-    "segments": "d3289ffe269d372a",
-}
 LENGTHS = st.lists(st.integers(3, 30), min_size=1, max_size=8)
 
 
