@@ -1,11 +1,12 @@
-"""Lakh to a packed corpus: speed, memory and bytes, and whether interruptions or workers change a byte.
+"""Lakh to a packed corpus: speed, memory, and whether interruptions or workers change a byte.
 
 python benchmarks/lakh_speed.py [--write] [--same NAME]
 
-Maps the 9,991 files of folder 5 of LMD-full (data set lmd-full-5; README, “Data”), and measures how fast training
-reads the result. Then maps a data set twice more (--same: lmd-full-5, or lmd-full-5-sample to take less time), with two
-workers, killed half way and resumed, and on a local Dask cluster of two worker processes of which one is killed, and
-compares the bytes. Speeds are processor time of one core. With --write the numbers go to results/lakh.json.
+Maps the 9,991 files of folder 5 of LMD-full (data set lmd-full-5; README, “Data”), and measures how
+fast training reads the result. Then maps a data set twice more (--same: lmd-full-5, or
+lmd-full-5-sample to take less time) and compares the bytes: with two workers, killed half way and
+resumed, and on a local Dask cluster of two worker processes, one of which is killed. Speeds are
+processor time of one core. With --write the numbers go to results/lakh.json.
 """
 
 import gc
@@ -22,7 +23,7 @@ from pathlib import Path
 from _shared import arguments, at_hand, keep
 from distributed import LocalCluster
 
-from lakhnes_lib.data import fetching, lakh_mapping
+from lakhnes_lib.data import fetching, lakh_mapping, shards
 from lakhnes_lib.data.corpus import Corpus
 from lakhnes_lib.music import augmentation
 
@@ -63,7 +64,7 @@ def mapped(source: Path, folder: Path) -> tuple[Corpus, dict]:
 
 
 def reading(corpus: Corpus) -> dict:
-    """Framed events a second that training is given, by kind of draw and augmentation, over two parts."""
+    """Framed events a second that training is given in two epochs, by draw and augmentation."""
     found = {}
     for draws in ("fresh", "published"):
         for setting in ("none", "paper"):
@@ -78,21 +79,13 @@ def content(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
-def killed_and_resumed(source: Path, folder: Path, shards: int) -> None:
+def killed_and_resumed(source: Path, folder: Path, count: int) -> None:
     """Two workers; the command is killed, without warning, when half of the shards are written."""
-    command = [
-        sys.executable,
-        "-m",
-        "lakhnes_lib",
-        "map",
-        str(source),
-        str(folder),
-        "--workers",
-        "2",
-    ]
+    command = [sys.executable, "-m", "lakhnes_lib", "map"]
+    command += [str(source), str(folder), "--workers", "2"]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     partial = folder.with_name(f"{folder.name}.partial")
-    while len(list(partial.glob("[0-9]*.npz"))) < shards / 2:
+    while len(list(partial.glob("[0-9]*.npz"))) < count / 2:
         if process.poll() is not None:
             raise SystemExit("the command ended before it was killed")
         time.sleep(0.05)
@@ -101,32 +94,32 @@ def killed_and_resumed(source: Path, folder: Path, shards: int) -> None:
     lakh_mapping.map_corpus(source, folder, workers=2)
 
 
-def on_a_cluster(source: Path, folder: Path, shards: int) -> None:
-    """Two Dask workers; one is killed when a third of the shards are written."""
-    keep, done = lakh_mapping._keep, []
+def on_a_cluster(source: Path, folder: Path, count: int) -> None:
+    """Two Dask workers; one is killed when a third of the ``count`` shards are written."""
+    save, done = shards.save, []
     with LocalCluster(2, processes=True, threads_per_worker=1, dashboard_address=None) as cluster:
 
-        def killing(path, shard):
-            done.append(path)
-            if len(done) == max(1, shards // 3):
+        def killing(*shard):
+            done.append(shard)
+            if len(done) == max(1, count // 3):
                 os.kill(next(iter(cluster.workers.values())).pid, signal.SIGKILL)
-            keep(path, shard)
+            save(*shard)
 
-        lakh_mapping._keep = killing
+        shards.save = killing
         lakh_mapping.map_corpus(source, folder, scheduler=cluster.scheduler_address)
-        lakh_mapping._keep = keep
+        shards.save = save
 
 
 def same_bytes(source: Path, corpus: Corpus, folder: Path) -> dict:
     """Whether the bytes are those of ``corpus``, which one worker made in one go."""
     expected, files = content(corpus.folder), corpus.manifest["files"]["seen"]
-    shards = -(-files // lakh_mapping.FILES_A_SHARD)
+    count = -(-files // lakh_mapping.FILES_A_SHARD)
     found = {"files": files}
     for name, work in (
         ("two workers, killed and resumed", killed_and_resumed),
         ("cluster, a worker killed", on_a_cluster),
     ):
-        work(source, folder / work.__name__, shards)
+        work(source, folder / work.__name__, count)
         found[name] = content(folder / work.__name__) == expected
     return found
 

@@ -1,10 +1,10 @@
-"""Lakh to NES measured: speed, what becomes of the files, and how our reading agrees with pretty_midi's.
+"""Lakh to NES: speed, what becomes of the files, and how our reading agrees with pretty_midi's.
 
 python benchmarks/mapping_speed.py [--set lmd-full-5] [--files N] [--write]
 
-Needs Lakh files (README, “Data”). pretty_midi is the reference because the authors
-used it; it takes a tenth of a second a file. --files takes the first N in order of their names, which are hashes of
-their content. With --write the numbers go to results/mapping.json.
+Needs Lakh files (README, “Data”). pretty_midi is the reference because the authors used it; it
+takes a tenth of a second a file. --files takes the first N in order of their names, which are
+hashes of their content. With --write the numbers go to results/mapping.json.
 """
 
 import time
@@ -26,7 +26,7 @@ pretty_midi.pretty_midi.MAX_TICK = 1e8
 
 
 def reference(path) -> tuple[list[Track], int] | None:
-    """Tracks and length as pretty_midi reads them, in ticks of 1/44,100 s; None for what it cannot read."""
+    """Tracks and length in ticks of 1/44,100 s as pretty_midi reads them; None if it cannot."""
     try:
         song = pretty_midi.PrettyMIDI(str(path))
     except Exception:  # it lets through whatever the file makes it stumble over
@@ -46,7 +46,7 @@ def reference(path) -> tuple[list[Track], int] | None:
 
 
 def snapped(tracks: list[Track], to: list[Track]) -> list[Track]:
-    """The same tracks, with every time that is one tick beside a time of the other reader moved there."""
+    """The same tracks; a time that is one tick beside a time of the other reader is moved there."""
     known = np.unique(
         np.concatenate([[-9], *(track.notes[field] for track in to for field in ("start", "end"))])
     )
@@ -54,15 +54,15 @@ def snapped(tracks: list[Track], to: list[Track]) -> list[Track]:
     for track in tracks:
         notes = track.notes.copy()
         for field in ("start", "end"):
-            place = np.clip(np.searchsorted(known, notes[field] - 1), 0, len(known) - 1)
-            close = np.abs(known[place] - notes[field]) <= 1
-            notes[field] = np.where(close, known[place], notes[field])
+            index = np.clip(np.searchsorted(known, notes[field] - 1), 0, len(known) - 1)
+            close = np.abs(known[index] - notes[field]) <= 1
+            notes[field] = np.where(close, known[index], notes[field])
         moved.append(Track(track.program, track.is_drum, track.name, np.sort(notes)))
     return moved
 
 
 def contents(tracks: list[Track], instruments: bool = True) -> list:
-    """What is compared: each track's program, drum flag and notes, in an order of their own; or all notes as one."""
+    """What is compared: each track's program, drum flag and notes, sorted; or all notes as one."""
     if instruments:
         return sorted(
             (track.program, track.is_drum, np.sort(track.notes).tobytes()) for track in tracks
@@ -85,22 +85,23 @@ def difference(ours: list[Track], theirs: list[Track]) -> str:
 
 
 EXPLAINED = {
-    "instrument": "the same notes, some in another instrument: the program changed while they sounded",
+    "instrument": "the same notes, some in another instrument: "
+    "the program changed while they sounded",
     "release": "a few notes missing, or ended elsewhere: struck again without enough note-offs",
     "tempo": "other times: tempo changes outside the first track, which pretty_midi passes over",
 }
 
 
 def outcome(tracks: list[Track], length: int) -> tuple[str, list, list]:
-    """Reason or "accepted", the melodies and the onsets of the thinned drums, by the library's own filters."""
+    """By the library's filters: a reason or "accepted", melodies, onsets of the thinned drums."""
     try:
-        kept = filters.candidates_of_tracks(tracks, length, "", "")
+        song = filters.candidates_of_tracks(tracks, length, "", "")
     except Rejected as error:
         return error.reason, [], []
     return (
         "accepted",
-        sorted(melody.tobytes() for melody in kept.melodies),
-        sorted(hits["start"].tobytes() for hits in kept.drums),
+        sorted(melody.tobytes() for melody in song.melodies),
+        sorted(hits["start"].tobytes() for hits in song.drums),
     )
 
 
@@ -121,8 +122,8 @@ def main():
     reading = time.process_time() - begin
     begin = time.process_time()
     examples = notes = 0
-    for kept in tqdm(songs, desc="examples", unit="song"):
-        scores = mapping.examples(kept)
+    for song in tqdm(songs, desc="examples", unit="song"):
+        scores = mapping.examples(song)
         examples, notes = examples + len(scores), notes + sum(len(score.notes) for score in scores)
     drawing = time.process_time() - begin
 

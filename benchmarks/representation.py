@@ -1,10 +1,11 @@
-"""The event representation measured on all of NES-MDB: known answers, what the time grid costs, and speed.
+"""The event representation on all of NES-MDB: known answers, the cost of the time grid, speed.
 
 python benchmarks/representation.py [--write]
 
-Needs NES-MDB as MIDI and as TX1 (`lakhnes data fetch nesmdb-midi`, `... nesmdb-tx1`, or LAKHNES_MIRROR). With --write
-the numbers go to results/representation.json. Speeds are processor time of one core; packing on all cores is also
-given in seconds on the clock, for which the machine has to be left alone.
+Needs NES-MDB as MIDI and as TX1 (`lakhnes data fetch nesmdb-midi`, `... nesmdb-tx1`, or
+LAKHNES_MIRROR). With --write the numbers go to results/representation.json. Speeds are processor
+time of one core; packing on all cores is also given in seconds on the clock, for which the machine
+has to be left alone.
 """
 
 import tempfile
@@ -41,7 +42,7 @@ def known_answers(corpus: Corpus) -> dict:
 
 
 def authors_text(midi_folder: Path, text_folder: Path) -> dict:
-    """MIDI to TX1 against the authors' files, line for line, with the songs a second of reading and converting."""
+    """MIDI to TX1 against the authors' files, line for line, and the songs a second of it."""
     found, spent = {"files": 0, "equal_to_authors": 0, "text_fixed_point": 0}, 0.0
     for path in [path for name in SPLITS for path in sorted((midi_folder / name).glob("*.mid"))]:
         begin = time.process_time()
@@ -57,7 +58,7 @@ def authors_text(midi_folder: Path, text_folder: Path) -> dict:
 
 
 def time_grid(corpus: Corpus) -> dict:
-    """Errors of waits and of note onsets in milliseconds, shares of waits off the grid and on a tie, songs cut."""
+    """Errors of waits and onsets in milliseconds, waits off the grid and on a tie, songs cut."""
     parts = [
         (s, timing.grid_loss(s.notes, s.offsets, s.songs["length"])) for s in corpus.splits.values()
     ]
@@ -89,7 +90,7 @@ def time_grid(corpus: Corpus) -> dict:
 
 
 def window_seconds(split: Split, size: int = WINDOW) -> np.ndarray:
-    """float (windows,): how long each run of ``size`` events lasts; songs cut into such runs from their first note."""
+    """float (windows,): seconds of each run of ``size`` events, from every song's first note on."""
     lasting = []
     for ids in split.framed():
         whole = len(ids) // size
@@ -99,7 +100,7 @@ def window_seconds(split: Split, size: int = WINDOW) -> np.ndarray:
 
 
 def windows(corpus: Corpus) -> dict:
-    """Median and mean seconds of 512 events a split; and by the paper's "on average": all music over all events."""
+    """Median and mean seconds of 512 events, and overall: all music over all events, a split."""
     found = {}
     for name, split in corpus.splits.items():
         lasting = window_seconds(split)
