@@ -28,6 +28,10 @@ def read_song(path) -> Score:
 
     Raises LakhnesError for another ending, BadMidi, BadAudio (VGM), BadEvents (TX1) or BadScore
     (ABC).
+
+    >>> import lakhnes_lib as nes
+    >>> nes.read("assets/songbook/greensleeves.abc")
+    Score('greensleeves', 60.30 s, notes: P1 144, P2 162, TR 64, NO 135)
     """
     path = Path(path)
     ending = song_files.ending(path, song_files.READABLE, "read as music")
@@ -49,11 +53,15 @@ def read_any(path) -> Score:
 
     Raises as ``read_song``, and Rejected for a MIDI file of which no voice can be made.
 
-    Example: ``read_any("my song.mid").seconds``
+    >>> import lakhnes_lib as nes
+    >>> nes.read_any("assets/songbook/greensleeves.abc").seconds
+    60.3
     """
-    options = filters.MappingOptions(least_seconds=0.0)
-    song = read_songs(path, options=options)[0]
-    return song.renamed(song.name.removesuffix("_000"))  # as mapping names its first example
+    try:
+        return read_song(path)
+    except BadMidi:
+        options = filters.MappingOptions(least_seconds=0.0)
+        return read_songs(path, options=options)[0].renamed(Path(path).stem)
 
 
 def read_songs(path, seed: int = 0, options=filters.PUBLISHED) -> list[Score]:

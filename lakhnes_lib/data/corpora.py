@@ -23,6 +23,11 @@ def prepare(name, *, mirror=None, home=None, progress: bool = True) -> Corpus:
     ``fetch`` raises.
 
     Example: ``prepare("songbook")["train"].score(0)``
+
+    >>> import lakhnes_lib as nes
+    >>> corpus = nes.load_corpus("songbook")
+    >>> len(corpus["train"]), corpus["test"].score(0).name
+    (27, 'minuet_in_g')
     """
     name = str(name)
     if name == SONGBOOK:
