@@ -46,6 +46,16 @@ def test_examples_run(module, monkeypatch):
     assert results.attempted and not results.failed
 
 
+def test_the_ten_lines_of_the_readme_run(tmp_path, monkeypatch):
+    blocks = (ROOT / "README.md").read_text(encoding="utf-8").split("```python\n")[1:]
+    (code,) = [block.split("```")[0] for block in blocks if "import lakhnes_lib as nes" in block]
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "assets").symlink_to(ROOT / "assets")
+    variables = {}
+    exec(code.replace("length=500", "length=40"), variables)
+    assert nes.read(tmp_path / "piece.mid").seconds == variables["piece"].seconds > 8
+
+
 def test_files_by_their_ending(tmp_path):
     song = nes.read(ROOT / "assets/songbook/greensleeves.abc")
     for ending in ("mid", "tx1.txt", "vgm"):
