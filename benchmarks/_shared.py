@@ -1,4 +1,5 @@
-"""What every benchmark does alike: its command line, data or a sentence that says how to get it, numbers to a file."""
+"""What every benchmark does alike: its command line, data or a sentence that says how to get it,
+numbers to a file."""
 
 import argparse
 import json
@@ -12,7 +13,8 @@ from lakhnes_lib.listening import results
 
 
 def arguments(name: str, text: str) -> argparse.ArgumentParser:
-    """A parser that knows ``--write``; text: the benchmark's docstring, whose first line ``--help`` shows."""
+    """A parser that knows ``--write``; text: the benchmark's docstring, whose first line ``--help``
+    shows."""
     parser = argparse.ArgumentParser(description=text.splitlines()[0])
     parser.add_argument(
         "--write", action="store_true", help=f"keep the numbers in results/{name}.json"
@@ -21,7 +23,8 @@ def arguments(name: str, text: str) -> argparse.ArgumentParser:
 
 
 def at_hand(work, *given):
-    """What ``work(*given)`` returns; the program ends with a sentence if that needs data which is not here."""
+    """What ``work(*given)`` returns; the program ends with a sentence if that needs data which is
+    not here."""
     try:
         return work(*given)
     except DataNotFound as error:
@@ -34,7 +37,8 @@ def corpus_at_hand(name="nesmdb-midi"):
 
 
 def command() -> str:
-    """The command line that runs now, with the options really given, as one types it in the repository's root."""
+    """The command line that runs now, with the options really given, as one types it in the
+    repository's root."""
     return shlex.join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *sys.argv[1:]])
 
 
@@ -47,9 +51,11 @@ def keep(
     corpus=None,
     packages=("numpy",),
 ):
-    """Prints the numbers as JSON, or of them only ``shown``; with ``write`` results/NAME.json holds all of them.
+    """Prints the numbers as JSON, or of them only ``shown``; with ``write`` results/NAME.json holds
+    all of them.
 
-    corpus: what they were measured on; packages: as in ``results.write``. Returns the file's path, None if not written.
+    corpus: what they were measured on; packages: as in ``results.write``. Returns the file's path,
+    None if not written.
     """
     print(
         json.dumps(

@@ -1,12 +1,14 @@
-"""The listening tests measured: what their statistics recover, and a study of real songs from clips to p-values.
+"""The listening tests measured: what their statistics recover, and a study of real songs from clips
+to p-values.
 
 python benchmarks/study.py [CORPUS] [--studies 1000] [--write]
 
-CORPUS is a packed corpus folder; without one it is NES-MDB (`lakhnes data fetch nesmdb-midi`, or LAKHNES_MIRROR).
-First part: so many simulated studies of the published size, by listeners of known strengths; how often the 95 %
-intervals hold what was put in, and how far the estimates are from it. Second part: both tests are made of real songs,
-the shipped model, a 5-gram and random events, taken by simulated listeners and analysed by one command. Those answers
-measure nothing; what is measured are the clips and the seconds. With --write the numbers go to results/study.json.
+CORPUS is a packed corpus folder; without one it is NES-MDB (`lakhnes data fetch nesmdb-midi`, or
+LAKHNES_MIRROR). First part: so many simulated studies of the published size, by listeners of known
+strengths; how often the 95 % intervals hold what was put in, and how far the estimates are from it.
+Second part: both tests are made of real songs, the shipped model, a 5-gram and random events, taken
+by simulated listeners and analysed by one command. Those answers measure nothing; what is measured
+are the clips and the seconds. With --write the numbers go to results/study.json.
 """
 
 import json
@@ -34,7 +36,8 @@ DRAWS = 200
 
 
 def recovery(studies: int, listeners: int, spread: float = 0.0) -> dict:
-    """Coverage and error over simulated preference studies, and of the Wilson intervals of as many Turing tests."""
+    """Coverage and error over simulated preference studies, and of the Wilson intervals of as many
+    Turing tests."""
     inside, strengths, wilson, methods = [], [], [], []
     plans = {kind: designs.plan(kind, STRENGTHS, batches=20, seed=1) for kind in designs.SECONDS}
     for seed in range(studies):
@@ -74,7 +77,8 @@ def loudness(design) -> np.ndarray:
 
 
 def whole_study(kind: str, sources: dict, folder: Path) -> dict:
-    """One batch made, put on a page, answered by simulated listeners, and analysed by the command line."""
+    """One batch made, put on a page, answered by simulated listeners, and analysed by the command
+    line."""
     begin = time.perf_counter()
     design = make_study(kind, sources, folder / kind, batches=1, seed=7, progress=False)
     made = time.perf_counter() - begin

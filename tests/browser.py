@@ -121,9 +121,10 @@ class Page:
 
 @contextmanager
 def started(folder: Path):
-    command = [CHROMIUM, "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run",
-               "--disable-background-networking", "--remote-debugging-port=0", f"--user-data-dir={folder}",
-               "--window-size=1100,800", "about:blank"]  # fmt: skip
+    command = [CHROMIUM, "--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run"]
+    command += ["--disable-dev-shm-usage", "--disable-background-networking"]
+    command += ["--remote-debugging-port=0", f"--user-data-dir={folder}"]
+    command += ["--window-size=1100,800", "about:blank"]
     process = subprocess.Popen(
         command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
     )

@@ -1,8 +1,7 @@
-"""The player in a real browser: a saved page, and JupyterLab with notebook 01. See browser.py."""
+"""The player in a real browser: a saved page, and a notebook in JupyterLab. See browser.py."""
 
 import json
 import os
-import shutil
 import socket
 import subprocess
 import sys
@@ -13,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import browser
+import nbformat
 import numpy as np
 import pytest
 
@@ -107,17 +107,15 @@ def test_keys_reach_everything(page, tmp_path):
         page.key("ArrowRight")
     page.key("ArrowLeft")
     assert page.run(f"{AUDIO}.currentTime") == pytest.approx(2.0, abs=0.01)
-    slider = page.run(
-        "(c => [c.getAttribute('role'), c.getAttribute('aria-valuenow')])(document.querySelector('canvas'))"
-    )
+    attributes = "['role', 'aria-valuenow'].map(name => canvas.getAttribute(name))"
+    slider = page.run(f"(canvas => {attributes})(document.querySelector('canvas'))")
     assert slider == ["slider", "2.0"]
     page.run("document.querySelector(\"[data-mute='0']\").focus()")
     page.key(" ")
     page.until(f"{AUDIO}.src.startsWith('blob:')")
-    nameless = """[...document.querySelectorAll('.lakhnes-deck :is(canvas, button, select, input, a)')]
-        .filter(e => e.tabIndex < 0 || !(e.getAttribute('aria-label') || e.textContent.trim() || e.closest('label')))
-        .length"""
-    assert page.run(nameless) == 0
+    controls = "document.querySelectorAll('.lakhnes-deck :is(canvas, button, select, input, a)')"
+    named = "e.getAttribute('aria-label') || e.textContent.trim() || e.closest('label')"
+    assert page.run(f"[...{controls}].every(e => e.tabIndex >= 0 && ({named}))")
 
 
 @pytest.mark.parametrize(("seed", "duty"), [(3, None), (4, 2)])
@@ -152,8 +150,10 @@ def test_players_on_one_page_do_not_interfere(page, tmp_path):
     )
     page.open((tmp_path / "two.html").as_uri())
     state = """[...document.querySelectorAll('.lakhnes-player')].map(p => [
-        p.querySelectorAll('.lakhnes-deck').length, p.querySelector('audio').src.startsWith('blob:'),
-        p.querySelector('audio').paused, p.querySelectorAll('.silent').length])"""
+        p.querySelectorAll('.lakhnes-deck').length,
+        p.querySelector('audio').src.startsWith('blob:'),
+        p.querySelector('audio').paused,
+        p.querySelectorAll('.silent').length])"""
     assert page.run(state) == [[1, False, True, 0]] * 3
     page.click("document.querySelectorAll('[data-solo=\"2\"]')[1]")
     page.click("document.querySelectorAll('button.main')[1]")
@@ -211,9 +211,7 @@ def test_downloads_are_the_piece(page, tmp_path):
     folder = tmp_path / "downloads"
     page.call("Browser.setDownloadBehavior", behavior="allow", downloadPath=str(folder))
     for ending in ("wav", "mid", "vgm"):
-        page.click(
-            f"[...document.querySelectorAll('.lakhnes-deck a')].find(a => a.download.endsWith('.{ending}'))"
-        )
+        page.click(f"document.querySelector(\".lakhnes-deck a[download$='.{ending}']\")")
         end = time.monotonic() + 10
         while not (folder / f"a_b_c.{ending}").exists():
             assert time.monotonic() < end, ending
@@ -259,10 +257,10 @@ def _jupyterlab(folder: Path):
         name: str(folder / name)
         for name in ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR")
     }
-    command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", f"--port={port}",
-               "--ServerApp.port_retries=0", "--IdentityProvider.token=test", f"--ServerApp.root_dir={folder}",
-               f"--LabApp.user_settings_dir={folder / 'settings'}",
-               f"--LabApp.workspaces_dir={folder / 'spaces'}"]  # fmt: skip
+    command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root"]
+    command += [f"--port={port}", "--ServerApp.port_retries=0", "--IdentityProvider.token=test"]
+    command += [f"--ServerApp.root_dir={folder}", f"--LabApp.workspaces_dir={folder / 'spaces'}"]
+    command += [f"--LabApp.user_settings_dir={folder / 'settings'}"]
     with (folder / "server.log").open("wb") as log:
         environment = {**os.environ, **own, "PYTHONPATH": str(ROOT)}
         server = subprocess.Popen(
@@ -286,15 +284,21 @@ def _jupyterlab(folder: Path):
         browser.end(server)
 
 
-FIRST_NOTEBOOK = ROOT / "notebooks" / "01_nes_ensemble.ipynb"
+PLAYS = """from lakhnes_lib.listening.player import listen
+from lakhnes_lib.music import nes
+from lakhnes_lib.music.score import Score
+
+second = nes.TICKS_PER_SECOND
+notes = [(voice, i * second, (i + 1) * second, 50 + i, 9) for voice in range(3) for i in range(6)]
+listen(Score.build(notes, 6 * second))"""
 
 
-@pytest.mark.skipif(not FIRST_NOTEBOOK.exists(), reason="notebook 01 is not there")
-def test_notebook_01_in_jupyterlab(page, tmp_path):
-    """JupyterLab opens notebook 01, runs all; a player in it plays, mutes, seeks by mouse and keys."""
-    shutil.copy(FIRST_NOTEBOOK, tmp_path)
+def test_player_in_jupyterlab(page, tmp_path):
+    """A notebook of a player: it plays, mutes, seeks by mouse and keys."""
+    cells = [nbformat.v4.new_markdown_cell("# A player"), nbformat.v4.new_code_cell(PLAYS)]
+    nbformat.write(nbformat.v4.new_notebook(cells=cells), tmp_path / "player.ipynb")
     with _jupyterlab(tmp_path) as address:
-        _play_in_jupyterlab(page, address(FIRST_NOTEBOOK.name))
+        _play_in_jupyterlab(page, address("player.ipynb"))
 
 
 def _play_in_jupyterlab(page, address):
@@ -327,14 +331,12 @@ def _play_in_jupyterlab(page, address):
         == 0
     )
     # JupyterLab may still build its outputs anew: each look finds the player that is there now.
-    page.run(
-        "Object.defineProperties(window, {player: {get: () => document.querySelector('.lakhnes-ready')},"
-        " sound: {get: () => player.querySelector('audio')}}), true"
-    )
+    player = "player: {get: () => document.querySelector('.lakhnes-ready')}"
+    sound = "sound: {get: () => player.querySelector('audio')}"
+    page.run(f"Object.defineProperties(window, {{{player}, {sound}}}), true")
     end = time.monotonic() + 60
-    while (
-        page.run("sound.paused") and time.monotonic() < end
-    ):  # the layout may move between the look and the click
+    # The layout may move between the look and the click.
+    while page.run("sound.paused") and time.monotonic() < end:
         page.click("player.querySelector('button.main')")
         time.sleep(0.5)
     page.until("sound.currentTime > 0.3", 60)
@@ -347,7 +349,8 @@ def _play_in_jupyterlab(page, address):
     page.until("Math.abs(sound.currentTime / sound.duration - 0.5) < 0.05")
     # The player's keys are its own: JupyterLab's commands for the same keys (next cell, run) do not
     # hear them.
-    active = "[...document.querySelectorAll('.jp-Notebook .jp-Cell')].findIndex(c => c.classList.contains('jp-mod-active'))"
+    cells = "[...document.querySelectorAll('.jp-Notebook .jp-Cell')]"
+    active = f"{cells}.findIndex(cell => cell.classList.contains('jp-mod-active'))"
     cell, at = page.run(active), page.run("sound.currentTime")
     page.key("ArrowRight")
     page.until(f"Math.abs(sound.currentTime - Math.min({at} + 1, sound.duration)) < 0.05")

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.image import imread
 
 from lakhnes_lib.errors import LakhnesError
-from lakhnes_lib.listening import learning_plots, player, plots
+from lakhnes_lib.listening import gallery, learning_plots, player, plots
 from lakhnes_lib.music import midi, nes
 from lakhnes_lib.music.score import TIMBRE_CHANGE, Score
 from lakhnes_lib.sound import apu
@@ -168,6 +168,26 @@ def test_a_page_that_cannot_be_written(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["taken"]
 
 
+def test_a_gallery_leaves_out_what_is_no_piece_and_says_so(tmp_path):
+    gallery.save_piece(_song("A & <b>"), tmp_path, "one", "composed & <i>saved</i>")
+    for name, text in (
+        ("foreign", '{"key": "C"}'),
+        ("damaged", '{"title": "x", "capt'),
+        ("list", "[1]"),
+    ):
+        (tmp_path / f"{name}.mid").write_bytes(b"another program's")
+        (tmp_path / f"{name}.json").write_text(text)
+    (tmp_path / "settings.json").write_text("{}")  # beside no MIDI file
+    page = _Elements(gallery.write_gallery(tmp_path, "My <music>").read_text(encoding="utf-8"))
+    assert [figure["id"] for figure in page.all("figure")] == ["one"]
+    assert "A & <b>" in page.text and "composed & <i>saved</i>" in page.text
+    assert "My <music>" in page.text and not page.all("i")
+    for name in ("foreign", "damaged", "list"):
+        assert f"{name}.json is left out: it does not describe a piece." in page.text
+    assert "settings.json" not in page.text
+    assert [link["href"] for link in page.all("a")] == [f"one.{e}" for e in gallery.ENDINGS]
+
+
 def test_a_notebook_shows_players_and_pictures():
     from IPython.core.formatters import DisplayFormatter
 
@@ -250,9 +270,8 @@ def test_spectrogram_measures_in_decibels_below_full_scale():
 
 def test_loss_curve_reads_logs_and_says_what_is_missing(tmp_path):
     log = tmp_path / "log.jsonl"
-    log.write_text(
-        '{"step": 1, "events": 10, "train_loss": 6.0}\n{"step": 2, "events": 20, "valid_loss": 1.6094379}\n'
-    )
+    first, second = '{"step": 1, "events": 10, "train_loss": 6.0}', '{"step": 2, "events": 20, '
+    log.write_text(f'{first}\n{second}"valid_loss": 1.6094379}}\n')
     ax = learning_plots.loss_curve(log).axes[0]
     assert any("perplexity 5.00" in text.get_text() for text in ax.get_legend().get_texts())
     log.write_text("{broken")

@@ -106,9 +106,10 @@ def test_solutions_open_with_their_lesson(path):
         nbformat.read(each, as_version=4).cells for each in (FOLDER / path.name, path)
     )
     title, section = re.match(r"# ([^(\n]+?)( \(.*\))?\n", lesson[0].source).groups()
+    link = f"[{path.stem[:2]} {title}](../{path.name})"
     assert solved[0].source == (
         f"# {title}: solutions{section or ''}\n\n"
-        f"Answers to the exercises of [{path.stem[:2]} {title}](../{path.name}), each followed by what proves it."
+        f"Answers to the exercises of {link}, each followed by what proves it."
     )
     assert solved[1].metadata.tags == ["parameters"]
 
@@ -176,7 +177,8 @@ def course(tmp_path_factory):
     """A run over a course with a notebook of every fate: its folder, exit code and what was
     printed."""
     folder = tmp_path_factory.mktemp("course")
-    prose = "With $a_1$, [the next](01_fails.ipynb), [a module](../m.py) and $$\\begin{aligned}a &= b\\end{aligned}$$"
+    formula = "$$\\begin{aligned}a &= b\\end{aligned}$$"
+    prose = f"With $a_1$, [the next](01_fails.ipynb), [a module](../m.py) and {formula}"
     write_notebook(folder / "00_plays.ipynb", f"# Plays <b>&</b> shows, §3\n\n{prose}", PLAYS)
     write_notebook(
         folder / "01_fails.ipynb",

@@ -1,31 +1,20 @@
-"""A checkpoint in parts: what was taken apart comes back, and what is missing or damaged is named."""
+"""A checkpoint in parts: what was taken apart comes back; what is missing or damaged is named."""
 
-import importlib.util
 import json
-import subprocess
 import sys
 
 import pytest
+import split_checkpoint
 import torch
 
-from lakhnes_lib import profiles
 from lakhnes_lib.errors import BadCheckpoint
 from lakhnes_lib.models import checkpoints
 
-SCRIPT = profiles.root() / "tools/split_checkpoint.py"
 KINDS = {
     "transformer_xl": dict(layers=2, width=16, heads=2, head_width=8, feed_forward=32),
     "modern_decoder": dict(layers=2, width=16, heads=2, feed_forward=32),
     "lstm": dict(embedding=8, units=16),
 }
-
-
-@pytest.fixture(scope="module")
-def parts():
-    spec = importlib.util.spec_from_file_location("parts", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def model(kind="modern_decoder"):
@@ -35,14 +24,14 @@ def model(kind="modern_decoder"):
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("bits", [8, 16, 32])
-def test_there_and_back(parts, tmp_path, kind, bits):
-    """In 32 bits the same, else each weight within half a step of its row's scale, or of bfloat16."""
+def test_there_and_back(tmp_path, kind, bits):
+    """In 32 bits the same, else each weight within half a step of its scale or of bfloat16."""
     before = model(kind)
     checkpoints.save(before, tmp_path / "whole", seed=7, metrics={"valid_perplexity": 9.5})
-    count = parts.split(tmp_path / "whole", tmp_path / "parts", 0.01, bits)
+    count = split_checkpoint.split(tmp_path / "whole", tmp_path / "parts", 0.01, bits)
     sizes = [path.stat().st_size for path in (tmp_path / "parts").glob("model.*")]
     assert count == len(sizes) > 1 and max(sizes) <= 0.01 * 2**20
-    parts.join(tmp_path / "parts", tmp_path / "joined")
+    split_checkpoint.join(tmp_path / "parts", tmp_path / "joined")
     after, about = checkpoints.load(tmp_path / "joined"), checkpoints.details(tmp_path / "joined")
     assert about == checkpoints.details(tmp_path / "whole")
     for name, weight in before.state_dict().items():
@@ -51,50 +40,46 @@ def test_there_and_back(parts, tmp_path, kind, bits):
         assert ((found - weight).abs() <= step * 1.001 + 1e-12).all(), name
 
 
-def test_8_bits_are_a_quarter(parts, tmp_path):
+def test_8_bits_are_a_quarter(tmp_path):
     checkpoints.save(checkpoints.build("lstm", embedding=64, units=256), tmp_path / "whole")
     for bits in (8, 32):
-        parts.split(tmp_path / "whole", tmp_path / str(bits), 100, bits)
+        split_checkpoint.split(tmp_path / "whole", tmp_path / str(bits), 100, bits)
     assert (tmp_path / "8/model.1").stat().st_size < 0.27 * (tmp_path / "32/model.1").stat().st_size
 
 
-def test_what_is_missing_damaged_or_foreign_is_named(parts, tmp_path):
+def test_what_is_missing_damaged_or_foreign_is_named(tmp_path):
     checkpoints.save(model(), tmp_path / "whole")
-    parts.split(tmp_path / "whole", tmp_path / "parts", 0.01, 8)
+    split_checkpoint.split(tmp_path / "whole", tmp_path / "parts", 0.01, 8)
     first, second = tmp_path / "parts/model.1", tmp_path / "parts/model.2"
     content = first.read_bytes()
     first.write_bytes(second.read_bytes())
     with pytest.raises(BadCheckpoint, match="its parts are damaged, or of several checkpoints"):
-        parts.join(tmp_path / "parts", tmp_path / "joined")
+        split_checkpoint.join(tmp_path / "parts", tmp_path / "joined")
     first.unlink()
     with pytest.raises(BadCheckpoint, match="a part is missing"):
-        parts.join(tmp_path / "parts", tmp_path / "joined")
+        split_checkpoint.join(tmp_path / "parts", tmp_path / "joined")
     first.write_bytes(content)
     about = json.loads((tmp_path / "parts/config.json").read_text())
     for changes in ({"width": 2**20}, {"layers": 3}):
         text = json.dumps(about | {"config": about["config"] | changes})
         (tmp_path / "parts/config.json").write_text(text)
         with pytest.raises(BadCheckpoint, match="do not fit its config.json"):
-            parts.join(tmp_path / "parts", tmp_path / "joined")
+            split_checkpoint.join(tmp_path / "parts", tmp_path / "joined")
     with pytest.raises(BadCheckpoint, match="is not a checkpoint in parts"):
-        parts.join(tmp_path / "whole", tmp_path / "joined")
+        split_checkpoint.join(tmp_path / "whole", tmp_path / "joined")
     assert not (tmp_path / "joined").exists()
 
 
-def test_command_line(tmp_path):
+def test_command_line(tmp_path, monkeypatch, capsys):
     checkpoints.save(model(), tmp_path / "whole")
 
     def run(*arguments):
-        command = [sys.executable, str(SCRIPT), *map(str, arguments)]
-        return subprocess.run(command, capture_output=True, text=True)
+        monkeypatch.setattr(sys, "argv", ["split_checkpoint.py", *map(str, arguments)])
+        return split_checkpoint.main(), *capsys.readouterr()
 
-    assert (
-        run("split", tmp_path / "whole", tmp_path / "parts").stdout
-        == f"{tmp_path / 'parts'}: 1 parts\n"
-    )
-    assert run("join", tmp_path / "parts", tmp_path / "joined").returncode == 0
-    failed = run("split", tmp_path / "nothing", tmp_path / "other")
-    assert (
-        failed.returncode == 1
-        and failed.stderr == f"{tmp_path / 'nothing'}: there is no such checkpoint folder\n"
-    )
+    parts, joined, nothing = (tmp_path / name for name in ("parts", "joined", "nothing"))
+    assert run("split", tmp_path / "whole", parts) == (0, f"{parts}: 1 parts\n", "")
+    assert run("join", parts, joined) == (0, f"{joined}: the checkpoint\n", "")
+    code, out, errors = run("split", nothing, tmp_path / "other")
+    assert (code, out) == (1, "")
+    assert errors.startswith(f"{nothing}: ") and errors.count("\n") == 1

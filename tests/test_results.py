@@ -1,4 +1,5 @@
-"""Results as files: what was written is read, nothing half-written stays, and a foreign file is named."""
+"""Results as files: what was written is read, nothing half-written stays, and a foreign file is
+named."""
 
 import json
 import os

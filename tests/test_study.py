@@ -1,4 +1,5 @@
-"""Listening tests: designs that are fair and give nothing away, answers that survive, statistics that are right."""
+"""Listening tests: designs that are fair and give nothing away, answers that survive, statistics
+that are right."""
 
 import csv
 import io

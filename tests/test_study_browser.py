@@ -1,4 +1,5 @@
-"""The page of a listening test in a real browser: taken by keys and by clicks, reloaded, downloaded, read back."""
+"""The page of a listening test in a real browser: taken by keys and by clicks, reloaded,
+downloaded, read back."""
 
 import time
 
@@ -55,8 +56,8 @@ def test_study_is_taken_reloaded_downloaded_and_read(page, design, tmp_path):
     )
     assert page.run("getComputedStyle(document.body).backgroundColor") == "rgb(17, 19, 24)"
     page.picture("study_dark")
-    nameless = "[...document.querySelectorAll('button, progress')].filter(e => !(e.ariaLabel || e.textContent.trim()))"
-    assert page.run(f"{nameless}.length") == 0
+    named = "element => element.ariaLabel || element.textContent.trim()"
+    assert page.run(f"[...document.querySelectorAll('button, progress')].every({named})")
     press(page, "1")
     says(page, "Pair 2 of 4")
     press(page, "u")

@@ -39,7 +39,8 @@ def fisher(a, b, c, d):
 
 
 def closed(p):
-    """Holm's correction as the closed test that it is a short cut of: Bonferroni in every set of hypotheses."""
+    """Holm's correction as the closed test that it is a short cut of: Bonferroni in every set of
+    hypotheses."""
     sets = [s for size in range(1, len(p) + 1) for s in itertools.combinations(range(len(p)), size)]
     return [
         max(min(1, len(s) * min(p[j] for j in s)) for s in sets if i in s) for i in range(len(p))

@@ -19,7 +19,7 @@ def facts() -> dict[str, str]:
     return {
         "System": platform.platform(),
         "Python": platform.python_version(),
-        "Processor": f"{results.processor()}, {results.usable_cores()} cores",
+        "Processor": f"{results.processor()}, cores: {results.usable_cores()}",
         "Memory": f"{gigabytes:.1f} GiB",
         "GPU": _graphics_cards() or "none",
         "Commit": (results.commit() or "none").replace("+", ", with local changes"),

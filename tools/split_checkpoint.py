@@ -79,7 +79,7 @@ def split(folder: Path, target: Path, megabytes: float, bits: int) -> int:
 
 
 def join(parts: Path, folder: Path) -> None:
-    """Writes the checkpoint. Raises BadCheckpoint for parts that are missing, damaged or foreign."""
+    """Writes the checkpoint; BadCheckpoint says which parts are missing, damaged or foreign."""
     about = checkpoints.details(parts)
     try:
         count, sha256 = about["parts"]["count"], about["parts"]["sha256"]

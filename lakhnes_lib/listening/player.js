@@ -32,12 +32,12 @@ function build(root) {
     const { mixes, audio } = piece;
     if (!mixes.has("full")) mixes.set("full", { url: audio.src, ...sound.fromWav(audio.src) });
     if (!mixes.has(name)) {
-      const { rate } = mixes.get("full");
+      const { rate, head } = mixes.get("full");
       const samples = sound.render(piece, VOICES.map(audible), mixer.duty, rate);
-      const url = URL.createObjectURL(sound.toWav(samples, rate));
-      mixes.set(name, { url, rate, samples });
-      const old = [...mixes.keys()].slice(1, -8).filter(other => other !== piece.loaded);
-      for (const other of old) {
+      mixes.set(name, { url: URL.createObjectURL(sound.toWav(samples, head)), rate, samples });
+      // Eight mixes stay, the one that plays and Python's rendering.
+      for (const other of [...mixes.keys()].slice(1, -8)) {
+        if (other === piece.loaded) continue;
         URL.revokeObjectURL(mixes.get(other).url);
         mixes.delete(other);
       }
@@ -47,12 +47,11 @@ function build(root) {
   function load() {
     const name = mixName();
     if ((piece.loaded ?? "full") !== name) {
-      const { audio } = piece, time = audio.currentTime, playing = !audio.paused;
+      const { audio } = piece, { currentTime, paused } = audio;
       const { url } = mix(name);
       piece.loaded = name;
-      audio.src = url;
-      audio.currentTime = time;
-      if (playing) start(audio);
+      Object.assign(audio, { src: url, currentTime });
+      if (!paused) start(audio);
     }
     draw();
   }
@@ -82,12 +81,12 @@ function build(root) {
     draw();
   }
   function change(index) {
-    const before = piece.audio, time = before.currentTime, playing = !before.paused;
+    const before = piece.audio, { currentTime, paused } = before;
     piece = pieces[index];
     if (before !== piece.audio) {
       before.pause();
-      piece.audio.currentTime = Math.min(time, piece.length);
-      if (playing) start(piece.audio);
+      piece.audio.currentTime = Math.min(currentTime, piece.length);
+      if (!paused) start(piece.audio);
     }
     all("button[data-piece]").forEach((button, i) => press(button, i === index));
     pieces.forEach(other => (other.figure.hidden = other !== piece));
@@ -103,15 +102,11 @@ function build(root) {
     return `The first ${shown} of ${total}; MIDI and VGM hold all of it.`;
   }
   function showDownloads() {
-    const wav = document.createElement("a");
-    wav.href = "#";
-    wav.setAttribute("role", "button");
-    wav.download = `${piece.file}.wav`;
-    wav.textContent = "WAV";
+    const wav = document.createElement("a"), name = `${piece.file}.wav`;
+    Object.assign(wav, { href: "#", download: name, textContent: "WAV" });
     wav.addEventListener("click", () => (wav.href = mix(mixName()).url));
-    const links = [...piece.figure.querySelectorAll("a[download]")];
-    const copies = links.map(link => link.cloneNode(true));
-    deck.querySelector(".downloads").replaceChildren("Download: ", wav, ...copies);
+    const links = [...piece.figure.querySelectorAll("a")].map(link => link.cloneNode(true));
+    deck.querySelector(".downloads").replaceChildren("Download: ", wav, ...links);
   }
 
   // --- views: a still picture for each state, and over it the line that moves ---
@@ -130,10 +125,9 @@ function build(root) {
     play.textContent = playing ? "\u275A\u275A Pause" : "\u25B6 Play";
     play.setAttribute("aria-label", playing ? "Pause" : "Play");
     one(".time").textContent = `${views.clock(time)} / ${views.clock(piece.length)}`;
-    canvas.setAttribute("aria-valuemax", piece.length.toFixed(1));
-    canvas.setAttribute("aria-valuenow", time.toFixed(1));
-    const spoken = `${Math.round(time)} of ${Math.round(piece.length)} seconds`;
-    canvas.setAttribute("aria-valuetext", spoken);
+    const text = `${Math.round(time)} of ${Math.round(piece.length)} seconds`;
+    const values = { max: piece.length.toFixed(1), now: time.toFixed(1), text };
+    for (const name in values) canvas.setAttribute(`aria-value${name}`, values[name]);
   }
   function drawStill(box, scale) {
     const pen = still.getContext("2d");

@@ -156,34 +156,21 @@ const sound = (() => {
     return Float32Array.from(out, value => value * piece.gain);
   }
 
+  // A WAV file of one channel, 16 bits: a head of 44 bytes, then the samples.
   function fromWav(dataUri) {
     const text = atob(dataUri.slice(dataUri.indexOf(",") + 1));
     const bytes = Uint8Array.from(text, character => character.charCodeAt(0));
     const numbers = new Int16Array(bytes.buffer, 44, (bytes.length - 44) >> 1);
+    const samples = Float32Array.from(numbers, number => number / 32767);
     const rate = new DataView(bytes.buffer).getUint32(24, true);
-    return { rate, samples: Float32Array.from(numbers, number => number / 32767) };
+    return { head: bytes.slice(0, 44), rate, samples };
   }
 
-  // A WAV file of one channel, 16 bits: a head of 44 bytes, then the samples.
-  function toWav(samples, rate) {
-    const size = 2 * samples.length, view = new DataView(new ArrayBuffer(44 + size));
-    const text = (at, letters) =>
-      [...letters].forEach((letter, i) => view.setUint8(at + i, letter.charCodeAt(0)));
-    const word = (at, number) => view.setUint32(at, number, true);
-    text(0, "RIFF");
-    word(4, 36 + size);
-    text(8, "WAVEfmt ");
-    word(16, 16); // bytes of what follows up to "data"
-    word(20, 0x00010001); // PCM, one channel
-    word(24, rate);
-    word(28, 2 * rate); // bytes a second
-    word(32, 0x00100002); // two bytes a sample, 16 bits
-    text(36, "data");
-    word(40, size);
-    const numbers = new Int16Array(view.buffer, 44);
-    for (let i = 0; i < samples.length; i++)
-      numbers[i] = Math.round(Math.max(-1, Math.min(1, samples[i])) * 32767);
-    return new Blob([view.buffer], { type: "audio/wav" });
+  // The head of another file of the same length and rate serves again.
+  function toWav(samples, head) {
+    const limited = samples.map(value => Math.max(-1, Math.min(1, value)));
+    const numbers = Int16Array.from(limited, value => Math.round(value * 32767));
+    return new Blob([head, numbers], { type: "audio/wav" });
   }
 
   // Radix-2 Fourier transform in place; re and im are in bit-reversed order.

@@ -172,27 +172,22 @@ def filter_listeners(
     Returns also why each other listener was left out. Control judgements stay in. Raises BadStudy
     if nobody is left.
     """
-    answered = Counter((judgement.listener, judgement.batch) for judgement in answers.judgements)
-    complete = Counter(
-        listener for (listener, batch), count in answered.items() if count >= answers.pairs[batch]
-    )
-    fooled = Counter(
-        judgement.listener for judgement in answers.judgements if judgement.chosen == CONTROL
-    )
-    reasons = {}
+    answered, fooled, complete, reasons = Counter(), Counter(), Counter(), {}
+    for judgement in answers.judgements:
+        answered[judgement.listener, judgement.batch] += 1
+        fooled[judgement.listener] += judgement.chosen == CONTROL
+    for (listener, batch), count in answered.items():
+        complete[listener] += count >= answers.pairs[batch]
     for listener in answers.listeners:
         if complete[listener] < batches:
             reasons[listener] = f"completed {complete[listener]} of at least {batches} batches"
         elif controls and fooled[listener]:
             reasons[listener] = f"took random events for the better music {fooled[listener]} times"
-    judgements = [
-        judgement for judgement in answers.judgements if judgement.listener not in reasons
-    ]
+    judgements = [each for each in answers.judgements if each.listener not in reasons]
     if not judgements:
-        name, reason = next(iter(reasons.items()))
-        raise BadStudy(
-            f"none of {len(reasons)} listeners passes the filter: {name}, for one, {reason}"
-        )
+        (name, reason), *_ = reasons.items()
+        example = f"{name}, for one, {reason}"
+        raise BadStudy(f"none of {len(reasons)} listeners passes the filter: {example}")
     return replace(answers, judgements=judgements), reasons
 
 

@@ -27,7 +27,8 @@ SECONDS = {"turing": 5.0, "preference": 10.0}
 REAL, CONTROL = "real", "random"
 """The names of real music and of random events among the methods."""
 
-Hash = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+Name = Annotated[str, Field(pattern=r"^\w+$")]
+Hash = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
 class _Strict(BaseModel):
@@ -49,10 +50,10 @@ class Clip(_Strict):
 class Trial(_Strict):
     """A pair of clips, A and B, by name; batch: number of the batch that it belongs to, from 0."""
 
-    id: str
+    id: Name
     batch: Annotated[int, Field(ge=0)]
-    a: str
-    b: str
+    a: Name
+    b: Name
     _methods: tuple[str, str] = PrivateAttr(("", ""))
 
     @property
@@ -111,8 +112,7 @@ class Design(_Strict):
         try:
             content = path.read_bytes()
         except OSError as error:
-            reason = error.strerror
-            raise BadStudy(f"{path}: clip of the design cannot be read ({reason})") from None
+            raise BadStudy(f"{path}: clip cannot be read ({error.strerror})") from None
         if hashlib.sha256(content).hexdigest() != self.clips[name].sha256:
             raise BadStudy(f"{path}: is not the clip that the design was made with")
         return content
@@ -155,11 +155,8 @@ def open_design(folder) -> Design:
             raise BadStudy(f"{path}: clips.{name} lacks its piece, its start or its sha256")
     if saved_fingerprint is None:
         raise BadStudy(f"{path}: has no fingerprint, so nothing shows that it is as it was made")
-    if design.fingerprint != saved_fingerprint:
-        raise BadStudy(
-            f"{path}: was changed after it was made: its fingerprint is {design.fingerprint}, "
-            f"not {saved_fingerprint}"
-        )
+    if saved_fingerprint != design.fingerprint:
+        raise BadStudy(f"{path}: was changed after it was made, for its fingerprint does not fit")
     return design.model_copy(update={"folder": path.parent})
 
 

@@ -38,27 +38,29 @@
   }
 
   // --- what listeners do ---
-  const change = act => () => {
-    act();
+  function changed() {
     store();
     show();
-  };
-  const begin = change(() => {
-    const numbers = [...crypto.getRandomValues(new Uint32Array(2))];
-    const digits = numbers.map(number => number.toString(16).padStart(8, "0")).join("");
+  }
+  function begin() {
+    const bytes = [...crypto.getRandomValues(new Uint8Array(8))];
+    const digits = bytes.map(byte => byte.toString(16).padStart(2, "0")).join("");
     state.sessions.push({ listener: `p${digits}`, answers: [] });
-  });
-  const undo = change(() => session().answers.pop());
-  const remove = () => {
-    const sure = confirm("Delete your answers from this browser?");
-    if (sure) change(() => state.sessions.pop())();
-  };
+    changed();
+  }
+  function undo() {
+    session().answers.pop();
+    changed();
+  }
+  function remove() {
+    if (!confirm("Delete your answers from this browser?")) return;
+    state.sessions.pop();
+    changed();
+  }
   function download() {
     const url = URL.createObjectURL(new Blob([csv()], { type: "text/csv" }));
-    const link = document.createElement("a");
-    link.href = url;
-    link.download = `answers_${study.design}_${session().listener}.csv`;
-    link.click();
+    const name = `answers_${study.design}_${session().listener}.csv`;
+    Object.assign(document.createElement("a"), { href: url, download: name }).click();
     setTimeout(() => URL.revokeObjectURL(url), 60000);
   }
   function play(side) {
@@ -75,19 +77,19 @@
   function choose(side) {
     if (!heard.every(Boolean)) return;
     const { answers } = session(), { id } = study.trials[answers.length];
-    const answer = { trial: id, choice: "ab"[side], time: new Date().toISOString() };
-    change(() => answers.push(answer))();
+    answers.push({ trial: id, choice: "ab"[side], time: new Date().toISOString() });
+    changed();
   }
 
   // --- what they see ---
   function open(name) {
     players.forEach(player => player.pause());
     all("section").forEach(section => (section.hidden = section.id !== name));
-    one(`#${name} [data-first]`).focus();
+    one(`#${name} button`).focus();
   }
   function welcome() {
-    one("#earlier").hidden = state.sessions.length === 0;
-    one("#forgetful").hidden = storageWorks;
+    one("#welcome [data-act=download]").hidden = state.sessions.length === 0;
+    one("#welcome [role=alert]").hidden = storageWorks;
     open("welcome");
   }
   function label(side) {
@@ -97,14 +99,14 @@
   }
   function newPlayer(clip, side) {
     const player = new Audio(`data:audio/wav;base64,${clip}`), bar = all(".play i")[side];
-    const ifCurrent = act => () => {
-      if (players[side] === player) act();
-    };
-    const move = () => (bar.style.width = `${(100 * player.currentTime) / player.duration || 0}%`);
+    function show() {
+      if (players[side] !== player) return; // the next pair has come
+      bar.style.width = `${(100 * player.currentTime) / player.duration || 0}%`;
+      label(side);
+    }
+    const news = ["timeupdate", "play", "pause", "ended"];
+    news.forEach(name => player.addEventListener(name, show));
     bar.style.width = 0;
-    player.addEventListener("timeupdate", ifCurrent(move));
-    for (const name of ["play", "pause", "ended"])
-      player.addEventListener(name, ifCurrent(() => label(side)));
     return player;
   }
   function pair() {
@@ -129,19 +131,11 @@
   }
 
   const acts = { begin, undo, remove, download, welcome };
-  for (const button of all("[data-act]"))
-    button.addEventListener("click", acts[button.dataset.act]);
-  all("[data-play]").forEach((button, side) => button.addEventListener("click", () => play(side)));
-  all("[data-choose]").forEach((button, side) =>
-    button.addEventListener("click", () => choose(side)));
-  const keys = {
-    a: () => play(0),
-    b: () => play(1),
-    1: () => choose(0),
-    2: () => choose(1),
-    arrowleft: () => choose(0),
-    arrowright: () => choose(1),
-  };
+  all("[data-act]").forEach(button => button.addEventListener("click", acts[button.dataset.act]));
+  all(".play").forEach((button, side) => button.addEventListener("click", () => play(side)));
+  all(".choose").forEach((button, side) => button.addEventListener("click", () => choose(side)));
+  const keys = { a: () => play(0), b: () => play(1), 1: () => choose(0), 2: () => choose(1) };
+  Object.assign(keys, { arrowleft: keys[1], arrowright: keys[2] });
   addEventListener("keydown", event => {
     if (event.repeat || event.ctrlKey || event.metaKey || event.altKey) return;
     if (event.target.closest("textarea") || !one("#welcome").hidden) return;

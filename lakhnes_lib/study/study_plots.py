@@ -21,7 +21,7 @@ LABELS = {
 
 
 def bars(shares: list[Share], kind: str, remark: str = "") -> Picture:
-    """Figure 4 (turing) or 5 (preference): a bar a method, best last, as the paper's order has it."""
+    """Figure 4 (turing) or 5 (preference): a bar a method, best last, as in the paper."""
     shares = sorted(shares, key=lambda row: row.share, reverse=kind == "turing")
     title, note = LABELS[kind]
     picture = Picture(width=2.2 + 1.35 * len(shares), height=3.8)

@@ -62,14 +62,11 @@ def take(design: Design, listener: str, path) -> Session:
     }
 
     def show():
-        total, left = len(design.trials), len(session.open)
-        if session.trial:
+        total, left, trial = len(design.trials), len(session.open), session.trial
+        if trial:
             position = f"Pair {total - left + 1} of {total}."
             heading.value = f"<b>{QUESTIONS[design.kind]}</b> {position}"
-            players = [
-                _player(*clip, design) for clip in zip("AB", session.trial.clips, strict=True)
-            ]
-            sounds.value = "".join(players)
+            sounds.value = _player("A", trial.a, design) + _player("B", trial.b, design)
         else:
             heading.value, sounds.value = f"All {total} pairs are answered. Thank you!", ""
         buttons["a"].disabled = buttons["b"].disabled = not left
