@@ -49,9 +49,9 @@ def only_where(fits: bool, context: typer.Context, *flags: str, why: str) -> Non
     if fits:
         return
     for option in context.command.params:
-        given = context.get_parameter_source(option.name).name == "COMMANDLINE"
+        is_typed = context.get_parameter_source(option.name).name == "COMMANDLINE"
         for flag in set(flags) & {*option.opts, *option.secondary_opts}:
-            if given:
+            if is_typed:
                 raise typer.BadParameter(why, param_hint=flag)
 
 

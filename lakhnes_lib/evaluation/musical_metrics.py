@@ -129,11 +129,11 @@ def distances(metrics: dict[str, np.ndarray], reference: dict[str, np.ndarray]) 
     the same, 1 if one lies a standard deviation beside the other. NaN if a set has no song with
     that metric, or all songs of the reference have the same.
     """
-    found = {}
+    distance = {}
     for name, values in metrics.items():
         ours, theirs = (each[~np.isnan(each)] for each in (values, reference[name]))
         if len(ours) and len(theirs) and theirs.std():
-            found[name] = float(stats.wasserstein_distance(ours, theirs) / theirs.std())
+            distance[name] = float(stats.wasserstein_distance(ours, theirs) / theirs.std())
         else:
-            found[name] = float("nan")
-    return found
+            distance[name] = float("nan")
+    return distance
