@@ -22,13 +22,13 @@ def arguments(name: str, text: str) -> argparse.ArgumentParser:
     return parser
 
 
-def at_hand(work, *given):
-    """What ``work(*given)`` returns; the program ends with a sentence if that needs data which is
-    not here."""
+def at_hand(work, *parameters):
+    """What ``work(*parameters)`` returns; the program ends with a sentence if that needs data which
+    is not here."""
     try:
-        return work(*given)
+        return work(*parameters)
     except DataNotFound as error:
-        raise SystemExit(str(error)) from error
+        raise SystemExit(str(error)) from None
 
 
 def corpus_at_hand(name="nesmdb-midi"):

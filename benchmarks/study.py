@@ -43,14 +43,14 @@ def recovery(studies: int, listeners: int, spread: float = 0.0) -> dict:
     for seed in range(studies):
         options = dict(batches=3, spread=spread, seed=seed)
         rows = simulate(plans["preference"], STRENGTHS, listeners, **options)
-        found = study_statistics.strengths(
+        model = study_statistics.strengths(
             answers.answers_of(plans["preference"], rows), DRAWS, seed
         )
-        methods = found.methods
+        methods = model.methods
         true = np.array([STRENGTHS[name] for name in methods])
         true -= true.mean()
-        inside.append((found.low <= true) & (true <= found.high))
-        strengths.append(found.strength - true)
+        inside.append((model.low <= true) & (true <= model.high))
+        strengths.append(model.strength - true)
         rows = simulate(plans["turing"], STRENGTHS, listeners, **options)
         for row in study_statistics.shares(answers.answers_of(plans["turing"], rows)):
             wilson.append(row.low <= expit(STRENGTHS["real"] - STRENGTHS[row.name]) <= row.high)
@@ -58,7 +58,7 @@ def recovery(studies: int, listeners: int, spread: float = 0.0) -> dict:
         "studies": studies,
         "listeners": listeners,
         "spread": spread,
-        "bootstrap_over": found.unit,
+        "bootstrap_over": model.unit,
         "coverage_bradley_terry": np.mean(inside),
         "coverage_wilson": np.mean(wilson),
         "bias": dict(zip(methods, np.mean(strengths, 0), strict=True)),
@@ -68,12 +68,12 @@ def recovery(studies: int, listeners: int, spread: float = 0.0) -> dict:
 
 def loudness(design) -> np.ndarray:
     """RMS of every clip."""
-    found = []
+    levels = []
     for name in design.clips:
         with wave.open(str(design.folder / "clips" / f"{name}.wav")) as sound:
             samples = np.frombuffer(sound.readframes(sound.getnframes()), "<i2") / 32767
-        found.append(np.sqrt(np.mean(samples**2)))
-    return np.array(found)
+        levels.append(np.sqrt(np.mean(samples**2)))
+    return np.array(levels)
 
 
 def whole_study(kind: str, sources: dict, folder: Path) -> dict:
@@ -111,7 +111,9 @@ def main() -> None:
     parser.add_argument("corpus", nargs="?", default="nesmdb-midi", help="a packed corpus folder")
     parser.add_argument("--studies", type=int, default=1000, help="simulated studies of each kind")
     parser.add_argument(
-        "--folder", type=Path, help="where the real study is kept; nowhere if not given"
+        "--folder",
+        type=Path,
+        help="where the real study is written; a temporary folder if not given",
     )
     options = parser.parse_args()
     torch.set_num_threads(1)

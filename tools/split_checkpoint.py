@@ -30,14 +30,14 @@ SCALE = ".scale"
 
 def in_8_bits(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """Matrices as int8 (rows, columns) and their scales, float32 (rows, 1)."""
-    found = {}
+    packed = {}
     for name, tensor in tensors.items():
         if tensor.dim() == 2 and tensor.is_floating_point():
             scale = (tensor.float().abs().amax(1, keepdim=True) / 127).clamp_min(1e-30)
-            found |= {name: (tensor / scale).round().to(torch.int8), name + SCALE: scale}
+            packed |= {name: (tensor / scale).round().to(torch.int8), name + SCALE: scale}
         else:
-            found[name] = tensor
-    return found
+            packed[name] = tensor
+    return packed
 
 
 def in_32_bits(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

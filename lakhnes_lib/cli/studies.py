@@ -110,8 +110,8 @@ def merge(
 ):
     """Puts several listeners' CSV files into one.
 
-    Rows that are the same are kept once, so a file may be given twice. `lakhnes study report` takes
-    the result, and says which rows cannot be used.
+    Rows that are the same are written once, so a file may be given twice. `lakhnes study report`
+    takes the result, and says which rows cannot be used.
     """
     from lakhnes_lib.study.answers import merge as merge_files
 
@@ -153,17 +153,17 @@ def report(
     from lakhnes_lib.study.designs import open_design
 
     if design.is_file():
-        given = questionnaire.read(answers, design)
+        read_answers = questionnaire.read(answers, design)
     else:
-        given = read(open_design(design), answers)
-    for line in given.refused:
+        read_answers = read(open_design(design), answers)
+    for line in read_answers.refused:
         print(f"not used: {line}", file=sys.stderr)
-    made = summary.analyse(given, min_batches, controls, remark)
+    analysed = summary.analyse(read_answers, min_batches, controls, remark)
     encoding = sys.stdout.encoding or "utf-8"
     # A terminal that knows only ASCII gets a question mark for a dash.
-    print(made.text.encode(encoding, "replace").decode(encoding), end="")
+    print(analysed.text.encode(encoding, "replace").decode(encoding), end="")
     if out is not None:
-        folder = summary.write(made, out)
+        folder = summary.write(analysed, out)
         print(f"{folder}: report.md, report.json and the figures", file=sys.stderr)
 
 

@@ -78,10 +78,10 @@ def finish(ax, title: str, x: str = "", y: str = "", grid: str | None = "y"):
 
 
 def legend(ax, location: str, anchor=None, **look):
-    """A quiet legend without a frame; ``anchor``: where its corner ``location`` is put, in axes."""
-    ax.legend(
-        loc=location, bbox_to_anchor=anchor, frameon=False, fontsize=9, borderaxespad=0, **look
-    )
+    """A legend without a frame; ``anchor``: where its corner ``location`` is put, in axes."""
+    if anchor:
+        look |= {"bbox_to_anchor": anchor, "borderaxespad": 0}
+    ax.legend(loc=location, frameon=False, fontsize=9, **look)
 
 
 def colour_scale(image, label: str):

@@ -1,11 +1,11 @@
 """The clips of a listening test: cut from music by people and by models, and made equally loud.
 
 Paper: §7. Notebook: 08_user_study. Who meets whom: ``designs``.
-As published: clips from random places of the pieces; models sample with temperature 1 and without
-top-k.
+As published: clips from random positions in the pieces; models sample with temperature 1 and
+without top-k.
 Differences from the paper: all four voices begin a note within each clip (the paper: within its
-piece); clips are equally loud and faded, none comes twice; everything follows from the seed.
-Real music goes through the events too, lest its dynamics and timbres give it away.
+piece); clips are equally loud and faded, none comes twice; everything follows from the seed; real
+music goes through the events too, so that its dynamics and timbres do not give it away.
 """
 
 import hashlib

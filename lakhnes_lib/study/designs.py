@@ -176,8 +176,8 @@ def plan(kind, methods, *, batches=1, pairs=10, controls=2, seed=0, seconds=None
     if kind not in SECONDS:
         raise BadSetting(f"a study is one of {', '.join(SECONDS)}, not {kind!r}")
     if REAL not in methods or len(methods) < 2:
-        given = ", ".join(methods) or "nothing"
-        raise BadSetting(f"a study compares {REAL!r} and at least one other method, not {given}")
+        names = ", ".join(methods) or "nothing"
+        raise BadSetting(f"a study compares {REAL!r} and at least one other method, not {names}")
     seconds = SECONDS[kind] if seconds is None else float(seconds)
     if batches < 1 or not 0 <= controls < pairs or not 0.5 <= seconds <= 60 or seed < 0:
         raise BadSetting(

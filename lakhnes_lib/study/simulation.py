@@ -33,14 +33,14 @@ def simulate(
     if missing := [method for method in methods if method not in strengths]:
         raise BadSetting(f"no strength is given for {', '.join(missing)}")
     random = np.random.default_rng(seed)
-    given = np.array([strengths[method] for method in methods])
+    known = np.array([strengths[method] for method in methods])
     a, b = np.array([[methods.index(m) for m in trial.methods] for trial in design.trials]).T
     batch = np.array([trial.batch for trial in design.trials])
     count = batch.max() + 1
     rows = []
     for number in range(listeners):
         taken = np.flatnonzero((batch - number) % count < (batches or count))
-        own = given + spread * random.normal(size=len(given))
+        own = known + spread * random.normal(size=len(known))
         is_careless = random.random() < careless
         chance_of_a = 0.5 if is_careless else expit(own[a[taken]] - own[b[taken]])
         choices = np.where(random.random(len(taken)) < chance_of_a, "a", "b")

@@ -24,20 +24,20 @@ def value(path: str):
     """
     name, *keys = path.split(".")
     try:
-        found = results.read(name)["values"]
+        entry = results.read(name)["values"]
     except DataNotFound:
         return None
     for key in keys:
-        if not isinstance(found, dict) or key not in found:
+        if not isinstance(entry, dict) or key not in entry:
             raise LakhnesError(f"results/{name}.json: its values lack {'.'.join(keys)!r}")
-        found = found[key]
-    return found
+        entry = entry[key]
+    return entry
 
 
 def number(path: str, form: str = "") -> str:
     """The same in a format, for a template."""
-    found = value(path)
-    return NOT_MEASURED if found is None else format(found, form)
+    measured = value(path)
+    return NOT_MEASURED if measured is None else format(measured, form)
 
 
 def fill(template: str, **values) -> str:

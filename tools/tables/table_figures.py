@@ -9,16 +9,16 @@ def figures() -> dict:
     """Name of a picture in results/ -> its title, and what draws it; of training and Figure 3 once
     they were run."""
     rows = [(row.title, row.perplexity) for row in reproduction.table_2() if row.perplexity]
-    found = {"table_2": ("Table 2: perplexity on test", partial(diagnostic_plots.beside, rows))}
+    drawn = {"table_2": ("Table 2: perplexity on test", partial(diagnostic_plots.beside, rows))}
     if lines := reproduction.training_curves("laptop"):
         draw = partial(diagnostic_plots.curves, lines, x="millions of events heard")
-        found["training"] = ("Training, profile laptop: perplexity on valid songs", draw)
+        drawn["training"] = ("Training, profile laptop: perplexity on valid songs", draw)
     if len(lines := reproduction.figure_3()) > 1:
         draw = partial(
             diagnostic_plots.curves, lines, x="amount of pre-training on Lakh", scale="even"
         )
-        found["figure_3"] = (
+        drawn["figure_3"] = (
             "Figure 3: perplexity on test after pre-training and fine-tuning",
             draw,
         )
-    return found
+    return drawn
