@@ -233,6 +233,11 @@ def test_waveforms_before_filtering():
     np.testing.assert_array_equal(levels[: 32 * step : step], [*range(16), *range(15, -1, -1)])
 
 
+def test_noise_types_have_the_chips_periods():
+    periods = [4068, 2034, 1016, 762, 508, 380, 254, 202, 160, 128, 96, 64, 32, 16, 8, 4]
+    assert chip.noise_period(range(1, 17)).tolist() == periods
+
+
 @pytest.mark.parametrize("loop, expected", [(0, 32_767), (1, 93)])
 def test_noise_sequences_have_their_length_and_no_shorter_one(loop, expected):
     gate = chip.noise_sequence(loop)

@@ -191,6 +191,15 @@ def test_linear_counter_ends_the_triangle_after_its_quarter_frames():
     assert score.notes.tolist() == [(TR, frame(1), frame(4), 69, 1)]
 
 
+def test_every_length_of_the_length_counter():
+    lengths = [10, 254, 20, 2, 40, 4, 80, 6, 160, 8, 60, 10, 14, 12, 26, 14]
+    lengths += [12, 16, 24, 18, 48, 20, 96, 22, 192, 24, 72, 26, 16, 28, 32, 30]
+    for index, half_frames in enumerate(lengths):
+        writes = [(0, 0x15, 1), (0, 0, 0x1F), (0, 1, 8), (0, 2, 253), (0, 3, index << 3)]
+        score = emulation.run(writes, frame(2 * half_frames) + 1)
+        assert score.notes["end"].tolist() == [frame(2 * half_frames)], index
+
+
 def test_sweep_bends_the_pitch_until_it_mutes():
     # Down an octave's half each half frame: the period grows by itself / 2.
     score = emulation.run(

@@ -125,15 +125,13 @@ def test_form_of_what_is_written(tmp_path):
     assert (end.numerator, end.denominator, round(end.time * 44_100)) == (1, 1, 30)
 
 
-def test_other_tempo_and_resolution(read):
-    """A quarter of 480 ticks at 60 beats a minute is one second; the tempo doubles after two
-    quarters.
-    """
-    notes = voice_track("p1", [(0, 480, 60, 9), (960, 1440, 62, 9)])
-    score = read(
-        file_of(notes, tempos=((0, 1_000_000), (960, 500_000)), resolution=480, length=1920)
-    )
-    assert score.notes[["start", "end"]].tolist() == [(0, 44_100), (88_200, 110_250)]
+def test_other_tempos_and_resolution(read):
+    """A quarter of 480 ticks at 60 beats a minute is one second; the tempo doubles twice."""
+    notes = voice_track("p1", [(0, 480, 60, 9), (960, 1440, 62, 9), (1440, 1920, 64, 9)])
+    tempos = ((0, 1_000_000), (960, 500_000), (1440, 250_000))
+    score = read(file_of(notes, tempos=tempos, resolution=480, length=2400))
+    times = score.notes[["start", "end"]].tolist()
+    assert times == [(0, 44_100), (88_200, 110_250), (110_250, 121_275)]
     assert score.length == 132_300
 
 

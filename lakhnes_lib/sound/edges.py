@@ -131,21 +131,24 @@ class Segments:
         return edges
 
 
+# A duty's sequence is high from step 1 on for some steps; duty 3 is the other way round.
+_INVERTED = chip.DUTY[:, 0] == 1
+_HIGH_STEPS = (chip.DUTY != chip.DUTY[:, :1]).sum(1)
+
+
 class _Pulse:
     """A pulse in segments: high from ``rise`` to ``fall`` cycles after a period's beginning.
 
-    Duty 3 is the other way round (``inverted``). A silent pulse has no edges, for its period never
-    ends.
+    Or low, where ``inverted``. A silent pulse has no edges, for its period never ends.
     """
 
     def __init__(self, voice: timeline.Voice):
         sounds = voice.level > 0
-        fall_step = np.array([2, 3, 5, 3])[voice.timbre]
-        self.volume, self.inverted = voice.level, voice.timbre == 3
+        self.volume, self.inverted = voice.level, _INVERTED[voice.timbre]
         self.origin = np.where(sounds, voice.origin, -1)
         self.period = np.where(sounds, 8 * voice.step_cycles, timeline.NEVER)
         self.rise = np.where(sounds, voice.step_cycles, 0)
-        self.fall = np.where(sounds, fall_step * voice.step_cycles, 0)
+        self.fall = np.where(sounds, (1 + _HIGH_STEPS[voice.timbre]) * voice.step_cycles, 0)
 
     def level_at(self, segment, cycle):
         """Level 0-15."""

@@ -175,8 +175,7 @@ def _header(path: Path, data: bytes) -> tuple[int, int, int]:
     check(within, f"its loop (byte {loop + 0x1C}, {loop_samples} samples) is not in its commands")
     clock = number(0x84) & 0x3FFF_FFFF
     check(clock, "holds no NES sound chip")
-    possible = 1_000_000 <= clock <= 4_000_000
-    check(possible, f"its NES chip runs at {clock} Hz, not between 1 and 4 MHz")
+    check(1_000_000 <= clock <= 4_000_000, f"its NES chip runs at {clock} Hz, not 1 to 4 MHz")
     return start, end, clock
 
 
