@@ -144,10 +144,11 @@ def load(name) -> Profile:
     """The profile called ``name`` (``smoke``), or that of a YAML file's path.
 
     Raises BadProfile with the file, the position in it and the rule that it breaks: an unknown or
-    missing key, a wrong type, a number out of range. Example::
+    missing key, a wrong type, a number out of range.
 
-        settings = load("smoke").training["transformer_xl"]
-        settings.steps  # 60
+    >>> import lakhnes_lib as nes
+    >>> nes.load_profile("smoke").training["transformer_xl"].steps
+    60
     """
     is_path = str(name).endswith((".yaml", ".yml"))
     path = Path(name) if is_path else root() / "profiles" / f"{name}.yaml"

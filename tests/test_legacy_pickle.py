@@ -211,6 +211,7 @@ class STORAGE:
         (4, -1, (1,), (1,)),
         (4, 0, (2, 2), (1,)),
         (10**9, 0, (4,), (1,)),
+        (2**40, 0, (4,), (1,)),  # more than any memory: not even asked for
     ],
 )
 def test_tensors_stay_within_their_storages(tmp_path, size, offset, shape, stride):

@@ -594,6 +594,25 @@ def test_gradient_of_a_step_is_that_of_the_mean_loss(music, tmp_path, monkeypatc
         assert torch.allclose(applied[name], shortened, atol=1e-6), name
 
 
+def test_a_song_begins_without_the_memory_of_the_one_before(music, tmp_path):
+    """Under songs, the loss of a song's first segment is that of a model without any memory."""
+    run = new_run(music, tmp_path, profile({"dropout": 0.0}, batch=1, accumulate=1))
+    for weight in run.model.parameters():
+        weight.data.normal_(0.0, 0.5)  # so large that a memory makes a difference
+    segments = trainer.Streams(music["train"].framed(), 1, 16, 3, "songs")
+    for step in range(60):
+        segment = next(segments)
+        ids, targets = torch.from_numpy(segment.ids), torch.from_numpy(segment.targets)
+        with torch.no_grad():
+            alone, _ = run.model.target_log_probs(ids, targets)
+        run.train_step()
+        loss = -float(alone.sum()) / int((targets >= 0).sum())
+        assert (run.window[-1] == pytest.approx(loss, rel=1e-5)) == segment.fresh[0], step
+        if step and segment.fresh[0]:
+            return
+    pytest.fail("no song ended")
+
+
 # --- the average of the weights, songs and seeds
 
 
@@ -637,9 +656,16 @@ def test_the_seed_draws_the_songs_of_training(music, tmp_path):
     ]
     read = [np.concatenate([next(run.streams).ids[0] for _ in range(60)]) for run in runs]
     assert np.array_equal(read[0], read[1]) and not np.array_equal(read[0], read[2])
-    whole = b"".join(song.tobytes() for song in music["train"].framed())
-    few = b"".join(heard(1))
-    assert set(read[0].astype(np.uint16)) <= set(np.frombuffer(few, np.uint16)) and few != whole
+    drawn = set(np.frombuffer(b"".join(heard(1)), np.uint16).tolist())
+    assert set(read[0].tolist()) <= drawn
+
+
+def test_a_later_stage_draws_by_its_own_seed(music, tmp_path):
+    wanted = profile(seed=3)
+    later = wanted.training["transformer_xl"].model_copy(update={"seed": 2})
+    wanted = wanted.model_copy(update={"training": {"transformer_xl": later}})
+    run = new_run(music, tmp_path, wanted)
+    assert run.streams.seed == run.details["seed"] == 5
 
 
 def test_the_songs_of_valid_are_evenly_spaced(tmp_path):

@@ -70,7 +70,9 @@ def build(architecture: str, **config) -> LanguageModel:
     """A new model of a known architecture.
 
     Raises BadCheckpoint for an unknown one, or for settings it does not have or cannot be built of.
-    Example: ``build("lstm", units=512).parameter_count()``.
+
+    >>> build("lstm", embedding=8, units=16).parameter_count()
+    17439
     """
     if not isinstance(architecture, str) or architecture not in ARCHITECTURES:
         known = ", ".join(ARCHITECTURES)
@@ -111,6 +113,13 @@ def save(model: LanguageModel, folder, dtype: torch.dtype | None = None, **detai
     dtype: floating-point type in the file (bfloat16 halves it); None keeps the model's.
     details: plain values to keep with it: fields of ``Description``, such as metrics.
     Raises BadCheckpoint for other details, and what ``files.replacing`` raises.
+
+    >>> import tempfile
+    >>> import lakhnes_lib as nes
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     nes.save_model(build("lstm", units=16), folder, note="new weights")
+    ...     nes.load_model(folder).architecture
+    'lstm'
     """
     tensors = {}
     for name, tensor in model.state_dict().items():
@@ -163,7 +172,12 @@ def load(folder, device="cpu") -> LanguageModel:
     """The model of a checkpoint folder, in float32 and evaluation mode.
 
     Raises DataNotFound if there is none, BadCheckpoint for tensors that are missing, foreign, of
-    another shape or not finite. Example: ``load("assets/pretrained/mini").memory_length``.
+    another shape or not finite.
+
+    >>> import lakhnes_lib as nes
+    >>> model = nes.load_model("assets/pretrained/mini")
+    >>> model.architecture, model.memory_length
+    ('modern_decoder', 1920)
     """
     folder, config = Path(folder), details(folder)
     try:

@@ -2,9 +2,8 @@
 
 Paper: §5 and §5.1. Notebook: 05_training. A single step is in ``learner.py``.
 Training stops early when valid gets no better, and keeps the weights that were best on valid.
-Differences from the paper: the optimiser, schedule and kind of stream are the profile's choice; a
-run that was killed goes on from its last snapshot, on a CPU with the same losses as one that was
-not. No library for MIDI is needed.
+Differences from the paper: the optimiser, schedule and kind of stream are the profile's choice. A
+run that was killed goes on from its last snapshot, on a CPU with the losses of one that was not.
 """
 
 import json
@@ -18,7 +17,7 @@ from tqdm.auto import tqdm
 from lakhnes_lib.data.streams import Streams
 from lakhnes_lib.errors import BadCheckpoint, BadProfile, LakhnesError
 from lakhnes_lib.evaluation import perplexity
-from lakhnes_lib.files import locked, replacing
+from lakhnes_lib.files import locked, write_file
 from lakhnes_lib.models import checkpoints
 from lakhnes_lib.models.devices import choose_device, without_denormals
 from lakhnes_lib.models.language_model import LanguageModel
@@ -178,9 +177,7 @@ class TrainingRun:
         path = self.folder / "log.jsonl"
         text = path.read_text(encoding="utf-8") if path.exists() else ""
         lines = [line for line in text.splitlines(keepends=True) if line.endswith("\n")]
-        lines = [line for line in lines if json.loads(line)["step"] <= self.step]
-        with replacing(path) as temporary:
-            temporary.write_text("".join(lines), encoding="utf-8")
+        write_file(path, "".join(line for line in lines if json.loads(line)["step"] <= self.step))
 
 
 def train(
@@ -201,10 +198,15 @@ def train(
     fine-tune from, which stays the run's best until a step beats it; resume: go on from the
     folder's snapshot; max_minutes: stop in good order after so long.
     Raises LakhnesError if the folder already holds a run and ``resume`` is not set, or if there is
-    none to resume. Example::
+    none to resume.
 
-        run = train(profiles.load("smoke"), prepare("songbook"), "runs/mine")
-        run.best_step, exp(run.best)  # when valid perplexity was lowest, and how low
+    >>> import tempfile
+    >>> import lakhnes_lib as nes
+    >>> profile, corpus = nes.load_profile("smoke"), nes.load_corpus("songbook")
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     run = nes.train(profile, corpus, folder, max_minutes=0.01, progress=False)
+    >>> run.step > 0
+    True
     """
     folder = Path(folder)
     if model not in profile.models or model not in profile.training:
@@ -236,13 +238,12 @@ def _build(profile: Profile, name: str, start) -> LanguageModel:
     Raises BadProfile, BadCheckpoint, DataNotFound, or LakhnesError for one that cannot be trained.
     """
     sizes = profile.models[name]
-    if start:
-        model = checkpoints.load(start)
-    else:
-        try:
-            model = checkpoints.build(**sizes)
-        except BadCheckpoint as error:
-            raise BadProfile(f"profile {profile.name}: models: {name}: {error}") from None
+    try:
+        model = checkpoints.load(start) if start else checkpoints.build(**sizes)
+    except BadCheckpoint as error:
+        if start:
+            raise
+        raise BadProfile(f"profile {profile.name}: models: {name}: {error}") from None
     if not model.parameter_count():
         raise LakhnesError(f"a {model.architecture} model has no weights to train")
     if model.architecture != sizes["architecture"]:
