@@ -65,24 +65,25 @@ def module_name(path: Path) -> str:
 
 
 def imports_of(path: Path) -> set[str]:
-    """Full names of what a file imports: `a.b` and, for `from a import b`, both `a` and `a.b`."""
-    found = set()
+    """Full names of what a file imports: `a.b` for `import a.b` and for `from a import b`."""
+    names = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
+            names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path.name}: imports are written in full, not relative"
-            found |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
-    return found
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
 
 
 def library_graph() -> dict[str, set[str]]:
-    """Which library module imports which."""
-    names = {module_name(path): path for path in MODULES}
-    return {
-        name: (imports_of(path) & names.keys()) - {name, "lakhnes_lib"}
-        for name, path in names.items()
-    }
+    """Which library module imports which. Of `from a import b` it is `a.b`, or `a` that holds b."""
+    paths = {module_name(path): path for path in MODULES}
+    graph = {}
+    for name, path in paths.items():
+        imported = {full if full in paths else full.rpartition(".")[0] for full in imports_of(path)}
+        graph[name] = (imported & paths.keys()) - {name, "lakhnes_lib"}
+    return graph
 
 
 def unit_of(module: str) -> str:
@@ -222,9 +223,8 @@ def test_requirements_are_pinned_and_torch_stands_first():
 def test_requirements_are_what_is_imported_and_nothing_else():
     listed = {canonical(name) for name in requirements()}
     folders = ("lakhnes_lib", "notebooks", "tests", "benchmarks", "tools")
-    ours = {path.stem for folder in folders[1:] for path in (ROOT / folder).glob("*.py")} | {
-        "lakhnes_lib"
-    }
+    ours = {path.stem for folder in folders[1:] for path in (ROOT / folder).rglob("*.py")}
+    ours.add("lakhnes_lib")
     files = [path for folder in folders for path in (ROOT / folder).rglob("*.py")]
     tops = (
         {name.split(".")[0] for path in files for name in imports_of(path)}
