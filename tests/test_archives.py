@@ -90,6 +90,13 @@ def test_bomb(use, home, tmp_path):
     fails(BadArchive, home, "more than 2,000,000 bytes", mirror=tmp_path)
 
 
+def test_bomb_is_refused_before_it_is_unpacked(use, home, tmp_path):
+    member = tarfile.TarInfo("nesmdb_midi/train/x.mid")
+    member.size = 5 * 10**9
+    (tmp_path / "nesmdb_midi.tar.gz").write_bytes(gzip.compress(member.tobuf() + bytes(10_000)))
+    fails(BadArchive, home, "more than 2,000,000 bytes", mirror=tmp_path)
+
+
 def test_bomb_behind_the_end(use, home, tmp_path):
     (tmp_path / "nesmdb_midi.tar.gz").write_bytes(gzip.compress(tar_of(FILES) + bytes(50_000_000)))
     fails(BadArchive, home, "more than 2,000,000 bytes", mirror=tmp_path)

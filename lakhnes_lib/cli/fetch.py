@@ -20,12 +20,12 @@ def list_all(home: Home = None):
     Name, size, whether it is here ("mirror only": a mirror may have it, and it cannot be
     downloaded), title, licence and citation. `lakhnes data fetch NAME` brings one.
     """
-    from lakhnes_lib.data import fetching
+    from lakhnes_lib.data import fetching, registry
 
     groups: dict[tuple[str, str], list] = {}
-    for entry in fetching.REGISTRY.values():
+    for entry in registry.REGISTRY.values():
         groups.setdefault((entry.licence, entry.citation), []).append(entry)
-    width = max(map(len, fetching.REGISTRY))
+    width = max(map(len, registry.REGISTRY))
     for (licence, citation), entries in groups.items():
         for entry in entries:
             state = "mirror only" if entry.url is None else "-"

@@ -6,8 +6,6 @@ limited, a damaged header is not taken for the archive's end, and a compressed f
 end, so that its checksum is compared.
 """
 
-import bz2
-import gzip
 import hashlib
 import lzma
 import re
@@ -29,8 +27,6 @@ RECEIPT = "receipt.json"
 ENDINGS = (".tar.gz", ".tgz", ".tar.xz", ".tar.bz2", ".tar")
 _CHUNK = 1 << 18
 _LARGEST_HEADER = 1 << 20
-_COMPRESSIONS = {b"\x1f\x8b": gzip.open, b"\xfd7zXZ\x00": lzma.open, b"BZh": bz2.open}
-"""The first bytes of a compressed file, and what opens it."""
 
 
 @dataclass(frozen=True)
@@ -114,22 +110,18 @@ def contents(archive, most_bytes: int, most_each: int) -> Iterator[tuple[str, by
     """
     archive = Path(archive)
     with _damage_reported(archive):
-        if zipfile.is_zipfile(archive):
-            yield from _zip_contents(archive, most_each)
-        else:
+        if not zipfile.is_zipfile(archive):
             for tar, member in _tar_members(archive, most_bytes):
                 if member.isreg():
                     yield member.name, tar.extractfile(member).read(most_each)
-
-
-def _zip_contents(archive: Path, most_each: int) -> Iterator[tuple[str, bytes | None]]:
-    with zipfile.ZipFile(archive) as packed:
-        for entry in packed.infolist():
-            if entry.flag_bits & 1:  # encrypted
-                yield entry.filename, None
-            elif not entry.is_dir():
-                with packed.open(entry) as file:
-                    yield entry.filename, file.read(most_each)
+            return
+        with zipfile.ZipFile(archive) as packed:
+            for entry in packed.infolist():
+                if entry.flag_bits & 1:  # encrypted
+                    yield entry.filename, None
+                elif not entry.is_dir():
+                    with packed.open(entry) as file:
+                        yield entry.filename, file.read(most_each)
 
 
 class _Member(tarfile.TarInfo):
@@ -151,23 +143,15 @@ class _Member(tarfile.TarInfo):
 
 def _tar_members(archive: Path, most_bytes: int) -> Iterator[tuple[tarfile.TarFile, _Member]]:
     """The open archive and each of its members; a member's content is read before the next one."""
-    with _open(archive) as file:
-        with tarfile.open(fileobj=file, mode="r:", tarinfo=_Member) as tar:
-            while (member := tar.next()) is not None:
-                if member.offset_data + member.size > most_bytes:
-                    raise BadArchive(f"unpacks to more than {most_bytes:,} bytes")
-                tar.members.clear()  # tarfile would keep a large archive's members in memory
-                yield tar, member
-        while file.read(_CHUNK):  # to the end of a compressed file, where its checksum stands
-            if file.tell() > most_bytes:
+    with tarfile.open(archive, tarinfo=_Member) as tar:
+        while (member := tar.next()) is not None:
+            if member.offset_data + member.size > most_bytes:
                 raise BadArchive(f"unpacks to more than {most_bytes:,} bytes")
-
-
-def _open(path: Path):
-    with open(path, "rb") as file:
-        start = file.read(6)
-    openers = [opener for magic, opener in _COMPRESSIONS.items() if start.startswith(magic)]
-    return (openers or [open])[0](path, "rb")
+            tar.members.clear()  # tarfile would keep a large archive's members in memory
+            yield tar, member
+        while tar.fileobj.read(_CHUNK):  # to the end of a compressed file: its checksum is there
+            if tar.fileobj.tell() > most_bytes:
+                raise BadArchive(f"unpacks to more than {most_bytes:,} bytes")
 
 
 def _belongs(name: str, content: str | None) -> bool:
@@ -207,7 +191,8 @@ def _damage_reported(archive: Path):
     except tarfile.FilterError as error:
         raise BadArchive(f"{archive.name}: may not be unpacked, since {error}") from None
     except (tarfile.TarError, zipfile.BadZipFile, EOFError, zlib.error, lzma.LZMAError) as error:
-        raise BadArchive(f"{archive.name}: is damaged or cut off ({error})") from None
+        reason = " ".join(str(error).split())[:120]
+        raise BadArchive(f"{archive.name}: is damaged or cut off ({reason})") from None
     except OSError as error:
         if error.errno is None:  # gzip and bz2 report damage so; the disk's errors have a number
             raise BadArchive(f"{archive.name}: is damaged or cut off ({error})") from None

@@ -107,15 +107,11 @@ def pack(name: str, scores: list[Score]) -> Split:
     return Split(name, [score.name for score in scores], notes, controls, songs)
 
 
-def write_corpus(
-    splits: dict[str, list[Score] | Packed],
-    folder,
-    rejected: dict[str, str] | None = None,
-    **details,
-) -> Corpus:
+def write_corpus(splits: dict, folder, rejected: dict | None = None, **details) -> Corpus:
     """Writes songs by split as a corpus folder, whole or not at all, and opens it.
 
-    rejected: file -> why it was left out. details: plain values that the manifest holds besides.
+    splits: a split's name -> its songs, a list of Score or a Packed. rejected: a file's name -> why
+    it was left out. details: plain values that the manifest holds besides.
     Raises OutOfSpace, and LakhnesError if the folder holds anything but an earlier corpus.
     """
     packed = [

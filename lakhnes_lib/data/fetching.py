@@ -14,11 +14,9 @@ from pathlib import Path
 from lakhnes_lib import profiles
 from lakhnes_lib.data import archives
 from lakhnes_lib.data.archives import ENDINGS, RECEIPT, Inventory
-from lakhnes_lib.data.registry import REGISTRY, DataSet, find
+from lakhnes_lib.data.registry import DataSet, find
 from lakhnes_lib.errors import BadArchive, DataNotFound, LakhnesError
 from lakhnes_lib.files import explained, locked, replacing
-
-__all__ = ["REGISTRY", "fetch", "find", "folder", "home"]
 
 HOME_VARIABLE, MIRROR_VARIABLE = "LAKHNES_HOME", "LAKHNES_MIRROR"
 _HELP = 'TROUBLESHOOTING.md, "Data"'
@@ -81,7 +79,7 @@ def _bring(data_set: DataSet, target: Path, mirror, progress: bool) -> None:
     else:
         raise DataNotFound(
             f"{data_set.name}: has no official archive of its own; point --mirror or "
-            f"{MIRROR_VARIABLE} to a folder that holds {data_set.archive}.tar.gz ({data_set.page})"
+            f"{MIRROR_VARIABLE} to a folder that holds {target.name}.tar.gz ({data_set.page})"
         )
 
 
@@ -96,7 +94,7 @@ def _find_in_mirror(data_set: DataSet, mirror) -> Path | None:
     mirror_folder = Path(chosen).expanduser()
     if not mirror_folder.is_dir():
         raise DataNotFound(f"{mirror_folder}: the mirror is not a folder")
-    names = [f"{data_set.archive}{ending}" for ending in ENDINGS]
+    names = [f"{Path(data_set.folder).name}{ending}" for ending in ENDINGS]
     for name in names:
         if (mirror_folder / name).is_file():
             return mirror_folder / name

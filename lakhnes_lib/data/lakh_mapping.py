@@ -37,13 +37,7 @@ MOST_BYTES = 200_000_000_000
 
 
 def map_corpus(
-    source,
-    folder,
-    job: MappingJob | None = None,
-    *,
-    workers: int = -1,
-    scheduler: str | None = None,
-    progress: bool = True,
+    source, folder, job: MappingJob | None = None, *, workers=-1, scheduler=None, progress=True
 ) -> Corpus:
     """Packs the candidates of all MIDI files of a folder or an archive (tar, zip).
 
@@ -67,13 +61,18 @@ def map_corpus(
         raise BadArchive(f"{source}: is neither a folder nor an archive (tar, zip) of MIDI files")
     check_target(folder, NAMES)  # before the work
     partial = folder.with_name(f"{folder.name}.partial")
-    names = _list(source) if source.is_dir() else None
-    origin = {"source": _identity(source, names), "files_a_shard": FILES_A_SHARD}
-    done = shards.begin(partial, origin | {"job": asdict(job)})
-
     most_bytes = job.options.most_bytes + 1  # enough to see that a file is too large
-    files = _read_archive(source, most_bytes) if names is None else _read(source, names, most_bytes)
-    bar = tqdm(total=names and len(names), unit="file", desc="mapping", disable=not progress)
+    if source.is_dir():
+        names = _list(source)
+        paths = [source / name for name in names]
+        identity = names, [path.stat().st_size if path.is_file() else -1 for path in paths]
+        number_of_files, files = len(names), _read(source, names, most_bytes)
+    else:
+        identity = archives.sha256(source)
+        number_of_files, files = None, _read_archive(source, most_bytes)
+    origin = {"source": identity, "files_a_shard": FILES_A_SHARD, "job": asdict(job)}
+    done = shards.begin(partial, origin)
+    bar = tqdm(total=number_of_files, unit="file", desc="mapping", disable=not progress)
     with bar, _workers(workers, scheduler) as (submit, count_workers):
         waiting: dict[Future, int] = {}  # the number of each shard that is being mapped
         for number, shard_files in enumerate(_in_groups(files)):
@@ -139,15 +138,6 @@ def _read_archive(archive: Path, most_bytes: int) -> Iterator[tuple[str, bytes |
 def _in_groups(files: Iterator) -> Iterator[list]:
     while group := list(islice(files, FILES_A_SHARD)):
         yield group
-
-
-def _identity(source: Path, names: list[str] | None) -> list | str:
-    """What tells a source from another: an archive's sha256, or a folder's names and sizes."""
-    if names is None:
-        return archives.sha256(source)
-    paths = [source / name for name in names]
-    sizes = [path.stat().st_size if path.is_file() else -1 for path in paths]
-    return list(zip(names, sizes, strict=True))
 
 
 # Who maps it

@@ -26,9 +26,7 @@ class Packed:
     FORMAT: int | str
     PARTS: dict[str, np.dtype]
 
-    def __init__(
-        self, name: str, names: list[str], *arrays: np.ndarray, settings: dict | None = None
-    ):
+    def __init__(self, name: str, names: list[str], *arrays, settings: dict | None = None):
         self.name, self.names, self.settings = name, names, settings or {}
         for part, array in zip(self.PARTS, arrays, strict=True):
             setattr(self, part, array)
@@ -57,12 +55,9 @@ class Packed:
 
     def described(self) -> dict:
         """What ``corpus.json`` says of a split."""
-        return {
-            "songs": len(self),
-            "notes": len(self.notes),
-            "seconds": round(self.seconds, 3),
-            "fingerprint": self.fingerprint,
-        }
+        seconds = round(self.seconds, 3)
+        counts = {"songs": len(self), "notes": len(self.notes), "seconds": seconds}
+        return counts | {"fingerprint": self.fingerprint}
 
     @classmethod
     def joined(cls, name: str, parts: list) -> "Packed":

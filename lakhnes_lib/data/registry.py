@@ -19,7 +19,8 @@ class DataSet:
     """One artefact.
 
     name, title: what one types, and what it is. size: of the official archive, as published.
-    folder: its folder below the data home. content: a pattern of its files' names relative to that
+    folder: its folder below the data home, of which the last part is also the archive's name,
+    with any ending that a mirror chooses. content: a pattern of its files' names relative to that
     folder; None: all files but the archive's first folder. url: None for a part that only mirrors
     have. sha256: of the official archive. fingerprint: of its files (``archives.Inventory``).
     files: their number. md5_names: each file's name is its md5. most_bytes, most_members: an
@@ -41,11 +42,6 @@ class DataSet:
     fingerprint: str | None = None
     files: int | None = None
     md5_names: bool = False
-
-    @property
-    def archive(self) -> str:
-        """The archive's name without its ending, which a mirror may choose."""
-        return self.folder.rpartition("/")[2]
 
 
 def _read_registry() -> dict[str, DataSet]:
