@@ -111,7 +111,7 @@ def measure(corpus) -> dict:
     for smoothing in SMOOTHINGS:
         made = NGram(smoothing=smoothing, sizes=model.sizes)
         made.load_state_dict(model.state_dict())
-        tables, _ = seconds(lambda made=made: made.levels)
+        tables, _ = seconds(lambda made=made: made.tables)
         found[smoothing] = {"normalised": made.normalised, "tables_seconds": tables} | scores(
             made, corpus
         )

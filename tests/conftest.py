@@ -12,12 +12,20 @@ from archive_server import ARCHIVE, FILES, Server, slow_fingerprint
 
 from lakhnes_lib.data import fetching, lakh_mapping, registry
 from lakhnes_lib.data.corpora import prepare
+from lakhnes_lib.models import fast
 
 
 @pytest.fixture(scope="session", autouse=True)
 def ctrl_c_is_heard():
     """A shell that runs the tests in the background has them ignore it."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(params=[True, False], ids=["fast", "readable"])
+def both_ways(request):
+    """Runs a test with the fast versions of the models' parts, and once more without them."""
+    with fast.switched(request.param):
+        yield request.param
 
 
 @pytest.fixture(scope="session")

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from dropouts import shapes_of_dropout
 
 from lakhnes_lib.errors import BadCheckpoint, BadEvents
 from lakhnes_lib.evaluation import perplexity
@@ -104,6 +105,22 @@ def test_a_state_is_kept_and_read_back():
     assert_close(model.log_probs(ids, back)[0], model.log_probs(ids, state)[0].detach())
 
 
+@pytest.mark.parametrize("layers", [1, 2])
+def test_dropout_falls_on_what_enters_and_leaves_the_layers(layers, both_ways):
+    model, ids = small_model(layers=layers, dropout=0.5), song(2, 9)
+    assert shapes_of_dropout(model, ids) == [(2, 9, 3), (2, 9, 5)]
+    assert model.dropout.p == 0.5
+    assert model.recurrent.dropout == (0.5 if layers == 2 else 0.0)
+    assert small_model(dropout=0.0).dropout.p == 0.0
+
+
+def test_memory_length_has_no_effect():
+    model, ids = small_model(), song(2, 9)
+    _, state = model.log_probs(ids, memory_length=0)
+    twice, _ = model.log_probs(torch.cat([ids, ids], 1))
+    assert_close(model.log_probs(ids, state)[0], twice[:, 9:].detach())
+
+
 def test_it_learns_a_pattern():
     torch.manual_seed(0)
     model, ids = (
@@ -135,7 +152,7 @@ def test_it_is_saved_measured_and_composes(tmp_path):
     for one, other in zip(alone.songs, together.songs, strict=True):
         np.testing.assert_allclose(one, other, atol=1e-5)
     whole = -back.log_probs(torch.from_numpy(songs[2][None].astype(np.int64)))[0].detach()
-    expected = [float(whole[0, place, event]) for place, event in enumerate(songs[2][1:])]
+    expected = [float(whole[0, position, event]) for position, event in enumerate(songs[2][1:])]
     np.testing.assert_allclose(-together.songs[2], expected, atol=1e-5)
     for ids in sampling.sample(back, n=2, length=60, seed=3):
         events.decode(ids)

@@ -1,16 +1,19 @@
-"""The modern decoder against a slow restatement of its formulas, and its memory against one long pass."""
+"""The modern decoder against its formulas, written out slowly, and its memory against one pass."""
 
 import math
 
+import numpy as np
 import pytest
 import torch
+from dropouts import shapes_of_dropout
 
 from lakhnes_lib.errors import BadEvents
 from lakhnes_lib.models import checkpoints
 from lakhnes_lib.models.modern_block import ROTARY_BASE
 from lakhnes_lib.models.modern_decoder import ModernDecoder
 
-SMALL = dict(vocabulary_size=30, layers=2, width=32, heads=2, feed_forward=48, memory_length=64)
+SMALL = dict(vocabulary_size=30, layers=2, width=16, heads=2, feed_forward=20, memory_length=64)
+pytestmark = pytest.mark.usefixtures("both_ways")
 
 
 def small(seed: int = 0, **changes) -> ModernDecoder:
@@ -22,99 +25,77 @@ def small(seed: int = 0, **changes) -> ModernDecoder:
     return model
 
 
+def assert_close(found, expected, tolerance=1e-10):
+    np.testing.assert_allclose(found.detach(), expected.detach(), rtol=0, atol=tolerance)
+
+
 def norm(x):
-    return [
-        value / math.sqrt(sum(v * v for v in x) / len(x) + torch.finfo(torch.float64).eps)
-        for value in x
-    ]
+    return x / np.sqrt((x * x).mean() + np.finfo(np.float64).eps)
 
 
-def product(matrix, x):
-    return [sum(w * v for w, v in zip(row, x, strict=True)) for row in matrix.tolist()]
-
-
-def turned(x, place):
+def turned(x, position):
     quarter = len(x) // 4
-    out = list(x)
+    out = x.copy()
     for pair in range(quarter):
-        angle = place * ROTARY_BASE ** -(pair / (quarter - 1))
+        angle = position * ROTARY_BASE ** -(pair / (quarter - 1))
         a, b = x[pair], x[pair + quarter]
         out[pair] = a * math.cos(angle) - b * math.sin(angle)
         out[pair + quarter] = b * math.cos(angle) + a * math.sin(angle)
     return out
 
 
-def by_hand(model: ModernDecoder, ids: list[int]) -> torch.Tensor:
-    """Log-probabilities (time, vocabulary), one position, head and number at a time."""
-    settings, tables = model.config, [table.weight.tolist() for table in model.embeddings]
-    heads, width = settings["heads"], settings["width"] // settings["heads"]
+def numbers(module) -> np.ndarray:
+    return module.weight.detach().numpy()
+
+
+def by_hand(model: ModernDecoder, ids: list[int]) -> np.ndarray:
+    """Log-probabilities (time, vocabulary), one event and one head at a time."""
+    config, tables = model.config, [numbers(table) for table in model.embeddings]
+    heads, width, half = config["heads"], model.head_width, model.head_width // 2
+    root = config["width"] ** 0.5
     rows = []
-    for place in range(len(ids)):
-        x = [0.0] * settings["width"]
-        for back, table in enumerate(tables):
-            event = ids[place - back] if place >= back else model.vocabulary_size
-            x = [
-                value + more * settings["width"] ** 0.5
-                for value, more in zip(x, table[event], strict=True)
-            ]
-        rows.append(x)
+    for i in range(len(ids)):
+        events = [ids[i - back] if i >= back else 30 for back in range(len(tables))]
+        rows.append(sum(table[event] * root for table, event in zip(tables, events, strict=True)))
     for block in model.blocks:
         queries, keys, values = [], [], []
-        for place, x in enumerate(rows):
+        for i, x in enumerate(rows):
             q, k, v = (
-                torch.tensor(product(matrix.weight, norm(x)), dtype=torch.float64)
-                .view(heads, width)
-                .tolist()
-                for matrix in (block.query, block.key, block.value)
+                (numbers(net) @ norm(x)).reshape(heads, width)
+                for net in (block.query, block.key, block.value)
             )
-            if settings["qk_norm"]:
-                sharp = block.sharpness.flatten().tolist()
-                q = [
-                    [value * by for value in norm(head)] for head, by in zip(q, sharp, strict=True)
-                ]
-                k = [norm(head) for head in k]
-            if model.rotary:
-                q, k = [turned(head, place) for head in q], [turned(head, place) for head in k]
-            queries.append(q), keys.append(k), values.append(v)
-        if settings["late_keys"]:
-            half = width // 2
-            before = [[[0.0] * width] * heads, *keys[:-1]]
+            for head in range(heads):
+                if config["qk_norm"]:
+                    q[head] = norm(q[head]) * block.sharpness[head].item()
+                    k[head] = norm(k[head])
+                if config["rotary"]:
+                    q[head], k[head] = turned(q[head], i), turned(k[head], i)
+            queries.append(q)
+            keys.append(k)
+            values.append(v)
+        if config["late_keys"]:
+            before = [np.zeros((heads, width)), *keys[:-1]]
             keys = [
-                [now[:half] + late[half:] for now, late in zip(*pair, strict=True)]
-                for pair in zip(keys, before, strict=True)
+                np.concatenate([now[:, :half], late[:, half:]], 1)
+                for now, late in zip(keys, before, strict=True)
             ]
-        for place, x in enumerate(rows):
+        for i, x in enumerate(rows):
             attended = []
             for head in range(heads):
-                scores = [
-                    sum(a * b for a, b in zip(queries[place][head], keys[j][head], strict=True))
-                    / math.sqrt(width)
-                    for j in range(place + 1)
-                ]
-                weights = torch.tensor(scores, dtype=torch.float64).softmax(0).tolist()
-                attended += [
-                    sum(w * values[j][head][i] for j, w in enumerate(weights)) for i in range(width)
-                ]
-            x = [
-                value + more
-                for value, more in zip(x, product(block.output.weight, attended), strict=True)
-            ]
-            inner = product(block.inner.weight, norm(x))
-            if block.activation == "swiglu":
-                half = len(inner) // 2
-                inner = [
-                    g / (1 + math.exp(-g)) * u
-                    for g, u in zip(inner[:half], inner[half:], strict=True)
-                ]
+                scores = [queries[i][head] @ keys[j][head] / math.sqrt(width) for j in range(i + 1)]
+                weights = np.exp(scores) / np.exp(scores).sum()
+                attended.append(sum(weights[j] * values[j][head] for j in range(i + 1)))
+            x = x + numbers(block.output) @ np.concatenate(attended)
+            inner = numbers(block.inner) @ norm(x)
+            if config["activation"] == "swiglu":
+                gate, inner = np.split(inner, 2)
+                inner = gate / (1 + np.exp(-gate)) * inner
             else:
-                inner = [max(value, 0.0) ** 2 for value in inner]
-            rows[place] = [
-                a + b for a, b in zip(x, product(block.outer.weight, inner), strict=True)
-            ]
-    return torch.tensor(
-        [product((model.output or model.embeddings[0]).weight[:-1], norm(x)) for x in rows],
-        dtype=torch.float64,
-    ).log_softmax(-1)
+                inner = np.maximum(inner, 0) ** 2
+            rows[i] = x + numbers(block.outer) @ inner
+    output = numbers(model.embeddings[0] if config["tied"] else model.output)[:-1]
+    logits = np.stack([output @ norm(x) for x in rows])
+    return logits - np.log(np.exp(logits).sum(1, keepdims=True))
 
 
 @pytest.mark.parametrize(
@@ -133,9 +114,8 @@ def by_hand(model: ModernDecoder, ids: list[int]) -> torch.Tensor:
 def test_equals_its_formulas(changes):
     model = small(**changes)
     ids = torch.randint(0, 30, (1, 9))
-    torch.testing.assert_close(
-        model.log_probs(ids)[0][0], by_hand(model, ids[0].tolist()), atol=1e-9, rtol=0
-    )
+    expected = by_hand(model, ids[0].tolist())
+    assert_close(model.log_probs(ids)[0][0], torch.from_numpy(expected), 1e-9)
 
 
 @pytest.mark.parametrize("cuts", [[1] * 20, [7, 1, 12], [19, 1]])
@@ -145,27 +125,46 @@ def test_segments_with_memory_are_one_long_pass(cuts):
     for part in ids.split(cuts, 1):
         log_probs, state = model.log_probs(part, state)
         parts.append(log_probs)
-    torch.testing.assert_close(torch.cat(parts, 1), whole, atol=1e-10, rtol=0)
+    assert_close(torch.cat(parts, 1), whole)
 
 
 def test_memory_reaches_as_far_as_its_length():
-    """The old events' ids stay out of reach once they are older than memory, layers and the embeddings' history."""
+    """An old event has no effect once memory, layers and embeddings of earlier events reach it no
+    more."""
     model = small()
-    model.memory_length = 2
-    ids = torch.randint(0, 30, (1, 40))
+    ids = torch.randint(0, 30, (1, 20))
     other = ids.clone()
     other[0, 0] = (ids[0, 0] + 1) % 30
 
-    def last(ids):
+    def last(ids, memory_length):
         state = None
         for part in ids.split(1, 1):
-            log_probs, state = model.log_probs(part, state)
-            assert state.length <= model.memory_length
+            log_probs, state = model.log_probs(part, state, memory_length=memory_length)
+            assert state.length <= (64 if memory_length is None else memory_length)
         return log_probs
 
-    assert torch.equal(last(ids), last(other))
-    model.memory_length = 64
-    assert not torch.equal(last(ids), last(other))
+    # Two layers of two events, a late key, three earlier events in an embedding.
+    assert torch.equal(last(ids, 2), last(other, 2))
+    assert not torch.equal(last(ids[:, :8], 2), last(other[:, :8], 2))
+    assert not torch.equal(last(ids, 64), last(other, 64))
+    assert torch.equal(last(ids, None), last(ids, 64)) and model.memory_length == 64
+
+
+def test_no_gradient_reaches_the_memory():
+    model = small(previous=0).train()
+    ids = torch.arange(4).view(1, 4)
+    _, state = model.hidden(ids[:, :2])
+    hidden, _ = model.hidden(ids[:, 2:], state)
+    hidden.pow(2).sum().backward()
+    moved = model.embeddings[0].weight.grad.abs().sum(1) > 0
+    assert moved.tolist()[:4] == [False, False, True, True]
+
+
+@pytest.mark.parametrize("activation", ["squared_relu", "swiglu"])
+def test_dropout_falls_on_what_is_added(activation):
+    model, ids = small(dropout=0.5, activation=activation), torch.randint(0, 30, (2, 5))
+    assert shapes_of_dropout(model, ids) == [(2, 5, 16)] * 5  # the embedding, two nets a block
+    assert model.dropout.p == model.blocks[1].dropout.p == 0.5
 
 
 def test_rows_start_afresh_and_are_picked():
@@ -173,12 +172,10 @@ def test_rows_start_afresh_and_are_picked():
     _, state = model.log_probs(ids[:, :5])
     fresh = model.restart(state, torch.tensor([False, True, False]))
     after = model.log_probs(ids[:, 5:], fresh)[0]
-    torch.testing.assert_close(after[1:2], model.log_probs(ids[1:2, 5:])[0], atol=1e-10, rtol=0)
-    torch.testing.assert_close(after[:1], model.log_probs(ids[:1])[0][:, 5:], atol=1e-10, rtol=0)
+    assert_close(after[1:2], model.log_probs(ids[1:2, 5:])[0])
+    assert_close(after[:1], model.log_probs(ids[:1])[0][:, 5:])
     picked = model.log_probs(ids[[2, 0, 2], 5:], model.select(state, torch.tensor([2, 0, 2])))[0]
-    torch.testing.assert_close(
-        picked, model.log_probs(ids[[2, 0, 2]])[0][:, 5:], atol=1e-10, rtol=0
-    )
+    assert_close(picked, model.log_probs(ids[[2, 0, 2]])[0][:, 5:])
     again = model.state_from(model.state_tree(state), "cpu")
     assert torch.equal(model.log_probs(ids[:, 5:], again)[0], model.log_probs(ids[:, 5:], state)[0])
 
@@ -186,7 +183,7 @@ def test_rows_start_afresh_and_are_picked():
 def test_an_empty_memory_is_none():
     model, ids = small(memory_length=16), torch.randint(0, 30, (2, 12))
     log_probs, state = model.log_probs(ids, model.empty(2, torch.float64))
-    torch.testing.assert_close(log_probs, model.log_probs(ids)[0], atol=1e-10, rtol=0)
+    assert_close(log_probs, model.log_probs(ids)[0])
     assert state.length == 16 and state.valid.tolist() == [12, 12]
 
 

@@ -40,10 +40,10 @@ class Tables:
         for song in songs:
             song = song.tolist()
             for length in range(1, order + 1):
-                for place in range(
+                for index in range(
                     length == 1, len(song) - length + 1
                 ):  # the first <S> is no unigram
-                    self.counts[length][tuple(song[place : place + length])] += 1
+                    self.counts[length][tuple(song[index : index + length])] += 1
         # Kneser-Ney's counts: below the highest order, how many different events precede; at a song's start, plain.
         self.adjusted = [Counter(counts) for counts in self.counts]
         for length in range(1, order):
@@ -124,10 +124,10 @@ def test_probabilities_equal_the_formulas_written_out(order, smoothing, scored):
     model, tables = NGram(EVENTS, order, smoothing).fit(known), Tables(known, order)
     for song in [*new, known[3]]:
         found = model.probabilities(tensor(song[:-1]))[0][0].numpy()
-        for place in range(len(song) - 1):
-            history = tables.history(song[: place + 1].tolist())
+        for index in range(len(song) - 1):
+            history = tables.history(song[: index + 1].tolist())
             expected = [getattr(tables, smoothing)(history, event) for event in range(EVENTS)]
-            np.testing.assert_allclose(found[place], expected, rtol=1e-12)
+            np.testing.assert_allclose(found[index], expected, rtol=1e-12)
         sums = found.sum(1)
         assert np.abs(sums - 1).max() < 1e-12 if model.normalised else sums.max() > 1.05
 
@@ -152,10 +152,10 @@ def test_kneser_ney_equals_an_independent_library(scored, monkeypatch):
         compared = 0
         for song in scored[1]:
             found = model.probabilities(tensor(song[:-1]))[0][0].numpy()
-            for place in range(order - 1, len(song) - 1):
-                history = list(map(str, song[place - order + 2 : place + 1]))
+            for index in range(order - 1, len(song) - 1):
+                history = list(map(str, song[index - order + 2 : index + 1]))
                 expected = [theirs.score(str(event), history) for event in range(EVENTS)]
-                np.testing.assert_allclose(found[place], expected, rtol=1e-5, atol=1e-7)
+                np.testing.assert_allclose(found[index], expected, rtol=1e-5, atol=1e-7)
                 compared += 1
         assert compared > 30
 
@@ -246,7 +246,7 @@ def test_checkpoints_keep_it(composer, tmp_path):
         ("keys_3", lambda keys: keys.flip(0), "3-grams are not sorted"),
         ("keys_5", lambda keys: keys | 1023, "5-grams are not sorted|5-gram ends with an event"),
         ("counts_2", lambda counts: counts * 0, "one of them has no count"),
-        ("keys_2", lambda keys: keys[1:], "has shape"),
+        ("keys_2", lambda keys: keys[1:], "keys_2.*shape"),
     ],
 )
 def test_a_damaged_checkpoint_is_refused(tensor_name, change, said, tmp_path):
@@ -305,7 +305,7 @@ def test_the_papers_figures(real):
     assert 60 < found["kneser_ney"].perplexity < 67
 
 
-def test_kneser_ney_sums_to_one_in_ten_thousand_real_contexts(real):
+def test_kneser_ney_sums_to_one_in_two_thousand_real_contexts(real):
     models, songs = real
     seen, sums, masses = 0, [], []
     for song in songs:
@@ -313,8 +313,8 @@ def test_kneser_ney_sums_to_one_in_ten_thousand_real_contexts(real):
         sums.append(models["kneser_ney"].log_probs(ids)[0].double().exp().sum(-1).flatten())
         masses.append(models["backoff"].probabilities(ids)[0].sum(-1).flatten())
         seen += ids.numel()
-        if seen >= 10_000:
+        if seen >= 2_000:
             break
-    assert seen >= 10_000
+    assert seen >= 2_000
     assert (torch.cat(sums) - 1).abs().max() < 1e-5
     assert torch.cat(masses).mean() > 2  # what the published back-off hands out where one is due

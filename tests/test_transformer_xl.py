@@ -1,7 +1,8 @@
-"""Transformer-XL against a slow, obvious implementation of the paper's formulas (arXiv 1901.02860, §3) in float64.
+"""Transformer-XL against a slow, obvious implementation of its formulas (arXiv 1901.02860, §3).
 
-The oracle has no memory, no relative shift, no mask and no batch: it loops over the events of one song, and over those
-that each may look back to. Whatever the library does with segments, memories and rows must come out as if it did that.
+The oracle computes in float64 and has no memory, no relative shift, no mask and no batch: it loops
+over the events of one song, and over those that each may look back to. Whatever the library does
+with segments, memories and rows must come out as if it did that, with ``models/fast`` or without.
 """
 
 import math
@@ -9,15 +10,18 @@ import math
 import numpy as np
 import pytest
 import torch
+from dropouts import shapes_of_dropout
 
 from lakhnes_lib.errors import BadEvents
+from lakhnes_lib.models import fast
 from lakhnes_lib.models.transformer_xl import TransformerXL, sinusoids
 
 CLOSE = 1e-9
+pytestmark = pytest.mark.usefixtures("both_ways")
 
 
 def small_model(seed: int = 0, **settings) -> TransformerXL:
-    """A small model of random sizes in float64 whose every parameter, biases and gains too, is far from its start."""
+    """A small model of random sizes in float64, every parameter of which is far from its start."""
     draw = np.random.default_rng(seed)
     sizes = dict(
         vocabulary_size=int(draw.integers(5, 30)),
@@ -33,19 +37,6 @@ def small_model(seed: int = 0, **settings) -> TransformerXL:
     for parameter in model.parameters():
         parameter.data = torch.from_numpy(draw.normal(0.0, 0.5, parameter.shape))
     return model
-
-
-@torch.no_grad()
-def test_positions_are_made_for_the_songs_not_for_the_whole_memory():
-    model = small_model(memory_length=10**6)
-    lengths = []
-    for keys in (100, 150, 300):
-        r = model.projected(keys)[0]
-        assert r.shape[1] == keys
-        lengths.append(r.untyped_storage().nbytes() // (r[:, 0].numel() * 8))
-    assert lengths == [200, 200, 600]
-    model.memory_length = 700
-    assert model.projected(650)[0].untyped_storage().nbytes() // (r[:, 0].numel() * 8) == 701
 
 
 def song(model, seed: int, *shape) -> torch.Tensor:
@@ -64,7 +55,7 @@ def layer_norm(x, norm):
 
 
 def oracle(model, ids, first) -> np.ndarray:
-    """Log-probabilities (time, vocabulary) for one song; event i looks at the events first[i] … i."""
+    """Log-probabilities (time, vocabulary) of one song; event i looks at events first[i] … i."""
     embedding = model.embedding.weight.detach().numpy()
     width, heads = model.width, model.config["heads"]
     u, v = model.u.detach().numpy(), model.v.detach().numpy()
@@ -110,7 +101,7 @@ def oracle(model, ids, first) -> np.ndarray:
 
 
 def horizon(cuts, total: int, memory_length: int) -> list[int]:
-    """The oldest event that each of ``total`` events sees when the song is read in segments that start at ``cuts``."""
+    """The oldest event that each of ``total`` events sees if segments start at ``cuts``."""
     return [max(0, max(cut for cut in cuts if cut <= i) - memory_length) for i in range(total)]
 
 
@@ -132,28 +123,28 @@ def assert_close(found, expected, tolerance=CLOSE):
 
 
 @pytest.mark.parametrize("pre_norm", [False, True])
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(4))
 def test_one_segment_is_the_papers_formulas(seed, pre_norm):
     model = small_model(seed, pre_norm=pre_norm)
-    ids = song(model, seed, 2, 9)
+    ids = song(model, seed, 2, 7)
     log_probs, _ = model.log_probs(ids)
     assert log_probs.dtype == torch.float64
     for row in range(2):
-        assert_close(log_probs[row], oracle(model, ids[row], [0] * 9))
+        assert_close(log_probs[row], oracle(model, ids[row], [0] * 7))
 
 
 @pytest.mark.parametrize("mode", ["training", "evaluation", "evaluation without gradient"])
 @pytest.mark.parametrize("pre_norm", [False, True])
-@pytest.mark.parametrize("memory_length", [0, 1, 4, 7, 100])
+@pytest.mark.parametrize("memory_length", [0, 1, 6, 100])
 def test_segments_with_memory_are_one_pass_as_far_as_it_reaches(memory_length, pre_norm, mode):
-    model = small_model(3, layers=3, memory_length=memory_length, pre_norm=pre_norm).train(
+    model = small_model(3, layers=2, memory_length=memory_length, pre_norm=pre_norm).train(
         mode == "training"
     )
-    ids, cuts = song(model, 1, 2, 17), [0, 4, 5, 8, 14]
+    ids, cuts = song(model, 1, 2, 13), [0, 3, 4, 6, 11]
     with torch.set_grad_enabled("without" not in mode):
         found = in_segments(model, ids, cuts)
     for row in range(2):
-        assert_close(found[row], oracle(model, ids[row], horizon(cuts, 17, memory_length)))
+        assert_close(found[row], oracle(model, ids[row], horizon(cuts, 13, memory_length)))
 
 
 def test_event_by_event_is_one_pass():
@@ -177,19 +168,39 @@ def test_memory_passes_through_layers_further_than_its_own_length():
     )
 
 
-def test_memory_length_may_change_between_calls():
-    model = small_model(6, layers=2, memory_length=6)
+@pytest.mark.parametrize("training", [False, True])
+def test_memory_length_may_change_from_call_to_call(training):
+    model = small_model(6, layers=2, memory_length=6).train(training)
     ids = song(model, 4, 1, 15)
     _, state = model.log_probs(ids[:, :5])
-    model.memory_length = 3
-    _, state = model.log_probs(ids[:, 5:10], state)
-    assert state.length == 3
+    assert state.length == 5
+    targets = ids[:, 6:11]
+    for score in (
+        lambda **options: model.log_probs(ids[:, 5:10], state, **options),
+        lambda **options: model.hidden(ids[:, 5:10], state, **options),
+        lambda **options: model.target_log_probs(ids[:, 5:10], targets, state, **options),
+    ):
+        assert [score(memory_length=n)[1].length for n in (0, 3, 100)] == [0, 3, 10]
+        assert score()[1].length == score(memory_length=None)[1].length == 6
+    assert model.memory_length == 6 and model.config["memory_length"] == 6
+    _, state = model.log_probs(ids[:, 5:10], state, memory_length=3)
     log_probs, _ = model.log_probs(ids[:, 10:], state)
     assert_close(log_probs[0], oracle(model, ids[0], [0] * 10 + [7] * 5)[10:])
 
 
+def test_what_is_kept_of_positions_serves_shorter_and_longer_histories():
+    model = small_model(6)
+    with torch.inference_mode():
+        for keys in (5, 3, 12, 7):
+            found = model.positions(keys)
+            with fast.switched(False):
+                expected = model.positions(keys)
+            for one, other in zip(found, expected, strict=True):
+                assert_close(one, other)
+
+
 @torch.no_grad()
-def test_what_is_kept_in_evaluation_follows_weights_precision_and_length():
+def test_what_is_kept_of_positions_follows_weights_precision_and_length():
     model = small_model(6, layers=2, memory_length=3)
     ids = song(model, 4, 1, 9)
     in_segments(model, ids, [0, 4])
@@ -200,10 +211,10 @@ def test_what_is_kept_in_evaluation_follows_weights_precision_and_length():
     assert_close(
         in_segments(model.float(), ids, [0, 5]).double(), in_segments(other, ids, [0, 5]), 1e-4
     )
-    model.train()
-    for parameter in model.parameters():
+    changed = model.double()
+    in_segments(changed, ids, [0, 5])
+    for parameter in changed.parameters():
         parameter.mul_(0.5)
-    changed = model.double().eval()
     assert_close(
         in_segments(changed, ids, [0, 5])[0], oracle(changed, ids[0], horizon([0, 5], 9, 3))
     )
@@ -217,6 +228,32 @@ def test_no_gradient_reaches_the_memory():
     hidden.pow(2).sum().backward()
     moved = model.embedding.weight.grad.abs().sum(1) > 0
     assert moved.tolist()[:4] == [False, False, True, True]
+
+
+@pytest.mark.parametrize("pre_norm", [False, True])
+def test_weights_learn_from_the_memory_as_from_the_segment(pre_norm):
+    """The gradient is the change of the result, while the remembered inputs stay as they are."""
+    model = small_model(7, layers=2, pre_norm=pre_norm).train()
+    ids, draw = song(model, 3, 2, 9), np.random.default_rng(0)
+    _, state = model.hidden(ids[:, :5])
+    targets = song(model, 4, 2, 4)
+
+    def loss():
+        log_probs, _ = model.log_probs(ids[:, 5:], state)
+        return log_probs.gather(-1, targets.unsqueeze(-1)).mean()
+
+    loss().backward()
+    for name, parameter in model.named_parameters():
+        step = torch.from_numpy(draw.normal(size=parameter.shape))
+        change = []
+        for size in (1e-6, -1e-6):
+            with torch.no_grad():
+                parameter.add_(step, alpha=size)
+                change.append(float(loss()))
+                parameter.sub_(step, alpha=size)
+        expected = (change[0] - change[1]) / 2e-6
+        found = float((parameter.grad * step).sum())
+        assert found == pytest.approx(expected, rel=1e-4, abs=1e-7), name
 
 
 # Rows of a batch
@@ -371,14 +408,20 @@ def test_weights_start_as_the_paper_has_them():
         assert abs(float(parameter.detach().std()) - spread) <= 5 * error, name
 
 
-def test_dropout_falls_where_the_paper_has_it():
-    model = small_model(14, layers=1, dropout=0.5).train()
-    seen = []
-    model.dropout.register_forward_hook(lambda module, inputs, output: seen.append(inputs[0].shape))
-    model.layers[0].dropout.register_forward_hook(
-        lambda module, inputs, output: seen.append(inputs[0].shape)
-    )
+@pytest.mark.parametrize("pre_norm", [False, True])
+def test_dropout_falls_where_the_paper_has_it(pre_norm):
+    model = small_model(14, layers=1, dropout=0.5, pre_norm=pre_norm)
     width, inner = model.width, model.config["feed_forward"]
-    model.hidden(song(model, 12, 2, 5))
     positions, x = (5, width), (2, 5, width)
-    assert [tuple(shape) for shape in seen] == [positions, x, x, (2, 5, inner), x, x]
+    found = shapes_of_dropout(model, song(model, 12, 2, 5))
+    assert found == [positions, x, x, (2, 5, inner), x, x]
+    assert model.dropout.p == model.layers[0].dropout.p == 0.5
+
+
+def test_an_empty_memory_is_none():
+    model = small_model(15, memory_length=6).train()
+    ids = song(model, 13, 2, 4)
+    empty = model.empty(2, torch.float64)
+    found, state = model.log_probs(ids, empty)
+    assert_close(found, model.log_probs(ids)[0].detach())
+    assert empty.length == state.length == 6 and state.valid.tolist() == [4, 4]

@@ -1,8 +1,9 @@
 """LSTM: the recurrent baseline, whose whole past is one vector a layer.
 
 Paper: §5.2 (one layer of 3072 units, 40 M parameters). Notebook: 06_baselines.
-Differences from the paper: none known; where it is silent, an embedding of 64 with an output layer of its own gives its
-size, there is no dropout, and weights start as PyTorch draws them. Gradients end where a segment begins.
+Differences from the paper: none known. Where it is silent, an embedding of 64 with an output layer
+of its own gives its size, there is no dropout, and weights start as PyTorch draws them. Gradients
+end where a segment begins.
 """
 
 from dataclasses import dataclass
@@ -11,19 +12,25 @@ import torch
 from torch import Tensor, nn
 
 from lakhnes_lib.models.fast.dropout import Dropout
-from lakhnes_lib.models.language_model import VOCABULARY_SIZE, NeuralModel, check_ids, settings
+from lakhnes_lib.models.language_model import VOCABULARY_SIZE, NeuralModel, arguments, check_ids
 
 
 @dataclass(frozen=True)
 class Cells:
-    """What an LSTM carries from call to call: output h and cell c, each (layers, batch, units), without gradient."""
+    """What an LSTM carries from call to call, without gradient.
+
+    h: output, c: cell; each (layers, batch, units).
+    """
 
     h: Tensor
     c: Tensor
 
 
 class LSTM(NeuralModel):
-    """The paper's baseline. The defaults are its size: 40,539,191 parameters. ``memory_length`` has no effect."""
+    """The paper's baseline; the defaults are its size: 40,539,191 parameters.
+
+    ``memory_length`` has no effect: h and c remember what they remember.
+    """
 
     architecture = "lstm"
     state_type = Cells
@@ -36,29 +43,20 @@ class LSTM(NeuralModel):
         layers: int = 1,
         dropout: float = 0.0,
     ):
-        given = settings(locals())
-        super().__init__(vocabulary_size)
-        self._config = given
+        super().__init__(arguments(locals()))
+        between = dropout if layers > 1 else 0.0  # PyTorch warns of it with a single layer
         self.embedding = nn.Embedding(vocabulary_size, embedding)
-        self.recurrent = nn.LSTM(
-            embedding, units, layers, batch_first=True, dropout=dropout if layers > 1 else 0.0
-        )
+        self.recurrent = nn.LSTM(embedding, units, layers, batch_first=True, dropout=between)
         self.output = nn.Linear(units, vocabulary_size)
         self.dropout = Dropout(dropout)
 
-    @property
-    def config(self):
-        return self._config
-
-    def hidden(self, ids, state=None):
+    def hidden(self, ids, state: Cells | None = None, *, memory_length=None):
         check_ids(ids, self.vocabulary_size)
         x = self.dropout(self.embedding(ids))  # (batch, time, embedding)
-        with torch.autocast(
-            "cuda", enabled=False
-        ):  # there it would take float16, too coarse for its gradients
-            x, (h, c) = self.recurrent(
-                x, None if state is None else (state.h.to(x.dtype), state.c.to(x.dtype))
-            )
+        # Autocast on a GPU would run it in float16, which is too coarse for its gradients.
+        with torch.autocast("cuda", enabled=False):
+            before = None if state is None else (state.h.to(x.dtype), state.c.to(x.dtype))
+            x, (h, c) = self.recurrent(x, before)  # (batch, time, units)
         return self.dropout(x), Cells(h.detach(), c.detach())
 
     def logits(self, hidden):

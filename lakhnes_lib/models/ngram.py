@@ -1,15 +1,20 @@
-"""n-grams: the next event as it followed the last few events in training, counted and sorted.
+"""n-grams: the next event as it followed the last few events in training.
 
 Paper: §5.2 (its 5-gram is the strongest model without a network). Notebook: 06_baselines.
-An n-gram is one integer, ten bits an event, so that those of one history stand side by side in a sorted array, and a
-look-up is a binary search. Histories end at the song's first ``<S>``. Two ways to score what was rare or never seen:
+With h the last events and w the next one, c(h w) counts how often training has these one after the
+other, c(h ·) is its sum over all w, and h' is h without its oldest event. There are two ways to
+score what was rare or never seen:
 
-- ``backoff``, as published: the relative frequency of the longest n-gram seen in training. These numbers do not sum to
-  one over the events, so what they give is no true perplexity; samplers have to normalise them.
-- ``kneser_ney``: interpolated modified Kneser-Ney (Chen and Goodman 1999, section 3), a distribution.
+- ``backoff``: p(w | h) = c(h w) / c(h ·) if c(h w) > 0, else p(w | h'). These numbers do not sum
+  to one over the events, so what they give is no true perplexity; samplers have to normalise them.
+- ``kneser_ney``: interpolated modified Kneser-Ney (Chen and Goodman 1999, section 3), which does:
+  p(w | h) = (c(h w) - D(c(h w)) + Σ D(c(h v)) · p(w | h')) / c(h ·), the sum over all events v.
 
-Differences from the paper: it has the first only, and does not say so. An event that training lacks altogether gets the
-probability 1/631 by back-off; the published code has no answer to it, and no song of the test split needs one.
+Below the empty history every event has the probability 1 / 631. A history begins at its song's
+first ``<S>`` at the earliest.
+Differences from the paper: it does not say how it smooths, and its authors published no n-gram
+code. That it backs off without normalising is inferred from the number: ``backoff`` gives a test
+perplexity of 37.26, the paper has 37.25; a smoothed model that sums to one is far from it.
 """
 
 from dataclasses import dataclass
@@ -23,44 +28,61 @@ from lakhnes_lib.models.language_model import VOCABULARY_SIZE, LanguageModel, ch
 
 START = 0  # <S>
 BITS = 10
-_PAD = (1 << BITS) - 1  # after a song's end; sorts behind every event
+"""Of an event within a key: an n-gram is one integer, its oldest event in the highest bits. So the
+n-grams of one history are neighbours in a sorted array, and a binary search finds them."""
+AFTER_END = (1 << BITS) - 1
+"""Stands for an event behind a song's last one; it is larger than every event."""
 SMOOTHINGS = ("backoff", "kneser_ney")
 FALLBACK_DISCOUNTS = (0.5, 1.0, 1.5)
-"""Where a corpus is so small that Chen and Goodman's estimate does not exist."""
+"""D(1), D(2), D(3 or more) of a corpus so small that the usual estimate does not exist."""
 
 
 @dataclass(frozen=True)
-class _Level:
-    """What look-ups need of one order's n-grams.
+class Table:
+    """The n-grams of one length, and what is looked up of them.
 
-    keys: int64 (n,), sorted; counts: int32 (n,), adjusted; discounts: float64 (4,), what is taken off a count of 0, 1,
-    2, and 3 or more; mass int64 and discounted float64 (n + 1,): sums of counts, and of what is taken off them, over
-    all n-grams before.
+    keys: int64 (n,), sorted; counts: int64 (n,), c of each; discounts: float64 (4,), D of the
+    counts 0, 1, 2, and 3 or more; count_sums int64 and discount_sums float64, each (n + 1,): sums
+    over all n-grams before the first, the second, … and over all.
     """
 
     keys: Tensor
     counts: Tensor
-    mass: Tensor
     discounts: Tensor
-    discounted: Tensor
+    count_sums: Tensor
+    discount_sums: Tensor
 
-    def followers(self, context: Tensor) -> tuple[Tensor, Tensor]:
-        """The n-grams that begin with these packed histories: from, to; int64 of context's shape."""
-        return torch.searchsorted(self.keys, context << BITS), torch.searchsorted(
-            self.keys, (context + 1) << BITS
-        )
+    @classmethod
+    def build(cls, keys: Tensor, counts: Tensor, discounts: Tensor) -> "Table":
+        discounted = discounts[counts.clamp_max(3)]
+        nothing = keys.new_zeros(1)
+        count_sums = torch.cat([nothing, counts.cumsum(0)])
+        discount_sums = torch.cat([nothing.double(), discounted.cumsum(0)])
+        return cls(keys, counts, discounts, count_sums, discount_sums)
 
-    def left(self, place: Tensor) -> Tensor:
-        """Counts less their discounts, float64."""
-        counts = self.counts[place].long()
-        return counts - self.discounts[counts.clamp_max(3)]
+    def count(self, key: Tensor) -> Tensor:
+        """c of these n-grams, 0 of those never seen: int64 of key's shape."""
+        index = torch.searchsorted(self.keys, key).clamp_max(len(self.keys) - 1)
+        return torch.where(self.keys[index] == key, self.counts[index], 0)
+
+    def sums(self, history: Tensor) -> tuple[Tensor, Tensor]:
+        """c(h ·) and Σ D(c(h v)) of these histories: float64 of history's shape, each."""
+        first = torch.searchsorted(self.keys, history << BITS)
+        end = torch.searchsorted(self.keys, (history + 1) << BITS)
+        counted = self.count_sums[end] - self.count_sums[first]
+        return counted.double(), self.discount_sums[end] - self.discount_sums[first]
 
 
 class NGram(LanguageModel):
     """Counts of all n-grams up to an order, and the probabilities made of them.
 
-    order: 2 to 6; smoothing: one of ``SMOOTHINGS``; sizes: number of n-grams of each order (what ``fit`` found).
-    The history is the last order - 1 events, whatever ``memory_length`` says.
+    order: 2 to 6; smoothing: one of ``SMOOTHINGS``; sizes: number of different n-grams of each
+    length, which ``fit`` finds. The state is the last order - 1 events, int64 (batch, order - 1),
+    -1 before a song's start; ``memory_length`` has no effect.
+
+    Example:
+        model = NGram(order=5, smoothing="backoff").fit(corpus["train"].framed())
+        probabilities, state = model.probabilities(ids)
     """
 
     architecture = "ngram"
@@ -72,190 +94,155 @@ class NGram(LanguageModel):
         smoothing: str = "kneser_ney",
         sizes: list[int] | None = None,
     ):
-        if not 2 <= order <= 6 or not 1 <= vocabulary_size <= _PAD or smoothing not in SMOOTHINGS:
+        most, known = AFTER_END, ", ".join(SMOOTHINGS)
+        if not 2 <= order <= 6 or not 1 <= vocabulary_size <= most or smoothing not in SMOOTHINGS:
             raise ValueError(
-                f"order must be 2-6, vocabulary_size at most {_PAD}, smoothing one of {', '.join(SMOOTHINGS)}; "
+                f"order must be 2-6, vocabulary_size at most {most}, smoothing one of {known}; "
                 f"not {order}, {vocabulary_size}, {smoothing}"
             )
         sizes = [0] * order if sizes is None else list(sizes)
         if len(sizes) != order:
             raise ValueError(f"sizes must hold {order} numbers, not {len(sizes)}")
         super().__init__(vocabulary_size, order - 1)
-        self.order, self.smoothing, self.normalised = order, smoothing, smoothing == "kneser_ney"
+        self.order, self.smoothing = order, smoothing
+        self.normalised = smoothing == "kneser_ney"
         for length, size in enumerate(sizes, 1):
             self.register_buffer(f"keys_{length}", torch.zeros(size, dtype=torch.int64))
             self.register_buffer(f"counts_{length}", torch.zeros(size, dtype=torch.int32))
-        self._levels: list[_Level] | None = None
+        self._tables: list[Table] | None = None
 
     @property
     def sizes(self) -> list[int]:
-        """Number of different n-grams of each order, from 1 up."""
+        """Number of different n-grams of each length, from 1 up."""
         return [len(getattr(self, f"keys_{length}")) for length in range(1, self.order + 1)]
 
     @property
     def config(self):
-        return super().config | {
-            "order": self.order,
-            "smoothing": self.smoothing,
-            "sizes": self.sizes,
-        }
+        own = {"order": self.order, "smoothing": self.smoothing, "sizes": self.sizes}
+        return super().config | own
 
     def parameter_count(self):
         return sum(self.sizes)
 
     def _apply(self, fn, recurse=True):
-        self._levels = None  # made anew where the counts go
+        self._tables = None  # the counts move to another device
         return super()._apply(fn, recurse)
 
     # --- counting
 
     def fit(self, songs: list[np.ndarray]) -> "NGram":
-        """Counts these songs, framed ids each (integers, ``<S>`` at both ends), in place of what was counted before.
+        """Counts the n-grams of these songs; earlier counts are dropped. Returns the model.
 
+        songs: framed ids, integers, ``<S>`` at both ends.
         Raises DataNotFound if there are no songs, BadEvents for ids out of range.
         """
         if not songs:
             raise DataNotFound("there are no songs to count n-grams of")
         ids = np.concatenate(songs).astype(np.int64)
         check_ids(torch.from_numpy(ids[None]), self.vocabulary_size)
-        ends = np.cumsum([len(song) for song in songs])
-        # The order-gram that starts at each event; one sort of these sorts the shorter ones too, which are its heads.
-        left = np.repeat(ends, [len(song) for song in songs]) - np.arange(len(ids))
+        lengths = [len(song) for song in songs]
+        left = np.repeat(np.cumsum(lengths), lengths) - np.arange(len(ids))  # to the song's end
+        # The longest n-gram that starts at each event. Sorted once, they sort their beginnings too.
         keys = np.zeros(len(ids), np.int64)
         for ahead in range(self.order):
-            keys = keys << BITS | np.where(left > ahead, np.append(ids[ahead:], ids[:ahead]), _PAD)
+            event = np.where(left > ahead, np.roll(ids, -ahead), AFTER_END)
+            keys = keys << BITS | event
         keys.sort()
         for length in range(1, self.order + 1):
-            heads = keys >> BITS * (self.order - length)
-            first = np.flatnonzero(np.append(True, heads[1:] != heads[:-1]))
-            counts, heads = np.diff(first, append=len(keys)), heads[first]
+            grams, counts = np.unique(keys >> BITS * (self.order - length), return_counts=True)
             if length == 1:
-                counts = counts - len(songs) * (heads == START)  # nothing predicts the first <S>
-            inside = (heads & _PAD != _PAD) & (counts > 0)
-            setattr(self, f"keys_{length}", torch.from_numpy(heads[inside]))
+                counts[grams == START] -= len(songs)  # no event predicts a song's first <S>
+            inside = (grams & AFTER_END != AFTER_END) & (counts > 0)
+            setattr(self, f"keys_{length}", torch.from_numpy(grams[inside]))
             setattr(self, f"counts_{length}", torch.from_numpy(counts[inside].astype(np.int32)))
-        self._levels = None
+        self._tables = None
         return self
 
-    def _level(self, length: int) -> _Level:
-        keys, counts = getattr(self, f"keys_{length}"), getattr(self, f"counts_{length}")
-        if len(keys) and (
-            bool((keys[1:] <= keys[:-1]).any()) or keys[0] < 0 or bool((counts < 1).any())
-        ):
+    def _table(self, length: int) -> Table:
+        keys, counts = getattr(self, f"keys_{length}"), getattr(self, f"counts_{length}").long()
+        if bool((keys[1:] <= keys[:-1]).any()) or keys[0] < 0 or bool((counts < 1).any()):
             raise BadCheckpoint(f"the {length}-grams are not sorted, or one of them has no count")
-        if bool(((keys & _PAD) >= self.vocabulary_size).any()):
-            raise BadCheckpoint(
-                f"a {length}-gram ends with an event that the vocabulary does not have"
-            )
+        if bool(((keys & AFTER_END) >= self.vocabulary_size).any()):
+            raise BadCheckpoint(f"a {length}-gram ends with an event beyond the vocabulary")
         discounts = torch.zeros(4, dtype=torch.float64)
         if self.smoothing == "kneser_ney":
             if length < self.order:
-                # A shorter n-gram counts by how many different events precede it; none do where a song begins.
-                longer = getattr(self, f"keys_{length + 1}") & ((1 << BITS * length) - 1)
-                place = torch.searchsorted(keys, longer).clamp_max(max(len(keys) - 1, 0))
-                preceding = torch.bincount(place, minlength=len(keys))
-                counts = torch.where(preceding > 0, preceding, counts).int()
-            discounts = modified_discounts(
-                torch.bincount(counts.clamp_max(5), minlength=6)[1:5].tolist()
-            )
-        discounts = discounts.to(keys.device)
-        return _Level(
-            keys,
-            counts,
-            torch.cat([keys.new_zeros(1), counts.cumsum(0)]),
-            discounts,
-            torch.cat([discounts.new_zeros(1), discounts[counts.clamp_max(3).long()].cumsum(0)]),
-        )
+                # A shorter n-gram counts by how many different events stand before it in training.
+                # At a song's start none does: there its plain count remains.
+                endings = getattr(self, f"keys_{length + 1}") & ((1 << BITS * length) - 1)
+                index = torch.searchsorted(keys, endings).clamp_max(len(keys) - 1)
+                preceding = torch.bincount(index, minlength=len(keys))
+                counts = torch.where(preceding > 0, preceding, counts)
+            of_counts = torch.bincount(counts.clamp_max(5), minlength=6)
+            discounts = modified_discounts(of_counts[1:5].tolist())
+        return Table.build(keys, counts, discounts.to(keys.device))
 
     @property
-    def levels(self) -> list[_Level]:
-        """The look-up tables of every order, made when first needed. Raises BadCheckpoint, DataNotFound."""
-        if self._levels is None:
+    def tables(self) -> list[Table]:
+        """Of every length, built when first needed. Raises BadCheckpoint, DataNotFound."""
+        if self._tables is None:
             if not all(self.sizes):
                 raise DataNotFound(
                     "this n-gram model has counted nothing yet: fit it, or load a checkpoint"
                 )
-            self._levels = [self._level(length) for length in range(1, self.order + 1)]
-        return self._levels
+            self._tables = [self._table(length) for length in range(1, self.order + 1)]
+        return self._tables
 
     # --- scoring
 
-    def _contexts(
+    def _histories(
         self, ids: Tensor, state: Tensor | None
-    ) -> tuple[list[Tensor], list[Tensor], Tensor]:
-        """Packed histories of 0 to order - 1 events after each position and whether the song is that old already, by
-        length, int64 and bool (batch * time,); and the next state, int64 (batch, order - 1), -1 before the start."""
+    ) -> tuple[list[tuple[Tensor, Tensor]], Tensor]:
+        """For 0 to order - 1 events the history after each position, and the next state.
+
+        A history: its key, int64 (batch, time), and whether it lies within its song, bool.
+        """
         check_ids(ids, self.vocabulary_size)
         if state is None:
             state = ids.new_full((len(ids), self.order - 1), -1)
-        told = torch.cat([state, ids], 1)
-        windows = told.unfold(1, self.order - 1, 1)[:, 1:].flatten(
-            0, 1
-        )  # (batch * time, order - 1), latest last
-        context = torch.zeros_like(windows[:, 0])
-        there = torch.ones_like(context, dtype=torch.bool)
-        contexts, known = [context], [there]
+        read = torch.cat([state, ids], 1)
+        time = ids.shape[1]
+        key, inside = torch.zeros_like(ids), torch.ones_like(ids, dtype=torch.bool)
+        histories = [(key, inside)]
         for back in range(self.order - 1):
-            event = windows[:, -1 - back]
-            there = there & (event >= 0)
-            context = context | event.clamp_min(0) << BITS * back
-            contexts.append(context)
-            known.append(there)
-            there = there & (event != START)
-        return contexts, known, told[:, -(self.order - 1) :]
+            first = self.order - 1 - back
+            event = read[:, first : first + time]  # as far back from each position
+            inside = inside & (event >= 0)
+            key = key | event.clamp_min(0) << BITS * back
+            histories.append((key, inside))
+            inside = inside & (event != START)  # what lies before it is another song
+        return histories, read[:, time:]
 
-    def target_log_probs(self, ids, targets, state=None):
-        contexts, known, state = self._contexts(ids, state)
-        target = targets.flatten().clamp_min(0)
-        probability = torch.full(
-            target.shape, 1 / self.vocabulary_size, dtype=torch.float64, device=ids.device
-        )
-        for level, context, there in zip(self.levels, contexts, known, strict=True):
-            key = context << BITS | target
-            place = torch.searchsorted(level.keys, key).clamp_max(len(level.keys) - 1)
-            seen = there & (level.keys[place] == key)
-            first, last = level.followers(context)
-            mass = level.mass[last] - level.mass[first]
-            own = torch.where(seen, level.left(place), 0.0) / mass.clamp_min(1)
-            if self.normalised:
-                share = (level.discounted[last] - level.discounted[first]) / mass.clamp_min(1)
-                probability = torch.where(
-                    there & (mass > 0), own + share * probability, probability
-                )
+    def _probability(self, histories: list[tuple[Tensor, Tensor]], event: Tensor) -> Tensor:
+        """p(event | history): float64, of the shape to which event and histories broadcast."""
+        probability = torch.full_like(event, 1 / self.vocabulary_size, dtype=torch.float64)
+        for table, (history, inside) in zip(self.tables, histories, strict=True):
+            count = table.count(history << BITS | event)
+            total, discounted = table.sums(history)
+            if self.smoothing == "backoff":
+                probability = torch.where(inside & (count > 0), count / total, probability)
             else:
-                probability = torch.where(seen, own, probability)
-        scores = probability.log().float().view_as(targets)
-        return scores.masked_fill(targets < 0, 0.0), state
+                own = count - table.discounts[count.clamp_max(3)]
+                interpolated = (own + discounted * probability) / total
+                probability = torch.where(inside & (total > 0), interpolated, probability)
+        return probability
 
     def probabilities(self, ids: Tensor, state=None) -> tuple[Tensor, Tensor]:
-        """Of every event after each position: float64 (batch, time, vocabulary), and the state after the last one."""
-        contexts, known, state = self._contexts(ids, state)
-        rows = torch.full(
-            (len(contexts[0]), self.vocabulary_size),
-            1 / self.vocabulary_size,
-            dtype=torch.float64,
-            device=ids.device,
-        )
-        for level, context, there in zip(self.levels, contexts, known, strict=True):
-            first, last = level.followers(context)
-            last = torch.where(there, last, first)
-            mass = (level.mass[last] - level.mass[first]).clamp_min(1)
-            # All followers of all histories, one after the other: their rows, and their places in the level.
-            row = torch.arange(len(first), device=first.device).repeat_interleave(last - first)
-            begin = (last - first).cumsum(0) - (last - first)
-            place = torch.arange(len(row), device=first.device) + (first - begin)[row]
-            event, own = level.keys[place] & _PAD, level.left(place) / mass[row]
-            if self.normalised:
-                share = (level.discounted[last] - level.discounted[first]) / mass
-                rows *= torch.where(last > first, share, 1.0).unsqueeze(1)
-                rows[row, event] += own
-            else:
-                rows[row, event] = own
-        return rows.view(*ids.shape, -1), state
+        """Of every event after each position: float64 (batch, time, vocabulary), and the state."""
+        histories, state = self._histories(ids, state)
+        histories = [(key.unsqueeze(-1), inside.unsqueeze(-1)) for key, inside in histories]
+        return self._probability(
+            histories, torch.arange(self.vocabulary_size, device=ids.device)
+        ), state
 
-    def log_probs(self, ids, state=None):
+    def log_probs(self, ids, state=None, *, memory_length=None):
         probabilities, state = self.probabilities(ids, state)
         return probabilities.log().float(), state
+
+    def target_log_probs(self, ids, targets, state=None, *, memory_length=None):
+        histories, state = self._histories(ids, state)
+        scores = self._probability(histories, targets.clamp_min(0)).log().float()
+        return scores.masked_fill(targets < 0, 0.0), state
 
     def select(self, state, rows):
         return None if state is None else state[rows]
@@ -265,10 +252,10 @@ class NGram(LanguageModel):
 
 
 def modified_discounts(seen: list[int]) -> Tensor:
-    """What modified Kneser-Ney takes off a count of 0, 1, 2, and 3 or more: float64 (4,).
+    """D of a count of 0, 1, 2, and 3 or more: float64 (4,) (Chen and Goodman 1999, equation 17).
 
-    seen: how many n-grams have a count of 1, 2, 3 and 4. ``FALLBACK_DISCOUNTS`` where the estimate is not between 0 and
-    the count (Chen and Goodman 1999, equation 17).
+    seen: how many n-grams have a count of 1, 2, 3 and 4. Where the estimate does not exist, or does
+    not lie between 0 and the count, ``FALLBACK_DISCOUNTS``.
     """
     discounts = list(FALLBACK_DISCOUNTS)
     if all(seen):

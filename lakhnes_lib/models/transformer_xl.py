@@ -1,36 +1,37 @@
-"""Transformer-XL: attention that carries a memory from segment to segment and knows distances, not places.
+"""Transformer-XL: attention that remembers earlier segments and knows how far away events are.
 
-Paper: §4.1, after Dai et al., "Transformer-XL" (arXiv 1901.02860). Notebook: 04_transformer_xl. Attention:
-``attention.py``. Differences from the paper and its code: none in what is computed. In evaluation the memory holds keys
-and values instead of the layers' inputs (the same numbers, projected once), rows of a batch may start afresh on their
-own (``restart``), and ``pre_norm`` (off by default) moves the layer normalisations, as the Transformer-XL authors' code
-offers too.
+Paper: §4.1, after Dai et al., "Transformer-XL" (arXiv 1901.02860), whose letters stand beside the
+lines. Notebook: 04_transformer_xl.
+Differences from the paper and its code: none in what is computed. In evaluation the memory holds
+keys and values instead of each layer's inputs; rows of a batch may start afresh on their own
+(``restart``); and ``pre_norm`` (off by default) moves the layer normalisations, an option that the
+authors' code has too. Lines with ``fast`` swap in faster versions of the same computation.
 """
 
 from dataclasses import dataclass, replace
+from math import sqrt
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lakhnes_lib.models.fast.attention import (
-    attention_weights,
-    causal_mask,
-    memory_mask,
-    relative_attention,
-)
-from lakhnes_lib.models.fast.decoding import RelativeDecoding
+from lakhnes_lib.models import fast
+from lakhnes_lib.models.fast import attention as fast_attention
+from lakhnes_lib.models.fast import positions as fast_positions
 from lakhnes_lib.models.fast.dropout import Dropout
-from lakhnes_lib.models.language_model import VOCABULARY_SIZE, NeuralModel, check_ids, settings
+from lakhnes_lib.models.language_model import VOCABULARY_SIZE, NeuralModel, arguments, check_ids
 
 
 @dataclass(frozen=True)
 class Memory:
-    """What a Transformer-XL carries from call to call.
+    """What a Transformer-XL carries from one segment to the next, without gradient.
 
-    layers: a tuple of tensors for each layer. While training its inputs (batch, memory, width), without gradient;
-    in evaluation its keys and its values, each (batch, heads, memory, head width).
-    length: positions kept. valid: int64 (batch,), how many of them, counted from the newest, a row may look back to.
+    layers: a tuple for each layer. In training it holds the layer's earlier inputs, one tensor
+    (batch, length, width), as in the paper. In evaluation it holds their keys and their values,
+    each (batch, heads, length, head width): a key/value cache. Composing calls ``log_probs`` with
+    one new event and this state, so that nothing about the earlier events is computed again.
+    length: events remembered. valid: int64 (batch,), how many of them, counted from the newest, a
+    row may look back to: those before them belong to another song.
     """
 
     layers: list[tuple[Tensor, ...]]
@@ -39,35 +40,85 @@ class Memory:
 
 
 def sinusoids(keys: int, width: int, device=None, dtype=torch.float32) -> Tensor:
-    """Position vectors for the distances keys - 1 … 0: (keys, width), all sines, then all cosines."""
+    """R of the distances keys - 1 … 0: (keys, width), all sines, then all cosines."""
     wide = torch.promote_types(dtype, torch.float32)
     distance = torch.arange(keys - 1, -1, -1, device=device, dtype=wide)
     frequency = 10_000 ** (-torch.arange(0, width, 2, device=device, dtype=wide) / width)
-    angle = torch.outer(distance, frequency)
+    angle = torch.outer(distance, frequency)  # (keys, width / 2)
     return torch.cat([angle.sin(), angle.cos()], -1).to(dtype)
 
 
-class Layer(nn.Module):
-    """Attention, then a feed-forward net, each with a sum with its input and a layer normalisation.
+def relative_shift(scores: Tensor) -> Tensor:
+    """From columns that count distances to columns that count keys.
 
-    The normalisation comes after the sum, as in the paper; with ``pre_norm`` it comes before the net, which trains
-    faster.
+    scores: (…, time, keys); column c belongs to the distance keys - 1 - c. Returns the same shape:
+    row i, column j holds the score of the distance from query i back to key j. What stands at keys
+    after their query has no meaning and must be masked.
+    """
+    *batch, time, keys = scores.shape
+    padded = F.pad(scores, (1, 0))  # (…, time, 1 + keys), the first column 0
+    reread = padded.view(*batch, keys + 1, time)  # the same numbers in rows of another length
+    return reread[..., 1:, :].reshape(*batch, time, keys)
+
+
+def causal_mask(time: int, keys: int, device=None, dtype=torch.float32) -> Tensor:
+    """(1, time, keys): 0 where a query may look, -inf at later keys; the last query sees all."""
+    ahead = torch.ones(time, keys, dtype=torch.bool, device=device).triu(keys - time + 1)
+    return torch.zeros(1, time, keys, dtype=dtype, device=device).masked_fill(ahead, -torch.inf)
+
+
+def memory_mask(time: int, valid: Tensor, length: int, dtype=torch.float32) -> Tensor:
+    """(batch, time, length + time): the causal mask, and -inf where a row's song had not begun.
+
+    valid, length: as in ``Memory``.
+    """
+    age = torch.arange(length, 0, -1, device=valid.device)  # of the remembered events: length … 1
+    before_song = F.pad(age > valid.unsqueeze(1), (0, time))  # (batch, length + time)
+    mask = causal_mask(time, length + time, valid.device, dtype)
+    return mask.masked_fill(before_song.unsqueeze(1), -torch.inf)
+
+
+def attention_weights(
+    query: Tensor, key: Tensor, r: Tensor, u: Tensor, v: Tensor, mask: Tensor
+) -> Tensor:
+    """How much each query takes of each key's value: (batch, heads, time, keys), rows sum to 1.
+
+    The score of query i and key j is the sum of four terms (§3.3):
+    a: q_i · k_j    b: q_i · W_kR R_{i-j}    c: u · k_j    d: v · W_kR R_{i-j}
+    Arguments: as of ``relative_attention``.
+    """
+    content = (query + u) @ key.transpose(-1, -2)  # a + c: (batch, heads, time, keys)
+    position = relative_shift((query + v) @ r.transpose(-1, -2))  # b + d, the same shape
+    scores = (content + position) / sqrt(query.shape[-1])
+    return (scores + mask.unsqueeze(1)).softmax(-1)
+
+
+@fast.replaced_by(fast_attention.relative_attention)
+def relative_attention(
+    query: Tensor, key: Tensor, value: Tensor, r: Tensor, u: Tensor, v: Tensor, mask: Tensor
+) -> Tensor:
+    """softmax((a + b + c + d) / √(head width) + mask) · value: (batch, heads, time, head width).
+
+    query q: (batch, heads, time, head width); key k, value: (batch, heads, keys, head width);
+    r: W_kR R for the distances keys - 1 … 0, (heads, keys, head width); u, v: (heads, 1, head
+    width); mask: (batch or 1, time, keys), 0 or -inf.
+    """
+    return attention_weights(query, key, r, u, v, mask) @ value
+
+
+class Layer(nn.Module):
+    """Attention, then a feed-forward net on each event; each is added to its input and normalised.
+
+    The normalisation comes after the sum, as in the paper. With ``pre_norm`` it comes before the
+    attention and before the net instead, which trains faster.
     """
 
-    def __init__(
-        self,
-        width: int,
-        heads: int,
-        head_width: int,
-        feed_forward: int,
-        dropout: float,
-        pre_norm: bool,
-    ):
+    def __init__(self, width, heads, head_width, feed_forward, dropout, pre_norm):
         super().__init__()
         self.head_width, self.pre_norm = head_width, pre_norm
-        self.query = nn.Linear(width, heads * head_width, bias=False)
-        self.key_value = nn.Linear(width, 2 * heads * head_width, bias=False)
-        self.position = nn.Linear(width, heads * head_width, bias=False)
+        self.query = nn.Linear(width, heads * head_width, bias=False)  # W_q
+        self.key_value = nn.Linear(width, 2 * heads * head_width, bias=False)  # W_kE above W_v
+        self.position = nn.Linear(width, heads * head_width, bias=False)  # W_kR
         self.output = nn.Linear(heads * head_width, width, bias=False)
         self.attention_norm = nn.LayerNorm(width)
         self.inner = nn.Linear(width, feed_forward)
@@ -79,37 +130,37 @@ class Layer(nn.Module):
         """(…, time, heads * head width) -> (…, heads, time, head width)."""
         return x.unflatten(-1, (-1, self.head_width)).transpose(-3, -2)
 
-    def project(self, positions: Tensor) -> Tensor:
-        """The position vectors (keys, width) as attention wants them: r, (heads, keys, head width)."""
-        return self.split(self.position(positions))
+    def keys_and_values(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Those of inputs x (batch, time, width): each (batch, heads, time, head width)."""
+        x = self.attention_norm(x) if self.pre_norm else x
+        return self.split(self.key_value(x)).chunk(2, 1)
+
+    def project(self, x: Tensor, past: tuple) -> tuple[Tensor, Tensor, Tensor]:
+        """Query of x (batch, time, width); key and value of what is remembered and then of x.
+
+        past: this layer's part of a ``Memory``, () if there is none.
+        """
+        query = self.split(self.query(self.attention_norm(x) if self.pre_norm else x))
+        key, value = self.keys_and_values(x)
+        if len(past) == 1:  # inputs: W_kE and W_v learn from them, too (SG(h) ∘ h in §3.2)
+            past = self.keys_and_values(past[0].to(x.dtype))
+        if past:
+            key = torch.cat([past[0].to(key.dtype), key], 2)  # (batch, heads, keys, head width)
+            value = torch.cat([past[1].to(value.dtype), value], 2)
+        return query, key, value
 
     def forward(self, x: Tensor, past: tuple, r: Tensor, u: Tensor, v: Tensor, mask: Tensor):
-        """x: (batch, time, width); past: this layer's part of a Memory, () if none; r: as of ``project``;
-        u, v: (heads, head width); mask: (batch or 1, time, keys). Returns the same shape as x, and all keys and
-        values."""
-        new = self.attention_norm(x) if self.pre_norm else x
-        key_value = self.key_value(new)
-        if len(past) == 1:  # on its own: nothing needs a gradient of the memory
-            before = past[0].to(x.dtype)
-            before = self.key_value(self.attention_norm(before) if self.pre_norm else before)
-            key_value = torch.cat([before, key_value], 1)
-        key, value = self.split(key_value).chunk(
-            2, 1
-        )  # each (batch, heads, memory + time, head width)
-        if len(past) == 2:
-            key, value = (
-                torch.cat([past[0].to(key.dtype), key], 2),
-                torch.cat([past[1].to(value.dtype), value], 2),
-            )
-        attended = relative_attention(
-            self.split(self.query(new)), key, value, r, u.unsqueeze(1), v.unsqueeze(1), mask
-        )
-        attended = self.output(attended.transpose(1, 2).flatten(-2))  # (batch, time, width)
-        x = x + self.dropout(attended)
-        if not self.pre_norm:
-            x = self.attention_norm(x)
-        inner = self.dropout(self.inner(self.feed_forward_norm(x) if self.pre_norm else x).relu_())
-        x = x + self.dropout(self.outer(inner))
+        """x, past: as of ``project``; the others: as of ``relative_attention``.
+
+        Returns the layer's output, of x's shape, and its keys and values.
+        """
+        query, key, value = self.project(x, past)
+        attended = relative_attention(query, key, value, r, u, v, mask)
+        attended = attended.transpose(1, 2).flatten(-2)  # (batch, time, heads * head width)
+        x = x + self.dropout(self.output(attended))
+        x = x if self.pre_norm else self.attention_norm(x)
+        inner = self.inner(self.feed_forward_norm(x) if self.pre_norm else x).relu()
+        x = x + self.dropout(self.outer(self.dropout(inner)))
         return x if self.pre_norm else self.feed_forward_norm(x), (key, value)
 
 
@@ -131,12 +182,9 @@ class TransformerXL(NeuralModel):
         memory_length: int = 512,
         pre_norm: bool = False,
     ):
-        given = settings(locals())
+        super().__init__(arguments(locals()))
         if width % 2:
             raise ValueError("width must be even")
-        super().__init__(vocabulary_size, memory_length)
-        self._kept: tuple | None = None
-        self._config = given
         self.width = width
         self.embedding = nn.Embedding(vocabulary_size, width)
         self.output_bias = nn.Parameter(torch.zeros(vocabulary_size))
@@ -155,115 +203,67 @@ class TransformerXL(NeuralModel):
             else:
                 nn.init.normal_(parameter, 0.0, 0.02)
 
-    @property
-    def config(self):
-        return self._config | {"memory_length": self.memory_length}
+    @fast.replaced_by(fast_positions.positions)
+    def positions(self, keys: int) -> list[Tensor]:
+        """Each layer's r, W_kR R for the distances keys - 1 … 0: (heads, keys, head width)."""
+        weight = self.embedding.weight
+        R = self.dropout(sinusoids(keys, self.width, weight.device, weight.dtype))
+        return [layer.split(layer.position(R)) for layer in self.layers]
 
-    def hidden(self, ids, memory: Memory | None = None):
+    def hidden(self, ids, memory: Memory | None = None, *, memory_length: int | None = None):
         check_ids(ids, self.vocabulary_size)
+        memory_length = self.memory_length if memory_length is None else memory_length
         batch, time = ids.shape
         if memory is None:
-            memory = Memory(
-                [()] * len(self.layers), 0, torch.zeros(batch, dtype=torch.int64, device=ids.device)
-            )
+            memory = Memory([()] * len(self.layers), 0, ids.new_zeros(batch))
         keys = memory.length + time
-        # In training one mask for each row, whatever the rows may look back to: a compiled step keeps its shapes.
-        mask = memory_mask(
-            time, memory.valid, memory.length, self.embedding.weight.dtype, by_row=self.training
-        )
-        projected = self.projected(keys)
-        x = self.dropout(self.embedding(ids) * self.width**0.5)
-        kept = min(keys, self.memory_length)
+        kept = min(keys, memory_length)
+        mask = memory_mask(time, memory.valid, memory.length, self.embedding.weight.dtype)
+        positions = self.positions(keys)
+        x = self.dropout(self.embedding(ids) * sqrt(self.width))  # (batch, time, width)
+        u, v = self.u.unsqueeze(1), self.v.unsqueeze(1)  # (heads, 1, head width)
         layers = []
-        for layer, past, r in zip(self.layers, memory.layers, projected, strict=True):
+        for layer, past, r in zip(self.layers, memory.layers, positions, strict=True):
             inputs = x
-            x, (key, value) = layer(x, past, r, self.u, self.v, mask)
+            x, key_value = layer(x, past, r, u, v, mask)
             if self.training:
-                inputs = (
-                    torch.cat([past[0], inputs.detach()], 1)
-                    if past and kept > time
-                    else inputs.detach()
-                )
-                layers.append((inputs[:, inputs.shape[1] - kept :],))
+                joined = torch.cat([*past, inputs.detach()], 1)  # (batch, keys, width)
+                layers.append((joined[:, keys - kept :],))
             else:
-                layers.append((key[:, :, keys - kept :], value[:, :, keys - kept :]))
-        return self.dropout(self.norm(x)), Memory(
-            layers, kept, (memory.valid + time).clamp_max(kept)
-        )
+                layers.append(tuple(part[:, :, keys - kept :] for part in key_value))
+        valid = (memory.valid + time).clamp_max(kept)
+        return self.dropout(self.norm(x)), Memory(layers, kept, valid)
 
-    def projected(self, keys: int) -> list[Tensor]:
-        """Every layer's r for the distances keys - 1 … 0; in evaluation kept for shorter histories, and
-        made for twice as long ones, so that it is seldom made anew and never for more than the songs need."""
-        weight = self.embedding.weight
-        fixed = not self.training and not torch.is_grad_enabled()
-        kind = (weight.device, weight.dtype, torch.is_autocast_enabled(weight.device.type))
-        if not (
-            fixed and self._kept and self._kept[0] == kind and self._kept[1][0].shape[1] >= keys
-        ):
-            longest = max(keys, min(2 * keys, self.memory_length + 1)) if fixed else keys
-            positions = self.dropout(sinusoids(longest, self.width, weight.device, weight.dtype))
-            projected = [layer.project(positions) for layer in self.layers]
-            if not fixed:
-                return projected
-            self._kept = kind, projected
-        return [r[:, r.shape[1] - keys :] for r in self._kept[1]]
-
-    def train(self, mode: bool = True):
-        self._kept = None  # the weights may change
-        return super().train(mode)
-
-    def load_state_dict(self, *arguments, **options):
-        self._kept = None
-        return super().load_state_dict(*arguments, **options)
+    def logits(self, hidden):
+        return F.linear(hidden, self.embedding.weight, self.output_bias)  # tied to the embedding
 
     @torch.no_grad()
     def attention(self, ids: Tensor) -> Tensor:
-        """Where each layer and head looks, for one segment without memory: (layers, batch, heads, time, time)."""
-        check_ids(ids, self.vocabulary_size)
-        time = ids.shape[1]
-        dtype = self.embedding.weight.dtype
-        mask = causal_mask(time, time, ids.device, dtype)
-        positions = sinusoids(time, self.width, ids.device, dtype)
-        x, u, v, weights = (
-            self.embedding(ids) * self.width**0.5,
-            self.u.unsqueeze(1),
-            self.v.unsqueeze(1),
-            [],
-        )
-        for layer in self.layers:
-            inputs = layer.attention_norm(x) if layer.pre_norm else x
-            query, r = layer.split(layer.query(inputs)), layer.project(positions)
-            x, (key, _) = layer(x, (), r, self.u, self.v, mask)
-            weights.append(attention_weights(query, key, r, u, v, mask))
-        return torch.stack(weights)
+        """Where each layer and head looks, for pictures: (layers, batch, heads, time, time).
 
-    def logits(self, hidden):
-        return F.linear(
-            hidden, self.embedding.weight, self.output_bias
-        )  # the embedding serves as output weights too
+        ids: int64 (batch, time), one segment without memory.
+        """
+        check_ids(ids, self.vocabulary_size)
+        x, time = self.embedding(ids) * sqrt(self.width), ids.shape[1]
+        u, v, weights = self.u.unsqueeze(1), self.v.unsqueeze(1), []
+        mask = causal_mask(time, time, ids.device, x.dtype)
+        for layer, r in zip(self.layers, self.positions(time), strict=True):
+            query, key, _ = layer.project(x, ())
+            weights.append(attention_weights(query, key, r, u, v, mask))
+            x, _ = layer(x, (), r, u, v, mask)
+        return torch.stack(weights)
 
     def select(self, state: Memory | None, rows: Tensor):
         if state is None:
             return None
-        return replace(
-            state,
-            layers=[tuple(x[rows] for x in part) for part in state.layers],
-            valid=state.valid[rows],
-        )
-
-    def decoding(self, rows, state=None, memory_length=None, precision="fp32"):
-        return RelativeDecoding(self, rows, state, memory_length, precision)
-
-    def empty(self, batch, dtype):
-        place = dict(
-            device=self.device, dtype=self.embedding.weight.dtype
-        )  # also under autocast, by its sums
-        layers = [
-            (torch.zeros(batch, self.memory_length, self.width, **place),) for _ in self.layers
-        ]
-        return Memory(
-            layers, self.memory_length, torch.zeros(batch, dtype=torch.int64, device=self.device)
-        )
+        layers = [tuple(part[rows] for part in layer) for layer in state.layers]
+        return replace(state, layers=layers, valid=state.valid[rows])
 
     def restart(self, state: Memory | None, fresh: Tensor) -> Memory | None:
         return None if state is None else replace(state, valid=state.valid.masked_fill(fresh, 0))
+
+    def empty(self, batch, dtype):
+        shape = batch, self.memory_length, self.width
+        layers = [(self.u.new_zeros(shape),) for _ in self.layers]
+        valid = torch.zeros(batch, dtype=torch.int64, device=self.device)
+        return Memory(layers, self.memory_length, valid)
