@@ -1,40 +1,26 @@
-"""Training measured: events a second of whole steps, beside plain relative attention in the same
-model and run.
+"""Training measured: events a second of whole steps, beside the same model without its fast parts.
 
 python benchmarks/training_speed.py [--seconds 20] [--write]
 
 Sizes: transformer_xl (the laptop profile's) and paper (4 × 512 events, for which the published
 code takes 13 s a step on two CPU cores). A step is loss, gradient, clipping and optimiser, with
-a full memory, on random events; PyTorch alone is needed. The plain version holds every score,
-its relative shift by padding, and their gradients. With --write the numbers go to
+a full memory, on random events; PyTorch alone is needed. The plain version is the readable model,
+without ``models/fast`` (as with LAKHNES_FAST=0). With --write the numbers go to
 results/training.json. Speeds are wall-clock: leave the machine alone meanwhile.
 """
 
 import statistics
 import time
-from math import sqrt
 
 import torch
 from _shared import arguments, keep
 
 from lakhnes_lib import profiles
-from lakhnes_lib.models import checkpoints, devices, transformer_xl
+from lakhnes_lib.models import checkpoints, devices, fast
 from lakhnes_lib.training.optimisers import build_optimisers
 
 PUBLISHED_SECONDS_A_STEP = 13  # 41 million parameters, 4 x 512 events, two CPU cores
 IN_A_ROW = 4
-
-
-def plain_attention(query, key, value, r, u, v, mask):
-    """What ``relative_attention`` computes, with every array in full, as a textbook writes it."""
-    *batch, time_steps, keys = (*query.shape[:3], key.shape[2])
-    content = (query + u) @ key.transpose(-1, -2)
-    distance = torch.nn.functional.pad((query + v) @ r.transpose(-1, -2), (1, 0))
-    shifted = distance.view(*batch, keys + 1, time_steps)[..., 1:, :].reshape(
-        *batch, time_steps, keys
-    )
-    scores = (content + shifted) / sqrt(query.shape[-1]) + mask.unsqueeze(1)
-    return scores.softmax(-1).to(value.dtype) @ value
 
 
 class Trainer:
@@ -77,23 +63,18 @@ def measure(architecture, settings, device, seconds: float) -> dict:
     """Median step of the library and of the plain version, in turns of ``IN_A_ROW`` steps, as
     training takes them in a row too; a turn's first is not counted, for it waits for the memory
     that the other version held. And how far apart their losses are."""
-    library = transformer_xl.relative_attention
-    versions = {"library": library, "plain": plain_attention}
+    versions = {"library": True, "plain": False}
     trainers = {name: Trainer(architecture, settings, device) for name in versions}
     times, losses = {name: [] for name in versions}, {}
     full = -(-architecture["memory_length"] // settings.segment)  # steps until the memory is full
-    try:
-        for name, attention in versions.items():
-            transformer_xl.relative_attention = attention
-            with torch.no_grad():
-                losses[name] = [float(trainers[name].loss()) for _ in range(full)]
-        begin = time.perf_counter()
-        while time.perf_counter() - begin < seconds or len(times["plain"]) < 2:
-            for name, attention in versions.items():
-                transformer_xl.relative_attention = attention
+    for name, on in versions.items():
+        with torch.no_grad(), fast.switched(on):
+            losses[name] = [float(trainers[name].loss()) for _ in range(full)]
+    begin = time.perf_counter()
+    while time.perf_counter() - begin < seconds or len(times["plain"]) < 2:
+        for name, on in versions.items():
+            with fast.switched(on):
                 times[name] += [trainers[name].step() for _ in range(IN_A_ROW)][1:]
-    finally:
-        transformer_xl.relative_attention = library
     events = settings.batch * settings.segment
     step = {name: statistics.median(spent) for name, spent in times.items()}
     return {
