@@ -98,14 +98,14 @@ def _convert(root, values: dict[str, Tensor]) -> tuple[dict, dict[str, Tensor]]:
 def _sizes(attributes) -> tuple[int, int, int, int, int]:
     """Layers, width, heads, head width and memory length, from the model's attributes."""
     lowest = {"n_token": 1, "n_layer": 1, "d_model": 1, "n_head": 1, "d_head": 1, "mem_len": 0}
-    found = [attributes.get(name) for name in lowest]
-    for (name, least), number in zip(lowest.items(), found, strict=True):
+    numbers = [attributes.get(name) for name in lowest]
+    for (name, least), number in zip(lowest.items(), numbers, strict=True):
         if type(number) is not int or not least <= number < 2**20:
             raise BadCheckpoint(f"its attribute {name!r} is no number of {least} or more")
     clamp = attributes.get("clamp_len", -1)
     if type(clamp) is not int or clamp > 0:
         raise BadCheckpoint("has clamped distances, which this library's model has not")
-    tokens, layers, width, heads, head_width, memory_length = found
+    tokens, layers, width, heads, head_width, memory_length = numbers
     if tokens != VOCABULARY_SIZE:
         raise BadCheckpoint(f"is a model of {tokens} events, not of Table 1's {VOCABULARY_SIZE}")
     if width % 2:
@@ -119,8 +119,8 @@ def _take(tensors: dict[str, Tensor], name: str, *shape: int) -> Tensor:
     if tensor is None:
         raise BadCheckpoint(f"lacks the tensor {name!r}")
     if tuple(tensor.shape) != shape or not tensor.is_floating_point():
-        found = f"{tensor.dtype} {tuple(tensor.shape)}"
-        raise BadCheckpoint(f"tensor {name!r} is {found}, not floats {shape}")
+        values = f"{tensor.dtype} {tuple(tensor.shape)}"
+        raise BadCheckpoint(f"tensor {name!r} is {values}, not floats {shape}")
     tensor = tensor.float()  # then looked at: what is finite in float64 may not be in float32
     if not torch.isfinite(tensor).all():
         raise BadCheckpoint(f"tensor {name!r} holds values that are not finite")
