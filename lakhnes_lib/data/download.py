@@ -78,10 +78,12 @@ def _receive(session, url: str, part: Path, what: str, most_bytes: int, progress
                     raise BadArchive(f"{what}: {_host(url)} sends more than {most_bytes:,} bytes")
                 file.write(chunk)
                 bar.update(len(chunk))
-        except requests.exceptions.BaseHTTPError:
-            raise _lost(what, position, size) from None
-    if size is not None and position < size:
-        raise _lost(what, position, size)
+        except requests.exceptions.BaseHTTPError:  # also for fewer bytes than were announced
+            share = f" of {size / 1e6:.1f}" if size else ""
+            raise Interrupted(
+                f"{what}: the connection was lost after {position / 1e6:.1f}{share} MB; "
+                "the same command goes on from there"
+            ) from None
 
 
 def _request(session, url: str, received: int, what: str):
@@ -135,14 +137,6 @@ def _page_of(response) -> _Page | None:
         return None
     start = b"".join(islice(response.iter_content(CHUNK), _MOST_CHUNKS_OF_A_PAGE))
     return _Page(start.decode("utf-8", "replace"))
-
-
-def _lost(what: str, position: int, size: int | None) -> Interrupted:
-    share = f" of {size / 1e6:.1f}" if size else ""
-    return Interrupted(
-        f"{what}: the connection was lost after {position / 1e6:.1f}{share} MB; "
-        "the same command goes on from there"
-    )
 
 
 def _host(url: str) -> str:
