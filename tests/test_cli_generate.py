@@ -14,6 +14,7 @@ from songs import tune
 
 from lakhnes_lib.__main__ import main
 from lakhnes_lib.models import checkpoints
+from lakhnes_lib.models.fast import engine
 from lakhnes_lib.models.transformer_xl import TransformerXL
 from lakhnes_lib.music import events, midi, nes
 from lakhnes_lib.music.score import Score
@@ -58,6 +59,7 @@ def generate(place, capsys):
 def test_from_nothing(generate, place):
     code, out, _ = generate("-n", 2, "--length", 40, "--seed", 3, out="nothing")
     assert code == 0 and out.count(" notes\n") == 2
+    assert (place / "model/step.int8.onnx").exists() or not engine.is_available()
     folder = place / "nothing"
     endings = ("json", "mid", "png", "tx1.txt", "vgm", "wav")
     assert sorted(path.name for path in folder.iterdir()) == ["index.html"] + [
@@ -129,12 +131,12 @@ def test_ctrl_c_keeps_what_is_done(place):
     out = place / "stopped"
     code = (
         "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "
-        "from lakhnes_lib import generation; plain = generation.draw; steps = []\n"
+        "from lakhnes_lib.generation import sampling; plain = sampling.draw; steps = []\n"
         "def draw(*a, **k):\n"
         "    steps.append(1)\n"
         "    if len(steps) == 60: print('sixty', flush=True)\n"
         "    return plain(*a, **k)\n"
-        "generation.draw = draw\n"
+        "sampling.draw = draw\n"
         "from lakhnes_lib.__main__ import main; sys.exit(main())"
     )
     options = ["-n", "2", "--length", "1000000", "--memory", "8", "--device", "cpu"]
@@ -150,6 +152,20 @@ def test_ctrl_c_keeps_what_is_done(place):
     for number in (0, 1):
         assert len(midi.read(out / f"seed0_0{number}.mid").notes)
     assert (out / "index.html").exists()
+
+
+def test_shipped_models_compose_without_pytorch(tmp_path):
+    code = (
+        "import sys; from lakhnes_lib.__main__ import main; code = main(); "
+        "print('torch' in sys.modules); sys.exit(code)"
+    )
+    options = ["generate", "assets/pretrained/mini", str(tmp_path), "-n", "1", "--length", "20"]
+    environment = {**os.environ, "LAKHNES_FAST": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", code, *options],
+        cwd=ROOT, capture_output=True, text=True, env=environment,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "") and done.stdout.endswith("False\n")
 
 
 def composing_commands() -> list[list[str]]:

@@ -1,4 +1,4 @@
-"""Composing from a beginning, a rhythm and given voices: what is given stays, what is added is valid and seeded."""
+"""Composing from a beginning, a rhythm and given voices: what is given stays, the rest is valid."""
 
 import itertools
 import json
@@ -10,7 +10,7 @@ import symusic
 import torch
 from songs import tune
 
-from lakhnes_lib.data.build import read_song
+from lakhnes_lib.data.build import read_any, read_song
 from lakhnes_lib.errors import BadMidi, LakhnesError
 from lakhnes_lib.generation import continuation, given_voices, rhythm
 from lakhnes_lib.listening import gallery
@@ -105,7 +105,10 @@ def test_what_is_composed_before_a_stop_is_a_score(model):
 
 
 def band(path, *parts, name="band"):
-    """A General MIDI file at 120 beats a minute: (program, is drum, [(beat, beats, pitch)]) for each instrument."""
+    """A General MIDI file at 120 beats a minute.
+
+    parts: (program, is drum, [(beat, beats, pitch)]) for each instrument.
+    """
     song = symusic.Score(480)
     song.tempos.append(symusic.Tempo(0, 120))
     for program, is_drum, notes in parts:
@@ -119,16 +122,11 @@ def band(path, *parts, name="band"):
 
 def test_midi_of_other_instruments_is_mapped(tmp_path):
     bass = [(beat, 0.9, 40 + beat % 5) for beat in range(12)]
-    song = continuation.read(band(tmp_path / "bass.mid", (33, False, bass)))
+    song = read_any(band(tmp_path / "bass.mid", (33, False, bass)))
     assert song.name == "bass" and len(song.notes) == 12
-    assert (
-        len(continuation.read(band(tmp_path / "unnamed.mid", (33, False, bass), name="")).notes)
-        == 12
-    )
+    assert len(read_any(band(tmp_path / "unnamed.mid", (33, False, bass), name="")).notes) == 12
     with pytest.raises(LakhnesError, match="one note at a time"):
-        continuation.read(
-            band(tmp_path / "piano.mid", (0, False, [(0, 8, 60), (0, 8, 64), (4, 12, 67)]))
-        )
+        read_any(band(tmp_path / "piano.mid", (0, False, [(0, 8, 60), (0, 8, 64), (4, 12, 67)])))
 
 
 def test_two_notes_in_one_voice_are_an_error(tmp_path):
@@ -139,7 +137,7 @@ def test_two_notes_in_one_voice_are_an_error(tmp_path):
     song.tracks.append(track)
     song.dump_midi(tmp_path / "two.mid")
     with pytest.raises(BadMidi, match="starts before its voice's last note ends"):
-        continuation.read(tmp_path / "two.mid")
+        read_any(tmp_path / "two.mid")
 
 
 # Rhythm
@@ -241,11 +239,11 @@ def test_a_pause_longer_than_the_longest_wait(model):
 
 
 class Listener(LanguageModel):
-    """A model that says at once, and for ever, which pitch of P1 it expects of TR: TR plays what P1 has played."""
+    """A model that expects of TR the pitch that P1 has played, from then on."""
 
     PITCHES = np.array([60, 64, 67, 72])
 
-    def log_probs(self, ids, state=None):
+    def log_probs(self, ids, state=None, *, memory_length=None):
         rows, time = ids.shape
         weights = torch.full((rows, time, 631), 1e-6)
         heard = torch.zeros(rows, dtype=torch.int64) if state is None else state
@@ -269,7 +267,7 @@ class Listener(LanguageModel):
 
 
 def test_particles_hear_what_the_given_voice_does_later():
-    """P1 sounds before TR and must guess; only particles that guessed TR's pitch predict it, and they are kept."""
+    """P1 comes before TR and must guess; only particles that guessed TR's pitch predict it."""
     hits = 0
     for seed, pitch in enumerate(Listener.PITCHES.tolist() * 2):
         song = Score.build([(nes.NO, 0, 100, 1, 9), (nes.TR, 22_000, 44_000, pitch, 1)])
@@ -285,7 +283,7 @@ def test_particles_hear_what_the_given_voice_does_later():
 
 
 def test_evidence_is_unbiased():
-    """The mean likelihood of many single particles equals that of few sets of particles that are multiplied."""
+    """Many single particles have the same mean likelihood as few sets that are resampled."""
     model = UnigramModel(smoothing=0.0)
     counts = torch.zeros(631, dtype=torch.float64)
     p1, no = int(events.NOTE_ON[nes.P1]), int(events.NOTE_ON[nes.NO])
@@ -318,8 +316,10 @@ def test_evidence_is_unbiased():
 
 @pytest.mark.parametrize(
     ("voices", "rule"),
-    [([0, 1, 2, 3], "all four voices are given"), ([nes.P2], "P2 given, and there is no note"), ([], "no voice given"),
-     ([4], "numbers from 0 to 3")],
+    [
+        ([0, 1, 2, 3], "all four voices are given"), ([nes.P2], "P2 given, and there is no note"),
+        ([], "no voice given"), ([4], "numbers from 0 to 3"),
+    ],
 )  # fmt: skip
 def test_voices_that_cannot_be_given(voices, rule):
     with pytest.raises(LakhnesError, match=rule):
@@ -328,8 +328,9 @@ def test_voices_that_cannot_be_given(voices, rule):
 
 def test_settings_out_of_range(model):
     for wrong, rule in (
-        ({"temperature": 0}, "temperature"), ({"temperature": -1}, "temperature"), ({"top_k": 0}, "top-k"),
-        ({"n": 0}, "at least one piece"), ({"particles": 0}, "at least one particle"), ({"seed": -1}, "seed"),
+        ({"temperature": 0}, "temperature"), ({"temperature": -1}, "temperature"),
+        ({"top_k": 0}, "top-k"), ({"n": 0}, "at least one piece"), ({"seed": -1}, "seed"),
+        ({"particles": 0}, "at least one particle"),
     ):  # fmt: skip
         with pytest.raises(LakhnesError, match=rule):
             next(given_voices.compose(model, SONG, [nes.NO], **SETTINGS | wrong))
@@ -346,7 +347,7 @@ def test_settings_out_of_range(model):
 
 def test_every_form_comes_back_and_the_gallery_shows_it(tmp_path):
     song = SONG.renamed("<a> & b")
-    gallery.keep(song, tmp_path, "piece_00", "from <nothing>")
+    gallery.save_piece(song, tmp_path, "piece_00", "from <nothing>")
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(
         f"piece_00.{ending}" for ending in (*gallery.ENDINGS, "png", "json")
     )
@@ -358,7 +359,7 @@ def test_every_form_comes_back_and_the_gallery_shows_it(tmp_path):
         assert sound.getnframes() == song.length
     assert json.loads((tmp_path / "piece_00.json").read_text())["caption"] == "from <nothing>"
     (tmp_path / "config.json").write_text('{"layers": 3}')  # of something else, so no piece
-    page = gallery.gallery(tmp_path).read_text(encoding="utf-8")
+    page = gallery.write_gallery(tmp_path).read_text(encoding="utf-8")
     assert page.count("<figure") == 1
     assert "&lt;a&gt; &amp; b" in page and "<nothing>" not in page
     assert all(f'"piece_00.{ending}"' in page for ending in (*gallery.ENDINGS, "png"))

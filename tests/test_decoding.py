@@ -1,159 +1,252 @@
-"""Decoding event by event against reading whole segments: the same log-probabilities, whatever is kept of a piece."""
+"""Pieces read event by event: exported steps and the key/value cache against whole segments."""
+
+import shutil
 
 import numpy as np
 import pytest
 import torch
 
-from lakhnes_lib.models.fast import products
+from lakhnes_lib.generation import decoding, sampling
+from lakhnes_lib.models import checkpoints, fast
+from lakhnes_lib.models.fast import engine
+from lakhnes_lib.models.language_model import RandomModel
 from lakhnes_lib.models.lstm import LSTM
 from lakhnes_lib.models.modern_decoder import ModernDecoder
 from lakhnes_lib.models.transformer_xl import TransformerXL
+from lakhnes_lib.music import events, grammar
+from lakhnes_lib.profiles import root
 
 CLOSE = 1e-4
-HALF = 0.05
-"""Weights of 11 bits: what they may change, in nats, where the log-probabilities span more than ten."""
 EIGHTH = 0.5
-"""The same for weights and inputs of 8 bits."""
+"""What weights and inputs of 8 bits may change, in nats, of log-probabilities that span 10."""
 
 
-def small(**settings) -> TransformerXL:
-    """A small Transformer-XL with every parameter, biases and gains too, far from its start."""
+def far_from_start(model):
+    """The model with every parameter, biases and gains too, far from its first value."""
     torch.manual_seed(1)
-    sizes = dict(layers=2, width=32, heads=2, head_width=16, feed_forward=64, memory_length=16)
-    model = TransformerXL(**sizes | settings).eval()
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(torch.randn_like(parameter) * 0.2)
-    return model
+    return model.eval()
+
+
+def relative(**settings) -> TransformerXL:
+    torch.manual_seed(1)
+    sizes = dict(layers=2, width=32, heads=2, head_width=16, feed_forward=64, memory_length=16)
+    return far_from_start(TransformerXL(**sizes | settings))
 
 
 def modern(**settings) -> ModernDecoder:
-    """The same for a modern decoder."""
     torch.manual_seed(1)
-    model = ModernDecoder(
-        **dict(layers=2, width=32, heads=2, feed_forward=64, memory_length=16) | settings
-    ).eval()
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.add_(torch.randn_like(parameter) * 0.2)
-    return model
+    sizes = dict(layers=2, width=32, heads=2, feed_forward=64, memory_length=16)
+    return far_from_start(ModernDecoder(**sizes | settings))
 
 
 MODELS = {
-    "transformer_xl": small,
-    "pre_norm": lambda **settings: small(pre_norm=True, **settings),
+    "transformer_xl": relative,
+    "pre_norm": lambda: relative(pre_norm=True, heads=3),
     "modern_decoder": modern,
-    "modern_without": lambda **settings: modern(
-        rotary=False, late_keys=False, tied=False, **settings
-    ),
-    "modern_otherwise": lambda **settings: modern(qk_norm=False, activation="swiglu", **settings),
+    "modern_without": lambda: modern(rotary=False, late_keys=False, tied=False, previous=0),
+    "modern_otherwise": lambda: modern(qk_norm=False, activation="swiglu", heads=1),
 }
 
 
-def songs(rows: int, time: int, seed: int = 0) -> torch.Tensor:
-    return torch.from_numpy(np.random.default_rng(seed).integers(0, 631, (rows, time)))
+@pytest.fixture(autouse=True)
+def switched_on():
+    """Also where the suite runs with ``LAKHNES_FAST=0``."""
+    with fast.switched(True):
+        yield
 
 
-def apart(found, expected) -> float:
-    assert found.dtype == torch.float32 and found.shape == expected.shape
-    return float((found - expected).abs().max())
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    """Checkpoint folders of the models by name; their steps are exported when first used."""
+    home = tmp_path_factory.mktemp("checkpoints")
+    for name, make in MODELS.items():
+        checkpoints.save(make(), home / name)
+    return home
+
+
+def songs(rows: int, time: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(1, 631, (rows, time))
 
 
 @torch.inference_mode()
-def segment(model, ids, memory_length: int, state=None):
-    """What the model says after each event of ids, read event by event by ``log_probs``: (rows, time, 631)."""
-    model.memory_length, said = memory_length, []
-    for column in ids.T:
-        log_probs, state = model.log_probs(column.unsqueeze(1), state)
-        said.append(log_probs[:, 0])
-    return torch.stack(said, 1)
+def read(model, ids: np.ndarray, memory_length: int) -> np.ndarray:
+    """What the readable model says after each event, read one by one: (rows, time, 631)."""
+    state, said = None, []
+    with fast.switched(False):
+        for column in torch.from_numpy(ids).T:
+            log_probs, state = model.log_probs(
+                column.unsqueeze(1), state, memory_length=memory_length
+            )
+            said.append(log_probs[:, 0].numpy())
+    return np.stack(said, 1)
 
 
-@pytest.mark.parametrize("make", MODELS.values(), ids=MODELS)
-@pytest.mark.parametrize("memory_length", [0, 1, 5, 70, 1000])
-@pytest.mark.parametrize("begun", [0, 3, 40])
-def test_log_probs_are_those_of_the_model(make, memory_length, begun):
-    """Memories shorter and longer than the piece, from nothing and from a beginning that was read before."""
-    model, ids = make(memory_length=memory_length), songs(3, begun + 80)
-    with torch.inference_mode():
-        state = model.log_probs(ids[:, :begun])[1] if begun else None
-    expected = segment(model, ids[:, begun:], memory_length, state)
-    for precision, limit in zip(products.PRECISIONS, (CLOSE, HALF, EIGHTH), strict=True):
-        read = model.decoding(torch.arange(3), state, precision=precision)
-        gaps = [apart(read.feed(ids[:, begun + step]), expected[:, step]) for step in range(80)]
-        assert max(gaps) < limit, precision
+def opened(model, rows: int, memory_length: int, precision: str = "fp32", beginning=None):
+    beginning = np.array([events.START]) if beginning is None else beginning
+    return decoding.begin(model, [beginning], rows, memory_length, precision)
 
 
-def test_one_long_segment_says_the_same():
-    model, ids = small(), songs(2, 60)
-    with torch.inference_mode():
-        expected, _ = model.log_probs(ids)
-    read = model.decoding(2, memory_length=100)
-    for step in range(60):
-        assert apart(read.feed(ids[:, step]), expected[:, step]) < CLOSE
+# Exported steps
 
 
-@pytest.mark.parametrize(
-    "model", [small(), modern(), LSTM(embedding=4, units=8)], ids=lambda model: model.architecture
-)
-def test_pieces_are_dropped_doubled_and_reordered(model):
-    ids, rows = songs(3, 50), torch.tensor([2, 0, 2, 1, 2])
-    read = model.eval().decoding(3, memory_length=12)
+@pytest.mark.parametrize("name", MODELS)
+def test_exported_steps_are_the_readable_model(folders, name):
+    """Memories shorter and longer than the piece, whose rings grow and go round."""
+    model, ids = checkpoints.load(folders / name), songs(2, 150)
+    for memory_length in (0, 1, 5, 70, 1000):
+        expected = read(model, ids, memory_length)
+        pieces = opened(folders / name, 2, memory_length)
+        assert isinstance(pieces.pieces[0], engine.Piece)
+        for step in range(150):
+            gap = np.abs(pieces.feed(ids[:, step]) - expected[:, step]).max()
+            assert gap < CLOSE, (memory_length, step)
+
+
+@pytest.mark.parametrize("name", ["pre_norm", "modern_decoder"])
+def test_steps_in_8_bits_are_near_the_readable_model(folders, name):
+    expected = read(checkpoints.load(folders / name), songs(1, 60), 16)
+    pieces = opened(folders / name, 1, 16, "int8")
+    gaps = [
+        np.abs(pieces.feed(songs(1, 60)[:, step]) - expected[:, step]).max() for step in range(60)
+    ]
+    assert 1e-4 < max(gaps) < EIGHTH
+
+
+@pytest.mark.parametrize("name", ["mini", "transformer_xl"])
+def test_shipped_steps_are_shipped_models(name):
+    """The file in 8 bits that lies beside them is used as it is."""
+    folder = root() / "assets/pretrained" / name
+    kept = (folder / "step.int8.onnx").read_bytes()
+    pieces = opened(folder, 1, 512, "int8")
+    assert (folder / "step.int8.onnx").read_bytes() == kept
+    ids = np.concatenate(sampling.sample(folder, n=1, length=100, seed=1, precision="int8"))
+    ids = np.concatenate([[events.START], ids.astype(np.int64)])
+    expected = read(checkpoints.load(folder), ids[None, :-1], 512)[0]
+    said = np.concatenate([pieces.feed(ids[step : step + 1]) for step in range(len(ids) - 1)])
+    losses = [-part[np.arange(len(part)), ids[1:]].mean() for part in (said, expected)]
+    assert losses[0] == pytest.approx(losses[1], abs=0.05)
+
+
+def test_a_file_that_does_not_fit_is_made_anew(folders, tmp_path, capsys):
+    shutil.copytree(folders / "modern_decoder", tmp_path / "model")
+    shutil.copy(folders / "pre_norm/model.safetensors", tmp_path / "other.safetensors")
+    path = tmp_path / "model/step.onnx"
+    ids = songs(1, 1)[:, 0]
+    path.unlink(missing_ok=True)
+    right = opened(tmp_path / "model", 1, 16).feed(ids)
+    good = path.read_bytes()
+    assert "exporting the step" in capsys.readouterr().err
+    opened(tmp_path / "model", 1, 16)
+    assert not capsys.readouterr().err, "exported once"
+    damaged = bytearray(good)
+    damaged[len(good) // 2] ^= 1
+    for content in (b"", b"nonsense", bytes(damaged), good[:-1], good[: len(good) // 2]):
+        path.write_bytes(content)
+        assert np.array_equal(opened(tmp_path / "model", 1, 16).feed(ids), right)
+        assert path.read_bytes() == good
+
+    checkpoints.save(modern(layers=1), tmp_path / "model")
+    opened(tmp_path / "model", 1, 16)
+    model = modern(layers=1)
+    with torch.no_grad():
+        model.embeddings[0].weight.mul_(1.5)
+    shutil.copy(tmp_path / "model/step.onnx", tmp_path / "old.onnx")
+    checkpoints.save(model, tmp_path / "model")
+    assert not (tmp_path / "model/step.onnx").exists()
+    shutil.copy(tmp_path / "old.onnx", tmp_path / "model/step.onnx")
+    ids = songs(1, 1)
+    gap = opened(tmp_path / "model", 1, 16).feed(ids[:, 0]) - read(model, ids, 16)[:, 0]
+    assert np.abs(gap).max() < CLOSE
+
+
+def test_a_folder_that_cannot_be_written_is_no_matter(tmp_path, monkeypatch, capsys):
+    def refuse(path, content):
+        raise OSError(f"{path}: cannot be written")
+
+    monkeypatch.setattr(engine, "write_file", refuse)
+    checkpoints.save(modern(layers=1), tmp_path / "model")
+    ids = songs(1, 1)
+    for _ in range(2):
+        gap = opened(tmp_path / "model", 1, 16).feed(ids[:, 0]) - read(modern(layers=1), ids, 16)
+        assert np.abs(gap).max() < CLOSE
+    assert capsys.readouterr().err.count("exporting the step") == 1, "it is kept in memory"
+
+
+def test_longer_memories_than_a_step_was_exported_for(folders):
+    opened(folders / "transformer_xl", 1, 16)
+    ids = songs(1, 8)
+    pieces = opened(folders / "transformer_xl", 1, 600)
+    expected = read(checkpoints.load(folders / "transformer_xl"), ids, 600)
+    said = np.stack([pieces.feed(ids[:, step]) for step in range(8)], 1)
+    assert np.abs(said - expected).max() < CLOSE
+
+
+def test_which_models_have_an_exported_step(folders, tmp_path):
+    model = checkpoints.load(folders / "modern_decoder")
+    assert engine.folder_of(model) == folders / "modern_decoder"
+    assert isinstance(opened(model, 1, 16).pieces[0], engine.Piece)
+    with fast.switched(False):
+        assert isinstance(opened(model, 1, 16).pieces[0], decoding.CachedPieces)
+    with torch.no_grad():
+        model.embeddings[1].weight[3, 4] += 1e-3
+    assert engine.folder_of(model) is None, "its weights are others now"
+    assert engine.folder_of(modern()) is None
+    checkpoints.save(LSTM(embedding=4, units=8), tmp_path / "lstm")
+    assert isinstance(opened(tmp_path / "lstm", 1, 16).pieces[0], decoding.CachedPieces)
+    assert isinstance(opened(RandomModel(), 3, 16), decoding.CachedPieces)
+
+
+def test_a_seed_gives_piece_i_the_same_notes_whatever_n(folders):
+    for precision in ("fp32", "int8"):
+        options = dict(length=40, seed=5, memory_length=12, precision=precision)
+        several = sampling.sample(folders / "modern_decoder", n=5, **options)
+        for n in (1, 3):
+            fewer = sampling.sample(folders / "modern_decoder", n=n, **options)
+            assert [ids.tolist() for ids in fewer] == [ids.tolist() for ids in several[:n]]
+        assert len({ids.tobytes() for ids in several}) == 5
+        for ids in several:
+            grammar.check(ids)
+
+
+# All ways to read pieces
+
+
+@pytest.mark.parametrize("kind", ["exported", "cached", "lstm", "random"])
+def test_pieces_are_dropped_copied_and_reordered(folders, kind):
+    models = {"cached": modern, "lstm": lambda: LSTM(embedding=4, units=8), "random": RandomModel}
+    model = folders / "modern_decoder" if kind == "exported" else models[kind]().eval()
+    readable = checkpoints.load(model) if kind == "exported" else model
+    ids, rows = songs(3, 50), np.array([2, 0, 2, 1, 2])
+    pieces = opened(model, 3, 12)
     for step in range(20):
-        read.feed(ids[:, step])
-    read.select(rows)
+        pieces.feed(ids[:, step])
+    pieces.select(rows)
     other = songs(5, 30, seed=1)
-    expected = segment(model, torch.cat([ids[rows, :20], other], 1), 12)[:, 20:]
+    expected = read(readable, np.concatenate([ids[rows, :20], other], 1), 12)[:, 20:]
     for step in range(30):
-        assert apart(read.feed(other[:, step]), expected[:, step]) < CLOSE
+        assert np.abs(pieces.feed(other[:, step]) - expected[:, step]).max() < CLOSE
 
 
-@pytest.mark.parametrize("make", [small, modern])
-@pytest.mark.parametrize("memory_length", [8, 100])
-def test_pieces_that_began_at_different_times(make, memory_length):
-    """Each row looks back to its own beginning, in the ring too."""
-    model, ids, lengths = make(memory_length=memory_length), songs(3, 60), (30, 4, 17)
-    with torch.inference_mode():
-        state = None
-        for place in range(30):
-            fresh = torch.tensor([place == 30 - length for length in lengths])
-            _, state = model.log_probs(ids[:, place : place + 1], model.restart(state, fresh))
-    read = model.decoding(torch.tensor([2, 1, 0]), state)
-    said = torch.stack([read.feed(ids[[2, 1, 0], step]) for step in range(30, 60)], 1)
-    for found, row in zip(said, (2, 1, 0), strict=True):
-        expected = segment(model, ids[row : row + 1, 30 - lengths[row] :], memory_length)[
-            :, lengths[row] :
-        ]
-        assert apart(found[None], expected) < CLOSE
-
-
-@pytest.mark.parametrize("precision", products.STEADY)
-@pytest.mark.parametrize("threads", [1, 2])
-@pytest.mark.parametrize(
-    "make", [lambda **sizes: small(head_width=64, **sizes), modern], ids=["xl", "modern"]
-)
-def test_a_piece_does_not_depend_on_those_beside_it(make, precision, threads):
-    """To the last bit, at sizes at which a matrix product of few rows takes another path than one of many."""
-    model = make(width=256, heads=4, feed_forward=1024, memory_length=40)
-    ids, before = songs(33, 50), torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
-        reads = {rows: model.decoding(rows, precision=precision) for rows in (1, 2, 3, 5, 33)}
-        for step in range(50):
-            expected = reads[33].feed(ids[:, step])
-            for rows in (1, 2, 3, 5):
-                assert torch.equal(reads[rows].feed(ids[:rows, step]), expected[:rows])
-    finally:
-        torch.set_num_threads(before)
-
-
-@pytest.mark.parametrize("make", [small, modern])
-def test_a_row_of_the_state_begins_every_piece(make):
-    model, ids = make(), songs(1, 30)
-    with torch.inference_mode():
-        _, state = model.log_probs(ids[:, :20])
-    read = model.decoding(4, state)
-    expected = segment(model, ids[:, 20:], 16, state)
-    for step in range(10):
-        said = read.feed(ids[:, 20 + step].expand(4))
-        assert all(apart(row[None], expected[:, step]) < CLOSE for row in said)
+@pytest.mark.parametrize("kind", ["exported", "cached", "together"])
+def test_pieces_with_beginnings_of_their_own(folders, kind):
+    model = folders / "transformer_xl" if kind == "exported" else relative()
+    lengths = (200, 1, 17) if kind != "together" else (200,) * 3
+    beginnings = [
+        np.append(events.START, ids[: n - 1]) for n, ids in zip(lengths, songs(3, 200), strict=True)
+    ]
+    memory_length = 300
+    if kind == "together":
+        beginnings = beginnings[:1]
+        pieces = decoding.CachedPieces(model, memory_length)
+        pieces.read(beginnings[0][:-1])
+        pieces.select(np.zeros(3, np.int64))
+    else:
+        pieces = decoding.begin(model, beginnings, 3, memory_length, "fp32")
+    newest = np.resize([ids[-1] for ids in beginnings], 3)
+    said = pieces.feed(newest)
+    for row, found in enumerate(said):
+        ids = beginnings[row % len(beginnings)]
+        assert np.abs(found - read(relative(), ids[None], memory_length)[0, -1]).max() < CLOSE

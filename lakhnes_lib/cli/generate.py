@@ -10,16 +10,14 @@ from typing import Annotated
 import typer
 
 from lakhnes_lib.cli.options import Checkpoint, Device, chosen_device, only_where, progress
-from lakhnes_lib.profiles import Sampling
 
 
+# The defaults are those of ``profiles.Sampling`` (a test compares them), which is slow to import.
 def generate(
     context: typer.Context,
     checkpoint: Checkpoint,
     out: Annotated[Path, typer.Argument(metavar="OUT_DIR", help="Folder for the pieces.")],
-    pieces: Annotated[
-        int, typer.Option("-n", "--pieces", min=1, help="How many.")
-    ] = Sampling.pieces,
+    pieces: Annotated[int, typer.Option("-n", "--pieces", min=1, help="How many.")] = 4,
     seed: Annotated[int, typer.Option(min=0, help="The same seed composes the same pieces.")] = 0,
     beginning: Annotated[
         Path | None,
@@ -53,41 +51,31 @@ def generate(
     ] = 16,
     length: Annotated[
         int, typer.Option(min=1, help="Events to compose, about 57 a second.")
-    ] = Sampling.length,
-    temperature: Annotated[
-        float, typer.Option(help="Above 0; above 1 is bolder.")
-    ] = Sampling.temperature,
-    top_k: Annotated[
-        int, typer.Option(min=0, help="Draw from so many of the likeliest; 0: all.")
-    ] = Sampling.top_k,
-    top_p: Annotated[
-        float,
-        typer.Option(
-            help="Draw from the fewest with this share of the probability, above 0 and up to 1."
-        ),
-    ] = Sampling.top_p,
-    memory: Annotated[
-        int, typer.Option(min=0, help="Events of history kept.")
-    ] = Sampling.memory_length,
+    ] = 1024,
+    temperature: Annotated[float, typer.Option(help="Above 0; above 1 is bolder.")] = 0.95,
+    top_k: Annotated[int, typer.Option(min=0, help="So many of the likeliest; 0: all.")] = 32,
+    top_p: Annotated[float, typer.Option(help="The likeliest that hold this share.")] = 1.0,
+    memory: Annotated[int, typer.Option(min=0, help="Events of history kept.")] = 512,
     masked: Annotated[
         bool, typer.Option("--masked/--free", help="Keep the grammar of events, or not.")
     ] = True,
     precision: Annotated[
-        str, typer.Option(help="Weights in fp32, fp16 or int8; fewer bits are faster.")
-    ] = "fp32",
+        str, typer.Option(help="Weights in 8 bits (int8), or in 32 (fp32), which is slower.")
+    ] = "int8",
     device: Device = None,
 ):
     """Composes new pieces: from nothing, or from what you bring.
 
-    OUT_DIR gets each piece NN of seed S as seedS_NN.mid, .tx1.txt, .vgm and .wav, and index.html, a page that
-    plays all pieces in OUT_DIR. Ctrl-C keeps what is composed by then.
+    OUT_DIR gets each piece NN of seed S as seedS_NN.mid, .tx1.txt, .vgm and .wav, and index.html, a
+    page that plays all pieces in OUT_DIR. Ctrl-C keeps what is composed by then.
 
-    FILE is a MIDI, TX1 or VGM file, or a lead sheet in ABC as in assets/songbook. A MIDI file of other instruments is
-    mapped to the NES first, as `lakhnes map` does; for --rhythm a drum pattern is enough. With --rhythm and --given a
-    piece lasts as long as FILE, and more --particles fit the given voices better, and take longer.
+    FILE is a MIDI, TX1 or VGM file, or a lead sheet in ABC as in assets/songbook. A MIDI file of
+    other instruments is mapped to the NES first, as `lakhnes map` does; for --rhythm a drum pattern
+    is enough. With --rhythm and --given a piece lasts as long as FILE, and more --particles fit the
+    given voices better, and take longer.
 
-    --masked keeps the grammar of events, so that every piece is a valid score; --free draws as the paper does. int8
-    may change a note.
+    --masked keeps the grammar of events, so that every piece is a valid score; --free draws as the
+    paper does. The same seed composes the same pieces, but others with fp32 than with int8.
 
     \b
     Four pieces from nothing:
@@ -101,92 +89,89 @@ def generate(
     Bolder:
       lakhnes generate assets/pretrained/mini pieces --temperature 1.1 --top-k 0 --top-p 0.97
     """
-    from tqdm import tqdm
-
-    from lakhnes_lib.generation import continuation, given_voices, sampling
-    from lakhnes_lib.generation import rhythm as rhythms
-    from lakhnes_lib.listening import gallery
-    from lakhnes_lib.models import checkpoints
-    from lakhnes_lib.music import events
+    from lakhnes_lib.generation import given_voices, sampling
 
     if sum(way is not None for way in (beginning, rhythm, given)) > 1:
-        raise typer.BadParameter(
-            "take only one of them", param_hint="--continue, --rhythm, --given"
-        )
+        flags = "--continue, --rhythm, --given"
+        raise typer.BadParameter("take only one of them", param_hint=flags)
     file = beginning or rhythm or (given and given[1])
-    only_where(
-        file is not None,
-        context,
-        "--first-seconds",
-        why="goes with --continue, --rhythm or --given",
-    )
-    only_where(beginning is not None, context, "--first-events", why="goes with --continue")
-    only_where(given is not None, context, "--particles", why="goes with --given")
-    only_where(
-        file is beginning,
-        context,
-        "--length",
-        why="with --rhythm and --given a piece lasts as long as FILE",
-    )
-    only_where(given is None or masked, context, "--free", why="--given always keeps the grammar")
-    options = dict(
-        temperature=temperature, top_k=top_k or None, top_p=top_p, seed=seed, memory_length=memory
-    )
-    sampling.check(pieces, length, precision=precision, **options)
-    voices, options["precision"] = given_voices.voices_of(given[0]) if given else [], precision
+    for fits, flag, why in (
+        (file is not None, "--first-seconds", "goes with --continue, --rhythm or --given"),
+        (beginning is not None, "--first-events", "goes with --continue"),
+        (given is not None, "--particles", "goes with --given"),
+        (file is beginning, "--length", "with --rhythm and --given a piece lasts as long as FILE"),
+        (given is None or masked, "--free", "--given always keeps the grammar"),
+    ):
+        only_where(fits, context, flag, why=why)
+    options = dict(temperature=temperature, top_k=top_k or None, top_p=top_p, seed=seed)
+    options |= dict(n=pieces, memory_length=memory, precision=precision)
+    sampling.check(length=length, **options)
+    voices = given_voices.voices_of(given[0]) if given else []
 
-    def song(file, read):
-        score = read(file)
-        return score if first_seconds is None else score.excerpt(0, first_seconds)
+    # The library is imported after the checks, which answer at once.
+    from tqdm import tqdm
 
-    prime, caption = None, "from nothing"
+    from lakhnes_lib.data.build import read_any
+    from lakhnes_lib.generation import continuation
+    from lakhnes_lib.generation import rhythm as rhythms
+    from lakhnes_lib.listening import gallery
+    from lakhnes_lib.music import events
+
+    model, caption = _model(checkpoint, device), "from nothing"
     if beginning is not None:
         count = 512 if first_events is None and first_seconds is None else first_events
-        prime = continuation.cut(continuation.read(beginning), seconds=first_seconds, count=count)
-    model = checkpoints.load(checkpoint, chosen_device(device))
-    if rhythm is not None:
-        caption = f"to the rhythm of {rhythm.name}"
-        steps = rhythms.compose(
-            model, song(rhythm, rhythms.read), n=pieces, masked=masked, **options
-        )
-    elif given is not None:
-        caption = f"around {given[0]} of {given[1].name}"
-        steps = given_voices.compose(
-            model,
-            song(given[1], continuation.read),
-            voices,
-            n=pieces,
-            particles=particles,
-            **options,
-        )
-    else:
-        steps = continuation.compose(
-            model, prime, n=pieces, length=length, masked=masked, **options
-        )
-    if prime is not None:
+        prime = continuation.cut(read_any(beginning), seconds=first_seconds, count=count)
         caption = f"goes on from the first {len(prime):,} events of {beginning.name}"
-        print(
-            f"{beginning}: its perplexity under the model is {continuation.perplexity(model, prime, memory):.2f}"
-        )
-        if len(prime) > memory:
-            print(
-                f"{beginning}: of {len(prime):,} events the model keeps {memory:,} in mind",
-                file=sys.stderr,
-            )
-    gallery.gallery(out)  # a folder that cannot be written is found out before the work
-    made, stopped = [], False
+        _describe_beginning(beginning, prime, checkpoint, memory)
+        steps = continuation.compose(model, prime, length=length, masked=masked, **options)
+    elif file is None:
+        steps = continuation.compose(model, length=length, masked=masked, **options)
+    else:
+        song = rhythms.read(file) if rhythm else read_any(file)
+        song = song if first_seconds is None else song.excerpt(0, first_seconds)
+        if rhythm:
+            caption = f"to the rhythm of {file.name}"
+            steps = rhythms.compose(model, song, masked=masked, **options)
+        else:
+            caption = f"around {given[0]} of {file.name}"
+            steps = given_voices.compose(model, song, voices, particles=particles, **options)
+    # The model is loaded for the first event; a folder that cannot be written is found out next.
+    made, interrupted = next(steps), False
+    gallery.write_gallery(out)
+    bar = tqdm(steps, unit="event", desc="composing", initial=1, disable=not progress())
+    bar.total = length if file is beginning else None
     try:
-        total = length if file is beginning else None
-        for now in tqdm(steps, total=total, unit="event", desc="composing", disable=not progress()):
+        for now in bar:
             made = now
     except KeyboardInterrupt:
-        stopped = True
+        interrupted = True
     for number, ids in enumerate(made):
         name = f"seed{seed}_{number:02d}"
         score = events.decode(ids, name)
-        gallery.keep(score, out, name, caption)
+        gallery.save_piece(score, out, name, caption)
         print(f"{out / name}.mid: {score.seconds:.1f} s, {len(score.notes):,} notes")
-    gallery.gallery(out)
+    gallery.write_gallery(out)
     print(f"{out / 'index.html'} plays them")
-    if stopped:
+    if interrupted:
         raise KeyboardInterrupt
+
+
+def _model(checkpoint: Path, device: str | None):
+    """The folder itself, which is read without PyTorch, or its model on a device of the user's."""
+    if device in (None, "cpu"):
+        return checkpoint
+    from lakhnes_lib.models import checkpoints
+
+    return checkpoints.load(checkpoint, chosen_device(device))
+
+
+def _describe_beginning(file: Path, prime, checkpoint: Path, memory: int) -> None:
+    """Prints how well the model follows a song's beginning, and whether it can remember it."""
+    from lakhnes_lib.generation import continuation
+    from lakhnes_lib.models import checkpoints
+
+    perplexity = continuation.perplexity(checkpoints.load(checkpoint), prime, memory)
+    print(f"{file}: its perplexity under the model is {perplexity:.2f}")
+    if len(prime) > memory:
+        message = f"{file}: of {len(prime):,} events the model keeps {memory:,} in mind"
+        print(message, file=sys.stderr)

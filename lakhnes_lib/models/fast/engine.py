@@ -1,0 +1,202 @@
+"""Exported steps of composing, run by ONNX Runtime.
+
+Paper: §8 (sampling with a memory of events). Notebook: 09_composing.
+Gain: TODO
+A checkpoint folder holds its step, as ``step_export.py`` makes it, in ``step.onnx`` (float32) or
+``step.int8.onnx`` (weights in 8 bits). The file names the weights that it was made from, and ends
+with its own checksum. A file that is missing, damaged, or made from other weights is made anew.
+Nothing here needs PyTorch unless a step has to be exported.
+"""
+
+import hashlib
+import json
+import sys
+from functools import lru_cache
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+
+from lakhnes_lib.errors import LakhnesError
+from lakhnes_lib.files import write_file
+from lakhnes_lib.models import fast
+
+FILES = {"fp32": "step.onnx", "int8": "step.int8.onnx"}
+"""Name of the exported step in a checkpoint folder for each precision."""
+ARCHITECTURES = ("modern_decoder", "transformer_xl")
+"""The models that have a step."""
+FORMAT = "1"
+"""Changes with the inputs and outputs of a step; files of another format are made anew."""
+WEIGHTS = "model.safetensors"
+_LEAST_MEMORY = 512  # that a step is exported for, so that few calls ask for more
+_FIRST_SLOTS = 64
+_SEAL = len(b"\x72\x4a\x0a\x06sha256\x12\x40") + 64
+
+
+def is_available() -> bool:
+    """Whether exported steps may be used: ONNX Runtime is here, and ``LAKHNES_FAST`` is not 0."""
+    return fast.is_on() and find_spec("onnxruntime") is not None
+
+
+class Piece:
+    """One piece that is read event by event, with the keys and values of its last events.
+
+    They lie in a ring: when the memory is full, an event takes the slot of the oldest one.
+    """
+
+    def __init__(self, session, memory_length: int):
+        """session: runs an exported step; memory_length: how many events to look back to."""
+        shapes = {given.name: given.shape for given in session.get_inputs()}
+        layers = sum(name.startswith("keys") for name in shapes)
+        heads, width, _ = shapes["keys0"]
+        slots = max(1, min(memory_length, _FIRST_SLOTS))
+        self.session, self.memory_length, self.position = session, memory_length, 0
+        self.keys = np.zeros((layers, heads, width, slots), np.float32)
+        self.values = np.zeros((layers, heads, slots, width), np.float32)
+        self.ages = np.zeros(slots, np.int64)  # how many events ago; 0: empty
+        # Before the first event: the row of the embedding that stands for no event.
+        absent = session.get_outputs()[0].shape[-1]
+        self.history = np.full(shapes["history"], absent, np.int64)
+        self.carry = np.zeros(shapes["carry"], np.float32)
+        self._name_inputs()
+
+    def _name_inputs(self) -> None:
+        self.inputs = {"ages": self.ages}
+        for layer, (keys, values) in enumerate(zip(self.keys, self.values, strict=True)):
+            self.inputs |= {f"keys{layer}": keys, f"values{layer}": values}
+
+    def read(self, ids: np.ndarray) -> None:
+        """Reads several events: int64 (events,)."""
+        for index in range(len(ids)):
+            self.feed(ids[index : index + 1])
+
+    def feed(self, ids: np.ndarray) -> np.ndarray:
+        """One event, int64 (1,), to the log-probabilities of the next: float32 (1, vocabulary)."""
+        self.history = np.concatenate([ids, self.history[:-1]])
+        self.inputs["history"] = self.history
+        self.inputs["position"] = np.array(self.position)
+        self.inputs["carry"] = self.carry
+        log_probs, keys, values, self.carry = self.session.run(None, self.inputs)
+        if self.memory_length:
+            self._remember(keys, values)
+        self.position += 1
+        return log_probs
+
+    def _remember(self, keys: np.ndarray, values: np.ndarray) -> None:
+        slot, slots = self.position % self.memory_length, len(self.ages)
+        if slot == slots:
+            room = min(slots, self.memory_length - slots)
+            self.keys = np.pad(self.keys, [(0, 0)] * 3 + [(0, room)])
+            self.values = np.pad(self.values, [(0, 0)] * 2 + [(0, room), (0, 0)])
+            self.ages = np.pad(self.ages, (0, room))
+            self._name_inputs()
+        self.keys[..., slot] = keys.reshape(self.keys.shape[:3])
+        self.values[:, :, slot] = values.reshape(self.keys.shape[:3])
+        self.ages[: self.position] += 1
+        self.ages[slot] = 1
+
+    def copy(self) -> "Piece":
+        """Another piece with the same past."""
+        copy = object.__new__(Piece)
+        copy.__dict__ = self.__dict__ | {
+            name: getattr(self, name).copy() for name in ("keys", "values", "ages")
+        }
+        copy._name_inputs()
+        return copy
+
+
+def open_piece(folder, memory_length: int | None, precision: str) -> Piece | None:
+    """A piece, nothing read yet, of a checkpoint folder whose step is exported if need be.
+
+    memory_length: events to look back to, None for the model's own; precision: "fp32" or "int8".
+    Returns None for a folder whose model has no step. Raises LakhnesError for a model that cannot
+    be loaded to export it.
+    """
+    folder = Path(folder)
+    try:
+        description = json.loads((folder / "config.json").read_bytes())
+        if description["architecture"] not in ARCHITECTURES:
+            return None
+        own = description["config"]["memory_length"]
+        weights = hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest()
+    except (OSError, ValueError, TypeError, KeyError):
+        return None  # whoever loads the model says what is wrong with the folder
+    memory_length = own if memory_length is None else memory_length
+    session = _kept_step(folder / FILES[precision], weights, memory_length)
+    if session is None:
+        content = _exported(folder, weights, max(memory_length, _LEAST_MEMORY), precision)
+        try:
+            write_file(folder / FILES[precision], content)
+        except (LakhnesError, OSError) as error:
+            print(f"{error}; the exported step is kept in memory", file=sys.stderr)
+        session = _session(content)
+    return Piece(session, memory_length)
+
+
+def folder_of(model) -> Path | None:
+    """The folder that a ``LanguageModel`` was loaded from, None if its weights are others by now.
+
+    Also None for a model that is not on the CPU, where steps run.
+    """
+    import safetensors
+    import torch
+
+    if model.folder is None or model.device.type != "cpu":
+        return None
+    try:
+        with safetensors.safe_open(model.folder / WEIGHTS, "pt") as file:
+            for name, tensor in model.state_dict().items():
+                if not torch.equal(file.get_tensor(name).to(tensor.dtype), tensor):
+                    return None
+    except (OSError, ValueError, safetensors.SafetensorError):
+        return None
+    return model.folder
+
+
+def _kept_step(path: Path, weights: str, memory_length: int):
+    """The session of an exported step, None if there is none that fits these weights."""
+    try:
+        content = path.read_bytes()
+    except OSError:
+        return None
+    if sealed(content[:-_SEAL]) != content:
+        return None
+    session = _session(content)
+    made = session.get_modelmeta().custom_metadata_map
+    if made["format"] != FORMAT or made["weights"] != weights:
+        return None
+    return session if int(made["memory"]) >= memory_length else None
+
+
+def sealed(content: bytes) -> bytes:
+    """The content of an ONNX file, with its checksum at the end as the property ``sha256``.
+
+    An ONNX file is a protobuf message, and the fields of a second message may follow a first one.
+    """
+    digest = hashlib.sha256(content).hexdigest().encode()
+    return content + b"\x72\x4a\x0a\x06sha256\x12\x40" + digest
+
+
+@lru_cache(maxsize=2)
+def _exported(folder: Path, weights: str, memory_length: int, precision: str) -> bytes:
+    """The content of a new file for a checkpoint's step. weights: their sha256."""
+    from lakhnes_lib.models import checkpoints
+    from lakhnes_lib.models.fast import step_export
+
+    print(f"{folder}: exporting the step that composes ({precision}), once", file=sys.stderr)
+    made = {"format": FORMAT, "weights": weights, "memory": str(memory_length)}
+    return sealed(step_export.export(checkpoints.load(folder), memory_length, precision, made))
+
+
+@lru_cache(maxsize=2)
+def _session(content: bytes):
+    """The exported step as ONNX Runtime runs it, on the thread that calls it."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.add_session_config_entry("session.set_denormal_as_zero", "1")
+    # CPUs without VNNI add products of 8 bits up in 16, which overflows without this option.
+    options.add_session_config_entry("session.x64quantprecision", "1")
+    return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
