@@ -36,6 +36,10 @@ class State:
     last: np.ndarray
     waiting: np.ndarray
 
+    def select(self, rows: np.ndarray) -> "State":
+        """The same for some of the songs: int64 (any,), repeats allowed, or bool (batch,)."""
+        return State(self.sounding[rows], self.last[rows], self.waiting[rows])
+
 
 def start(batch: int) -> State:
     """Songs that have nothing but their first ``<S>``."""
