@@ -26,7 +26,7 @@ from lakhnes_lib import profiles
 from lakhnes_lib.__main__ import main as lakhnes
 from lakhnes_lib.models import checkpoints
 from lakhnes_lib.models.ngram import NGram
-from lakhnes_lib.study import answers, designs, study_page, study_statistics
+from lakhnes_lib.study import answers, bradley_terry, designs, study_page, study_statistics
 from lakhnes_lib.study.clips import make_study
 from lakhnes_lib.study.simulation import simulate
 
@@ -43,9 +43,7 @@ def recovery(studies: int, listeners: int, spread: float = 0.0) -> dict:
     for seed in range(studies):
         options = dict(batches=3, spread=spread, seed=seed)
         rows = simulate(plans["preference"], STRENGTHS, listeners, **options)
-        model = study_statistics.strengths(
-            answers.answers_of(plans["preference"], rows), DRAWS, seed
-        )
+        model = bradley_terry.strengths(answers.answers_of(plans["preference"], rows), DRAWS, seed)
         methods = model.methods
         true = np.array([STRENGTHS[name] for name in methods])
         true -= true.mean()

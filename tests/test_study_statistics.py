@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lakhnes_lib.errors import BadStudy
-from lakhnes_lib.study import designs, study_statistics
+from lakhnes_lib.study import bradley_terry, designs, study_statistics
 from lakhnes_lib.study.answers import Answers, Judgement, answers_of
 from lakhnes_lib.study.simulation import simulate
 
@@ -105,7 +105,7 @@ def test_preference_by_hand():
     assert [row.p_exact_holm for row in pairs] == pytest.approx(
         closed([row.p_exact for row in pairs])
     )
-    found = study_statistics.strengths(answers, draws=50)
+    found = bradley_terry.strengths(answers, draws=50)
     assert found.strength == pytest.approx(zermelo(study_statistics.wins(answers)), abs=2e-3)
     assert (
         found.unit == "judgements"
@@ -127,13 +127,13 @@ def test_bradley_terry_against_the_fixed_point(seed, methods):
     tables = random.integers(3, 40, (3, methods, methods))
     for table in tables:
         np.fill_diagonal(table, 0)
-    together = study_statistics.bradley_terry(tables)
+    together = bradley_terry.fit(tables)
     for table, strength in zip(tables, together, strict=True):
         assert strength == pytest.approx(zermelo(table), abs=5e-3)
 
 
 def test_a_method_that_always_wins_has_a_finite_strength():
-    strength = study_statistics.bradley_terry([[0, 20], [0, 0]])
+    strength = bradley_terry.fit([[0, 20], [0, 0]])
     assert np.isfinite(strength).all() and strength[0] > 2
 
 
@@ -178,7 +178,7 @@ def test_intervals_hold_what_was_put_in(listeners, unit):
     inside, estimates = [], []
     for seed in range(100):
         answers = answers_of(design, simulate(design, STRENGTHS, listeners, batches=3, seed=seed))
-        found = study_statistics.strengths(answers, draws=100, seed=seed)
+        found = bradley_terry.strengths(answers, draws=100, seed=seed)
         assert found.unit == unit
         inside.append((found.low <= true - true.mean()) & (true - true.mean() <= found.high))
         estimates.append(found.strength)

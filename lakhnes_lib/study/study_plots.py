@@ -11,8 +11,9 @@ import numpy as np
 from matplotlib.ticker import PercentFormatter
 
 from lakhnes_lib.listening.pictures import INK, MODEL_COLOURS, Picture, finish
+from lakhnes_lib.study.bradley_terry import Strengths
 from lakhnes_lib.study.designs import REAL
-from lakhnes_lib.study.study_statistics import Share, Strengths
+from lakhnes_lib.study.study_statistics import Share
 
 LABELS = {
     "turing": ("Turing test: real clips that were found", "lower is better; dotted: chance"),

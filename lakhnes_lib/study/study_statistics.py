@@ -4,28 +4,21 @@ Paper: §7, Figures 4 and 5. Notebook: 08_user_study.
 As published: the share of pairs in which the real clip was found, or of comparisons that a method
 won, with standard errors, and a t-test with normal approximation between methods.
 Differences from the paper: beside it stand Wilson's intervals, exact tests, Holm's correction for
-many tests, Bradley and Terry's model of preference (1952), and how many judgements a test needs.
-All of these but the bootstrap over listeners take judgements as independent of one another.
+many tests, and how many judgements a test needs; ``bradley_terry`` has a model of preference.
+All of these take judgements as independent of one another.
 """
 
-from collections import defaultdict
 from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
-from scipy import optimize, stats
-from scipy.special import expit
+from scipy import stats
 
 from lakhnes_lib.errors import BadStudy
 from lakhnes_lib.study.answers import Answers, Judgement
 from lakhnes_lib.study.designs import REAL, real_first
 
 CONFIDENCE = 0.95
-FEW_LISTENERS = 10
-"""With fewer, the bootstrap draws single judgements instead of listeners."""
-RIDGE = 0.001
-"""Keeps the strength of a method that always or never won finite; beside real numbers of judgements
-it is nothing."""
 
 
 @dataclass(frozen=True)
@@ -69,44 +62,9 @@ class Comparison:
     p_exact_holm: float
 
 
-@dataclass(frozen=True)
-class Strengths:
-    """Bradley and Terry's model. strength: float (methods,), mean 0; drawn: float (draws, methods),
-    the bootstrap's; unit: what it drew, listeners or judgements; count: how many of them there
-    are."""
-
-    methods: list[str]
-    strength: np.ndarray
-    drawn: np.ndarray
-    unit: str
-    count: int
-
-    @property
-    def low(self) -> np.ndarray:
-        """Lower end of the 95 % intervals, float (methods,)."""
-        return self.strength - self._half_interval(self.drawn)
-
-    @property
-    def high(self) -> np.ndarray:
-        """Upper end."""
-        return self.strength + self._half_interval(self.drawn)
-
-    def preferred(self, method: str, to: str) -> tuple[float, float, float]:
-        """Probability that one method is preferred to another, and its 95 % interval."""
-        a, b = self.methods.index(method), self.methods.index(to)
-        difference = self.strength[a] - self.strength[b]
-        half = self._half_interval(self.drawn[:, a] - self.drawn[:, b])
-        return tuple(expit([difference, difference - half, difference + half]).tolist())
-
-    def _half_interval(self, drawn: np.ndarray) -> np.ndarray:
-        """The bootstrap's standard deviation, corrected for few units, times Student's quantile."""
-        free = max(self.count - 1, 1)
-        return stats.t.ppf((1 + CONFIDENCE) / 2, free) * drawn.std(0) * np.sqrt(self.count / free)
-
-
 def methods_of(answers: Answers) -> list[str]:
     """What was compared: all methods of judgements that are no controls; real music first."""
-    judgements = _without_controls(answers)
+    judgements = compared_judgements(answers)
     return real_first({name for judgement in judgements for name in judgement[2:]})
 
 
@@ -156,54 +114,7 @@ def compare(answers: Answers) -> list[Comparison]:
 def wins(answers: Answers) -> np.ndarray:
     """int64 (methods, methods): how often the row's method was chosen over the column's, in
     ``methods_of``'s order."""
-    return _wins(_without_controls(answers), methods_of(answers))
-
-
-def strengths(answers: Answers, draws: int = 1000, seed: int = 0) -> Strengths:
-    """Bradley and Terry's strengths, with a bootstrap over listeners, or over judgements if there
-    are few listeners."""
-    methods, table, listeners = methods_of(answers), wins(answers), defaultdict(list)
-    for judgement in _without_controls(answers):
-        listeners[judgement.listener].append(judgement)
-    if len(listeners) >= FEW_LISTENERS:
-        unit, count = "listeners", len(listeners)
-        units = np.stack([_wins(theirs, methods) for theirs in listeners.values()])
-        probabilities = np.full(count, 1 / count)
-    else:
-        unit, count = "judgements", int(table.sum())
-        units = np.eye(table.size).reshape(-1, *table.shape)  # a single win of each kind
-        probabilities = table.ravel() / count
-    times = np.random.default_rng(seed).multinomial(count, probabilities, size=draws)
-    tables = np.tensordot(times, units, 1)  # (draws, units) · (units, methods, methods)
-    return Strengths(methods, bradley_terry(table), bradley_terry(tables), unit, count)
-
-
-def bradley_terry(table) -> np.ndarray:
-    """Strengths of most likelihood: float (..., methods), mean 0, of wins of row over column (...,
-    methods, methods).
-
-    P(row over column) = 1 / (1 + exp(strength of column - strength of row)). Many tables are fitted
-    as one problem.
-    """
-    table = np.asarray(table, float)
-    if table.ndim < 2 or table.shape[-1] != table.shape[-2]:
-        raise BadStudy(f"wins must be a square table of methods, not of shape {table.shape}")
-    shape = table.shape[:-1]
-    table = table.reshape(-1, *table.shape[-2:])
-    met = table + table.transpose(0, 2, 1)
-
-    def loss(x):
-        strength = x.reshape(len(table), -1)
-        ahead = strength[:, :, None] - strength[:, None, :]
-        nats = (table * np.logaddexp(0, -ahead)).sum() + RIDGE / 2 * (strength**2).sum()
-        gradient = (met * expit(ahead) - table).sum(2) + RIDGE * strength
-        return nats, gradient.ravel()
-
-    options = {"gtol": 1e-6, "ftol": 1e-15, "maxiter": 2000, "maxfun": 4000}
-    start = np.zeros(table.shape[0] * table.shape[1])
-    fit = optimize.minimize(loss, start, jac=True, method="L-BFGS-B", options=options)
-    strength = fit.x.reshape(shape)
-    return strength - strength.mean(-1, keepdims=True)
+    return count_wins(compared_judgements(answers), methods_of(answers))
 
 
 def holm(p) -> np.ndarray:
@@ -237,14 +148,16 @@ def needed(p: float, q: float, wanted: float = 0.8, level: float = 0.05) -> int:
     return max(1, int(np.ceil(errors**2 * variance / (p - q) ** 2)))
 
 
-def _without_controls(answers: Answers) -> list[Judgement]:
+def compared_judgements(answers: Answers) -> list[Judgement]:
+    """The judgements of pairs that are no controls. Raises BadStudy if there are none."""
     judgements = [judgement for judgement in answers.judgements if not judgement.is_control]
     if not judgements:
         raise BadStudy("there are answers to control pairs alone, so nothing was compared")
     return judgements
 
 
-def _wins(judgements, methods) -> np.ndarray:
+def count_wins(judgements, methods: list[str]) -> np.ndarray:
+    """int64 (methods, methods): how often the row's method was chosen over the column's."""
     table = np.zeros((len(methods), len(methods)), int)
     index = {name: number for number, name in enumerate(methods)}
     for judgement in judgements:

@@ -11,9 +11,10 @@ from pathlib import Path
 from lakhnes_lib.files import write_file
 from lakhnes_lib.listening.pictures import Picture
 from lakhnes_lib.listening.templates import render
-from lakhnes_lib.study import study_plots, study_statistics
+from lakhnes_lib.study import bradley_terry, study_plots, study_statistics
 from lakhnes_lib.study.answers import Answers, filter_listeners
-from lakhnes_lib.study.study_statistics import Comparison, Share, Strengths
+from lakhnes_lib.study.bradley_terry import Strengths
+from lakhnes_lib.study.study_statistics import Comparison, Share
 
 TEMPLATE = Path(__file__).with_name("study_report.md.jinja")
 PUBLISHED_BATCHES = {"turing": 3, "preference": 1}
@@ -48,7 +49,7 @@ def analyse(
     statistics = {
         "shares": study_statistics.shares(answers),
         "comparisons": study_statistics.compare(answers),
-        "strengths": study_statistics.strengths(answers),
+        "strengths": bradley_terry.strengths(answers),
     }
     pictures = {"shares": study_plots.bars(statistics["shares"], answers.kind, remark)}
     if answers.kind == "preference":
