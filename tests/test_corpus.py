@@ -5,12 +5,14 @@ import shutil
 
 import numpy as np
 import pytest
+import symusic
+from bands import band
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from songs import scores, tune
 
 from lakhnes_lib.data import build, corpus
-from lakhnes_lib.errors import BadCorpus, BadEvents, DataNotFound
+from lakhnes_lib.errors import BadCorpus, BadEvents, BadMidi, DataNotFound
 from lakhnes_lib.music import events, midi
 from lakhnes_lib.music.score import TIMBRE_CHANGE, VELOCITY_CHANGE, Score
 
@@ -233,6 +235,24 @@ def test_folder_with_splits_and_bad_files(tmp_path):
     )
     again = build.build_corpus(source, tmp_path / "again", workers=2, progress=False)
     assert again.fingerprint == made.fingerprint
+
+
+def test_music_for_any_instruments_is_read(tmp_path):
+    """NES music as it is, other MIDI mapped however short it is; what is wrong stays wrong."""
+    midi.write(song(0), tmp_path / "nes_000.mid")
+    assert build.read_any(tmp_path / "nes_000.mid") == song(0)
+    assert build.read_any(tmp_path / "nes_000.mid").name == "nes_000"
+    (tmp_path / "band.mid").write_bytes(band(1, 2, beats=4))
+    with pytest.raises(BadMidi):
+        build.read_song(tmp_path / "band.mid")
+    mapped = build.read_any(tmp_path / "band.mid")
+    assert mapped.name == "band" and len(mapped.notes) and mapped.seconds < 5
+    named_wrong = symusic.Score(tmp_path / "band.mid")
+    for track in named_wrong.tracks:
+        track.name = "p1"
+    named_wrong.dump_midi(tmp_path / "wrong.mid")
+    with pytest.raises(BadMidi):
+        build.read_any(tmp_path / "wrong.mid")
 
 
 def test_folder_without_splits(tmp_path):

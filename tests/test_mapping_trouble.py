@@ -1,6 +1,7 @@
 """Mapping comes to the same corpus after bad files, a full disk, a signal or a lost worker."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -168,9 +169,10 @@ def map_and_count(music, out, **options) -> int:
     return len(count)
 
 
-@pytest.fixture
-def half(music, tmp_path, monkeypatch):
-    """A run that a full disk ended after three shards."""
+@pytest.fixture(scope="module")
+def begun(music, tmp_path_factory):
+    """The folder of shards of a run that a full disk ended after three of them."""
+    folder = tmp_path_factory.mktemp("begun")
     save, saved = np.savez, []
 
     def filling(*args, **arrays):
@@ -179,15 +181,21 @@ def half(music, tmp_path, monkeypatch):
             raise OSError(28, "No space left on device")
         save(*args, **arrays)
 
-    with monkeypatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(lakh_mapping, "FILES_A_SHARD", FILES_A_SHARD)
         patch.setattr(np, "savez", filling)
         with pytest.raises(OutOfSpace, match="the disk is full"):
-            map_corpus(music, tmp_path / "corpus", workers=1, progress=False)
-    partial = tmp_path / "corpus.partial"
-    assert {path.suffix for path in partial.iterdir()} == {".json", ".npz"} and len(
-        content(partial)
-    ) == 4
+            map_corpus(music, folder / "corpus", workers=1, progress=False)
+    (partial,) = folder.iterdir()
+    names = ["000000.npz", "000001.npz", "000002.npz", "run.json"]
+    assert sorted(path.name for path in partial.iterdir()) == names
     return partial
+
+
+@pytest.fixture
+def half(begun, tmp_path):
+    """A copy of it that a test may go on with."""
+    return shutil.copytree(begun, tmp_path / "corpus.partial")
 
 
 def test_full_disk_keeps_what_is_done(mapped, music, half, tmp_path):

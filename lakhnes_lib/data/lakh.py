@@ -17,7 +17,7 @@ from lakhnes_lib.music import events, filters, mapping
 from lakhnes_lib.music.score import NOTE, Score
 from lakhnes_lib.music.tracks import TRACK_NOTE
 
-KEPT_NOTE = np.dtype([("wait", "u4"), ("ticks", "u4"), ("pitch", "u1"), ("velocity", "u1")])
+PACKED_NOTE = np.dtype([("wait", "u4"), ("ticks", "u4"), ("pitch", "u1"), ("velocity", "u1")])
 """A note: ticks since the note before in its track began (since 0 for the first), its own ticks."""
 TRACK = np.dtype([("notes", "u4"), ("drums", "?")])
 SONG = np.dtype([("tracks", "u4"), ("notes", "u4"), ("length", "i8"), ("content", "S64")])
@@ -32,7 +32,7 @@ class LakhSplit(Packed):
     settings: ``seed`` and ``options`` of the published draws.
     """
 
-    FORMAT, PARTS = "lakh-1", {"notes": KEPT_NOTE, "tracks": TRACK, "songs": SONG}
+    FORMAT, PARTS = "lakh-1", {"notes": PACKED_NOTE, "tracks": TRACK, "songs": SONG}
 
     @cached_property
     def options(self) -> filters.MappingOptions:
@@ -139,10 +139,10 @@ def pack(songs: list[filters.Candidates]) -> LakhSplit:
         rows.append((len(own), sum(map(len, own)), length, song.content_hash))
         parts += own
     every = np.concatenate([np.zeros(0, TRACK_NOTE), *parts])
-    kept = np.zeros(len(every), KEPT_NOTE)
+    packed = np.zeros(len(every), PACKED_NOTE)
     waits = [np.diff(notes["start"], prepend=0) for notes in parts]
-    kept["wait"] = np.concatenate([every["start"][:0], *waits])
-    kept["ticks"] = every["end"] - every["start"]
-    kept["pitch"], kept["velocity"] = every["pitch"], every["velocity"]
+    packed["wait"] = np.concatenate([every["start"][:0], *waits])
+    packed["ticks"] = every["end"] - every["start"]
+    packed["pitch"], packed["velocity"] = every["pitch"], every["velocity"]
     names = [song.name for song in songs]
-    return LakhSplit("", names, kept, np.array(tracks, TRACK), np.array(rows, SONG))
+    return LakhSplit("", names, packed, np.array(tracks, TRACK), np.array(rows, SONG))

@@ -62,14 +62,7 @@ def map_corpus(
     check_target(folder, NAMES)  # before the work
     partial = folder.with_name(f"{folder.name}.partial")
     most_bytes = job.options.most_bytes + 1  # enough to see that a file is too large
-    if source.is_dir():
-        names = _list(source)
-        paths = [source / name for name in names]
-        identity = names, [path.stat().st_size if path.is_file() else -1 for path in paths]
-        number_of_files, files = len(names), _read(source, names, most_bytes)
-    else:
-        identity = archives.sha256(source)
-        number_of_files, files = None, _read_archive(source, most_bytes)
+    files, number_of_files, identity = _open_source(source, most_bytes)
     origin = {"source": identity, "files_a_shard": FILES_A_SHARD, "job": asdict(job)}
     done = shards.begin(partial, origin)
     bar = tqdm(total=number_of_files, unit="file", desc="mapping", disable=not progress)
@@ -97,6 +90,17 @@ def map_corpus(
 # What is read
 
 
+def _open_source(source: Path, most_bytes: int) -> tuple[Iterator, int | None, object]:
+    """A source's files (name, and bytes or the reason why there are none), their number if it is
+    known, and what tells this source from any other: names and sizes, or an archive's sha256."""
+    if not source.is_dir():
+        return _read_archive(source, most_bytes), None, archives.sha256(source)
+    names = _list(source)
+    paths = [source / name for name in names]
+    sizes = [path.stat().st_size if path.is_file() else -1 for path in paths]
+    return _read(source, names, most_bytes), len(names), [names, sizes]
+
+
 def _is_wanted(name: str) -> bool:
     is_hidden = any(part.startswith(".") and part.strip(".") for part in name.split("/"))
     return name.lower().endswith(ENDINGS) and not is_hidden
@@ -115,7 +119,6 @@ def _list(folder: Path) -> list[str]:
 
 
 def _read(folder: Path, names: list[str], most_bytes: int) -> Iterator[tuple[str, bytes | str]]:
-    """Each file's name and bytes, or the reason why it has none."""
     for name in names:
         try:
             with open(folder / name, "rb") as file:
@@ -126,7 +129,7 @@ def _read(folder: Path, names: list[str], most_bytes: int) -> Iterator[tuple[str
 
 
 def _read_archive(archive: Path, most_bytes: int) -> Iterator[tuple[str, bytes | str]]:
-    """The same of the MIDI files in an archive; a name that stands there again gets a number."""
+    """The MIDI files in an archive; a name that an earlier file has gets a number."""
     seen: Counter = Counter()
     for name, data in archives.contents(archive, MOST_BYTES, most_bytes):
         if _is_wanted(name):
