@@ -1,0 +1,302 @@
+"""One row of Table 2 on a GPU that is lent for a quarter of an hour: packed here, trained there.
+
+    python tools/gpu_kit.py pack KIT.tar.xz data/packed/nesmdb-midi [data/packed/lakh5]
+    python tools/gpu_kit.py run KIT.tar.xz OUT --row transformer_xl_augmented --minutes 8
+    python tools/split_checkpoint.py join OUT/weights FOLDER
+
+``pack`` writes the corpora that training reads into one archive. ``run`` needs nothing but that
+archive, this repository, PyTorch, NumPy, safetensors, PyYAML, tqdm and pydantic. It works in three
+stages, each limited in time, and after each stage OUT holds what there is so far:
+
+1. ``checks.json``: does the fused attention take the bias of relative positions, does the compiled
+   step work, how many events of training a second at three batch sizes, how much memory.
+2. ``log.jsonl`` and ``weights/``: the row is trained by the clock. Whenever valid gets better, the
+   weights are written again, in parts of 15 MB with 8 bits a weight.
+3. ``results.json``: perplexity on test and valid by every protocol.
+
+A row is a name of ``models`` in the profile, or ``transformer_xl_lakh``, which spends
+``--lakh-minutes`` on Lakh first. A run that is stopped leaves what it has written.
+"""
+
+import argparse
+import json
+import shutil
+import sys
+import tarfile
+import tempfile
+import threading
+import time
+import traceback
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from split_checkpoint import split
+
+from lakhnes_lib import profiles
+from lakhnes_lib.data.corpus import Split, open_corpus, write_corpus
+from lakhnes_lib.errors import LakhnesError
+from lakhnes_lib.evaluation import perplexity
+from lakhnes_lib.files import write_file
+from lakhnes_lib.listening import results
+from lakhnes_lib.models import checkpoints
+from lakhnes_lib.training import trainer
+
+ROWS = {
+    # name: (model of the profile for NES-MDB, model of the profile for Lakh before it)
+    "transformer_xl": ("transformer_xl_minutes", None),
+    "transformer_xl_augmented": ("transformer_xl_minutes_augmented", None),
+    "transformer_xl_lakh": ("transformer_xl_minutes_augmented", "lakh_minutes"),
+    "modern_decoder": ("modern_decoder", None),
+}
+BATCHES = (30, 64, 128)
+"""Rows of a training step that the checks try: the paper's 30, and what a large GPU may hold."""
+CHECK_SECONDS = 60
+PART_MEGABYTES = 15.0
+WATCH_SECONDS = 5
+
+
+def pack(archive: Path, corpora: list[Path]) -> None:
+    """Writes the corpora, each below its folder's name, into one archive compressed with xz.
+
+    Velocity and timbre changes inside notes, two thirds of NES-MDB's bytes, are left out: training
+    does not read them. The copy has another fingerprint; ``copy_of`` in its manifest names the
+    original's.
+    """
+    archive.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as temporary, tarfile.open(archive, "w:xz") as file:
+        for folder in corpora:
+            corpus = open_corpus(folder)  # a damaged corpus is noticed here
+            if all(isinstance(split_, Split) for split_ in corpus.splits.values()):
+                splits = {name: without_controls(part) for name, part in corpus.splits.items()}
+                folder = Path(temporary) / folder.name
+                write_corpus(splits, folder, copy_of=corpus.fingerprint)
+            file.add(folder, folder.name)
+    print(f"{archive}: {archive.stat().st_size / 1e6:.1f} MB")
+
+
+def without_controls(part: Split) -> Split:
+    """The same songs without changes of velocity and timbre inside notes."""
+    songs = part.songs.copy()
+    songs["controls"] = 0
+    return Split(part.name, part.names, part.notes, part.controls[:0], songs)
+
+
+class Kit:
+    """One row's checks, training and evaluation, in a folder ``out``."""
+
+    def __init__(self, archive: Path, out: Path, profile: str, row: str, device: str | None):
+        self.out, self.row, self.profile = out, row, profiles.load(profile)
+        self.started, self.check_seconds = time.monotonic(), CHECK_SECONDS
+        self.device = trainer.choose_device(device)
+        self.work = Path(tempfile.mkdtemp(prefix="kit"))
+        out.mkdir(parents=True, exist_ok=True)
+        with tarfile.open(archive) as file:
+            file.extractall(self.work, filter="data")
+        self.corpora = [open_corpus(path.parent) for path in self.work.glob("*/corpus.json")]
+
+    def corpus(self, lakh: bool):
+        """The corpus of the archive that is Lakh's, or the one that is not."""
+        for corpus in self.corpora:
+            if ("test" not in corpus) == lakh:
+                return corpus
+        raise LakhnesError(f"the archive holds no corpus of {'Lakh' if lakh else 'NES music'}")
+
+    def with_training(self, name: str, settings: profiles.Training) -> profiles.Profile:
+        """The profile with other settings for the training of one model."""
+        training = self.profile.training | {name: settings}
+        return self.profile.model_copy(update={"training": training})
+
+    def write(self, name: str, values: dict) -> None:
+        """One JSON file of the results so far."""
+        values = {
+            "row": self.row,
+            "seconds_since_start": round(time.monotonic() - self.started, 1),
+            "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
+            "circumstances": results.circumstances(("numpy", "torch")),
+        } | values
+        write_file(self.out / name, json.dumps(values, indent=1) + "\n")
+        print(name, json.dumps(values), flush=True)
+
+    # --- stage 1
+
+    def checks(self, seconds: float) -> None:
+        """What this machine can do; a check that fails says why, and the others go on."""
+        limit, self.check_seconds = time.monotonic() + seconds, seconds
+        values: dict = {}
+        for name, check in {"fused_attention": self.fused_attention, "speed": self.speeds}.items():
+            try:
+                values[name] = check(limit)
+            except Exception as error:  # whatever it is, it must not cost the lease
+                values[name] = {"error": f"{type(error).__name__}: {str(error)[:300]}"}
+            self.write("checks.json", values)
+
+    def fused_attention(self, limit: float) -> dict:
+        """Milliseconds of attention with a bias for each backend that takes one."""
+        model = self.profile.models[ROWS[self.row][0]]
+        heads, segment = model["heads"], 512
+        width = model.get("head_width") or model["width"] // heads
+        shape = (8, heads, segment, width)
+        dtype = torch.bfloat16 if self.device.type == "cuda" else torch.float32
+        query, key, value = (torch.randn(shape, device=self.device, dtype=dtype) for _ in "qkv")
+        bias = torch.randn(8, heads, segment, segment, device=self.device, dtype=dtype)
+        times = {}
+        for backend in ("FLASH_ATTENTION", "EFFICIENT_ATTENTION", "CUDNN_ATTENTION", "MATH"):
+            kind = getattr(torch.nn.attention.SDPBackend, backend)
+            try:
+                with torch.nn.attention.sdpa_kernel(kind):
+                    times[backend] = self.milliseconds(
+                        lambda: F.scaled_dot_product_attention(query, key, value, attn_mask=bias)
+                    )
+            except RuntimeError as error:
+                times[backend] = str(error).splitlines()[0][:120]
+        return times
+
+    def milliseconds(self, work, repeats: int = 10) -> float:
+        """The mean time of one call after a first one that is not counted."""
+        work()
+        if self.device.type == "cuda":
+            torch.cuda.synchronize()
+        begun = time.perf_counter()
+        for _ in range(repeats):
+            work()
+        if self.device.type == "cuda":
+            torch.cuda.synchronize()
+        return 1000 * (time.perf_counter() - begun) / repeats
+
+    def speeds(self, limit: float) -> dict:
+        """Events of training a second and peak memory at several batch sizes, uncompiled."""
+        name, values = ROWS[self.row][0], {}
+        settings = self.profile.training[name]
+        for batch in BATCHES if self.device.type == "cuda" else (2,):
+            if values and time.monotonic() > limit:
+                break
+            changed = settings.model_copy(update={"batch": batch, "compile": False})
+            profile = self.with_training(name, changed)
+            if self.device.type == "cuda":
+                torch.cuda.reset_peak_memory_stats()
+            model = checkpoints.build(**profile.models[name])
+            corpus = self.corpus(False)
+            run = trainer.TrainingRun(model, profile, name, corpus, self.work, self.device)
+            run.model.train()
+            run.train_step()  # the first is slower
+            begun, events = time.perf_counter(), run.events
+            while time.perf_counter() - begun < min(4, self.check_seconds / 4):
+                run.train_step()
+            if self.device.type == "cuda":
+                torch.cuda.synchronize()
+            spent = time.perf_counter() - begun
+            values[batch] = {"events_a_second": round((run.events - events) / spent)}
+            if self.device.type == "cuda":
+                values[batch]["peak_gigabytes"] = torch.cuda.max_memory_allocated() / 1e9
+            del run, model
+        return values
+
+    # --- stage 2
+
+    def train(self, minutes: float, lakh_minutes: float) -> Path:
+        """Trains the row by the clock, after Lakh if it asks for that; the best checkpoint."""
+        name, before = ROWS[self.row]
+        start = None
+        if before is not None:
+            self.train_one(before, lakh_minutes, None, lakh=True)
+            start = self.work / "runs" / before / "best"
+        self.train_one(name, minutes, start, lakh=False)
+        return self.work / "runs" / name / "best"
+
+    def train_one(self, name: str, minutes: float, start: Path | None, lakh: bool) -> None:
+        """One training run, whose learning rate reaches its end when the minutes are over."""
+        folder = self.work / "runs" / name
+        settings = self.profile.training[name].model_copy(update={"minutes": minutes})
+        profile = self.with_training(name, settings)
+        stop = threading.Event()
+        watcher = threading.Thread(target=self.watch, args=(folder, stop), daemon=True)
+        watcher.start()
+        try:
+            trainer.train(
+                profile,
+                self.corpus(lakh),
+                folder,
+                model=name,
+                start=start,
+                max_minutes=1.1 * minutes + 1,
+                device=str(self.device),
+                progress=False,
+            )
+        finally:
+            stop.set()
+            watcher.join()
+            self.export(folder)
+
+    def watch(self, folder: Path, stop: threading.Event) -> None:
+        """Writes the weights again each time that valid has become better."""
+        last = None
+        while not stop.wait(WATCH_SECONDS):
+            config = folder / "best" / "config.json"
+            if config.exists() and config.stat().st_mtime != last:
+                last = config.stat().st_mtime
+                self.export(folder)
+
+    def export(self, folder: Path) -> None:
+        """The log and the best weights so far, as small files."""
+        try:
+            if (folder / "log.jsonl").exists():
+                shutil.copy(folder / "log.jsonl", self.out / "log.jsonl")
+            if (folder / "best").exists():
+                new = self.out / "weights.new"
+                shutil.rmtree(new, ignore_errors=True)
+                split(folder / "best", new, PART_MEGABYTES, bits=8)
+                shutil.rmtree(self.out / "weights", ignore_errors=True)
+                new.rename(self.out / "weights")
+        except (LakhnesError, OSError):
+            traceback.print_exc()  # training goes on; the next export may work
+
+    # --- stage 3
+
+    def evaluate(self, folder: Path) -> None:
+        """Perplexity on test, then on valid, by every protocol."""
+        model = checkpoints.load(folder, self.device)
+        settings, values = self.profile.evaluation, {"parameters": model.parameter_count()}
+        options = {"segment": settings.segment, "memory_length": settings.memory_length}
+        for split_name in ("test", "valid"):
+            songs = self.corpus(False)[split_name]
+            framed = songs.framed()
+            exact = perplexity.exact(model, framed, batch=settings.batch, progress=False, **options)
+            values[split_name] = {"exact": exact.perplexity}
+            self.write("results.json", values)
+            paper = perplexity.paper(model, framed, songs.names, progress=False, **options)
+            values[split_name]["paper"] = paper.perplexity
+            self.write("results.json", values)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    verbs = parser.add_subparsers(dest="verb", required=True)
+    packing = verbs.add_parser("pack", help="write the archive that the lent machine needs")
+    packing.add_argument("archive", type=Path)
+    packing.add_argument("corpora", type=Path, nargs="+")
+    running = verbs.add_parser("run", help="check the machine, train one row, evaluate it")
+    running.add_argument("archive", type=Path)
+    running.add_argument("out", type=Path)
+    running.add_argument("--row", choices=ROWS, default="transformer_xl_augmented")
+    running.add_argument("--minutes", type=float, default=8.0, help="of training on NES-MDB")
+    running.add_argument("--lakh-minutes", type=float, default=4.0, help="on Lakh before it")
+    running.add_argument("--check-seconds", type=float, default=CHECK_SECONDS)
+    running.add_argument("--profile", default="paper", help="a profile's name or file")
+    running.add_argument("--device", help="cpu or cuda [default: cuda if there is one]")
+    chosen = parser.parse_args()
+    try:
+        if chosen.verb == "pack":
+            pack(chosen.archive, chosen.corpora)
+            return 0
+        kit = Kit(chosen.archive, chosen.out, chosen.profile, chosen.row, chosen.device)
+        kit.checks(chosen.check_seconds)
+        kit.evaluate(kit.train(chosen.minutes, chosen.lakh_minutes))
+    except LakhnesError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
