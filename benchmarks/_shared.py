@@ -8,8 +8,12 @@ import sys
 from pathlib import Path
 
 from lakhnes_lib.data.corpora import prepare
-from lakhnes_lib.errors import DataNotFound
+from lakhnes_lib.errors import DataNotFound, LakhnesError
+from lakhnes_lib.files import write_file
 from lakhnes_lib.listening import results
+
+sys.path.append(str(Path(__file__).resolve().parents[1] / "tools"))
+from machine import circumstances
 
 
 def arguments(name: str, text: str) -> argparse.ArgumentParser:
@@ -42,32 +46,59 @@ def command() -> str:
     return shlex.join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *sys.argv[1:]])
 
 
+def write(
+    name: str,
+    values: dict,
+    *,
+    command: str,
+    data_fingerprint=None,
+    packages=("numpy",),
+    folder=None,
+) -> Path:
+    """Writes one result as ``results.read`` reads it, whole or not at all, and returns its path.
+
+    values: numbers, texts, lists and tables by name (NumPy's are turned into Python's); command:
+    what was run, from the repository's root; packages: whose versions the numbers may depend on.
+    Raises LakhnesError for values that JSON does not hold (not-a-number and infinity among them),
+    OutOfSpace.
+    """
+    path = results.path_of(name, folder)
+    head = {"name": name, "command": command, "data_fingerprint": data_fingerprint}
+    result = head | circumstances(packages) | {"values": values}
+    try:
+        text = json.dumps(result, indent=1, allow_nan=False, default=_plain)
+    except (TypeError, ValueError) as error:
+        raise LakhnesError(f"{path}: the values cannot be written as JSON ({error})") from None
+    write_file(path, text + "\n")
+    return path
+
+
+def _plain(value):
+    """Python's own kind of a NumPy value."""
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    raise TypeError(f"a {type(value).__name__} is no plain value")
+
+
 def keep(
     name: str,
     values: dict,
-    write: bool,
+    wanted: bool,
     *,
     shown: dict | None = None,
     corpus=None,
     packages=("numpy",),
 ):
-    """Prints the numbers as JSON, or of them only ``shown``; with ``write`` results/NAME.json holds
+    """Prints the numbers as JSON, or of them only ``shown``; if ``wanted`` results/NAME.json holds
     all of them.
 
-    corpus: what they were measured on; packages: as in ``results.write``. Returns the file's path,
+    corpus: what they were measured on; packages: as in ``write``. Returns the file's path,
     None if not written.
     """
-    print(
-        json.dumps(
-            values if shown is None else shown, indent=1, default=lambda value: value.tolist()
-        ),
-        flush=True,
-    )
-    if not write:
+    print(json.dumps(values if shown is None else shown, indent=1, default=_plain), flush=True)
+    if not wanted:
         return None
     fingerprint = None if corpus is None else corpus.fingerprint
-    path = results.write(
-        name, values, command=command(), data_fingerprint=fingerprint, packages=packages
-    )
+    path = write(name, values, command=command(), data_fingerprint=fingerprint, packages=packages)
     print(path, flush=True)
     return path

@@ -14,7 +14,7 @@ training for which all variants are there.
 import json
 
 import torch
-from _shared import arguments, corpus_at_hand, keep
+from _shared import arguments, circumstances, corpus_at_hand, keep
 
 from lakhnes_lib import profiles
 from lakhnes_lib.errors import DataNotFound, LakhnesError
@@ -71,7 +71,7 @@ def measure(name: str, profile, corpus, steps: int | None) -> dict:
         "train_loss": [row["train_loss"] for row in heard if "train_loss" in row][-1],
         "valid_perplexity": scored.perplexity,
         "valid_targets": scored.targets,
-        "hardware": results.hardware(),
+        "hardware": circumstances()["hardware"],
     }
 
 

@@ -22,7 +22,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from _shared import arguments, command, corpus_at_hand, keep
+from _shared import arguments, circumstances, command, corpus_at_hand, keep
 
 from lakhnes_lib import profiles
 from lakhnes_lib.data import fetching, registry
@@ -256,7 +256,7 @@ def measured(name: str, folder: Path | None, models: dict, chosen, corpus, train
             "parameters": model.parameter_count(),
         }
         how = {"device": model.device.type, "command": command()}
-        entry["measured"] = how | results.circumstances(PACKAGES)
+        entry["measured"] = how | circumstances(PACKAGES)
         made |= entry
     return known | made
 

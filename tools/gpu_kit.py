@@ -31,6 +31,7 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from machine import circumstances
 from split_checkpoint import split
 
 from lakhnes_lib import profiles
@@ -38,7 +39,6 @@ from lakhnes_lib.data.corpus import Split, open_corpus, write_corpus
 from lakhnes_lib.errors import LakhnesError
 from lakhnes_lib.evaluation import perplexity
 from lakhnes_lib.files import write_file
-from lakhnes_lib.listening import results
 from lakhnes_lib.models import checkpoints
 from lakhnes_lib.training import trainer
 
@@ -113,7 +113,7 @@ class Kit:
             "row": self.row,
             "seconds_since_start": round(time.monotonic() - self.started, 1),
             "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
-            "circumstances": results.circumstances(("numpy", "torch")),
+            "circumstances": circumstances(("numpy", "torch")),
         } | values
         write_file(self.out / name, json.dumps(values, indent=1) + "\n")
         print(name, json.dumps(values), flush=True)

@@ -1,12 +1,12 @@
-"""What a report says of the machine it was made on and of the versions that made it."""
+"""The machine that something is measured or reported on, and the versions that do it."""
 
 import os
 import platform
+import re
 import subprocess
+from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
-
-from lakhnes_lib.listening import results
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -19,12 +19,57 @@ def facts() -> dict[str, str]:
     return {
         "System": platform.platform(),
         "Python": platform.python_version(),
-        "Processor": f"{results.processor()}, cores: {results.usable_cores()}",
+        "Processor": f"{processor()}, cores: {usable_cores()}",
         "Memory": f"{gigabytes:.1f} GiB",
         "GPU": _graphics_cards() or "none",
-        "Commit": (results.commit() or "none").replace("+", ", with local changes"),
+        "Commit": (commit() or "none").replace("+", ", with local changes"),
         "Packages": ", ".join(f"{name} {_version(name)}" for name in names),
     }
+
+
+def circumstances(packages=("numpy",)) -> dict:
+    """What numbers measured now may depend on: versions of Python and of these packages, hardware,
+    commit, date."""
+    versions = {package: metadata.version(package) for package in packages}
+    return {
+        "versions": {"python": platform.python_version()} | versions,
+        "hardware": hardware(),
+        "commit": commit(),
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def hardware() -> dict:
+    """cpu: the processor's name; cores: how many of its cores this process may use; gpu: its name,
+    if there is one."""
+    import torch  # here, since the report does without it
+
+    known = {"cpu": processor(), "cores": usable_cores()}
+    return known | ({"gpu": torch.cuda.get_device_name()} if torch.cuda.is_available() else {})
+
+
+def processor() -> str:
+    """The processor's name, as far as the system tells it."""
+    path = Path("/proc/cpuinfo")
+    text = path.read_text(encoding="utf-8") if path.exists() else ""
+    named = re.search(r"^model name\s*: (.*)$", text, re.MULTILINE)
+    return named[1] if named else platform.processor() or platform.machine()
+
+
+def usable_cores() -> int | None:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+
+
+def commit() -> str | None:
+    """The commit of the repository, with a plus if tracked files differ from it; None outside of
+    git."""
+    command = ["git", "-C", str(ROOT), "describe", "--always", "--abbrev=12"]
+    command += ["--dirty=+", "--exclude=*"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None
 
 
 def _version(name: str) -> str:

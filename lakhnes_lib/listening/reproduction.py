@@ -15,8 +15,9 @@ from collections import defaultdict
 from dataclasses import dataclass
 
 import numpy as np
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from lakhnes_lib.errors import LakhnesError
+from lakhnes_lib.errors import LakhnesError, first_problem
 from lakhnes_lib.listening import results
 
 TABLE_2 = (
@@ -34,19 +35,15 @@ TABLE_2 = (
 FIGURE_3 = ((0, 1, 2, 4), (2.741, 2.545, 2.472, 2.460))
 """Epochs of Lakh MIDI, and test perplexity after fine-tuning."""
 PUBLISHED = (
-    ("the authors' checkpoint: NES-MDB alone", "41 M", 3.501, "published/nes"),
-    ("the authors' checkpoint: augmented", "41 M", 2.741, "published/nes-aug"),
-    ("the authors' checkpoint: Lakh, 100k steps", "41 M", 2.545, "published/lakhnes-100k"),
-    ("the authors' checkpoint: Lakh, 200k steps", "41 M", 2.472, "published/lakhnes-200k"),
-    ("the authors' checkpoint: Lakh, 400k steps", "41 M", 2.460, "published/lakhnes-400k"),
-    (
-        "the authors' checkpoint: Lakh alone, 400k steps",
-        "41 M",
-        5.541,
-        "published/lakh-400k-pretrain-only",
-    ),
+    ("NES-MDB alone", 3.501, "published/nes"),
+    ("augmented", 2.741, "published/nes-aug"),
+    ("Lakh, 100k steps", 2.545, "published/lakhnes-100k"),
+    ("Lakh, 200k steps", 2.472, "published/lakhnes-200k"),
+    ("Lakh, 400k steps", 2.460, "published/lakhnes-400k"),
+    ("Lakh alone, 400k steps", 5.541, "published/lakh-400k-pretrain-only"),
 )
-"""The last one's perplexity is not the paper's: a user of the checkpoint reported it."""
+"""The authors' checkpoints, of 41 million weights. The last one's perplexity is not the paper's: a
+user of the checkpoint reported it."""
 MEMORY = "_memory"
 """Ends the name of a shipped model measured with all of its own memory, which is longer than the
 protocol's."""
@@ -57,6 +54,30 @@ ARCHITECTURES = {
     "transformer_xl": "Transformer-XL",
     "modern_decoder": "modern decoder",
 }
+
+
+class SplitPerplexity(BaseModel):
+    """Perplexity on a split: exact, and by the paper's protocol where that was measured."""
+
+    exact: float
+    paper: float = 0
+
+
+class Point(BaseModel):
+    """A point of a training curve: nats an event on valid after so many events."""
+
+    events: float
+    valid_loss: float
+
+
+class Entry(BaseModel):
+    """What the tables need of a model in results/perplexity.json."""
+
+    parameters: int
+    minutes: float = 0
+    valid: SplitPerplexity | None = None
+    test: SplitPerplexity | None = None
+    curve: list[Point] = []
 
 
 @dataclass(frozen=True)
@@ -86,20 +107,12 @@ class Row:
 def measured() -> dict:
     """What was measured of each model, by name. Raises DataNotFound, LakhnesError as
     ``results.read``, and LakhnesError if something that the tables need is missing or no number."""
-    name, models = "models", results.read("perplexity")["values"].get("models")
+    models = results.read("perplexity")["values"].get("models")
     try:
-        for name in models:
-            entry = models[name]
-            splits = [entry[split] for split in ("valid", "test") if split in entry]
-            numbers = [number for split in splits for number in (split["exact"], *split.values())]
-            for point in entry.get("curve", ()):
-                numbers += [point["events"], point["valid_loss"]]
-            sum(
-                [entry["parameters"], entry.get("minutes", 0), *numbers]
-            )  # fails for what is no number
-    except (AttributeError, KeyError, TypeError) as error:
-        problem = f"{name} is not as it was measured ({error!r})"
-        raise LakhnesError(f"results/perplexity.json: {problem}") from None
+        TypeAdapter(dict[str, Entry]).validate_python(models, strict=True)
+    except ValidationError as error:
+        problem = first_problem(error)
+        raise LakhnesError(f"results/perplexity.json: models: {problem}") from None
     return models
 
 
@@ -146,7 +159,9 @@ def table_2(models: dict | None = None) -> list[Row]:
         if memory := models[name].get("memory_length"):
             title = f"the same with all of its memory, {memory:,} events"
         entries.append((title, "–", None, name))
-    entries += [entry for entry in PUBLISHED if entry[3] in models]
+    for title, paper, name in PUBLISHED:
+        if name in models:
+            entries.append((f"the authors' checkpoint: {title}", "41 M", paper, name))
     return [Row(*entry, models.get(entry[3], {})) for entry in entries]
 
 
