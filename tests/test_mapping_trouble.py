@@ -42,7 +42,7 @@ def harm(monkeypatch, tmp_path):
         "    if name == 'hangs': re.match('(a+)+b', 'a' * 60)\n"
         "    if name == 'crashes': os.kill(os.getpid(), signal.SIGSEGV)\n"
         "    if name == 'ends': os._exit(0)\n"
-        "    if name == 'grows': bytearray(1 << 40)\n"
+        "    if name == 'grows': bytearray(600 << 20)\n"
         "    if name == 'fails': raise KeyError(name)\n"
         "    if name == 'prints': os.write(1, b'x' * 100)\n"
         "    return whole(data, name, options)\n"
