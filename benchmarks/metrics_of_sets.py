@@ -92,7 +92,7 @@ def main():
         "musical_metrics", values, chosen.write, corpus=corpus, packages=("numpy", "scipy", "torch")
     ):
         with replacing(path.with_suffix(".png")) as temporary:
-            temporary.write_bytes(metrics_picture(measured, real="test", uniform="uniform").png())
+            temporary.write_bytes(metrics_picture(measured, real="test").png())
 
 
 if __name__ == "__main__":

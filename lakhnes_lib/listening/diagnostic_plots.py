@@ -12,7 +12,7 @@ Each function draws into ``ax`` and returns it; without ``ax`` it makes a Pictur
 from itertools import cycle
 
 import numpy as np
-from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 from lakhnes_lib.errors import LakhnesError
 from lakhnes_lib.listening.pictures import FAINT, INK, MODEL_COLOURS, axes, finish, legend
@@ -132,15 +132,9 @@ def beside(rows: list[tuple], ax=None, *, title: str = ""):
 def _perplexity_scale(axis, values):
     """A logarithmic axis with round perplexities on it, as many as there is room for."""
     low, high = np.nanmin(values), np.nanmax(values)
-    digits = np.arange(1, 10, 0.5)
-    if high / low > 8:
-        digits = np.array([1, 2, 3, 5])
-    elif high / low > 2:
-        digits = np.array([1, 1.5, 2, 3, 4, 5, 7])
-    ticks = np.concatenate([digits * 10.0**power for power in range(-1, 4)])
-    ticks = ticks[(low / 1.3 <= ticks) & (ticks <= high * 1.3)]
     limits = (low / 1.12, high * 1.12)
     axis.axes.set(**{f"{axis.axis_name}scale": "log", f"{axis.axis_name}lim": limits})
-    axis.set_major_locator(FixedLocator(ticks))
+    wide = high / low > 8
+    axis.set_major_locator(LogLocator(subs=(1, 2, 3, 5)) if wide else MaxNLocator(6))
     axis.set_minor_locator(NullLocator())
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))

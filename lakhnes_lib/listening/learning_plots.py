@@ -15,25 +15,23 @@ from lakhnes_lib.errors import LakhnesError
 from lakhnes_lib.listening.pictures import INK, MODEL_COLOURS, axes, colour_scale, finish, legend
 
 
-def loss_curve(rows, ax=None, *, x: str | None = None, title: str = ""):
+def loss_curve(log, ax=None, *, x: str = "events", title: str = ""):
     """Training and validation loss in nats an event, with perplexity on the right-hand scale.
 
-    rows: path of a training log in JSON lines, or an iterable of dicts. Of each row the keys
-        "train_loss" and "valid_loss" (either may be missing) are drawn over ``x``, another key
-        ("events" if a row has it, else "step").
-    Returns the Axes given, or a Picture. Raises LakhnesError for a log in which nothing can be
-    drawn.
+    log: path of a training log in JSON lines. Of each row "train_loss" and "valid_loss" (either may
+    be missing) are drawn over ``x``, "events" or "step". Returns the Axes given, or a Picture.
+    Raises LakhnesError for a log in which nothing can be drawn.
     """
-    if isinstance(rows, str | Path):
-        rows = _log_rows(Path(rows))
-    rows = list(rows)
-    if x is None:
-        x = "events" if any("events" in row for row in rows) else "step"
-    steps, losses = _series(rows, x, "train_loss")
-    valid_steps, valid_losses = _series(rows, x, "valid_loss")
+    try:
+        lines = Path(log).read_text(encoding="utf-8").splitlines()
+        rows = [json.loads(line) for line in lines if line.strip()]
+        steps, losses = _series(rows, x, "train_loss")
+        valid_steps, valid_losses = _series(rows, x, "valid_loss")
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise LakhnesError(f"{log}: not a training log in JSON lines ({error})") from None
     if not len(losses) + len(valid_losses):
         keys = f"{x!r} together with 'train_loss' or 'valid_loss'"
-        raise LakhnesError(f"loss_curve: no row of {len(rows)} has {keys}")
+        raise LakhnesError(f"{log}: no row of {len(rows)} has {keys}")
     ax, drawn = axes(ax, width=7.5, height=3.8)
     train, valid = MODEL_COLOURS[1], MODEL_COLOURS[0]
     if len(losses) > 200:
@@ -68,14 +66,6 @@ def loss_curve(rows, ax=None, *, x: str | None = None, title: str = ""):
 _PERPLEXITIES = [a * 10**b for b in range(4) for a in (1, 1.5, 2, 3, 4, 5, 7)]
 
 
-def _log_rows(path: Path) -> list[dict]:
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-        return [json.loads(line) for line in lines if line.strip()]
-    except (OSError, ValueError) as error:
-        raise LakhnesError(f"{path}: not a training log in JSON lines ({error})") from None
-
-
 def _series(rows, x, y) -> tuple[np.ndarray, np.ndarray]:
     pairs = [(row[x], row[y]) for row in rows if row.get(x) is not None and row.get(y) is not None]
     steps, losses = np.array(pairs, float).reshape(-1, 2).T
@@ -83,33 +73,26 @@ def _series(rows, x, y) -> tuple[np.ndarray, np.ndarray]:
     return steps[finite], losses[finite]
 
 
-def attention_map(weights, ax=None, *, queries=None, keys=None, memory: int = 0, title: str = ""):
+def attention_map(weights, ax=None, *, names=None, title: str = ""):
     """Attention weights as an image on a logarithmic scale: queries downward, keys to the right;
     zeros are left blank.
 
-    weights: float (queries, keys), each row summing to 1. queries, keys: names for the ticks (event
-    names), or None. memory: the first so many keys are memory; a line marks where the segment
-    itself begins. Returns the Axes given, or a Picture.
+    weights: float (queries, keys), each row summing to 1. names: of the events at the ticks, where
+    queries and keys are the same events. Returns the Axes given, or a Picture.
     """
     weights = np.asarray(weights, np.float64)
     rows, columns = weights.shape
-    named = keys is not None or queries is not None
-    height = float(np.clip(8 * rows / columns, 2.4, 7)) + (1.0 if named else 0.4)
+    height = float(np.clip(8 * rows / columns, 2.4, 7)) + (1.0 if names else 0.4)
     ax, drawn = axes(ax, width=8.0, height=height)
-    extent = (-memory - 0.5, columns - memory - 0.5, rows - 0.5, -0.5)
     shown = np.ma.masked_equal(weights, 0).clip(1e-4)
     look = dict(norm=LogNorm(1e-4, 1), cmap="cividis", aspect="auto", interpolation="nearest")
-    image = ax.imshow(shown, extent=extent, **look)
+    image = ax.imshow(shown, **look)
     ax.set_facecolor("#EFEFEF")
-    if memory:
-        ax.axvline(-0.5, color="#D55E00", linewidth=2)
-    small = dict(fontsize=7, parse_math=False)
-    if keys is not None:
-        ax.set_xticks(np.arange(columns) - memory, list(keys), rotation=90, **small)
-    if queries is not None:
-        ax.set_yticks(np.arange(rows), list(queries), **small)
     colour_scale(image, "weight")
-    finish(ax, title, "key (memory | segment)" if memory else "key", "query", grid=None)
-    if named:
+    finish(ax, title, "key", "query", grid=None)
+    if names:
+        small = dict(fontsize=7, parse_math=False)
+        ax.set_xticks(np.arange(columns), names, rotation=90, **small)
+        ax.set_yticks(np.arange(rows), names, **small)
         ax.tick_params(labelsize=7)
     return drawn

@@ -8,7 +8,6 @@ function build(root) {
   const pieces = all("figure").map(figure => ({
     figure,
     audio: figure.querySelector("audio"),
-    mixes: new Map(), // name of a mix -> { url, rate, samples }
     ...JSON.parse(figure.dataset.piece),
   }));
   const mixer = { mute: VOICES.map(() => false), solo: VOICES.map(() => false), duty: [-1, -1] };
@@ -28,27 +27,25 @@ function build(root) {
     if (!piece.notes || asRendered) return "full";
     return VOICES.map(voice => Number(audible(voice))).join("") + mixer.duty.join();
   }
-  function mix(name) {
-    const { mixes, audio } = piece;
-    if (!mixes.has("full")) mixes.set("full", { url: audio.src, ...sound.fromWav(audio.src) });
-    if (!mixes.has(name)) {
-      const { rate, head } = mixes.get("full");
+  function full() {
+    const url = piece.audio.src;
+    return (piece.full ??= { url, ...sound.fromWav(url) });
+  }
+  function mix() {
+    const name = mixName(), { rate, head } = full();
+    if (name === "full") return piece.full;
+    if (piece.mix?.name !== name) {
       const samples = sound.render(piece, VOICES.map(audible), mixer.duty, rate);
-      mixes.set(name, { url: URL.createObjectURL(sound.toWav(samples, head)), rate, samples });
-      // Eight mixes stay, the one that plays and Python's rendering.
-      for (const other of [...mixes.keys()].slice(1, -8)) {
-        if (other === piece.loaded) continue;
-        URL.revokeObjectURL(mixes.get(other).url);
-        mixes.delete(other);
-      }
+      if (piece.mix) URL.revokeObjectURL(piece.mix.url);
+      piece.mix = { name, url: URL.createObjectURL(sound.toWav(samples, head)), rate, samples };
     }
-    return mixes.get(name);
+    return piece.mix;
   }
   function load() {
     const name = mixName();
     if ((piece.loaded ?? "full") !== name) {
       const { audio } = piece, { currentTime, paused } = audio;
-      const { url } = mix(name);
+      const { url } = mix();
       piece.loaded = name;
       Object.assign(audio, { src: url, currentTime });
       if (!paused) start(audio);
@@ -104,7 +101,7 @@ function build(root) {
   function showDownloads() {
     const wav = document.createElement("a"), name = `${piece.file}.wav`;
     Object.assign(wav, { href: "#", download: name, textContent: "WAV" });
-    wav.addEventListener("click", () => (wav.href = mix(mixName()).url));
+    wav.addEventListener("click", () => (wav.href = mix().url));
     const links = [...piece.figure.querySelectorAll("a")].map(link => link.cloneNode(true));
     deck.querySelector(".downloads").replaceChildren("Download: ", wav, ...links);
   }
@@ -112,7 +109,10 @@ function build(root) {
   // --- views: a still picture for each state, and over it the line that moves ---
   const still = document.createElement("canvas");
   const view = () => (piece.notes ? wantedView : wantedView.replace("roll", "waveform"));
-  const colour = name => getComputedStyle(root).getPropertyValue(`--lk-${name}`).trim();
+  function colour(name) {
+    canvas.style.color = `var(--lk-${name})`;
+    return getComputedStyle(canvas).color;
+  }
   function show(name) {
     wantedView = name;
     for (const button of all("[data-view]")) {
@@ -134,8 +134,8 @@ function build(root) {
     scene = { pen, box, colour, piece, whole, audible };
     if (view() !== "roll") {
       const loudest = (peak, value) => Math.max(peak, Math.abs(value));
-      piece.peak ??= mix("full").samples.reduce(loudest, 0.01);
-      Object.assign(scene, mix(mixName()), { peak: piece.peak });
+      piece.peak ??= full().samples.reduce(loudest, 0.01);
+      Object.assign(scene, { mix: mix(), peak: piece.peak });
     }
     pen.setTransform(scale, 0, 0, scale, 0, 0);
     pen.font = "11px system-ui, sans-serif";

@@ -11,7 +11,7 @@ so none stays behind.
 import numpy as np
 from matplotlib.collections import PolyCollection
 from matplotlib.patches import Patch
-from scipy import signal
+from matplotlib.ticker import FuncFormatter
 
 from lakhnes_lib.listening.pictures import INK, VOICE_COLOURS, axes, colour_scale, finish, legend
 from lakhnes_lib.music import nes
@@ -112,25 +112,18 @@ def spectrogram(samples, rate: int, ax=None, *, highest: float | None = None, ti
     """
     ax, made = axes(ax, height=3.2)
     samples = np.asarray(samples, np.float32)
-    window = signal.windows.hann(max(64, 1 << round(np.log2(rate * 0.046))), sym=False)
-    padded = np.pad(samples, (0, max(0, len(window) - len(samples))))
-    hop = max(1, len(padded) // 1200)
-    transform = signal.ShortTimeFFT(window, hop, rate, scale_to="magnitude")
-    # A sine of amplitude 1 has magnitude 0.5 in its one-sided bin.
-    power = 20 * np.log10(
-        2 * np.abs(transform.stft(padded, p0=0, p1=max(1, -(-len(padded) // hop)))) + 1e-6
-    )
-    image = ax.imshow(
-        power,
-        cmap="magma",
-        vmin=-90,
-        vmax=-15,
-        origin="lower",
-        aspect="auto",
-        interpolation="nearest",
-        extent=(0, len(padded) / rate, 0, rate / 2000),
-    )
-    ax.set_ylim(0, (highest or rate / 2) / 1000)
+    width = max(64, 1 << round(np.log2(rate * 0.046)))
+    hop = min(width, max(1, len(samples) // 1200))
+    # Half a window of silence before and after: the first and last window lie around the ends.
+    padded = np.pad(samples, width // 2)
+    look = dict(cmap="magma", vmin=-90, vmax=-15, interpolation="nearest")
+    look["xextent"] = (0, max(len(samples), 1) / rate)
+    with np.errstate(divide="ignore"):  # silence is minus infinity
+        # A sine of amplitude 1 has magnitude 0.5 in its one-sided bin, so twice the samples.
+        transform = dict(NFFT=width, Fs=rate, noverlap=width - hop, mode="magnitude", scale="dB")
+        *_, image = ax.specgram(2 * padded, **transform, **look)
+    ax.set_ylim(0, highest or rate / 2)
+    ax.yaxis.set_major_formatter(FuncFormatter(lambda hertz, _: f"{hertz / 1000:g}"))
     colour_scale(image, "dB")
     finish(ax, title, "seconds", "kHz", grid=None)
     return made

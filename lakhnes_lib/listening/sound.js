@@ -173,40 +173,26 @@ const sound = (() => {
     return new Blob([head, numbers], { type: "audio/wav" });
   }
 
-  // Radix-2 Fourier transform in place; re and im are in bit-reversed order.
-  function transform(re, im, cos, sin) {
-    const size = re.length;
-    for (let half = 1; half < size; half *= 2)
-      for (let i = 0; i < size; i += 2 * half)
-        for (let k = 0; k < half; k++) {
-          const w = (k * size) / (2 * half), a = i + k, b = a + half;
-          const x = re[b] * cos[w] - im[b] * sin[w], y = re[b] * sin[w] + im[b] * cos[w];
-          [re[b], im[b]] = [re[a] - x, im[a] - y];
-          [re[a], im[a]] = [re[a] + x, im[a] + y];
-        }
-  }
-
-  // Power in decibels, columns x 256 bands from 0 to rate / 2, of 512 Hann-windowed samples around
-  // each column.
+  // Power in decibels, columns x bands from 0 to rate / 2, of Hann-windowed samples around each
+  // column, by the Fourier transform as it is written.
   function spectrogram(samples, columns) {
-    const SIZE = 512, BITS = 9, out = new Float32Array((columns * SIZE) / 2);
-    const re = new Float64Array(SIZE), im = new Float64Array(SIZE);
+    const SIZE = 512, bands = SIZE / 2, power = new Float32Array(columns * bands);
     const angles = Float64Array.from({ length: SIZE }, (_, i) => (2 * Math.PI * i) / SIZE);
-    const cos = angles.map(Math.cos), sin = angles.map(angle => -Math.sin(angle));
-    const reversed = Int32Array.from({ length: SIZE }, (_, i) =>
-      parseInt([...i.toString(2).padStart(BITS, "0")].reverse().join(""), 2));
+    const cos = angles.map(Math.cos), sin = angles.map(Math.sin);
     for (let column = 0; column < columns; column++) {
       const from = Math.round(((column + 0.5) * samples.length) / columns) - SIZE / 2;
-      im.fill(0);
-      for (let i = 0; i < SIZE; i++)
-        re[reversed[i]] = (samples[from + i] || 0) * (0.5 - 0.5 * cos[i]);
-      transform(re, im, cos, sin);
-      for (let k = 0; k < SIZE / 2; k++) {
-        const power = ((re[k] ** 2 + im[k] ** 2) * 16) / SIZE ** 2;
-        out[(column * SIZE) / 2 + k] = 10 * Math.log10(power + 1e-12);
+      const heard = cos.map((value, i) => (samples[from + i] || 0) * (0.5 - 0.5 * value));
+      for (let band = 0; band < bands; band++) {
+        let re = 0, im = 0;
+        for (let i = 0, k = 0; i < SIZE; i++, k = (k + band) % SIZE) {
+          re += heard[i] * cos[k];
+          im += heard[i] * sin[k];
+        }
+        const square = ((re ** 2 + im ** 2) * 16) / SIZE ** 2;
+        power[column * bands + band] = 10 * Math.log10(square + 1e-12);
       }
     }
-    return out;
+    return { power, bands };
   }
 
   return { render, fromWav, toWav, spectrogram, TICKS };

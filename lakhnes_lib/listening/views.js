@@ -1,6 +1,6 @@
 // What the player shows of a piece, drawn on a canvas: piano roll, waveform, the wave at the play
 // line, spectrogram. A scene is { pen, box: { x, y, w, h }, colour: name -> CSS colour, piece,
-// whole: seconds across the box, audible: voice -> boolean, samples, rate, peak }.
+// whole: seconds across the box, audible: voice -> boolean, mix: { samples, rate }, peak }.
 const views = (() => {
   const NAMES = ["C", "C#", "D", "D#", "E", "F", "F#", "G", "G#", "A", "A#", "B"];
   const STEPS = [0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600]; // seconds
@@ -66,7 +66,7 @@ const views = (() => {
     pen.globalAlpha = 1;
   }
   function waveform(scene) {
-    const { pen, box, colour, whole, piece, samples, peak } = scene;
+    const { pen, box, colour, whole, piece, peak } = scene, { samples } = scene.mix;
     const middle = box.y + box.h / 2, tall = box.h / 2 / peak;
     const columns = Math.floor((box.w * piece.length) / whole);
     const sample = column => Math.floor((column * samples.length) / columns);
@@ -82,7 +82,7 @@ const views = (() => {
     }
   }
   function scope(scene, time) {
-    const { pen, box, colour, samples, rate } = scene;
+    const { pen, box, colour } = scene, { samples, rate } = scene.mix;
     const span = Math.round(0.03 * rate), half = box.h / 2, middle = box.y + half;
     let from = Math.max(0, Math.min(samples.length - span, Math.round(time * rate)));
     const period = samples.subarray(from, from + Math.ceil(rate / 60));
@@ -101,10 +101,9 @@ const views = (() => {
       pen.lineTo(box.x + (box.w * i) / span, middle - (value / peak) * half * 0.95));
     pen.stroke();
   }
-  function spectrogram(scene) {
-    const { pen, box, whole, piece, samples, rate } = scene;
-    const columns = Math.max(1, Math.floor((box.w * piece.length) / whole)), bands = 256;
-    const power = sound.spectrogram(samples, columns), image = new ImageData(columns, bands);
+  function spectrogramOf(samples) {
+    const columns = 800, { power, bands } = sound.spectrogram(samples, columns);
+    const picture = document.createElement("canvas"), image = new ImageData(columns, bands);
     for (let column = 0; column < columns; column++) {
       for (let band = 0; band < bands; band++) {
         const decibels = power[column * bands + band];
@@ -114,11 +113,14 @@ const views = (() => {
         image.data.set([...mixed, 255], ((bands - 1 - band) * columns + column) * 4);
       }
     }
-    const picture = document.createElement("canvas");
-    picture.width = columns;
-    picture.height = bands;
+    Object.assign(picture, { width: columns, height: bands });
     picture.getContext("2d").putImageData(image, 0, 0);
-    pen.drawImage(picture, box.x, box.y, columns, box.h);
+    return picture;
+  }
+  function spectrogram(scene) {
+    const { pen, box, whole, piece, mix } = scene, { rate } = mix;
+    mix.spectrogram ??= spectrogramOf(mix.samples);
+    pen.drawImage(mix.spectrogram, box.x, box.y, (box.w * piece.length) / whole, box.h);
     const step = rate > 30000 ? 5 : 2;
     for (let kilohertz = 0; kilohertz <= rate / 2000; kilohertz += step)
       label(scene, `${kilohertz} kHz`, box.y + box.h * (1 - (kilohertz * 2000) / rate));

@@ -1,5 +1,7 @@
 // Keys of a listening test in a notebook: A and B play, 1 and 2 choose, U takes back.
 (() => {
+  if (window.lakhnesStudyKeys) return; // another cell has brought them
+  window.lakhnesStudyKeys = true;
   const press = name => box => box.querySelector(`.lakhnes-${name}`).click();
   const keys = {
     1: press("a"),
@@ -16,25 +18,14 @@
     }
     if (start) sounds[side].play();
   }
-  function listen(box) {
-    box.dataset.hasKeys = "true";
-    // JupyterLab's own commands for these keys stay away.
-    box.dataset.lmSuppressShortcuts = "true";
-    box.tabIndex = 0;
-    box.addEventListener("keydown", event => {
-      const act = keys[event.key.toLowerCase()];
-      if (!act || event.ctrlKey || event.metaKey || event.altKey) return;
-      event.preventDefault();
-      event.stopPropagation();
-      act(box);
-      box.focus();
-    });
+  function act(event) {
+    const box = event.target.closest(".lakhnes-study"), key = keys[event.key.toLowerCase()];
+    if (!box || !key || event.ctrlKey || event.metaKey || event.altKey) return;
+    event.preventDefault();
+    event.stopPropagation();
+    key(box);
+    box.focus();
   }
-  // The widgets appear a little after this script.
-  function look(times) {
-    const boxes = document.querySelectorAll(".lakhnes-study:not([data-has-keys])");
-    boxes.forEach(listen);
-    if (!boxes.length && times) setTimeout(look, 200, times - 1);
-  }
-  look(100);
+  // Before the notebook's own commands for these keys hear of them.
+  window.addEventListener("keydown", act, { capture: true });
 })();
