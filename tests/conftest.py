@@ -44,15 +44,15 @@ def nesmdb_home(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def nesmdb(mirror, nesmdb_home):
-    """All of NES-MDB as a packed corpus, made of its MIDI files."""
-    return prepare("nesmdb-midi", mirror=mirror, home=nesmdb_home, progress=False)
+def nesmdb_files(mirror, nesmdb_home) -> Path:
+    """The folder of NES-MDB's MIDI files, ``train valid test`` inside."""
+    return fetching.fetch("nesmdb-midi", mirror=mirror, home=nesmdb_home, progress=False)
 
 
 @pytest.fixture(scope="session")
-def nesmdb_files(nesmdb, nesmdb_home) -> Path:
-    """The folder of NES-MDB's MIDI files, ``train valid test`` inside."""
-    return fetching.folder("nesmdb-midi", nesmdb_home)
+def nesmdb(nesmdb_files, nesmdb_home):
+    """All of NES-MDB as a packed corpus, made of its MIDI files."""
+    return prepare("nesmdb-midi", home=nesmdb_home, progress=False)
 
 
 @pytest.fixture(scope="session")
