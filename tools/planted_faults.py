@@ -171,6 +171,13 @@ FAULTS = (
         "modern_decoder",
     ),
     Fault(
+        "shorter n-grams of Kneser and Ney keep their plain counts",
+        "models/ngram.py",
+        "torch.where(preceding > 0, preceding, counts)",
+        "torch.where(preceding < 0, preceding, counts)",
+        "ngram",
+    ),
+    Fault(
         "gradients are not clipped",
         "training/learner.py",
         "clip_grad_norm_(self.model.parameters(), self.settings.clip)",
@@ -227,10 +234,10 @@ FAULTS = (
         "musical_metrics",
     ),
     Fault(
-        "the n-gram's history goes on before the song's beginning",
+        "the n-gram counts the first <S> of each song as predicted",
         "models/ngram.py",
-        "inside = inside & (event != START)",
-        "inside = inside & (event >= 0)",
+        "counts[grams == START] -= len(songs)",
+        "counts[grams == START] -= 0",
         "ngram",
     ),
     Fault(
