@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from lakhnes_lib.evaluation import agreement
+from lakhnes_lib.companions import agreement
 from lakhnes_lib.music import nes
 from lakhnes_lib.music.score import Score
 
