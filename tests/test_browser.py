@@ -31,9 +31,7 @@ def _song(seed: int = 0, seconds: float = 12.0, name: str = "song") -> Score:
     """Four busy voices: notes with and without gaps, velocity and timbre changes."""
     random = np.random.default_rng(seed)
     length = int(seconds * nes.TICKS_PER_SECOND)
-    # One mode for the noise: the library's two modes are two sequences, the browser's one register
-    # that both shift.
-    notes, controls = [], [(nes.NO, 0, TIMBRE_CHANGE, seed % 2)]
+    notes, controls = [], []
     for voice in range(4):
         at = int(random.integers(0, 20_000))
         while at < length - 30_000:
@@ -51,10 +49,8 @@ def _song(seed: int = 0, seconds: float = 12.0, name: str = "song") -> Score:
             if voice != nes.TR:
                 middle = (at + end) // 2
                 controls.append((voice, middle, VELOCITY_CHANGE, random.integers(1, 16)))
-                if voice != nes.NO:
-                    controls.append(
-                        (voice, at, TIMBRE_CHANGE, random.integers(0, nes.TIMBRE_VALUES[voice]))
-                    )
+                timbre = random.integers(0, nes.TIMBRE_VALUES[voice])
+                controls.append((voice, at, TIMBRE_CHANGE, timbre))
             at = end + int(random.integers(0, 2)) * int(random.integers(1, 9_000))
     return Score.build(notes, length, controls, name)
 

@@ -3,6 +3,7 @@
 Paper: §7. Notebook: 08_user_study.
 """
 
+import re
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -65,7 +66,7 @@ def make(
     from lakhnes_lib.study.clips import make_study
     from lakhnes_lib.study.designs import CONTROL, REAL
 
-    named = dict(_named(text, "--method") for text in method)
+    named = _named(method, "--method")
     if len(named) < len(method) or named.keys() & {REAL, CONTROL}:
         raise typer.BadParameter(
             "each needs a name of its own, other than real and random", param_hint="--method"
@@ -196,9 +197,8 @@ def simulate(
     from lakhnes_lib.study.simulation import simulate as made_up_rows
 
     opened = open_design(design)
-    named = dict(_named(text, "--strength") for text in strength)
     try:
-        strengths = {name: float(value) for name, value in named.items()}
+        strengths = {name: float(x) for name, x in _named(strength, "--strength").items()}
     except ValueError as error:
         text = f"a strength is a number ({error})"
         raise typer.BadParameter(text, param_hint="--strength") from None
@@ -211,11 +211,12 @@ def simulate(
     print(f"{out}: {len(rows):,} simulated answers of {listeners} listeners")
 
 
-def _named(text: str, option: str) -> tuple[str, str]:
-    name, _, value = text.partition("=")
-    if not name or not value:
-        raise typer.BadParameter(f"{text!r} is not of the form NAME=VALUE", param_hint=option)
-    return name, value
+def _named(texts: list[str], option: str) -> dict[str, str]:
+    """What stands on both sides of the sign in NAME=VALUE."""
+    for text in texts:
+        if not re.fullmatch(r"[^=]+=.+", text):
+            raise typer.BadParameter(f"{text!r} is not of the form NAME=VALUE", param_hint=option)
+    return dict(text.split("=", 1) for text in texts)
 
 
 def _source(text: str):

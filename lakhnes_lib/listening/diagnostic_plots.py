@@ -27,23 +27,17 @@ def groups(models: dict, ax=None, *, title: str = ""):
     """
     last = list(models.values())[-1]
     rows = np.flatnonzero(last.targets > 0)
-    ax, drawn = axes(ax, width=9.0, height=1.3 + 0.42 * len(rows))
-    perplexities = np.array([model.perplexity[rows] for model in models.values()])
-    heights = np.arange(len(rows))
-    ax.hlines(heights, perplexities.min(0), perplexities.max(0), color=FAINT, linewidth=4, zorder=1)
-    for name, row, colour in zip(models, perplexities, cycle(MODEL_COLOURS), strict=False):
-        ax.scatter(row, heights, s=55, color=colour, label=name, zorder=2)
-    _perplexity_scale(ax.xaxis, perplexities)
-    ax.set_yticks(heights, [last.labels[row] for row in rows])
-    ax.set_ylim(len(rows) - 0.4, -0.6)
+    ax, drawn = axes(ax, width=9.0, height=1.4 + 0.36 * len(rows))
+    marks = [
+        (last.labels[row], {name: model.perplexity[row] for name, model in models.items()})
+        for row in rows
+    ]
+    beside(marks, ax, title=title)
     shares = last.targets / last.targets.sum()
     beside_axes = dict(va="center", fontsize=8, color=INK, transform=ax.get_yaxis_transform())
-    for height, row in zip(heights, rows, strict=True):
+    for height, row in enumerate(rows):
         text = f"{shares[row]:.0%} of events, {last.share[row]:.0%} of nats"
         ax.text(1.02, height, text, **beside_axes)
-    if len(models) > 1:
-        legend(ax, "lower right", (1, 1), ncols=4)
-    finish(ax, title, "perplexity", grid="x")
     return drawn
 
 
@@ -104,7 +98,7 @@ def songs(first: str, one, second: str, other, ax=None, *, title: str = ""):
 
 
 def beside(rows: list[tuple], ax=None, *, title: str = ""):
-    """Table 2 as a picture: a row a model, the paper's perplexity beside ours.
+    """Table 2 as a picture: a row a model, the paper's perplexity beside ours; the first as a ring.
 
     rows: (label, {what: perplexity}); what: as "paper" or "here, exact"; a missing one is left out.
     """
@@ -124,7 +118,8 @@ def beside(rows: list[tuple], ax=None, *, title: str = ""):
     ax.set_yticks(range(len(rows)), [label for label, _ in rows])
     ax.set_ylim(len(rows) - 0.4, -0.6)
     _perplexity_scale(ax.xaxis, [value for values in table for value in values.values()])
-    legend(ax, "lower right")
+    if len(kinds) > 1:
+        legend(ax, "lower right", (1, 1), ncols=4)
     finish(ax, title, "perplexity", grid="x")
     return drawn
 

@@ -24,7 +24,7 @@ from lakhnes_lib.listening import plots
 from lakhnes_lib.listening.templates import HERE, render
 from lakhnes_lib.music import nes
 from lakhnes_lib.music.score import Score
-from lakhnes_lib.sound import apu, audio, bandlimit
+from lakhnes_lib.sound import apu, audio, bandlimit, timeline
 from lakhnes_lib.sound.song_files import write_song
 
 PREVIEW_RATE = 22_050
@@ -32,7 +32,6 @@ PREVIEW_RATE = 22_050
 16-bit mono."""
 
 NOTE_COLUMNS = ("voice", "start", "end", "pitch", "velocity")
-CONTROL_COLUMNS = ("voice", "tick", "kind", "value")
 
 
 class Player:
@@ -124,15 +123,26 @@ def _piece(source, title, rate, seconds) -> dict:
 
 
 def _score_data(score: Score) -> dict:
-    """What the browser needs to render other mixes: notes and controls by column, gain and output
-    filter."""
+    """What the browser needs to draw a piece (its notes, by column) and to render other mixes."""
     filter_parts = bandlimit.filter_coefficients("console", PREVIEW_RATE)
+    song = timeline.build(score)
     return {
         "notes": [score.notes[column].tolist() for column in NOTE_COLUMNS],
-        "controls": [score.controls[column].tolist() for column in CONTROL_COLUMNS],
+        "voices": [_voice_data(voice, song.borders[:-1]) for voice in song.voices],
+        "steps": bandlimit.step_polynomials().round(7).tolist(),
         "gain": apu.GAIN["console"],
         "filter": [part.tolist() for part in filter_parts],
     }
+
+
+def _voice_data(voice: timeline.Voice, starts: np.ndarray) -> list[list[int]]:
+    """A voice by column: the cycle from which on the other columns hold, then those of ``Voice``; a
+    row wherever one of them changes."""
+    stands = voice.step_cycles == timeline.NEVER
+    origin = np.where(stands, 0, voice.origin)
+    columns = [voice.level, voice.timbre, voice.step_cycles, origin, voice.first_step]
+    rows = np.flatnonzero((np.diff(columns, prepend=-1) != 0).any(0))
+    return [column[rows].tolist() for column in (starts, *columns)]
 
 
 def _samples(source, rate) -> np.ndarray:

@@ -1,118 +1,56 @@
 // The sound of the four voices in the browser, for mixes that Python has not rendered (voices
-// muted, another duty). The same method as lakhnes_lib/sound/apu.py: level changes at exact times,
-// the chip's two mixers, band-limited steps, its output filters. Also what the views need: WAV
-// files out of and into samples, and a spectrogram.
+// muted, another duty). The same method as lakhnes_lib/sound/apu.py, from that library's own
+// timeline, step correction and output filter: level changes at exact times, the chip's two mixers,
+// band-limited steps. Also what the views need: WAV files out of and into samples, a spectrogram.
 const sound = (() => {
   const CLOCK = 1789773, TICKS = 44100; // CPU cycles and ticks a second
   const DUTIES = ["01000000", "01100000", "01111000", "10011111"]; // one wave of a pulse
-  const NOISE_PERIODS =
-    [4, 8, 16, 32, 64, 96, 128, 160, 202, 254, 380, 508, 762, 1016, 2034, 4068]; // cycles
-  const PULSE_1 = 0, PULSE_2 = 1, TRIANGLE = 2, NOISE = 3, VELOCITY = 11;
-  const TAPS = 32, PHASES = 256, CUTOFF = 0.45, STEPS = bandLimitedSteps();
+  const PULSE_1 = 0, PULSE_2 = 1, TRIANGLE = 2, NOISE = 3;
+  const PHASES = 256, DELAY = 15; // samples from the first tap of a step to the step
 
-  // A step that the windowed sinc has smoothed, as differences from sample to sample:
-  // (PHASES, TAPS), each row sums to one.
-  function bandLimitedSteps() {
-    function bessel(x) {
-      let sum = 1, term = 1;
-      for (let k = 1; k < 30; k++) sum += term *= (x / (2 * k)) ** 2;
-      return sum;
-    }
-    const step = new Float64Array(TAPS * PHASES + 1);
-    for (let i = 1; i < step.length; i++) {
-      const x = (i - 0.5) / PHASES - TAPS / 2, u = (2 * x) / TAPS;
-      const sinc = Math.sin(2 * Math.PI * CUTOFF * x) / x;
-      step[i] = step[i - 1] + sinc * bessel(5.8 * Math.sqrt(1 - u * u));
-    }
-    const height = i => step[Math.max(0, i)] / step[TAPS * PHASES];
-    const rise = (tap, phase) =>
-      height((tap + 1) * PHASES - phase) - height(tap * PHASES - phase);
-    return Array.from({ length: PHASES }, (_, phase) =>
-      Float64Array.from({ length: TAPS }, (_, tap) => rise(tap, phase)));
+  // What the noise's shift register lets through until it begins again, by mode.
+  const GATES = [1, 6].map(tap => {
+    const gate = [];
+    let register = 1;
+    do {
+      gate.push(1 - (register & 1));
+      const feedback = (register ^ (register >> tap)) & 1;
+      register = (register >> 1) | (feedback << 14);
+    } while (register !== 1);
+    return gate;
+  });
+
+  function levelAt(voice, step, volume, timbre) {
+    if (voice === TRIANGLE) return Math.abs((step & 31) - 15.5) - 0.5;
+    if (voice === NOISE) return volume * GATES[timbre][step % GATES[timbre].length];
+    return volume * Number(DUTIES[timbre][step & 7]);
   }
 
-  // CPU cycles between two steps of a voice's wave.
-  function periodOf(voice, pitch) {
-    const frequency = 440 * 2 ** ((pitch - 69) / 12);
-    if (voice === NOISE) return NOISE_PERIODS[16 - pitch];
-    if (voice === TRIANGLE) return Math.round(CLOCK / (32 * frequency));
-    return 2 * Math.round(CLOCK / (16 * frequency));
-  }
-
-  // Notes cut where a velocity or timbre change falls inside them; times in CPU cycles.
-  function spans(piece, voice, duty) {
-    const [voices, starts, ends, pitches, velocities] = piece.notes;
-    const [changed, ticks, kinds, values] = piece.controls;
-    const changes = changed.flatMap((other, i) =>
-      other === voice ? [{ tick: ticks[i], kind: kinds[i], value: values[i] }] : []);
-    const found = [];
-    let timbre = 0, next = 0, lastEnd = -1, lastHighByte = -1;
-    for (let i = 0; i < voices.length; i++) {
-      if (voices[i] !== voice) continue;
-      let from = starts[i], level = velocities[i];
-      const period = periodOf(voice, pitches[i]), highByte = (period / 2 - 1) >> 8;
-      // A pulse whose note follows without a gap runs on, unless the timer's high byte is written.
-      let fresh = voice >= TRIANGLE || from !== lastEnd || highByte !== lastHighByte;
-      lastEnd = ends[i];
-      lastHighByte = highByte;
-      function closeAt(to) {
-        if (to <= from) return;
-        const start = (from * CLOCK) / TICKS, end = (to * CLOCK) / TICKS;
-        found.push({ start, end, level, period, fresh, timbre: duty >= 0 ? duty : timbre });
-        from = to;
-        fresh = false;
-      }
-      for (; next < changes.length && changes[next].tick < ends[i]; next++) {
-        const { tick, kind, value } = changes[next];
-        closeAt(tick);
-        if (kind !== VELOCITY) timbre = value;
-        else if (tick >= starts[i]) level = value;
-      }
-      closeAt(ends[i]);
-    }
-    return found;
-  }
-
-  // A voice as a generator of level changes, [time in CPU cycles, level], in order.
-  function* levelChanges(voice, parts) {
-    let step = voice === TRIANGLE ? 16 : 0, register = 1, level = 0, due = 0;
-    function levelNow(part) {
-      if (voice === TRIANGLE) return step < 16 ? 15 - step : step - 16;
-      if (voice === NOISE) return part.level * (1 - (register & 1));
-      return part.level * Number(DUTIES[part.timbre][step]);
-    }
-    function advance(part) {
-      due += part.period;
-      if (voice === NOISE) {
-        const feedback = (register ^ (register >> (part.timbre ? 6 : 1))) & 1;
-        register = (register >> 1) | (feedback << 14);
-      } else step = (step + 1) & (voice === TRIANGLE ? 31 : 7);
-    }
-    for (const [i, part] of parts.entries()) {
-      if (part.fresh) {
-        due = part.start + part.period;
-        if (voice < TRIANGLE) step = 0;
-      } else due = part.start + ((due - part.start) * part.period) / parts[i - 1].period;
-      let time = part.start;
-      while (time < part.end) {
-        const value = levelNow(part);
+  // A voice as a generator of level changes, [time in CPU cycles, level], in order, up to a cycle.
+  // columns: what is in force from a cycle on, as player.py writes them; duty: -1 for its own.
+  function* levelChanges(voice, columns, duty, last) {
+    const [starts, volumes, timbres, stepCycles, origins, firstSteps] = columns;
+    let level = 0;
+    for (let i = 0; i < starts.length; i++) {
+      const end = starts[i + 1] ?? last, timbre = duty < 0 ? timbres[i] : duty;
+      let time = starts[i], steps = Math.floor((time - origins[i]) / stepCycles[i]);
+      while (time < end) {
+        const value = levelAt(voice, firstSteps[i] + steps, volumes[i], timbre);
         if (value !== level) yield [time, (level = value)];
-        time = due;
-        if (time < part.end) advance(part);
+        time = origins[i] + ++steps * stepCycles[i];
       }
-      const runsOn = parts[i + 1]?.start <= part.end;
-      if (!runsOn && voice !== TRIANGLE && level) yield [part.end, (level = 0)];
     }
   }
 
-  // Adds the steps of two voices, mixed by the chip's formula, to `out` (differences of samples).
-  function addGroup(out, rate, first, second, mixed) {
+  // Adds the steps of two voices, mixed by the chip's formula: each as a plain step at the next
+  // sample (`plain`, differences of samples) and its correction (`smooth`, samples).
+  function addGroup(plain, smooth, rate, corrections, first, second, mixed) {
     const END = [Infinity, 0], cyclesPerSample = CLOCK / rate;
     let a = first.next().value ?? END, b = second.next().value ?? END;
     let levelA = 0, levelB = 0, now = 0;
     for (;;) {
       const x = Math.min(a[0], b[0]) / cyclesPerSample;
-      if (!(x < out.length)) break;
+      if (!(x < plain.length)) break;
       if (a[0] <= b[0]) {
         levelA = a[1];
         a = first.next().value ?? END;
@@ -123,9 +61,9 @@ const sound = (() => {
       const change = mixed(levelA, levelB) - now;
       if (change === 0) continue;
       now += change;
-      const sample = Math.floor(x), row = STEPS[Math.floor((x - sample) * PHASES)];
-      const base = sample - TAPS / 2 + 1, taps = Math.min(TAPS, out.length - base);
-      for (let tap = Math.max(0, -base); tap < taps; tap++) out[base + tap] += change * row[tap];
+      const sample = Math.floor(x), taps = corrections[Math.floor((x - sample) * PHASES)];
+      plain[sample + 1] += change; // what lies outside of a typed array is dropped
+      for (let tap = 0; tap < taps.length; tap++) smooth[sample - DELAY + tap] += change * taps[tap];
     }
   }
 
@@ -142,18 +80,26 @@ const sound = (() => {
   }
 
   // A piece with the voices `on` (four booleans) as Float32Array; duties: of both pulses, -1 for
-  // their own. piece: notes and controls as columns, gain, filter.
+  // their own.
   function render(piece, on, duties, rate) {
-    const out = new Float64Array(Math.ceil(piece.length * rate));
+    const length = Math.ceil(piece.length * rate);
+    const plain = new Float64Array(length), smooth = new Float64Array(length);
+    const corrections = Array.from({ length: PHASES }, (_, phase) => {
+      const x = phase / PHASES - 0.5;
+      return piece.steps.map(powers => powers.reduceRight((sum, factor) => sum * x + factor, 0));
+    });
     const pulses = (a, b) => (a + b ? 95.88 / (8128 / (a + b) + 100) : 0);
     const others = (a, b) => (a + b ? 159.79 / (1 / (a / 8227 + b / 12241) + 100) : 0);
+    const nothing = [[], [], [], [], [], []], end = piece.length * CLOCK;
     const changes = voice =>
-      levelChanges(voice, on[voice] ? spans(piece, voice, duties[voice] ?? -1) : []);
-    addGroup(out, rate, changes(PULSE_1), changes(PULSE_2), pulses);
-    addGroup(out, rate, changes(TRIANGLE), changes(NOISE), others);
-    for (let i = 1; i < out.length; i++) out[i] += out[i - 1];
-    filter(out, piece.filter);
-    return Float32Array.from(out, value => value * piece.gain);
+      levelChanges(voice, on[voice] ? piece.voices[voice] : nothing, duties[voice] ?? -1, end);
+    const add = (...group) => addGroup(plain, smooth, rate, corrections, ...group);
+    add(changes(PULSE_1), changes(PULSE_2), pulses);
+    add(changes(TRIANGLE), changes(NOISE), others);
+    for (let i = 1; i < length; i++) plain[i] += plain[i - 1];
+    const samples = plain.map((value, i) => value + smooth[i]);
+    filter(samples, piece.filter);
+    return Float32Array.from(samples, value => value * piece.gain);
   }
 
   // A WAV file of one channel, 16 bits: a head of 44 bytes, then the samples.

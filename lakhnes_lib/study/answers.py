@@ -198,21 +198,17 @@ def read_rows(path, fields: tuple[str, ...]) -> list[tuple[int, dict]]:
     The separator is that of the first line (a spreadsheet's is the country's). Raises BadStudy.
     """
     try:
-        lines = Path(path).read_bytes().decode("utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadStudy(f"{path}: cannot be read as CSV ({error})") from None
-    for separator in ",;\t":
+        lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
+        separator = max(",;\t", key="".join(lines[:1]).count)
         reader = csv.DictReader(lines, delimiter=separator)
-        try:
-            if set(fields) <= set(reader.fieldnames or ()):
-                return [
-                    (reader.line_num, {k: text.strip() for k, text in row.items() if k and text})
-                    for row in reader
-                ]
-        except csv.Error as error:
-            line = reader.line_num
-            raise BadStudy(f"{path}, line {line}: is no row of CSV ({error})") from None
-    raise BadStudy(f"{path}: is no CSV file whose first line names {', '.join(fields)}")
+        if not set(fields) <= set(reader.fieldnames or ()):
+            raise BadStudy(f"{path}: is no CSV file whose first line names {', '.join(fields)}")
+        return [
+            (reader.line_num, {k: text.strip() for k, text in row.items() if k and text})
+            for row in reader
+        ]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise BadStudy(f"{path}: cannot be read as CSV ({error})") from None
 
 
 def _write_new(out, rows) -> None:

@@ -12,7 +12,6 @@ import numpy as np
 from scipy import optimize, stats
 from scipy.special import expit
 
-from lakhnes_lib.errors import BadStudy
 from lakhnes_lib.study.answers import Answers
 from lakhnes_lib.study.study_statistics import (
     CONFIDENCE,
@@ -91,8 +90,6 @@ def fit(table) -> np.ndarray:
     as one problem.
     """
     table = np.asarray(table, float)
-    if table.ndim < 2 or table.shape[-1] != table.shape[-2]:
-        raise BadStudy(f"wins must be a square table of methods, not of shape {table.shape}")
     shape = table.shape[:-1]
     table = table.reshape(-1, *table.shape[-2:])
     met = table + table.transpose(0, 2, 1)

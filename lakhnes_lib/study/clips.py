@@ -12,6 +12,7 @@ import hashlib
 from collections import defaultdict
 
 import numpy as np
+from scipy import signal
 from tqdm.auto import tqdm
 
 from lakhnes_lib.errors import BadStudy
@@ -128,11 +129,9 @@ def _start(piece: Score, width: int, taken: list[int], random) -> int | None:
 
 
 def _fade(samples: np.ndarray) -> np.ndarray:
-    """The samples with both ends faded, in place."""
-    ramp = np.sin(np.linspace(0, np.pi / 2, round(FADE * PREVIEW_RATE), dtype=np.float32)) ** 2
-    samples[: len(ramp)] *= ramp
-    samples[-len(ramp) :] *= ramp[::-1]
-    return samples
+    """The samples with both ends faded, each along half a period of a cosine."""
+    share = 2 * (round(FADE * PREVIEW_RATE) - 1) / (len(samples) - 1)  # of both fades
+    return samples * signal.windows.tukey(len(samples), share).astype(np.float32)
 
 
 def _equally_loud(sounds: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

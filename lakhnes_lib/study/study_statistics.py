@@ -8,6 +8,7 @@ many tests, and how many judgements a test needs; ``bradley_terry`` has a model 
 All of these take judgements as independent of one another.
 """
 
+from collections import Counter
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -141,9 +142,7 @@ def needed(p: float, q: float, wanted: float = 0.8, level: float = 0.05) -> int:
     for equal shares."""
     if p == q or not (0 <= p <= 1 and 0 <= q <= 1) or not level < wanted < 1:
         raise BadStudy(f"no number of judgements tells {p:g} from {q:g} with power {wanted:g}")
-    errors = stats.norm.isf(level / 2) + stats.norm.ppf(
-        wanted
-    )  # the difference, in standard errors
+    errors = stats.norm.isf(level / 2) + stats.norm.ppf(wanted)
     variance = p * (1 - p) + q * (1 - q)
     return max(1, int(np.ceil(errors**2 * variance / (p - q) ** 2)))
 
@@ -167,16 +166,16 @@ def count_wins(judgements, methods: list[str]) -> np.ndarray:
 
 def _hits(answers: Answers) -> dict[str, tuple[int, int]]:
     """hits and n of each method, as ``shares`` has them."""
-    methods, table = methods_of(answers), wins(answers)
+    hits, totals = Counter(), Counter()
+    for judgement in compared_judgements(answers):
+        totals.update((judgement.chosen, judgement.other))
+        if answers.kind == "preference":
+            hits[judgement.chosen] += 1
+        elif judgement.chosen == REAL:
+            hits[judgement.other] += 1
     if answers.kind == "turing":
-        # Real music is chosen over the others or not; it has no row of its own.
-        real = methods.index(REAL)
-        hits, lost = np.delete(table[real], real), np.delete(table[:, real], real)
-        methods = [name for name in methods if name != REAL]
-    else:
-        hits, lost = table.sum(1), table.sum(0)
-    totals = (hits + lost).tolist()
-    return dict(zip(methods, zip(hits.tolist(), totals, strict=True), strict=True))
+        del totals[REAL]  # chosen over the others or not, it has no row of its own
+    return {name: (hits[name], totals[name]) for name in real_first(totals)}
 
 
 def _normal_test(difference: float, variance: float) -> float:
