@@ -61,9 +61,9 @@ const sound = (() => {
       const change = mixed(levelA, levelB) - now;
       if (change === 0) continue;
       now += change;
-      const sample = Math.floor(x), taps = corrections[Math.floor((x - sample) * PHASES)];
+      const sample = Math.floor(x), row = corrections[Math.floor((x - sample) * PHASES)];
       plain[sample + 1] += change; // what lies outside of a typed array is dropped
-      for (let tap = 0; tap < taps.length; tap++) smooth[sample - DELAY + tap] += change * taps[tap];
+      row.forEach((height, tap) => (smooth[sample - DELAY + tap] += change * height));
     }
   }
 
