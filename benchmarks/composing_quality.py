@@ -1,10 +1,12 @@
-"""Composing measured: pieces of every way, all checked; what particles gain; how well composed voices fit given ones.
+"""Composing measured: pieces of every way, all checked, and what particles gain.
 
 python benchmarks/composing_quality.py [--pieces 100] [--around 100] [--checkpoint FOLDER] [--write]
 
-Songs of NES-MDB's test split (one a game first) in which all four voices play bring what is given: their first seconds.
-From nothing; on from a beginning; to a rhythm; around triangle and noise by one particle and by many. Every piece is
-checked against the grammar and what was given, and rendered. Needs NES-MDB. With --write: results/composing.json.
+What is given are the first seconds of songs of NES-MDB's test split (one of each game first) in
+which all four voices play. Pieces from nothing; on from a beginning; to a rhythm; around triangle
+and noise by one particle and by many, and how well these fit what was given. Every piece is checked
+against the grammar and what was given, and rendered. Needs NES-MDB. With --write the numbers go to
+results/composing.json.
 """
 
 import time
@@ -14,7 +16,8 @@ from _shared import arguments, corpus_at_hand, keep
 from tqdm import tqdm
 
 from lakhnes_lib import profiles
-from lakhnes_lib.evaluation import agreement, musical_metrics
+from lakhnes_lib.companions import agreement
+from lakhnes_lib.evaluation import musical_metrics
 from lakhnes_lib.generation import continuation, given_voices, rhythm, sampling
 from lakhnes_lib.models import checkpoints
 from lakhnes_lib.music import events, grammar, nes
@@ -26,7 +29,7 @@ GIVEN, FREE = (nes.TR, nes.NO), (nes.P1, nes.P2)
 
 
 def songs(split, count: int) -> list:
-    """The first seconds of songs in which every voice begins a note there, of as many games as possible."""
+    """The first seconds of songs, in which every voice begins a note; of many games."""
     order = sorted(
         range(len(split)),
         key=lambda i: (sum(split.names[i][:3] == name[:3] for name in split.names[:i]), i),
@@ -48,7 +51,7 @@ def last(steps) -> list[np.ndarray]:
 
 
 def check(pieces: list[np.ndarray]) -> list:
-    """The scores of pieces, each of which keeps the grammar, comes back from its events, and can be heard."""
+    """The scores of pieces that keep the grammar, come back from their events, and sound."""
     scores = []
     for ids in pieces:
         grammar.check(ids)

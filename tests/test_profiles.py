@@ -88,14 +88,15 @@ def test_paper_can_train_every_row_of_table_2_at_its_size():
     amounts of Lakh."""
     paper = profiles.load("paper")
     rows = [
-        name
-        for title, _, _, name in reproduction.TABLE_2
-        if title.startswith(("LSTM", "Transformer-XL"))
+        row["name"]
+        for row in reproduction.known_answers()["table_2"]
+        if row["title"].startswith(("LSTM", "Transformer-XL"))
     ]
     rows += ["lakh_1", "lakh_2", "lakh_4", "own_music"]
     ours = {"transformer_xl_minutes", "transformer_xl_minutes_augmented", "modern_decoder"}
+    ours |= {"lakh_minutes"}
     assert {*rows, *ours} == set(paper.training) == set(paper.models)
-    assert all(paper.training[name].minutes == 10 for name in ours)
+    assert all(0 < paper.training[name].minutes <= 10 for name in ours)
     for name in rows:
         size = 40_539_191 if name.startswith("lstm") else 41_274_487
         assert shapes_of(paper.models[name]).parameter_count() == size

@@ -188,19 +188,8 @@ def test_memory_length_may_change_from_call_to_call(training):
     assert_close(log_probs[0], oracle(model, ids[0], [0] * 10 + [7] * 5)[10:])
 
 
-def test_what_is_kept_of_positions_serves_shorter_and_longer_histories():
-    model = small_model(6)
-    with torch.inference_mode():
-        for keys in (5, 3, 12, 7):
-            found = model.positions(keys)
-            with fast.switched(False):
-                expected = model.positions(keys)
-            for one, other in zip(found, expected, strict=True):
-                assert_close(one, other)
-
-
 @torch.no_grad()
-def test_what_is_kept_of_positions_follows_weights_precision_and_length():
+def test_nothing_is_remembered_of_other_weights_or_another_precision():
     model = small_model(6, layers=2, memory_length=3)
     ids = song(model, 4, 1, 9)
     in_segments(model, ids, [0, 4])

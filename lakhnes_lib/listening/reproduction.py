@@ -4,46 +4,21 @@ Paper: §6. Notebook: 07_quantitative_analysis; `make report` writes the README'
 rows.
 Differences from the paper: it has no Kneser-Ney 5-gram and no modern decoder.
 
-The paper's side is cited here; ours is read from ``results/perplexity.json``, which
+The paper's side is ``results/known_answers.json``; ours is ``results/perplexity.json``, which
 `benchmarks/perplexity_table.py` measures. A row's runs go by name: runs/PROFILE/NAME. Those after
 Lakh say how much of it: of Figure 3's points, which are transformer_xl_augmented,
 transformer_xl_lakh_1 and so on, the one with most Lakh is Table 2's row.
 """
 
+import json
 import re
 from collections import defaultdict
 from dataclasses import dataclass
 
 import numpy as np
-from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from lakhnes_lib.errors import LakhnesError, first_problem
 from lakhnes_lib.listening import results
 
-TABLE_2 = (
-    ("random", "0", 631.00, "random"),
-    ("unigram", "631", 198.14, "unigram"),
-    ("5-gram, the published back-off", "9 M", 37.25, "5-gram_backoff"),
-    ("5-gram, modified Kneser–Ney", "–", None, "5-gram_kneser_ney"),
-    ("LSTM", "40 M", 14.11, "lstm"),
-    ("LSTM, augmented", "40 M", 12.64, "lstm_augmented"),
-    ("Transformer-XL", "41 M", 3.501, "transformer_xl"),
-    ("Transformer-XL, augmented", "41 M", 2.741, "transformer_xl_augmented"),
-    ("Transformer-XL, augmented, after Lakh", "41 M", 2.460, "transformer_xl_lakh"),
-)
-"""Title, the paper's size and test perplexity, and the name of ours."""
-FIGURE_3 = ((0, 1, 2, 4), (2.741, 2.545, 2.472, 2.460))
-"""Epochs of Lakh MIDI, and test perplexity after fine-tuning."""
-PUBLISHED = (
-    ("NES-MDB alone", 3.501, "published/nes"),
-    ("augmented", 2.741, "published/nes-aug"),
-    ("Lakh, 100k steps", 2.545, "published/lakhnes-100k"),
-    ("Lakh, 200k steps", 2.472, "published/lakhnes-200k"),
-    ("Lakh, 400k steps", 2.460, "published/lakhnes-400k"),
-    ("Lakh alone, 400k steps", 5.541, "published/lakh-400k-pretrain-only"),
-)
-"""The authors' checkpoints, of 41 million weights. The last one's perplexity is not the paper's: a
-user of the checkpoint reported it."""
 MEMORY = "_memory"
 """Ends the name of a shipped model measured with all of its own memory, which is longer than the
 protocol's."""
@@ -56,28 +31,14 @@ ARCHITECTURES = {
 }
 
 
-class SplitPerplexity(BaseModel):
-    """Perplexity on a split: exact, and by the paper's protocol where that was measured."""
+def known_answers() -> dict:
+    """What the paper and its authors published, from ``results/known_answers.json``.
 
-    exact: float
-    paper: float = 0
-
-
-class Point(BaseModel):
-    """A point of a training curve: nats an event on valid after so many events."""
-
-    events: float
-    valid_loss: float
-
-
-class Entry(BaseModel):
-    """What the tables need of a model in results/perplexity.json."""
-
-    parameters: int
-    minutes: float = 0
-    valid: SplitPerplexity | None = None
-    test: SplitPerplexity | None = None
-    curve: list[Point] = []
+    table_2: rows with title, size, perplexity on test, and the name of ours. figure_3: epochs of
+    Lakh, and perplexity on test and valid after fine-tuning. published: the authors' checkpoints.
+    """
+    path = results.path_of("known_answers")
+    return json.loads(path.read_text(encoding="utf-8"))
 
 
 @dataclass(frozen=True)
@@ -106,14 +67,8 @@ class Row:
 
 def measured() -> dict:
     """What was measured of each model, by name. Raises DataNotFound, LakhnesError as
-    ``results.read``, and LakhnesError if something that the tables need is missing or no number."""
-    models = results.read("perplexity")["values"].get("models")
-    try:
-        TypeAdapter(dict[str, Entry]).validate_python(models, strict=True)
-    except ValidationError as error:
-        problem = first_problem(error)
-        raise LakhnesError(f"results/perplexity.json: models: {problem}") from None
-    return models
+    ``results.read``."""
+    return results.read("perplexity")["values"]["models"]
 
 
 def runs(row: str, models: dict) -> list[str]:
@@ -151,7 +106,10 @@ def table_2(models: dict | None = None) -> list[Row]:
     """Every row of the paper's table, ours and the shipped models; of the authors' checkpoints
     those measured."""
     models = measured() if models is None else models
-    entries = [(*entry[:3], name) for entry in TABLE_2 for name in runs(entry[3], models) or [None]]
+    paper, entries = known_answers(), []
+    for row in paper["table_2"]:
+        for name in runs(row["name"], models) or [None]:
+            entries.append((row["title"], row["size"], row["test"], name))
     entries += [("modern decoder", "–", None, name) for name in runs("modern_decoder", models)]
     for name in (name for name in SHIPPED if name in models):
         architecture = ARCHITECTURES.get(models[name]["architecture"], "model")
@@ -159,9 +117,10 @@ def table_2(models: dict | None = None) -> list[Row]:
         if memory := models[name].get("memory_length"):
             title = f"the same with all of its memory, {memory:,} events"
         entries.append((title, "–", None, name))
-    for title, paper, name in PUBLISHED:
-        if name in models:
-            entries.append((f"the authors' checkpoint: {title}", "41 M", paper, name))
+    for row in paper["published"]:
+        if row["name"] in models:
+            title = f"the authors' checkpoint: {row['title']}"
+            entries.append((title, "41 M", row["test"], row["name"]))
     return [Row(*entry, models.get(entry[3], {})) for entry in entries]
 
 
@@ -169,7 +128,8 @@ def figure_3(models: dict | None = None) -> dict[str, tuple]:
     """The figure's lines, for ``diagnostic_plots.curves``: the paper's, and a profile's if at least
     two points were run."""
     models = measured() if models is None else models
-    lines = {"paper: epochs of Lakh": FIGURE_3}
+    paper = known_answers()["figure_3"]
+    lines = {"paper: epochs of Lakh": (paper["epochs_of_lakh"], paper["test"])}
     for profile, points in after_lakh(models).items():
         if len(points) > 1:
             amounts = tuple(sorted(points))

@@ -15,11 +15,15 @@ from lakhnes_lib import profiles
 from lakhnes_lib.evaluation import musical_metrics
 from lakhnes_lib.listening import reproduction, results
 
+NOT_MEASURED_BY_BENCHMARKS = ("known_answers", "findings")
+"""Files of results/ with other contents: what others published, and runs of many machines."""
+
 
 def hardware() -> dict:
     """Where the numbers were measured, and how perplexity was, for the README's first paragraph."""
     result = results.read("perplexity")
     names = [path.stem for path in results.path_of("x").parent.glob("*.json")]
+    names = [name for name in names if name not in NOT_MEASURED_BY_BENCHMARKS]
     machines = [results.read(name)["hardware"] for name in names]
     machines += [entry["measured"]["hardware"] for entry in reproduction.measured().values()]
     processors = (
