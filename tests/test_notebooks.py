@@ -11,6 +11,7 @@ import base64
 import io
 import json
 import os
+import resource
 import re
 import shutil
 import signal
@@ -242,7 +243,9 @@ def test_time_limit_ends_the_kernel_and_saves_what_ran(tmp_path, monkeypatch):
     assert record["state"] == "timed out"
     assert record["error"] == "ran past its limit of 30 minutes"
     assert "before" in (tmp_path / "out/00_hangs.ipynb").read_text(encoding="utf-8")
-    assert 400 < record["peak_megabytes"] < 700, "the kernel holds 400 MB"
+    # Linux counts what the parent held when it started the process, here these tests themselves.
+    tests_hold = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000
+    assert 400 < record["peak_megabytes"] < max(700, 1.1 * tests_hold), "the kernel holds 400 MB"
     with pytest.raises(ProcessLookupError):
         os.kill(int(begun.read_text()), 0)
 
