@@ -11,8 +11,8 @@ import base64
 import io
 import json
 import os
-import resource
 import re
+import resource
 import shutil
 import signal
 import subprocess
