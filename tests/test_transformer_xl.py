@@ -13,7 +13,6 @@ import torch
 from dropouts import shapes_of_dropout
 
 from lakhnes_lib.errors import BadEvents
-from lakhnes_lib.models import fast
 from lakhnes_lib.models.transformer_xl import TransformerXL, sinusoids
 
 CLOSE = 1e-9

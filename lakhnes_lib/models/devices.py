@@ -14,6 +14,8 @@ from functools import cache
 
 import torch
 
+from lakhnes_lib.models.fast import attention
+
 _BF16_INSTRUCTIONS = "_is_avx512_bf16_supported", "_is_amx_tile_supported"
 
 
@@ -70,6 +72,7 @@ def compiled(step: Callable, model: torch.nn.Module, *inputs) -> Callable:
     Otherwise, or where nothing can be compiled, ``step`` itself, and a line on stderr. No gradient
     is left, and no random number is drawn, so that a run that was killed goes on with the same.
     """
+    attention.stay_uncompiled()
     faster, devices = torch.compile(step), [inputs[0].device] if inputs[0].is_cuda else []
     try:
         norms = []

@@ -10,8 +10,7 @@ score what was rare or never seen:
 - ``kneser_ney``: interpolated modified Kneser-Ney (Chen and Goodman 1999, section 3), which does:
   p(w | h) = (c(h w) - D(c(h w)) + Σ D(c(h v)) · p(w | h')) / c(h ·), the sum over all events v.
 
-Below the empty history every event has the probability 1 / 631. A history begins at its song's
-first ``<S>`` at the earliest.
+Below the empty history every event has the probability 1 / 631.
 Differences from the paper: it does not say how it smooths, and its authors published no n-gram
 code. That it backs off without normalising is inferred from the number: ``backoff`` gives a test
 perplexity of 37.26, the paper has 37.25; a smoothed model that sums to one is far from it.
@@ -30,8 +29,8 @@ START = 0  # <S>
 BITS = 10
 """Of an event within a key: an n-gram is one integer, its oldest event in the highest bits. So the
 n-grams of one history are neighbours in a sorted array, and a binary search finds them."""
-AFTER_END = (1 << BITS) - 1
-"""Stands for an event behind a song's last one; it is larger than every event."""
+NO_EVENT = (1 << BITS) - 1
+"""Stands before a song's first event and behind its last one; no n-gram with it is counted."""
 SMOOTHINGS = ("backoff", "kneser_ney")
 FALLBACK_DISCOUNTS = (0.5, 1.0, 1.5)
 """D(1), D(2), D(3 or more) of a corpus so small that the usual estimate does not exist."""
@@ -78,7 +77,7 @@ class NGram(LanguageModel):
 
     order: 2 to 6; smoothing: one of ``SMOOTHINGS``; sizes: number of different n-grams of each
     length, which ``fit`` finds. The state is the last order - 1 events, int64 (batch, order - 1),
-    -1 before a song's start; ``memory_length`` has no effect.
+    ``NO_EVENT`` before the first; ``memory_length`` has no effect.
 
     Example:
         model = NGram(order=5, smoothing="backoff").fit(corpus["train"].framed())
@@ -94,7 +93,7 @@ class NGram(LanguageModel):
         smoothing: str = "kneser_ney",
         sizes: list[int] | None = None,
     ):
-        most, known = AFTER_END, ", ".join(SMOOTHINGS)
+        most, known = NO_EVENT, ", ".join(SMOOTHINGS)
         if not 2 <= order <= 6 or not 1 <= vocabulary_size <= most or smoothing not in SMOOTHINGS:
             raise ValueError(
                 f"order must be 2-6, vocabulary_size at most {most}, smoothing one of {known}; "
@@ -145,14 +144,14 @@ class NGram(LanguageModel):
         # The longest n-gram that starts at each event. Sorted once, they sort their beginnings too.
         keys = np.zeros(len(ids), np.int64)
         for ahead in range(self.order):
-            event = np.where(left > ahead, np.roll(ids, -ahead), AFTER_END)
+            event = np.where(left > ahead, np.roll(ids, -ahead), NO_EVENT)
             keys = keys << BITS | event
         keys.sort()
         for length in range(1, self.order + 1):
             grams, counts = np.unique(keys >> BITS * (self.order - length), return_counts=True)
             if length == 1:
                 counts[grams == START] -= len(songs)  # no event predicts a song's first <S>
-            inside = (grams & AFTER_END != AFTER_END) & (counts > 0)
+            inside = (grams & NO_EVENT != NO_EVENT) & (counts > 0)
             setattr(self, f"keys_{length}", torch.from_numpy(grams[inside]))
             setattr(self, f"counts_{length}", torch.from_numpy(counts[inside].astype(np.int32)))
         self._tables = None
@@ -162,7 +161,7 @@ class NGram(LanguageModel):
         keys, counts = getattr(self, f"keys_{length}"), getattr(self, f"counts_{length}").long()
         if bool((keys[1:] <= keys[:-1]).any()) or keys[0] < 0 or bool((counts < 1).any()):
             raise BadCheckpoint(f"the {length}-grams are not sorted, or one of them has no count")
-        if bool(((keys & AFTER_END) >= self.vocabulary_size).any()):
+        if bool(((keys & NO_EVENT) >= self.vocabulary_size).any()):
             raise BadCheckpoint(f"a {length}-gram ends with an event beyond the vocabulary")
         discounts = torch.zeros(4, dtype=torch.float64)
         if self.smoothing == "kneser_ney":
@@ -190,50 +189,43 @@ class NGram(LanguageModel):
 
     # --- scoring
 
-    def _histories(
-        self, ids: Tensor, state: Tensor | None
-    ) -> tuple[list[tuple[Tensor, Tensor]], Tensor]:
-        """For 0 to order - 1 events the history after each position, and the next state.
+    def _histories(self, ids: Tensor, state: Tensor | None) -> tuple[list[Tensor], Tensor]:
+        """Keys of the last 0 to order - 1 events at each position, and the next state.
 
-        A history: its key, int64 (batch, time), and whether it lies within its song, bool.
+        The keys: int64 (batch, time). A history that reaches over a song's first ``<S>`` needs no
+        care: training has no n-gram with it.
         """
         check_ids(ids, self.vocabulary_size)
         if state is None:
-            state = ids.new_full((len(ids), self.order - 1), -1)
-        read = torch.cat([state, ids], 1)
+            state = ids.new_full((len(ids), self.order - 1), NO_EVENT)
+        read = torch.cat([state, ids], 1)  # (batch, order - 1 + time)
         time = ids.shape[1]
-        key, inside = torch.zeros_like(ids), torch.ones_like(ids, dtype=torch.bool)
-        histories = [(key, inside)]
+        histories = [torch.zeros_like(ids)]
         for back in range(self.order - 1):
             first = self.order - 1 - back
-            event = read[:, first : first + time]  # as far back from each position
-            inside = inside & (event >= 0)
-            key = key | event.clamp_min(0) << BITS * back
-            histories.append((key, inside))
-            inside = inside & (event != START)  # what lies before it is another song
+            event = read[:, first : first + time]  # the one that is ``back`` events old
+            histories.append(histories[-1] | event << BITS * back)
         return histories, read[:, time:]
 
-    def _probability(self, histories: list[tuple[Tensor, Tensor]], event: Tensor) -> Tensor:
+    def _probability(self, histories: list[Tensor], event: Tensor) -> Tensor:
         """p(event | history): float64, of the shape to which event and histories broadcast."""
         probability = torch.full_like(event, 1 / self.vocabulary_size, dtype=torch.float64)
-        for table, (history, inside) in zip(self.tables, histories, strict=True):
+        for table, history in zip(self.tables, histories, strict=True):
             count = table.count(history << BITS | event)
             total, discounted = table.sums(history)
             if self.smoothing == "backoff":
-                probability = torch.where(inside & (count > 0), count / total, probability)
+                probability = torch.where(count > 0, count / total, probability)
             else:
                 own = count - table.discounts[count.clamp_max(3)]
                 interpolated = (own + discounted * probability) / total
-                probability = torch.where(inside & (total > 0), interpolated, probability)
+                probability = torch.where(total > 0, interpolated, probability)
         return probability
 
     def probabilities(self, ids: Tensor, state=None) -> tuple[Tensor, Tensor]:
         """Of every event after each position: float64 (batch, time, vocabulary), and the state."""
         histories, state = self._histories(ids, state)
-        histories = [(key.unsqueeze(-1), inside.unsqueeze(-1)) for key, inside in histories]
-        return self._probability(
-            histories, torch.arange(self.vocabulary_size, device=ids.device)
-        ), state
+        every_event = torch.arange(self.vocabulary_size, device=ids.device)
+        return self._probability([key.unsqueeze(-1) for key in histories], every_event), state
 
     def log_probs(self, ids, state=None, *, memory_length=None):
         probabilities, state = self.probabilities(ids, state)
@@ -248,7 +240,7 @@ class NGram(LanguageModel):
         return None if state is None else state[rows]
 
     def restart(self, state, fresh):
-        return None if state is None else state.masked_fill(fresh.unsqueeze(1), -1)
+        return None if state is None else state.masked_fill(fresh.unsqueeze(1), NO_EVENT)
 
 
 def modified_discounts(seen: list[int]) -> Tensor:

@@ -17,7 +17,6 @@ from torch import Tensor, nn
 
 from lakhnes_lib.models import fast
 from lakhnes_lib.models.fast import attention as fast_attention
-from lakhnes_lib.models.fast import positions as fast_positions
 from lakhnes_lib.models.fast.dropout import Dropout
 from lakhnes_lib.models.language_model import VOCABULARY_SIZE, NeuralModel, arguments, check_ids
 
@@ -28,10 +27,9 @@ class Memory:
 
     layers: a tuple for each layer. In training it holds the layer's earlier inputs, one tensor
     (batch, length, width), as in the paper. In evaluation it holds their keys and their values,
-    each (batch, heads, length, head width): a key/value cache. Composing calls ``log_probs`` with
-    one new event and this state, so that nothing about the earlier events is computed again.
-    length: events remembered. valid: int64 (batch,), how many of them, counted from the newest, a
-    row may look back to: those before them belong to another song.
+    each (batch, heads, length, head width): a key/value cache. A step of composing is ``log_probs``
+    of one event with this state. length: events remembered. valid: int64 (batch,), how many of
+    them, counted from the newest, a row may look back to: earlier ones are of another song.
     """
 
     layers: list[tuple[Tensor, ...]]
@@ -130,22 +128,20 @@ class Layer(nn.Module):
         """(…, time, heads * head width) -> (…, heads, time, head width)."""
         return x.unflatten(-1, (-1, self.head_width)).transpose(-3, -2)
 
-    def keys_and_values(self, x: Tensor) -> tuple[Tensor, ...]:
-        """Those of inputs x (batch, time, width): each (batch, heads, time, head width)."""
-        x = self.attention_norm(x) if self.pre_norm else x
-        return self.split(self.key_value(x)).chunk(2, 1)
-
     def project(self, x: Tensor, past: tuple) -> tuple[Tensor, Tensor, Tensor]:
         """Query of x (batch, time, width); key and value of what is remembered and then of x.
 
         past: this layer's part of a ``Memory``, () if there is none.
         """
-        query = self.split(self.query(self.attention_norm(x) if self.pre_norm else x))
-        key, value = self.keys_and_values(x)
+        x = self.attention_norm(x) if self.pre_norm else x
+        query = self.split(self.query(x))  # (batch, heads, time, head width)
+        key_value = self.key_value(x)  # (batch, time, 2 * heads * head width)
         if len(past) == 1:  # inputs: W_kE and W_v learn from them, too (SG(h) ∘ h in §3.2)
-            past = self.keys_and_values(past[0].to(x.dtype))
-        if past:
-            key = torch.cat([past[0].to(key.dtype), key], 2)  # (batch, heads, keys, head width)
+            old = self.attention_norm(past[0]) if self.pre_norm else past[0]
+            key_value = torch.cat([self.key_value(old), key_value], 1)
+        key, value = self.split(key_value).chunk(2, 1)  # (batch, heads, keys, head width) each
+        if len(past) == 2:  # keys and values
+            key = torch.cat([past[0].to(key.dtype), key], 2)
             value = torch.cat([past[1].to(value.dtype), value], 2)
         return query, key, value
 
@@ -159,7 +155,7 @@ class Layer(nn.Module):
         attended = attended.transpose(1, 2).flatten(-2)  # (batch, time, heads * head width)
         x = x + self.dropout(self.output(attended))
         x = x if self.pre_norm else self.attention_norm(x)
-        inner = self.inner(self.feed_forward_norm(x) if self.pre_norm else x).relu()
+        inner = self.inner(self.feed_forward_norm(x) if self.pre_norm else x).relu_()
         x = x + self.dropout(self.outer(self.dropout(inner)))
         return x if self.pre_norm else self.feed_forward_norm(x), (key, value)
 
@@ -203,7 +199,6 @@ class TransformerXL(NeuralModel):
             else:
                 nn.init.normal_(parameter, 0.0, 0.02)
 
-    @fast.replaced_by(fast_positions.positions)
     def positions(self, keys: int) -> list[Tensor]:
         """Each layer's r, W_kR R for the distances keys - 1 … 0: (heads, keys, head width)."""
         weight = self.embedding.weight
@@ -213,10 +208,9 @@ class TransformerXL(NeuralModel):
     def hidden(self, ids, memory: Memory | None = None, *, memory_length: int | None = None):
         check_ids(ids, self.vocabulary_size)
         memory_length = self.memory_length if memory_length is None else memory_length
-        batch, time = ids.shape
         if memory is None:
-            memory = Memory([()] * len(self.layers), 0, ids.new_zeros(batch))
-        keys = memory.length + time
+            memory = Memory([()] * len(self.layers), 0, ids.new_zeros(len(ids)))
+        time, keys = ids.shape[1], memory.length + ids.shape[1]
         kept = min(keys, memory_length)
         mask = memory_mask(time, memory.valid, memory.length, self.embedding.weight.dtype)
         positions = self.positions(keys)
@@ -239,10 +233,7 @@ class TransformerXL(NeuralModel):
 
     @torch.no_grad()
     def attention(self, ids: Tensor) -> Tensor:
-        """Where each layer and head looks, for pictures: (layers, batch, heads, time, time).
-
-        ids: int64 (batch, time), one segment without memory.
-        """
+        """Where each head looks in ids (batch, time): (layers, batch, heads, time, time)."""
         check_ids(ids, self.vocabulary_size)
         x, time = self.embedding(ids) * sqrt(self.width), ids.shape[1]
         u, v, weights = self.u.unsqueeze(1), self.v.unsqueeze(1), []
@@ -263,7 +254,7 @@ class TransformerXL(NeuralModel):
         return None if state is None else replace(state, valid=state.valid.masked_fill(fresh, 0))
 
     def empty(self, batch, dtype):
-        shape = batch, self.memory_length, self.width
-        layers = [(self.u.new_zeros(shape),) for _ in self.layers]
-        valid = torch.zeros(batch, dtype=torch.int64, device=self.device)
-        return Memory(layers, self.memory_length, valid)
+        inputs = self.u.new_zeros(batch, self.memory_length, self.width)
+        layers = [(inputs.clone(),) for _ in self.layers]
+        nothing = torch.zeros(batch, dtype=torch.int64, device=self.device)
+        return Memory(layers, self.memory_length, nothing)
