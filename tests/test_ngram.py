@@ -1,4 +1,5 @@
-"""n-grams against dictionaries of tuples, Chen and Goodman's formulas written out, nltk, and the paper's figures."""
+"""n-grams against dictionaries of tuples, Chen and Goodman's formulas written out, nltk, and the
+paper's figures."""
 
 import itertools
 import json
@@ -44,7 +45,8 @@ class Tables:
                     length == 1, len(song) - length + 1
                 ):  # the first <S> is no unigram
                     self.counts[length][tuple(song[index : index + length])] += 1
-        # Kneser-Ney's counts: below the highest order, how many different events precede; at a song's start, plain.
+        # Kneser-Ney's counts: below the highest order, how many different events precede; at a
+        # song's start, plain.
         self.adjusted = [Counter(counts) for counts in self.counts]
         for length in range(1, order):
             preceded = Counter(longer[1:] for longer in self.counts[length + 1])
@@ -101,7 +103,8 @@ def tensor(*songs):
 
 @pytest.fixture(scope="module")
 def scored():
-    """What follows songs that training had and songs that it had not, by every order and both smoothings."""
+    """What follows songs that training had and songs that it had not, by every order and both
+    smoothings."""
     return small_songs(), small_songs(1, 4)[1:]
 
 
@@ -133,7 +136,8 @@ def test_probabilities_equal_the_formulas_written_out(order, smoothing, scored):
 
 
 def test_kneser_ney_equals_an_independent_library(scored, monkeypatch):
-    """nltk's interpolated Kneser-Ney has one fixed discount, none on unigrams, and knows no song's start: with such
+    """nltk's interpolated Kneser-Ney has one fixed discount, none on unigrams, and knows no song's
+    start: with such
     discounts, and for histories without a start, both are the same."""
     for order in (2, 3, 4):
         discounts = iter([0.0] + [0.3] * order)

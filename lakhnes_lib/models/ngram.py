@@ -253,11 +253,8 @@ def modified_discounts(seen: list[int]) -> Tensor:
     if all(seen):
         one, two, three, four = seen
         share = one / (one + 2 * two)
-        estimate = [
-            1 - 2 * share * two / one,
-            2 - 3 * share * three / two,
-            3 - 4 * share * four / three,
-        ]
+        ratios = two / one, three / two, four / three
+        estimate = [n - (n + 1) * share * ratio for n, ratio in enumerate(ratios, 1)]
         if all(0 <= value <= count for count, value in enumerate(estimate, 1)):
             discounts = estimate
     return torch.tensor([0.0, *discounts], dtype=torch.float64)
