@@ -108,15 +108,12 @@ def generate(
     sampling.check(length=length, **options)
     voices = given_voices.voices_of(given[0]) if given else []
 
-    # The library is imported after the checks, which answer at once.
-    from tqdm import tqdm
-
-    from lakhnes_lib.data.build import read_any
+    # What takes long to import is imported where it is needed, so that composing begins at once.
     from lakhnes_lib.generation import continuation
-    from lakhnes_lib.generation import rhythm as rhythms
-    from lakhnes_lib.listening import gallery
-    from lakhnes_lib.music import events
 
+    if file is not None:
+        from lakhnes_lib.data.build import read_any
+        from lakhnes_lib.generation import rhythm as rhythms
     model, caption = _model(checkpoint, device), "from nothing"
     if beginning is not None:
         count = 512 if first_events is None and first_seconds is None else first_events
@@ -137,6 +134,11 @@ def generate(
             steps = given_voices.compose(model, song, voices, particles=particles, **options)
     # The model is loaded for the first event; a folder that cannot be written is found out next.
     made, interrupted = next(steps), False
+    from tqdm import tqdm
+
+    from lakhnes_lib.listening import gallery
+    from lakhnes_lib.music import events
+
     gallery.write_gallery(out)
     bar = tqdm(steps, unit="event", desc="composing", initial=1, disable=not progress())
     bar.total = length if file is beginning else None

@@ -6,7 +6,7 @@ Differences from the paper: the cut may be at a time; several continuations at o
 of the beginning says how well the model can follow it.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -53,20 +53,6 @@ def perplexity(model, ids: np.ndarray, memory_length: int | None = 512) -> float
     return scores.perplexity if scores.targets else float("nan")
 
 
-def grow(steps: Iterable[np.ndarray], n: int, start=()) -> Iterator[list[list[int]]]:
-    """The pieces as they stand after each step of ``sampling.stream``: the same n lists, longer.
-
-    Whoever stops early, at Ctrl-C for one, has what is composed by then; ``events.decode`` makes a
-    valid Score of it.
-    """
-    pieces = [list(map(int, start)) for _ in range(n)]
-    for step in steps:
-        for piece, event in zip(pieces, step.tolist(), strict=True):
-            if event >= 0:
-                piece.append(event)
-        yield pieces
-
-
 def compose(
     model, prime: np.ndarray | None = None, *, n: int, **options
 ) -> Iterator[list[list[int]]]:
@@ -75,4 +61,4 @@ def compose(
     options: those of ``sampling.stream``.
     """
     steps = sampling.stream(model, n=n, prime=prime, **options)
-    return grow(steps, n, () if prime is None else prime)
+    return sampling.grow(steps, [() if prime is None else prime] * n)

@@ -74,7 +74,7 @@ class Search:
     Arrays have one row for each particle. Weights are natural logarithms.
     """
 
-    _ROWS = ("made", "now", "index", "due", "last_sound", "weight", "total", "fit", "costs")
+    _ROWS = ("made", "now", "index", "due", "last_sound", "weight", "pending", "fit", "costs")
 
     def __init__(
         self, model, given, voices, *, particles, seed, memory_length, precision="fp32", **options
@@ -97,9 +97,9 @@ class Search:
         self.due = np.ones(particles, bool)  # whether its time has come
         self.last_sound = np.full((particles, len(_VOICES)), times[0])  # of each voice, in ticks
         self.weight = np.zeros(particles)  # since particles were chosen the last time
-        self.total = np.zeros(particles)  # the weight since the beginning
+        self.pending = np.zeros(particles)  # the part of it since the last given event
         self.fit = np.zeros(particles)  # log-probability of the given events alone
-        self.costs = np.full((particles, len(times)), np.nan)  # each given event's part of total
+        self.costs = np.full((particles, len(times)), np.nan)  # what each given event brought
         # Over all waits that end before a given event: the sum of the probabilities that a free
         # voice acts then, and the number of these waits.
         self.acting = np.array([1.0, 2.0])
@@ -134,12 +134,12 @@ class Search:
         stopped = self.rules.waiting & ~self.due
         self.acting += np.exp(mass[stopped]).sum(), stopped.sum()
         uniform = self.random.random(len(rows))
-        chosen = sampling.draw(proposal, able, uniform=uniform, **self.options)
+        chosen = sampling.draw(proposal, able, uniform, **self.options)
         # Of all that is able, the chosen event was drawn with exp(proposal - mass).
         gain = log_probs[rows, chosen] - (proposal[rows, chosen] - mass)
         gain[able[:, events.START]] = 0.0  # at the end
         self.weight += gain
-        self.total += gain
+        self.pending += gain
         played = self.due & (chosen == self.ids[self.index]) & (chosen != events.START)
         self.fit[played] += log_probs[rows, chosen][played]
         self._advance(chosen, played, landing)
@@ -206,8 +206,8 @@ class Search:
         self.made = np.concatenate([self.made, chosen[:, None]], 1)
         self.now += events.TICKS_OF[chosen]
         self.last_sound = np.where(self.rules.sounding, self.now[:, None], self.last_sound)
-        before = np.nansum(self.costs[played], 1)
-        self.costs[played, self.index[played]] = self.total[played] - before
+        self.costs[played, self.index[played]] = self.pending[played]
+        self.pending[played] = 0.0
         self.index[played] += 1
         self.due[played] = self.times[self.index[played]] == self.times[self.index[played] - 1]
         self.due |= events.IS_WAIT[chosen] & (chosen == landing)
@@ -218,8 +218,7 @@ class Search:
         average = np.nansum(self.costs, 0) / np.maximum(passed.sum(0), 1)  # of each given event
         last = int(self.index.min())  # the particle that is furthest behind stands here
         ahead = np.where(passed[:, last:], average[last:], 0.0).sum(1)
-        unfinished = self.total - np.nansum(self.costs, 1)  # since the last given event
-        weight = self.weight - unfinished - ahead
+        weight = self.weight - self.pending - ahead
         share = np.exp(weight - weight.max())
         share /= share.sum()
         effective = 1 / (share**2).sum()  # so many equal weights would be as uneven

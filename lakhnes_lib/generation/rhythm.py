@@ -14,7 +14,7 @@ import numpy as np
 
 from lakhnes_lib.data.build import read_any, read_song
 from lakhnes_lib.errors import BadMidi, LakhnesError
-from lakhnes_lib.generation import continuation, sampling
+from lakhnes_lib.generation import sampling
 from lakhnes_lib.music import events, midi, nes
 from lakhnes_lib.music.score import Score
 
@@ -92,4 +92,4 @@ def compose(model, score: Score, *, n: int, **options) -> Iterator[list[list[int
     for melodic in nes.MELODIC:
         able[voice == melodic] = events.IS_NOTE_ON & (events.VOICE_OF == melodic)
     steps = sampling.stream(model, n=n, length=len(script), choices=lambda i: able[i], **options)
-    return continuation.grow(steps, n)
+    return sampling.grow(steps, [()] * n)

@@ -6,7 +6,7 @@ Differences from the paper: a grammar mask (``grammar.py``; it can be switched o
 pieces at once, top-p, a greatest length in seconds, pieces that end by ``<S>``.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 from tqdm.auto import tqdm
@@ -53,12 +53,8 @@ def sample(
     options |= dict(temperature=temperature, top_k=top_k, top_p=top_p, seed=seed, prime=prime)
     steps = stream(model, n=n, length=length, memory_length=memory_length, **options)
     bar = tqdm(steps, f"composing {n}", total=length, unit="event", disable=not progress)
-    beginnings = _beginnings(prime, n)
-    pieces = [beginnings[row % len(beginnings)][1:].tolist() for row in range(n)]
-    for step in bar:
-        for piece, event in zip(pieces, step.tolist(), strict=True):
-            if event >= 0:
-                piece.append(event)
+    starts = _beginnings(prime, n)
+    *_, pieces = grow(bar, [starts[row % len(starts)][1:] for row in range(n)])
     return [np.array(piece, np.uint16) for piece in pieces]
 
 
@@ -111,7 +107,7 @@ def stream(
             able &= _in_time(rules, ticks_left)
         if choices is not None:
             able &= choices(step)
-        newest = draw(log_probs, able, uniform=uniform[rows, step], **settings)
+        newest = draw(log_probs, able, uniform[rows, step], **settings)
         going = newest > events.START  # <S> ends a piece, and so does having no event to choose
         composed = np.full(n, -1)
         composed[rows[going]] = newest[going]
@@ -124,6 +120,20 @@ def stream(
             rules = rules.select(going)
         rules = grammar.advance(rules, newest)
         ticks_left -= events.TICKS_OF[newest]
+
+
+def grow(steps: Iterable[np.ndarray], beginnings: list) -> Iterator[list[list[int]]]:
+    """The pieces as they stand after each step of ``stream``: the same lists of ids, longer.
+
+    Whoever stops early, at Ctrl-C for one, has what is composed by then; ``events.decode`` makes a
+    valid Score of it. beginnings: the ids that each piece begins with.
+    """
+    pieces = [list(map(int, ids)) for ids in beginnings]
+    for step in steps:
+        for piece, event in zip(pieces, step.tolist(), strict=True):
+            if event >= 0:
+                piece.append(event)
+        yield pieces
 
 
 def check(n, length, temperature, top_k, top_p, seed, memory_length, precision="fp32") -> None:
@@ -197,20 +207,12 @@ def _in_time(rules: grammar.State, left: np.ndarray) -> np.ndarray:
     return able
 
 
-def draw(
-    log_probs: np.ndarray,
-    able: np.ndarray,
-    *,
-    temperature: float,
-    top_k: int | None,
-    top_p: float,
-    uniform: np.ndarray,
-) -> np.ndarray:
+def draw(log_probs, able, uniform, *, temperature, top_k, top_p) -> np.ndarray:
     """One event for each row, by one uniform number in [0, 1) each: int64 (rows,).
 
     log_probs: floats (rows, 631); able: bool (rows, 631), the events that may come; uniform:
-    float64 (rows,). The likely events stand first on a line from 0 to 1, each with its
-    probability as its length, and the number says which one is taken: -1 where none is able.
+    float64 (rows,); the others as of ``sample``. The events lie on a line from 0 to 1, the most
+    likely first, each as long as its probability. The number says which is taken; -1: none is able.
     """
     logits = np.where(able, log_probs, -np.inf)
     # Of equally likely events the first in the vocabulary stands first.

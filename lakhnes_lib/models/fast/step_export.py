@@ -5,8 +5,8 @@ A step reads the newest event, and the keys and values of the events before it. 
 log-probabilities of the next event, and the newest keys and values. The formulas are those of the
 readable models, written for one event and with as few operations as possible: at this size each
 costs about a microsecond, whatever it computes. Tests compare the two.
-Differences from the paper: none in what is computed. With int8 the weights of matrix products are
-rounded to 8 bits, each column on a scale of its own, and so is what they are multiplied with.
+Differences from the paper: none in what is computed. With int8 the weights of all matrix products
+but the last are rounded to 8 bits, every 32 values on their own scale, and so are their inputs.
 
 Inputs of every graph: ``history`` int64 (1 or more,), the newest events, the newest one first;
 ``position`` int64 (), how many events came before; ``ages`` int64 (memory,), how many events ago a
@@ -17,9 +17,7 @@ width), events in any order. Outputs: ``log_probs`` float32 (1, vocabulary); ``n
 """
 
 import logging
-import tempfile
 import warnings
-from pathlib import Path
 
 import torch
 import torch.nn.functional as F
@@ -209,16 +207,21 @@ def export(model: LanguageModel, memory: int, precision: str, properties: dict[s
 
 
 def _in_8_bits(graph):
-    """The same ``onnx.ModelProto`` with the matrices of its products in 8 bits."""
-    import onnx
-    from onnxruntime.quantization import quantize_dynamic
+    """The same ``onnx.ModelProto`` with the weights of its products, but for one, in 8 bits."""
+    # The module sets up logging for the whole program on its import, unless somebody already has.
+    handler = logging.NullHandler()
+    logging.getLogger().addHandler(handler)
+    from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
 
-    # Without this mark ONNX Runtime warns that a graph should be simplified first. This one is.
-    onnx.helper.set_model_props(graph, {"onnx.quant.pre_process": "onnxruntime.quant"})
-    matrices = {tensor.name for tensor in graph.graph.initializer if len(tensor.dims) == 2}
-    products = [node for node in graph.graph.node if node.op_type == "MatMul"]
-    names = [node.name for node in products if node.input[1] in matrices]
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "step.onnx"
-        quantize_dynamic(graph, path, per_channel=True, nodes_to_quantize=names)
-        return onnx.load(path)
+    logging.getLogger().removeHandler(handler)
+    products = [node.name for node in graph.graph.node if node.op_type == "MatMul"]
+    quantizer = MatMulNBitsQuantizer(
+        graph,
+        bits=8,
+        block_size=32,
+        is_symmetric=True,
+        accuracy_level=4,  # their inputs are rounded to 8 bits, too
+        nodes_to_exclude=products[-1:],  # the logits: rounding them costs more than all others
+    )
+    quantizer.process()
+    return quantizer.model.model
