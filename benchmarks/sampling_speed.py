@@ -78,7 +78,8 @@ def composed(model, seconds: float, n: int, full: bool, precision: str = "fp32")
         stream = sampling.stream(model, **options)
         next(stream)
         begin = time.perf_counter()
-        limit = max(limit, begin + seconds / 2)  # reading the prime may take all the time
+        if not spent:  # reading the prime may have taken all the time
+            limit = max(limit, begin + seconds / 2)
         for _ in islice(stream, options["length"] - 1):
             made += n
             if time.perf_counter() > limit:
