@@ -9,7 +9,6 @@ pieces at once, top-p, a greatest length in seconds, pieces that end by ``<S>``.
 from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
-from tqdm.auto import tqdm
 
 from lakhnes_lib.errors import BadSetting, LakhnesError
 from lakhnes_lib.generation import decoding
@@ -49,6 +48,8 @@ def sample(
     >>> [nes.decode(piece).seconds > 0 for piece in pieces]
     [True, True]
     """
+    from tqdm.auto import tqdm
+
     check(n, length, temperature, top_k, top_p, seed, memory_length)
     options |= dict(temperature=temperature, top_k=top_k, top_p=top_p, seed=seed, prime=prime)
     steps = stream(model, n=n, length=length, memory_length=memory_length, **options)
