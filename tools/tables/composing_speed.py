@@ -2,7 +2,7 @@
 
 from filling import value
 
-PRECISIONS = {"": 32, "fp16_": 16, "int8_": 8}
+PRECISIONS = {"": 32, "int8_": 8}
 """How a precision's numbers begin in results/sampling.json -> bits of a weight."""
 
 
