@@ -15,7 +15,6 @@ The published code on two CPU cores: 50 events a second at the start, 12 with a 
 With --write the numbers go to results/sampling.json. Leave the machine alone meanwhile.
 """
 
-import os
 import subprocess
 import sys
 import tempfile
@@ -152,7 +151,7 @@ def first_event() -> float:
 def times_slower(seconds: float) -> float:
     """By which factor eight pieces of mini take longer beside a busy process on each core."""
     alone = composed(SHIPPED / "mini", seconds, 8, True, "int8")
-    count = len(os.sched_getaffinity(0))
+    count = decoding.usable_cores()
     busy = [subprocess.Popen([sys.executable, "-c", BUSY]) for _ in range(count)]
     try:
         return alone / composed(SHIPPED / "mini", seconds, 8, True, "int8")
@@ -183,7 +182,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=10, help="time for each figure")
     parser.add_argument("--only", choices=SIZES, help="one size alone")
     chosen = parser.parse_args()
-    threads = len(os.sched_getaffinity(0))
+    threads = decoding.usable_cores()
     torch.set_num_threads(threads)
     values = {"device": "cpu", "threads": threads, "memory": MEMORY}
     with tempfile.TemporaryDirectory() as home:

@@ -8,6 +8,8 @@ from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 
+from lakhnes_lib.generation.decoding import usable_cores
+
 ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -54,11 +56,6 @@ def processor() -> str:
     text = path.read_text(encoding="utf-8") if path.exists() else ""
     named = re.search(r"^model name\s*: (.*)$", text, re.MULTILINE)
     return named[1] if named else platform.processor() or platform.machine()
-
-
-def usable_cores() -> int | None:
-    """How many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 
 
 def commit() -> str | None:

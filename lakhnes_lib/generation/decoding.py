@@ -15,7 +15,13 @@ import numpy as np
 
 from lakhnes_lib.models.fast import engine
 
-_THREADS = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+
+def usable_cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+
+
+_THREADS = usable_cores()
 _pool = ThreadPoolExecutor(_THREADS)
 _SEGMENT = 128  # events of a beginning that a model reads in one call
 
