@@ -27,6 +27,7 @@ import tempfile
 import threading
 import time
 import traceback
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -36,11 +37,14 @@ from split_checkpoint import split
 
 from lakhnes_lib import profiles
 from lakhnes_lib.data.corpus import Split, open_corpus, write_corpus
+from lakhnes_lib.data.streams import Streams
 from lakhnes_lib.errors import LakhnesError
 from lakhnes_lib.evaluation import perplexity
 from lakhnes_lib.files import write_file
 from lakhnes_lib.models import checkpoints
+from lakhnes_lib.music import augmentation
 from lakhnes_lib.training import trainer
+from lakhnes_lib.training.learner import Learner
 
 ROWS = {
     # name: (model of the profile for NES-MDB, model of the profile for Lakh before it)
@@ -85,11 +89,11 @@ def without_controls(part: Split) -> Split:
 class Kit:
     """One row's checks, training and evaluation, in a folder ``out``."""
 
-    def __init__(self, archive: Path, out: Path, profile: str, row: str, device: str | None):
+    def __init__(self, archive: Path, work: Path, out: Path, profile: str, row: str, device):
         self.out, self.row, self.profile = out, row, profiles.load(profile)
-        self.started, self.check_seconds = time.monotonic(), CHECK_SECONDS
+        self.started = time.monotonic()
         self.device = trainer.choose_device(device)
-        self.work = Path(tempfile.mkdtemp(prefix="kit"))
+        self.work = work
         out.mkdir(parents=True, exist_ok=True)
         with tarfile.open(archive) as file:
             file.extractall(self.work, filter="data")
@@ -122,16 +126,16 @@ class Kit:
 
     def checks(self, seconds: float) -> None:
         """What this machine can do; a check that fails says why, and the others go on."""
-        limit, self.check_seconds = time.monotonic() + seconds, seconds
+        checks = {"fused_attention": self.fused_attention, "speed": partial(self.speeds, seconds)}
         values: dict = {}
-        for name, check in {"fused_attention": self.fused_attention, "speed": self.speeds}.items():
+        for name, check in checks.items():
             try:
-                values[name] = check(limit)
+                values[name] = check()
             except Exception as error:  # whatever it is, it must not cost the lease
                 values[name] = {"error": f"{type(error).__name__}: {str(error)[:300]}"}
             self.write("checks.json", values)
 
-    def fused_attention(self, limit: float) -> dict:
+    def fused_attention(self) -> dict:
         """Milliseconds of attention with a bias for each backend that takes one."""
         model = self.profile.models[ROWS[self.row][0]]
         heads, segment = model["heads"], 512
@@ -155,41 +159,47 @@ class Kit:
     def milliseconds(self, work, repeats: int = 10) -> float:
         """The mean time of one call after a first one that is not counted."""
         work()
-        if self.device.type == "cuda":
-            torch.cuda.synchronize()
+        self.synchronize()
         begun = time.perf_counter()
         for _ in range(repeats):
             work()
-        if self.device.type == "cuda":
-            torch.cuda.synchronize()
+        self.synchronize()
         return 1000 * (time.perf_counter() - begun) / repeats
 
-    def speeds(self, limit: float) -> dict:
-        """Events of training a second and peak memory at several batch sizes, uncompiled."""
+    def synchronize(self) -> None:
+        """Waits until a GPU has done what it was given."""
+        if self.device.type == "cuda":
+            torch.cuda.synchronize()
+
+    def speeds(self, seconds: float) -> dict:
+        """Events of training a second and peak memory at several batch sizes, uncompiled.
+
+        The smallest batch is always measured, a larger one as long as seconds are left.
+        """
         name, values = ROWS[self.row][0], {}
-        settings = self.profile.training[name]
-        for batch in BATCHES if self.device.type == "cuda" else (2,):
-            if values and time.monotonic() > limit:
+        settings = self.profile.training[name].model_copy(update={"compile": False})
+        songs = augmentation.songs_by_epoch(self.corpus(False)["train"], settings.augment, 0)(0)
+        deadline, is_cuda = time.monotonic() + seconds, self.device.type == "cuda"
+        for batch in BATCHES if is_cuda else (2,):
+            if values and time.monotonic() > deadline:
                 break
-            changed = settings.model_copy(update={"batch": batch, "compile": False})
-            profile = self.with_training(name, changed)
-            if self.device.type == "cuda":
+            if is_cuda:
                 torch.cuda.reset_peak_memory_stats()
-            model = checkpoints.build(**profile.models[name])
-            corpus = self.corpus(False)
-            run = trainer.TrainingRun(model, profile, name, corpus, self.work, self.device)
-            run.model.train()
-            run.train_step()  # the first is slower
-            begun, events = time.perf_counter(), run.events
-            while time.perf_counter() - begun < min(4, self.check_seconds / 4):
-                run.train_step()
-            if self.device.type == "cuda":
-                torch.cuda.synchronize()
-            spent = time.perf_counter() - begun
-            values[batch] = {"events_a_second": round((run.events - events) / spent)}
-            if self.device.type == "cuda":
+            streams = Streams(songs, batch, settings.segment, 0, settings.streams)
+            model = checkpoints.build(**self.profile.models[name])
+            learner = Learner(model, settings.model_copy(update={"batch": batch}), self.device)
+            model.train()
+            learner.step(next(streams), 1.0)  # the first is slower
+            begun, events = time.perf_counter(), 0
+            while time.perf_counter() - begun < min(4, seconds / 4):
+                segment = next(streams)
+                learner.step(segment, 1.0)
+                events += int((segment.targets >= 0).sum())
+            self.synchronize()
+            values[batch] = {"events_a_second": round(events / (time.perf_counter() - begun))}
+            if is_cuda:
                 values[batch]["peak_gigabytes"] = torch.cuda.max_memory_allocated() / 1e9
-            del run, model
+            del learner, model  # the next batch needs the memory
         return values
 
     # --- stage 2
@@ -289,9 +299,11 @@ def main() -> int:
         if chosen.verb == "pack":
             pack(chosen.archive, chosen.corpora)
             return 0
-        kit = Kit(chosen.archive, chosen.out, chosen.profile, chosen.row, chosen.device)
-        kit.checks(chosen.check_seconds)
-        kit.evaluate(kit.train(chosen.minutes, chosen.lakh_minutes))
+        with tempfile.TemporaryDirectory() as work:
+            paths = chosen.archive, Path(work), chosen.out
+            kit = Kit(*paths, chosen.profile, chosen.row, chosen.device)
+            kit.checks(chosen.check_seconds)
+            kit.evaluate(kit.train(chosen.minutes, chosen.lakh_minutes))
     except LakhnesError as error:
         print(error, file=sys.stderr)
         return 1
