@@ -316,6 +316,12 @@ evaluation: {batch: 2, segment: 64, memory_length: 64}
 """
 
 
+def train_command(folder, out) -> list[str]:
+    """Training the tiny profile in a folder, with its run in another."""
+    profile = str(folder / "tiny.yaml")
+    return ["train", "--profile", profile, "--out", str(out), "--device", "cpu"]
+
+
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     """A run of four steps, stopped after none and resumed, and what was printed.
@@ -328,15 +334,7 @@ def trained(tmp_path_factory):
     torch.set_num_threads(1)
     folder = tmp_path_factory.mktemp("trained")
     (folder / "tiny.yaml").write_text(PROFILE)
-    train = [
-        "train",
-        "--profile",
-        str(folder / "tiny.yaml"),
-        "--out",
-        str(folder / "run"),
-        "--device",
-        "cpu",
-    ]
+    train = train_command(folder, folder / "run")
     out = io.StringIO()
     with contextlib.redirect_stdout(out):
         assert main([*train, "--max-minutes", "0"]) == 0
@@ -354,15 +352,7 @@ def test_train(trained):
 
 
 def test_interrupted_training_goes_on(trained, tmp_path, monkeypatch, capsys):
-    train = [
-        "train",
-        "--profile",
-        str(trained[0] / "tiny.yaml"),
-        "--out",
-        str(tmp_path / "run"),
-        "--device",
-        "cpu",
-    ]
+    train = train_command(trained[0], tmp_path / "run")
     with monkeypatch.context() as patch:
         interrupt(patch, 3)
         assert main(train) == 130
@@ -444,15 +434,7 @@ def test_too_little_memory_is_one_line(error, trained, tmp_path, monkeypatch, on
         raise error
 
     monkeypatch.setattr(TrainingRun, "train_step", full)
-    train = [
-        "train",
-        "--profile",
-        trained[0] / "tiny.yaml",
-        "--out",
-        tmp_path / "run",
-        "--device",
-        "cpu",
-    ]
+    train = train_command(trained[0], tmp_path / "run")
     assert "not enough memory; take a smaller model, batch or file" in one_line(*train)
 
 
@@ -464,17 +446,7 @@ def test_another_error_of_pytorch_is_a_bug_and_shown_whole(trained, tmp_path, mo
 
     monkeypatch.setattr(TrainingRun, "train_step", strange)
     with pytest.raises(RuntimeError, match="memory format"):
-        main(
-            [
-                "train",
-                "--profile",
-                str(trained[0] / "tiny.yaml"),
-                "--out",
-                str(tmp_path / "run"),
-                "--device",
-                "cpu",
-            ]
-        )
+        main(train_command(trained[0], tmp_path / "run"))
 
 
 def test_interrupt():
