@@ -15,7 +15,8 @@ from pickled_calls import Call
 
 from lakhnes_lib.errors import BadCheckpoint, DataNotFound
 from lakhnes_lib.models import legacy_pickle, published
-from lakhnes_lib.models.legacy_pickle import MAGIC, VERSION
+
+MAGIC, VERSION = 0x1950A86A20F9469CFC6C, 1001
 
 
 def test_other_files_are_refused(tmp_path):
@@ -49,9 +50,8 @@ def legacy(path, payload: bytes, storages: bytes = pickle.dumps([], 2)):
 
 
 def read(path):
-    """What the pickles of a file build, and the values of its storages."""
-    with open(path, "rb") as file:
-        return legacy_pickle.read(file)
+    """What the pickles of a file build."""
+    return legacy_pickle.read(path.read_bytes())
 
 
 @pytest.mark.parametrize("protocol", [0, 1, 2, 4])
@@ -91,7 +91,7 @@ def test_an_object_of_any_class_is_inert(monkeypatch, tmp_path):
     sys.modules["mem_transformer"].Loud = Loud
     loud = object.__new__(Loud)
     loud.value = 3
-    root, _ = read(legacy(tmp_path / "odd.pt", pickle.dumps([loud], 2)))
+    root = read(legacy(tmp_path / "odd.pt", pickle.dumps([loud], 2)))
     assert root[0].kind == "mem_transformer.Loud" and root[0].state == {"value": 3}
 
 
@@ -116,7 +116,6 @@ DAMAGED = "is damaged, or no legacy PyTorch file"
     "payload, reason",
     [
         (b"\x80\x02" + b"N0" * 10 + b".", DAMAGED),  # POP is no instruction of a checkpoint
-        (b"\x80\x02(" + b"N" * legacy_pickle.MOST_PICKLED + b"t.", DAMAGED),
         (b"\x80\x02X" + struct.pack("<I", 2**32 - 1) + b"a", DAMAGED),
         (b"\x80\x04\x8d" + struct.pack("<Q", 2**62) + b"a", DAMAGED),
         (b"\x80\x02\x8b" + struct.pack("<I", 2**31 - 1), DAMAGED),
@@ -127,8 +126,6 @@ DAMAGED = "is damaged, or no legacy PyTorch file"
         (b"\x80\x04(" + NESTED + b"\x91.", DAMAGED),
         (b"\x80\x02(X\x07\x00\x00\x00storagectorch\nFloatStorage\n" + NESTED + EMPTY + b"K\x00tQ.",
          "neither a class nor a storage"),
-        (b"\x80\x04" + LONG + b"q\x00" + b"h\x00h\x00\x93.", "names too many classes, or one too"),
-        (b"\x80\x02" + b"".join(b"ca\n%d\n" % n for n in range(200)) + b".", "too many classes"),
         (b"\x80\x02}" + LONG + b"Ns.", "too long a key"),
         (b"\x80\x02}\x8a\x08" + struct.pack("<q", 2**61 - 1) + b"Ns.", "a key of type int"),
         (b"\x80\x02}G" + struct.pack(">d", 1.5) + b"Ns.", "a key of type float"),
@@ -139,7 +136,6 @@ DAMAGED = "is damaged, or no legacy PyTorch file"
         (b"\x80\x02K\x01K\x02\x86Q.", DAMAGED),
         (b"(S'touch'\nios\nsystem\n.", DAMAGED),
         (b"\x80\x02\x82\x01.", DAMAGED),
-        (b"\x80\x02c" + b"x" * 5000 + b"\ny\n.", "names too many classes, or one too long"),
         # Attributes set on a class or a function of the reader itself.
         (ORDERED + b"N}X\x08\x00\x00\x00__init__Ns\x86b.", DAMAGED),
         (b"\x80\x02ctorch._utils\n_rebuild_parameter\n}X\x01\x00\x00\x00aNsb.", DAMAGED),
@@ -160,14 +156,14 @@ def test_a_nested_name_of_a_storage_is_refused(tmp_path):
 
 def test_a_memo_has_one_entry_whatever_its_number(tmp_path):
     payload = b"\x80\x02Nr" + struct.pack("<I", 2**32 - 1) + b"."
-    assert read(legacy(tmp_path / "bomb.pt", payload)) == (None, {})
+    assert read(legacy(tmp_path / "bomb.pt", payload)) is None
 
 
 def test_a_list_of_pairs_serves_once(tmp_path):
     """However often a pickle asks for an ordered dict of one long list."""
     pairs = b"".join(b"](M" + struct.pack("<H", n) + b"Ne" for n in range(1000))
     payload = ORDERED + b"](" + pairs + b"e\x85q\x01]" + b"h\x00h\x01Ra" * 1000 + b"."
-    root, _ = read(legacy(tmp_path / "bomb.pt", payload))
+    root = read(legacy(tmp_path / "bomb.pt", payload))
     assert len(root) == 1000 and sum(map(len, root)) == 1000
 
 
@@ -222,12 +218,10 @@ def test_tensors_stay_within_their_storages(tmp_path, size, offset, shape, strid
         pickle.dumps(["0"], 2) + values,
     )
     with pytest.raises((BadCheckpoint, RuntimeError)):
-        view, values = read(path)
-        view.tensor(values)
+        read(path)
 
 
 def test_a_tensor_that_fits(tmp_path):
     values = pickle.dumps(["0"], 2) + struct.pack("<q4f", 4, 1, 2, 3, 4)
     path = legacy(tmp_path / "good.pt", tensor_pickle(4, 1, (2, 2), (1, 1)), values)
-    view, values = read(path)
-    assert view.tensor(values).tolist() == [[2, 3], [3, 4]]
+    assert read(path).tolist() == [[2, 3], [3, 4]]

@@ -17,7 +17,7 @@ from torch import Tensor
 from lakhnes_lib.errors import BadCheckpoint, DataNotFound
 from lakhnes_lib.models import legacy_pickle
 from lakhnes_lib.models.language_model import VOCABULARY_SIZE
-from lakhnes_lib.models.legacy_pickle import LONGEST_NAME, Record, View
+from lakhnes_lib.models.legacy_pickle import Record
 
 CLASS = "MemTransformerLM"
 MOST_PARTS = 5_000
@@ -36,8 +36,7 @@ def read(path) -> tuple[dict, dict[str, Tensor]]:
     shape, or not finite.
     """
     try:
-        with open(path, "rb") as file:
-            return _convert(*legacy_pickle.read(file))
+        return _convert(legacy_pickle.read(Path(path).read_bytes()))
     except (FileNotFoundError, IsADirectoryError):
         reason = "is a folder, not a file" if Path(path).is_dir() else "there is no such file"
         raise DataNotFound(f"{path}: {reason}") from None
@@ -50,18 +49,19 @@ def read(path) -> tuple[dict, dict[str, Tensor]]:
         raise BadCheckpoint(f"{path}: is damaged, or no legacy PyTorch file ({reason})") from None
 
 
-def _convert(root, values: dict[str, Tensor]) -> tuple[dict, dict[str, Tensor]]:
-    """The same of the pickled module and the values of its storages."""
+def _convert(root) -> tuple[dict, dict[str, Tensor]]:
+    """The same of the pickled module."""
     if not isinstance(root, Record) or root.kind.rpartition(".")[2] != CLASS:
         kind = root.kind if isinstance(root, Record) else type(root).__name__
         raise BadCheckpoint(f"holds a {kind[:80]!r}, not the published {CLASS}")
     layers, width, heads, head_width, memory_length = _sizes(root.state)
     scales = {"emb_scale": width**0.5, "scale": head_width**-0.5}
-    views, kinds = _parts(root, _OPTIONS | scales)
-    storages = [view.storage.key for name, view in views.items() if name != _AGAIN]
-    if len(set(storages)) < len(storages):  # a small file would make a model of any size
+    theirs, kinds = _parts(root, _OPTIONS | scales)
+    own = [tensor.untyped_storage() for name, tensor in theirs.items() if name != _AGAIN]
+    if len({storage.data_ptr() for storage in own}) < len(
+        own
+    ):  # a small file would make a model of any size
         raise BadCheckpoint("has tensors that share their values")
-    theirs = {name: view.tensor(values) for name, view in views.items()}
     first = theirs.get("layers.0.pos_ff.CoreNet.0.bias")
     feed_forward = len(first) if first is not None and first.dim() == 1 else 0
     ours = {
@@ -147,17 +147,17 @@ def _layer(theirs, layer: str, width: int, inside: int, feed_forward: int) -> di
     return {layer + name: tensor for name, tensor in ours.items()}
 
 
-def _parts(root: Record, options: dict) -> tuple[dict[str, View], dict[str, str]]:
+def _parts(root: Record, options: dict) -> tuple[dict[str, Tensor], dict[str, str]]:
     """A pickled module's tensors by their dotted names, and the classes of the modules in it.
 
     The names of modules end with a dot. options: attributes that a module may have with this value.
     """
-    views, kinds, seen, waiting, parts = {}, {}, set(), [("", root)], 0
+    tensors, kinds, seen, waiting, parts = {}, {}, set(), [("", root)], 0
     while waiting:
         prefix, module = waiting.pop()
         shown = f"module {prefix[:80]!r}"
-        if not isinstance(module.state, dict) or len(prefix) > LONGEST_NAME or id(module) in seen:
-            raise BadCheckpoint(f"{shown} has no attributes, too long a name, or is in two places")
+        if not isinstance(module.state, dict) or id(module) in seen:
+            raise BadCheckpoint(f"{shown} has no attributes, or is in two places")
         seen.add(id(module))
         kinds[prefix] = module.kind
         for option, expected in options.items():
@@ -165,7 +165,7 @@ def _parts(root: Record, options: dict) -> tuple[dict[str, View], dict[str, str]
             same = type(value) is type(expected)
             if not same or not abs(value - expected) <= 1e-6 * abs(expected):
                 raise BadCheckpoint(f"{shown} has {option} otherwise than the published models")
-        for part, kind in (("_parameters", View), ("_buffers", View), ("_modules", Record)):
+        for part, kind in (("_parameters", Tensor), ("_buffers", Tensor), ("_modules", Record)):
             table = module.state.get(part, {})
             parts += len(table)
             if not isinstance(table, dict) or parts > MOST_PARTS:
@@ -175,11 +175,11 @@ def _parts(root: Record, options: dict) -> tuple[dict[str, View], dict[str, str]
                     continue
                 if not isinstance(name, str) or not isinstance(value, kind):
                     raise BadCheckpoint(f"{shown} has a {type(value).__name__} among its {part}")
-                if kind is View:
-                    views[f"{prefix}{name}"] = value
+                if kind is Tensor:
+                    tensors[f"{prefix}{name}"] = value
                 else:
                     waiting.append((f"{prefix}{name}.", value))
-    return views, kinds
+    return tensors, kinds
 
 
 def _dropout(root: Record) -> float:
