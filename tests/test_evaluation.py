@@ -138,7 +138,7 @@ def test_perplexity_of_scores_and_ids(small, songs):
         value = perplexity.perplexity(small, [piece, songs[0]], protocol=protocol, **settings)
         scores = getattr(perplexity, protocol)(small, [framed, songs[0]], **settings)
         assert value == scores.perplexity
-    with pytest.raises(BadSetting, match="protocol must be exact or paper, not 'published'"):
+    with pytest.raises(BadSetting, match="one of exact, paper, per_song, not 'published'"):
         perplexity.perplexity(small, [piece], protocol="published")
 
 

@@ -13,6 +13,7 @@ from lakhnes_lib.cli.generate import generate
 from lakhnes_lib.cli.train import evaluate
 from lakhnes_lib.data import corpus
 from lakhnes_lib.errors import BadProfile
+from lakhnes_lib.evaluation import perplexity
 from lakhnes_lib.listening import reproduction
 from lakhnes_lib.models import checkpoints
 from lakhnes_lib.training import trainer
@@ -147,7 +148,9 @@ def test_the_command_lines_defaults_are_the_profiles():
 
     measured, drawn = profiles.Evaluation(), profiles.Sampling()
     options = defaults(evaluate)
-    assert (options["batch"], options["segment"]) == (measured.batch, measured.segment)
+    assert options["batch"] == measured.batch
+    # A segment is as long as the protocol has it, if the command line does not say.
+    assert options["segment"] is None and defaults(perplexity.exact)["segment"] == measured.segment
     assert options["memory"] == measured.memory_length
     options = defaults(generate)
     assert options["memory"] == drawn.memory_length

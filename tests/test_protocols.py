@@ -1,4 +1,5 @@
-"""The paper's protocol against the published loop, and diagnostics against plain loops."""
+"""The paper's protocol against the published loop, the authors' evaluation song by song, and
+diagnostics against plain loops."""
 
 import math
 
@@ -11,11 +12,13 @@ from lakhnes_lib.__main__ import main
 from lakhnes_lib.data.corpus import write_corpus
 from lakhnes_lib.errors import DataNotFound
 from lakhnes_lib.evaluation import diagnostics, perplexity
+from lakhnes_lib.listening import reproduction
 from lakhnes_lib.models import checkpoints
 from lakhnes_lib.models.language_model import RandomModel, UnigramModel
 from lakhnes_lib.models.lstm import LSTM
 from lakhnes_lib.models.transformer_xl import TransformerXL
 from lakhnes_lib.music import events, nes
+from lakhnes_lib.music.score import Score
 
 LENGTHS = (30, 10, 9, 77, 12, 41, 2, 64, 18, 33, 25, 10, 50, 11)
 
@@ -128,6 +131,71 @@ def test_too_few_songs_score_nothing():
         _ = scores.perplexity
 
 
+# Song by song
+
+
+def test_song_by_song_is_each_song_alone_in_segments_of_512(models):
+    """Songs of any length; the first segment ends after 512 events, and the memory fades there."""
+    model, songs = models["transformer_xl"], some_songs(4, (3, 600, 2, 9, 40))
+    scores = perplexity.per_song(model, songs, memory_length=20, progress=False)
+    assert scores.indices == (0, 1, 2, 3, 4)
+    for scored, song in zip(scores.songs, songs, strict=True):
+        ids, state, by_hand = torch.from_numpy(song.astype(np.int64))[None], None, []
+        for start in range(0, len(song) - 1, 512):
+            inputs, targets = ids[:, :-1], ids[:, 1:]
+            part = slice(start, start + 512)
+            with torch.inference_mode():
+                log_probs, state = model.log_probs(inputs[:, part], state, memory_length=20)
+            by_hand += log_probs[0].gather(1, targets[0, part, None])[:, 0].tolist()
+        np.testing.assert_allclose(scored, by_hand, atol=1e-5)
+    short = perplexity.per_song(model, songs, segment=128, memory_length=20, progress=False)
+    assert np.abs(short.songs[1] - scores.songs[1]).max() > 1e-3
+
+
+def test_a_whole_song_has_its_edge_waits():
+    late = tune(1, beats=8).notes.copy()
+    late["start"] += 500
+    late["end"] += 500
+    song = Score(late, int(late["end"].max()) + 2_000)
+    ids = perplexity.whole(song)
+    assert ids.dtype == np.uint16 and ids[0] == ids[-1] == events.START
+    assert events.IS_WAIT[ids[[1, -2]]].all()
+    assert ids[2:-2].tolist() == events.frame(events.encode(song))[1:-1].tolist()
+    empty = perplexity.whole(Score([], 100))
+    assert [events.VOCABULARY[event] for event in empty] == ["<S>", "WT_100", "<S>"]
+    songs, settings = [song, Score([], 100)], {"protocol": "per_song", "progress": False}
+    assert perplexity.perplexity(RandomModel(), songs, **settings) == pytest.approx(631, rel=1e-5)
+
+
+def off_the_grid(text: str) -> list[int]:
+    """The waits of an event text, in ticks, that the vocabulary lacks."""
+    known = set(events.VOCABULARY)
+    return [int(line.removeprefix("WT_")) for line in text.splitlines() if line not in known]
+
+
+def test_the_authors_songs_are_ours(nesmdb):
+    """Names, numbers of events and seconds of all songs of their list; its songs make up its
+    total. (Their seconds are those of the waits that had to be rounded.)"""
+    known, split = reproduction.known_answers()["song_by_song"], nesmdb["test"]
+    songs = [perplexity.whole(split.score(index)) for index in range(len(split))]
+    assert known["songs"].keys() == set(split.names)
+    for index, (name, song) in enumerate(zip(split.names, songs, strict=True)):
+        tokens, seconds, _ = known["songs"][name]
+        assert len(song) == tokens, name
+        ticks = sum(off_the_grid(events.to_tx1(split.score(index))))
+        assert ticks / nes.TICKS_PER_SECOND == pytest.approx(seconds, abs=6e-4), name
+    scores = perplexity.per_song(RandomModel(), songs, progress=False)
+    assert scores.targets == sum(tokens - 1 for tokens, _, _ in known["songs"].values()) == 407_641
+    targets, nats = diagnostics.per_song(scores)
+    np.testing.assert_allclose(np.exp(nats), 631, rtol=1e-5)
+    published = np.array([known["songs"][name][2] for name in split.names])
+    mean = (targets * np.log(published)).sum() / targets.sum()
+    # Each song has two digits only.
+    rows = reproduction.known_answers()["published"]
+    total = next(row["per_song"] for row in rows if row["name"] == known["model"])
+    assert math.exp(mean) == pytest.approx(total, abs=5e-4)
+
+
 # Diagnostics
 
 
@@ -226,7 +294,7 @@ def test_by_memory(models):
 # The command line, and real music
 
 
-def test_evaluate_by_both_protocols(tmp_path, capsys):
+def test_evaluate_by_every_protocol(tmp_path, capsys):
     test = [tune(seed) for seed in range(12)]
     corpus = write_corpus({"test": test, "valid": test[:3]}, tmp_path / "corpus")
     checkpoints.save(LSTM(embedding=4, units=8), tmp_path / "model")
@@ -247,6 +315,14 @@ def test_evaluate_by_both_protocols(tmp_path, capsys):
     assert main(command) == 0
     exact = perplexity.exact(model, songs.framed(), progress=False)
     assert f"perplexity {exact.perplexity:.4f}" in capsys.readouterr().out
+    whole = [perplexity.whole(song) for song in test]
+    short = ["--segment", "16", "--memory", "4"], {"segment": 16, "memory_length": 4}
+    for options, settings in (([], {}), short):
+        assert main([*command, "--protocol", "per-song", *options]) == 0
+        scores = perplexity.per_song(model, whole, progress=False, **settings)
+        line = f"perplexity {scores.perplexity:.4f}, 12 songs, {scores.targets:,} events\n"
+        assert line in capsys.readouterr().out
+        assert scores.targets == sum(map(len, whole)) - 12
     assert main([*command, "--protocol", "paper", "--split", "valid"]) == 1
     assert "too few songs" in capsys.readouterr().err
     assert main([*command, "--protocol", "other"]) == 2
