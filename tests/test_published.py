@@ -256,13 +256,13 @@ def changed(program, change):
     "change, reason",
     [
         (lambda m: setattr(m, "extra", nn.Linear(2, 2)), "extra.weight|extra.bias"),
-        (lambda m: delattr(m, "r_w_bias"), "lacks the tensor 'r_w_bias'"),
-        (lambda m: m.layers.__delitem__(2), "lacks the tensor 'layers.2"),
+        (lambda m: delattr(m, "r_w_bias"), 'Missing key.*"u"'),
+        (lambda m: m.layers.__delitem__(2), "lacks the part 'layers.2"),
         (lambda m: setattr(m, "n_layer", 2), "layers.2"),
-        (lambda m: setattr(m, "n_head", 5), "r_w_bias"),
+        (lambda m: setattr(m, "n_head", 5), "size mismatch for u"),
         (lambda m: setattr(m, "n_head", "3"), "n_head"),
-        (lambda m: setattr(m, "mem_len", -1), "mem_len"),
-        (lambda m: setattr(m, "clamp_len", 100), "clamped"),
+        (lambda m: setattr(m, "mem_len", -1), "memory_length: must be greater"),
+        (lambda m: setattr(m, "clamp_len", 100), "clamp_len"),
         (lambda m: setattr(m, "same_length", True), "same_length"),
         (lambda m: setattr(m, "attn_type", 2), "attn_type"),
         (lambda m: setattr(m.layers[1].dec_attn, "pre_lnorm", True), "pre_lnorm"),
@@ -273,7 +273,7 @@ def changed(program, change):
             lambda m: setattr(m.crit.out_layers[0], "weight", nn.Parameter(torch.zeros(631, 12))),
             "weights of their own",
         ),
-        (lambda m: setattr(m, "again", m.word_emb), "two places"),
+        (lambda m: setattr(m, "again", m.word_emb), "share their values"),
         (lambda m: setattr(m, "drop", nn.Identity()), "dropout"),
         (
             lambda m: m.layers[1].pos_ff.CoreNet.__setitem__(1, nn.GELU()),
@@ -286,7 +286,7 @@ def changed(program, change):
         ),
         (
             lambda m: (m.double(), m.r_w_bias.data.fill_(1e300)),
-            "'r_w_bias' holds values that are not finite",
+            "'u' holds values that are not finite",
         ),
         (
             lambda m: setattr(
@@ -321,7 +321,7 @@ def test_other_objects_are_refused(tmp_path, what):
 
 def test_an_odd_width_is_refused(program, tmp_path):
     path = store(published_model(program, **SIZES | {"d_model": 15}), tmp_path / "model.pt")
-    with pytest.raises(BadCheckpoint, match="model.pt: has an odd width"):
+    with pytest.raises(BadCheckpoint, match="model.pt: .*width must be even"):
         checkpoints.convert_published(path, tmp_path / "out")
 
 

@@ -232,11 +232,11 @@ def convert_published(model_pt, folder) -> LanguageModel:
     """Writes a checkpoint of the paper's authors (``model.pt``) as a checkpoint folder.
 
     Returns the model. Nothing of the file is run. Raises DataNotFound, BadCheckpoint as
-    ``published.read`` does.
+    ``published.read`` and ``assembled`` do.
     """
     config, tensors = published.read(model_pt)
-    model = build(TransformerXL.architecture, **config)
-    model.load_state_dict(tensors)
+    settings = {"architecture": TransformerXL.architecture, "config": config}
+    model = assembled(settings, tensors, model_pt)
     with open(model_pt, "rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     save(model, folder, published={"file": Path(model_pt).name, "sha256": digest})
