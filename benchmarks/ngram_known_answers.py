@@ -1,5 +1,5 @@
-"""The 5-gram of Table 2: the published back-off, what it really hands out, and a normalised 5-gram
-beside it.
+"""The 5-gram of Table 2: the back-off inferred from its number, what that really hands out, and a
+normalised 5-gram beside it.
 
 python benchmarks/ngram_known_answers.py [CORPUS] [--write]
 

@@ -321,4 +321,4 @@ def test_kneser_ney_sums_to_one_in_two_thousand_real_contexts(real):
             break
     assert seen >= 2_000
     assert (torch.cat(sums) - 1).abs().max() < 1e-5
-    assert torch.cat(masses).mean() > 2  # what the published back-off hands out where one is due
+    assert torch.cat(masses).mean() > 2  # what the back-off hands out where one is due

@@ -38,8 +38,8 @@ class LanguageModel(nn.Module):
     """Base of all models. Subclasses give ``log_probs``, and ``select`` if they have a state.
 
     memory_length: events of history kept between calls unless a call says otherwise.
-    normalised: False if the probabilities after a history need not sum to one (the published
-    n-gram back-off).
+    normalised: False if the probabilities after a history need not sum to one (the n-gram's plain
+    back-off).
     folder: the checkpoint folder that it was loaded from, None if it was made in memory.
 
     Example:
