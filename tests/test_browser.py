@@ -84,7 +84,7 @@ def test_saved_page_plays_mutes_and_seeks(page, tmp_path):
     page.click(_button("[data-solo='3']"))
     page.click(_button("[data-mute='1']"))
     page.until(f"{AUDIO}.src === {json.dumps(python)}")
-    page.click("document.querySelector('canvas')")
+    page.click("document.querySelector('.stage')")
     assert 5.7 < page.run(f"{AUDIO}.currentTime") < 8
     page.click(_button("[data-stop]"))
     page.until(f"{AUDIO}.paused && {AUDIO}.currentTime === 0")
@@ -94,7 +94,7 @@ def test_saved_page_plays_mutes_and_seeks(page, tmp_path):
 
 def test_keys_reach_everything(page, tmp_path):
     page.open(player.listen(_song()).save(tmp_path / "keys.html").as_uri())
-    page.run("document.querySelector('canvas').focus()")
+    page.run("document.querySelector('.stage').focus()")
     page.key(" ")
     page.until(f"!{AUDIO}.paused && {AUDIO}.currentTime > 0.1")
     page.key(" ")
@@ -104,13 +104,13 @@ def test_keys_reach_everything(page, tmp_path):
         page.key("ArrowRight")
     page.key("ArrowLeft")
     assert page.run(f"{AUDIO}.currentTime") == pytest.approx(2.0, abs=0.01)
-    attributes = "['role', 'aria-valuenow'].map(name => canvas.getAttribute(name))"
-    slider = page.run(f"(canvas => {attributes})(document.querySelector('canvas'))")
+    attributes = "['role', 'aria-valuenow'].map(name => stage.getAttribute(name))"
+    slider = page.run(f"(stage => {attributes})(document.querySelector('.stage'))")
     assert slider == ["slider", "2.0"]
     page.run("document.querySelector(\"[data-mute='0']\").focus()")
     page.key(" ")
     page.until(f"{AUDIO}.src.startsWith('blob:')")
-    controls = "document.querySelectorAll('.lakhnes-deck :is(canvas, button, select, input, a)')"
+    controls = "document.querySelectorAll('.lakhnes-deck :is(.stage, button, select, input, a)')"
     named = "e.getAttribute('aria-label') || e.textContent.trim() || e.closest('label')"
     assert page.run(f"[...{controls}].every(e => e.tabIndex >= 0 && ({named}))")
 
@@ -150,7 +150,7 @@ def test_players_on_one_page_do_not_interfere(page, tmp_path):
         p.querySelectorAll('.lakhnes-deck').length,
         p.querySelector('audio').src.startsWith('blob:'),
         p.querySelector('audio').paused,
-        p.querySelectorAll('.silent').length])"""
+        p.querySelectorAll('.strip.silent').length])"""
     assert page.run(state) == [[1, False, True, 0]] * 3
     page.click("document.querySelectorAll('[data-solo=\"2\"]')[1]")
     page.click("document.querySelectorAll('button.main')[1]")
@@ -168,7 +168,7 @@ def test_compare_switches_at_the_same_position(page, tmp_path):
     assert page.run(
         "[...document.querySelectorAll('button[data-piece]')].map(b => b.textContent)"
     ) == list(pieces)
-    page.click("document.querySelector('canvas')")
+    page.click("document.querySelector('.stage')")
     page.click(_button("button.main"))
     page.until(f"{AUDIO}.currentTime > 5")
     audio = "[...document.querySelectorAll('audio')]"
@@ -231,7 +231,7 @@ def test_dark_pages(page, tmp_path):
         "Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": "dark"}]
     )
     assert page.run(ground) == "rgb(22, 24, 29)"
-    page.run("document.querySelector('canvas').focus()")
+    page.run("document.querySelector('.stage').focus()")
     page.picture("dark")
     page.run(
         "document.body.dataset.jpThemeLight = 'true'"
@@ -343,7 +343,7 @@ def _play_in_jupyterlab(page, address):
     page.picture("jupyterlab")
     page.click("player.querySelector('button.main')")
     page.until("sound.paused")
-    page.click("player.querySelector('canvas')")
+    page.click("player.querySelector('.stage')")
     page.until("Math.abs(sound.currentTime / sound.duration - 0.5) < 0.05")
     # The player's keys are its own: JupyterLab's commands for the same keys (next cell, run) do not
     # hear them.

@@ -84,8 +84,11 @@ def test_the_fragment_is_self_contained_and_plain_at_its_base(tmp_path):
     (tmp_path / "song.mid").write_bytes(links["song.mid"])
     assert midi.read(tmp_path / "song.mid") == song
     piece = json.loads(figure["data-piece"])
-    assert np.array_equal(np.array(piece["notes"]).T, np.array(song.notes.tolist()))
     assert len(piece["voices"]) == 4
+    bars = [(float(bar["x"]), float(bar["width"])) for bar in page.all("rect")]
+    notes = np.sort(song.notes, order="voice", kind="stable")[[2, 0, 1, 3]]  # the triangle's first
+    seconds = [((n["start"]) / 44_100, (n["end"] - n["start"]) / 44_100) for n in notes]
+    np.testing.assert_allclose(bars, seconds, atol=1e-4)
     everything = [value or "" for _, attributes in page.found for value in attributes.values()]
     addresses = [
         a
@@ -106,7 +109,7 @@ def test_scripts_and_style_load_nothing_and_cannot_end_early():
         assert not re.search(forbidden, path.read_text()), path.name
     style = (folder / "player.css").read_text()
     for voice, colour in enumerate(plots.VOICE_COLOURS):
-        assert f"--lk-voice-{voice}: light-dark({colour}, " in style
+        assert f".voice-{voice} {{ color: light-dark({colour}, " in style
 
 
 def test_names_are_text_everywhere(tmp_path):
@@ -136,7 +139,7 @@ def test_long_pieces_are_cut_and_say_so():
 def test_samples_and_an_empty_score_play_too():
     samples = np.sin(np.arange(8_000) / 9).astype(np.float32) * 2
     page = _Elements(player.listen(samples, "a tone", rate=8_000).html)
-    assert "notes" not in json.loads(page.all("figure")[0]["data-piece"])
+    assert "voices" not in json.loads(page.all("figure")[0]["data-piece"])
     with wave.open(io.BytesIO(_content(page.all("audio")[0]["src"]))) as sound:
         assert (sound.getframerate(), sound.getnframes()) == (8_000, 8_000)
     empty = Score.build([], 0)

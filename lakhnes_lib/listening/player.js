@@ -1,20 +1,20 @@
 // Brings the controls of a player (player.html) to life: mixer, views, downloads, keys.
 // Every player has its own state; nothing on the page outside of it is touched.
 function build(root) {
-  const LEFT = 60, RIGHT = 16, TOP = 8, BOTTOM = 22; // pixels around the picture
   const VOICES = [0, 1, 2, 3];
   const one = selector => root.querySelector(selector);
   const all = selector => [...root.querySelectorAll(selector)];
-  const pieces = all("figure").map(figure => ({
+  const pieces = all("figure").map((figure, i) => ({
     figure,
+    picture: all(".picture")[i],
     audio: figure.querySelector("audio"),
     ...JSON.parse(figure.dataset.piece),
   }));
   const mixer = { mute: VOICES.map(() => false), solo: VOICES.map(() => false), duty: [-1, -1] };
   const whole = Math.max(...pieces.map(piece => piece.length)) || 1; // seconds, for all pieces
-  let piece = pieces[0], wantedView = "roll", frame = 0, drawnState = "", scene;
+  let piece = pieces[0], wantedView = "roll", frame = 0;
 
-  const deck = one(".lakhnes-deck"), canvas = one("canvas"), status = one("[role=status]");
+  const deck = one(".lakhnes-deck"), stage = one(".stage"), status = one("[role=status]");
   const play = one("button.main"), volume = one("[type=range]");
   const press = (button, on) => button.setAttribute("aria-pressed", String(on));
   const on = (selector, event, act) =>
@@ -24,7 +24,7 @@ function build(root) {
   const audible = voice => (mixer.solo.some(Boolean) ? mixer.solo[voice] : !mixer.mute[voice]);
   function mixName() {
     const asRendered = VOICES.every(audible) && mixer.duty.every(duty => duty < 0);
-    if (!piece.notes || asRendered) return "full";
+    if (!piece.voices || asRendered) return "full";
     return VOICES.map(voice => Number(audible(voice))).join("") + mixer.duty.join();
   }
   function full() {
@@ -56,7 +56,10 @@ function build(root) {
     mixer[kind][index] = value;
     all("[data-mute]").forEach((button, voice) => press(button, mixer.mute[voice]));
     all("[data-solo]").forEach((button, voice) => press(button, mixer.solo[voice]));
-    all(".strip").forEach((strip, voice) => strip.classList.toggle("silent", !audible(voice)));
+    for (const voice of VOICES) {
+      const parts = all(`.voice-${voice}`);
+      parts.forEach(part => part.classList.toggle("silent", !audible(voice)));
+    }
     status.textContent = "Rendering\u2026";
     setTimeout(() => {
       load();
@@ -86,16 +89,19 @@ function build(root) {
       if (!paused) start(piece.audio);
     }
     all("button[data-piece]").forEach((button, i) => press(button, i === index));
-    pieces.forEach(other => (other.figure.hidden = other !== piece));
-    all(".strip").forEach(strip => (strip.hidden = !piece.notes));
+    pieces.forEach(other => (other.figure.hidden = other.picture.hidden = other !== piece));
+    all(".strip").forEach(strip => (strip.hidden = !piece.voices));
     showDownloads();
     load();
     status.textContent = note();
     show(wantedView);
   }
+  function clock(seconds) {
+    return `${Math.floor(seconds / 60)}:${(seconds % 60).toFixed(1).padStart(4, "0")}`;
+  }
   function note() {
     if (piece.total <= piece.length + 0.05) return "";
-    const shown = views.clock(piece.length), total = views.clock(piece.total);
+    const shown = clock(piece.length), total = clock(piece.total);
     return `The first ${shown} of ${total}; MIDI and VGM hold all of it.`;
   }
   function showDownloads() {
@@ -106,69 +112,38 @@ function build(root) {
     deck.querySelector(".downloads").replaceChildren("Download: ", wav, ...links);
   }
 
-  // --- views: a still picture for each state, and over it the line that moves ---
-  const still = document.createElement("canvas");
-  const view = () => (piece.notes ? wantedView : wantedView.replace("roll", "waveform"));
-  function colour(name) {
-    canvas.style.color = `var(--lk-${name})`;
-    return getComputedStyle(canvas).color;
-  }
+  // --- views: a picture of the piece, and over it the line that moves ---
   function show(name) {
+    const view = piece.voices ? name : name.replace("roll", "waveform");
     wantedView = name;
     for (const button of all("[data-view]")) {
-      press(button, button.dataset.view === view());
-      button.hidden = button.dataset.view === "roll" && !piece.notes;
+      press(button, button.dataset.view === view);
+      button.hidden = button.dataset.view === "roll" && !piece.voices;
     }
+    for (const part of piece.picture.children) part.hidden = part.className !== view;
     draw();
   }
   function showTime(time, playing) {
     play.textContent = playing ? "\u275A\u275A Pause" : "\u25B6 Play";
     play.setAttribute("aria-label", playing ? "Pause" : "Play");
-    one(".time").textContent = `${views.clock(time)} / ${views.clock(piece.length)}`;
+    one(".time").textContent = `${clock(time)} / ${clock(piece.length)}`;
     const text = `${Math.round(time)} of ${Math.round(piece.length)} seconds`;
     const values = { max: piece.length.toFixed(1), now: time.toFixed(1), text };
-    for (const name in values) canvas.setAttribute(`aria-value${name}`, values[name]);
-  }
-  function drawStill(box, scale) {
-    const pen = still.getContext("2d");
-    scene = { pen, box, colour, piece, whole, audible };
-    if (view() !== "roll") {
-      const loudest = (peak, value) => Math.max(peak, Math.abs(value));
-      piece.peak ??= full().samples.reduce(loudest, 0.01);
-      Object.assign(scene, { mix: mix(), peak: piece.peak });
-    }
-    pen.setTransform(scale, 0, 0, scale, 0, 0);
-    pen.font = "11px system-ui, sans-serif";
-    views.axis(scene);
-    views[view()](scene);
+    for (const name in values) stage.setAttribute(`aria-value${name}`, values[name]);
+    one(".line").style.left = `${100 * Math.min(1, time / whole)}%`;
   }
   function draw() {
-    const width = canvas.clientWidth, height = canvas.clientHeight;
-    const scale = window.devicePixelRatio || 1, time = piece.audio.currentTime;
-    showTime(time, !piece.audio.paused);
-    if (!width) return;
-    const waves = view() === "waveform", tall = (height - TOP - BOTTOM) * (waves ? 0.4 : 1);
-    const box = { x: LEFT, y: TOP, w: width - LEFT - RIGHT, h: tall };
-    const colours = [colour("ink"), colour("ground")];
-    const state = [view(), pieces.indexOf(piece), mixName(), width, height, scale, ...colours];
-    if (state.join() !== drawnState) {
-      drawnState = state.join();
-      for (const each of [still, canvas]) {
-        each.width = Math.round(width * scale);
-        each.height = Math.round(height * scale);
-      }
-      drawStill(box, scale);
+    const { currentTime, paused } = piece.audio;
+    const shown = piece.picture.querySelector(":scope > :not([hidden])");
+    const picture = shown?.querySelector("svg, canvas"), view = shown?.className;
+    showTime(currentTime, !paused);
+    if (!shown || view === "roll") return;
+    if (picture.drawn !== mix()) {
+      const loudest = (peak, value) => Math.max(peak, Math.abs(value));
+      views[view](picture, mix(), (piece.peak ??= full().samples.reduce(loudest, 0.01)));
+      picture.drawn = mix();
     }
-    const pen = canvas.getContext("2d");
-    pen.setTransform(1, 0, 0, 1, 0, 0);
-    pen.clearRect(0, 0, canvas.width, canvas.height);
-    pen.drawImage(still, 0, 0);
-    pen.setTransform(scale, 0, 0, scale, 0, 0);
-    pen.font = scene.pen.font;
-    const below = { ...box, y: TOP + 1.5 * tall, h: 1.1 * tall };
-    if (waves) views.scope({ ...scene, pen, box: below }, time);
-    pen.fillStyle = colour("line");
-    pen.fillRect(box.x + box.w * Math.min(1, time / whole) - 1, box.y - 4, 2, box.h + 8);
+    if (view === "waveform") views.scope(shown.lastElementChild, mix(), currentTime);
   }
   function animate() {
     cancelAnimationFrame(frame);
@@ -197,15 +172,15 @@ function build(root) {
     for (const { audio } of pieces) audio.defaultPlaybackRate = audio.playbackRate = list.value;
   });
   function point(event) {
-    const box = canvas.getBoundingClientRect();
-    seek(((event.clientX - box.left - LEFT) / (box.width - LEFT - RIGHT)) * whole);
+    const box = stage.getBoundingClientRect();
+    seek(((event.clientX - box.left) / box.width) * whole);
   }
-  canvas.addEventListener("pointerdown", event => {
-    canvas.setPointerCapture(event.pointerId);
-    canvas.focus();
+  stage.addEventListener("pointerdown", event => {
+    stage.setPointerCapture(event.pointerId);
+    stage.focus();
     point(event);
   });
-  canvas.addEventListener("pointermove", event => {
+  stage.addEventListener("pointermove", event => {
     if (event.buttons & 1) point(event);
   });
   deck.addEventListener("keydown", event => {
@@ -218,7 +193,7 @@ function build(root) {
       Home: () => seek(0),
       End: () => seek(piece.length),
     };
-    if (event.target === canvas) keys[" "] = toggle;
+    if (event.target === stage) keys[" "] = toggle;
     if (!keys[event.key]) return;
     keys[event.key]();
     event.preventDefault();
@@ -228,10 +203,6 @@ function build(root) {
     audio.volume = volume.value;
     for (const name of ["play", "pause", "ended", "seeked"]) audio.addEventListener(name, animate);
   }
-  new ResizeObserver(() => draw()).observe(canvas);
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
-  const theme = { attributes: true, attributeFilter: ["data-jp-theme-light", "class"] };
-  new MutationObserver(draw).observe(document.body, theme);
   deck.hidden = false;
   root.classList.add("lakhnes-ready");
   change(0);

@@ -31,8 +31,6 @@ PREVIEW_RATE = 22_050
 """Samples a second of the sound inside a page: half the chip's usual rate, a quarter of its size as
 16-bit mono."""
 
-NOTE_COLUMNS = ("voice", "start", "end", "pitch", "velocity")
-
 
 class Player:
     """Self-contained HTML that plays one or several pieces; Jupyter shows it by itself.
@@ -108,6 +106,7 @@ def _piece(source, title, rate, seconds) -> dict:
             source = source.excerpt(0, seconds)
         length, samples = source.seconds, apu.render(source, sample_rate=rate)
         picture, data = plots.piano_roll(source, title=""), _score_data(source)
+        roll = plots.roll(source)
     else:
         rate = 44_100 if rate is None else rate
         samples = _samples(source, rate)
@@ -115,19 +114,20 @@ def _piece(source, title, rate, seconds) -> dict:
         if seconds is not None:
             samples = samples[: int(seconds * rate)]
         length, picture, data = len(samples) / rate, plots.waveform(samples, rate), {}
+        roll = None
     title = title or "untitled"
     file_name = re.sub(r"[^\w.-]+", "_", title).strip("._")[:80] or "untitled"
     data |= {"title": title, "file": file_name, "length": length, "total": total}
     wav = _file_content("wav", np.clip(samples, -1, 1), audio.write_wav, rate)
-    return {"data": data, "png": _base64(picture.png()), "wav": wav, "downloads": downloads}
+    pictures = {"png": _base64(picture.png()), "roll": roll, "rate": rate}
+    return {"data": data, "wav": wav, "downloads": downloads} | pictures
 
 
 def _score_data(score: Score) -> dict:
-    """What the browser needs to draw a piece (its notes, by column) and to render other mixes."""
+    """What the browser needs to render other mixes of a piece."""
     filter_parts = bandlimit.filter_coefficients("console", PREVIEW_RATE)
     song = timeline.build(score)
     return {
-        "notes": [score.notes[column].tolist() for column in NOTE_COLUMNS],
         "voices": [_voice_data(voice, song.borders[:-1]) for voice in song.voices],
         "steps": bandlimit.step_polynomials().round(7).tolist(),
         "gain": apu.GAIN["console"],

@@ -8,6 +8,8 @@ returns that. Such a figure shows itself as the last line of a cell, and pyplot 
 so none stays behind.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 from matplotlib.collections import PolyCollection
 from matplotlib.patches import Patch
@@ -25,52 +27,66 @@ _NOTE_HEIGHT = np.array([1.2, 0.7, 1.2, 1.0])
 _STRIP_GAP = 2.5
 
 
-def piano_roll(score, ax=None, *, title: str | None = None):
-    """Notes over seconds in four voice colours; the noise types 1-16 have their own strip below the
-    pitches.
+class Roll(NamedTuple):
+    """Where everything of a piano roll stands, in seconds and rows; a row is a semitone.
 
-    score: Score. Stronger colour is higher velocity. Where both pulses play one pitch, P2 is the
-    thin bar inside P1's. title: the score's name if None. Returns the Axes given, or a Picture.
+    floor, high: the lowest and the highest row. labels: names of rows. bars: of each voice heard,
+    float (notes, 5): start and end, lower and upper edge, opacity; stronger is higher velocity.
     """
-    ax, made = axes(ax)
+
+    floor: float
+    high: int
+    labels: dict[float, str]
+    bars: dict[int, np.ndarray]
+
+
+def roll(score) -> Roll:
+    """What a piano roll shows of a Score. The noise types 1-16 have their own strip below the
+    pitches; where both pulses play one pitch, P2 is the thin bar inside P1's."""
     notes = score.notes
-    melodic = notes[notes["voice"] != nes.NO]
-    low = int(melodic["pitch"].min(initial=60)) - 2
-    high = int(melodic["pitch"].max(initial=72)) + 2
+    pitches = notes["pitch"][notes["voice"] != nes.NO]
+    low, high = int(pitches.min(initial=60)) - 2, int(pitches.max(initial=72)) + 2
     # Noise type n stands at row n above the strip's floor; row 16 is _STRIP_GAP under the lowest
     # pitch.
-    strip = _STRIP_GAP + 16 if len(melodic) < len(notes) else 0
-    floor = low - strip
-    if strip:
-        ax.axhspan(floor + 0.2, floor + 16.8, color="#F4F1F4", linewidth=0, zorder=0)
+    has_strip = len(pitches) < len(notes)
+    floor = low - (_STRIP_GAP + 16) * has_strip
+    bars = {}
     for voice in (nes.TR, nes.P1, nes.P2, nes.NO):
-        ours = score.voice(voice)
-        if not len(ours):
+        if not len(ours := score.voice(voice)):
             continue
         start, end = ours["start"] / nes.TICKS_PER_SECOND, ours["end"] / nes.TICKS_PER_SECOND
-        centre = ours["pitch"] + (floor if voice == nes.NO else 0.0)
+        middle = ours["pitch"] + (floor if voice == nes.NO else 0.0)
         half = _NOTE_HEIGHT[voice] / 2
-        below, above = centre - half, centre + half
-        corners = np.stack([start, below, end, below, end, above, start, above], 1).reshape(
-            -1, 4, 2
-        )
-        alpha = 0.5 + 0.5 * ours["velocity"] / nes.HIGHEST_VELOCITY[voice]
-        ax.add_collection(
-            PolyCollection(corners, facecolors=VOICE_COLOURS[voice], alpha=alpha, linewidths=0)
-        )
-    ax.set_xlim(0, max(score.seconds, 1e-3))
-    ax.set_ylim(floor, high)
+        opacity = 0.5 + 0.5 * ours["velocity"] / nes.HIGHEST_VELOCITY[voice]
+        bars[voice] = np.stack([start, end, middle - half, middle + half, opacity], axis=1)
     step = 12 if high - low > 40 else 6 if high - low > 18 else 3
-    pitches = [p for p in range(low, high + 1) if p % step == 0 and p - low >= 2]
-    noise_types = (1, 8, 16) if strip else ()
-    ax.set_yticks(
-        [floor + n for n in noise_types] + pitches,
-        [f"noise {n}" for n in noise_types] + [PITCH_NAMES[p] for p in pitches],
-    )
+    labels = {floor + n: f"noise {n}" for n in (1, 8, 16) if has_strip}
+    labels |= {row: PITCH_NAMES[row] for row in range(low + 2, high + 1) if row % step == 0}
+    return Roll(floor, high, labels, bars)
+
+
+def piano_roll(score, ax=None, *, title: str | None = None):
+    """Notes over seconds in four voice colours, as ``roll`` says.
+
+    score: Score. title: the score's name if None. Returns the Axes given, or a Picture.
+    """
+    ax, made = axes(ax)
+    shown = roll(score)
+    for voice, bars in shown.bars.items():
+        start, end, below, above, opacity = bars.T
+        corners = [start, below, end, below, end, above, start, above]
+        look = dict(facecolors=VOICE_COLOURS[voice], alpha=opacity, linewidths=0)
+        ax.add_collection(PolyCollection(np.stack(corners, 1).reshape(-1, 4, 2), **look))
+    if nes.NO in shown.bars:
+        edges = shown.floor + 0.2, shown.floor + 16.8
+        ax.axhspan(*edges, color="#F4F1F4", linewidth=0, zorder=0)
+    ax.set_xlim(0, max(score.seconds, 1e-3))
+    ax.set_ylim(shown.floor, shown.high)
+    ax.set_yticks(list(shown.labels), list(shown.labels.values()))
     finish(ax, score.name if title is None else title, "seconds")
-    played = [voice for voice in range(len(nes.VOICES)) if len(score.voice(voice))]
-    if played:
-        patches = [Patch(color=VOICE_COLOURS[v], label=nes.VOICE_TITLES[v]) for v in played]
+    if shown.bars:
+        heard = sorted(shown.bars)
+        patches = [Patch(color=VOICE_COLOURS[v], label=nes.VOICE_TITLES[v]) for v in heard]
         look = dict(ncols=4, handlelength=1.0, columnspacing=1.4)
         legend(ax, "upper right", (1, -0.09), handles=patches, **look)
     return made

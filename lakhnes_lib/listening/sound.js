@@ -3,7 +3,7 @@
 // timeline, step correction and output filter: level changes at exact times, the chip's two mixers,
 // band-limited steps. Also what the views need: WAV files out of and into samples, a spectrogram.
 const sound = (() => {
-  const CLOCK = 1789773, TICKS = 44100; // CPU cycles and ticks a second
+  const CLOCK = 1789773; // CPU cycles a second
   const DUTIES = ["01000000", "01100000", "01111000", "10011111"]; // one wave of a pulse
   const PULSE_1 = 0, PULSE_2 = 1, TRIANGLE = 2, NOISE = 3;
   const PHASES = 256, DELAY = 15; // samples from the first tap of a step to the step
@@ -141,5 +141,5 @@ const sound = (() => {
     return { power, bands };
   }
 
-  return { render, fromWav, toWav, spectrogram, TICKS };
+  return { render, fromWav, toWav, spectrogram };
 })();
