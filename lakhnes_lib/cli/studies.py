@@ -66,11 +66,14 @@ def make(
     from lakhnes_lib.study.clips import make_study
     from lakhnes_lib.study.designs import CONTROL, REAL
 
-    named = _named(method, "--method")
+    for text in method:
+        if not re.fullmatch(r"[^=]+=.+", text):
+            words = f"{text!r} is not of the form NAME=SOURCE"
+            raise typer.BadParameter(words, param_hint="--method")
+    named = dict(text.split("=", 1) for text in method)
     if len(named) < len(method) or named.keys() & {REAL, CONTROL}:
-        raise typer.BadParameter(
-            "each needs a name of its own, other than real and random", param_hint="--method"
-        )
+        words = "each needs a name of its own, other than real and random"
+        raise typer.BadParameter(words, param_hint="--method")
     sources = {name: _source(text) for name, text in ({REAL: real} | named).items()}
     a_model_composes = not all(isinstance(music, list) for music in sources.values())
     only_where(a_model_composes, context, "--length", why="no model composes")
@@ -166,57 +169,6 @@ def report(
     if out is not None:
         folder = summary.write(analysed, out)
         print(f"{folder}: report.md, report.json and the figures", file=sys.stderr)
-
-
-@study.command()
-def simulate(
-    design: DesignFolder,
-    out: Annotated[Path, typer.Argument(metavar="OUT.csv", help="New file of answers.")],
-    strength: Annotated[
-        list[str], typer.Option(metavar="NAME=NUMBER", help="Of each method, real and random too.")
-    ],
-    listeners: Annotated[int, typer.Option(min=1, help="How many.")] = 20,
-    batches: Annotated[
-        int | None, typer.Option(min=1, help="How many each of them takes [default: all].")
-    ] = None,
-    careless: Annotated[
-        float, typer.Option(min=0, max=1, help="Share of listeners who toss a coin.")
-    ] = 0.0,
-    seed: Annotated[int, typer.Option(min=0, help="The same seed, the same answers.")] = 0,
-):
-    """Makes up listeners and their answers, to try a test before people take it.
-
-    They measure nothing. A clip is chosen with odds of e to the difference of strengths: 2.7 to 1
-    where one method has one more than the other.
-
-    \b
-      lakhnes study simulate DESIGN x.csv --strength real=1 --strength mini=0 --strength random=-3
-    """
-    from lakhnes_lib.study.answers import write
-    from lakhnes_lib.study.designs import CONTROL, open_design
-    from lakhnes_lib.study.simulation import simulate as made_up_rows
-
-    opened = open_design(design)
-    try:
-        strengths = {name: float(x) for name, x in _named(strength, "--strength").items()}
-    except ValueError as error:
-        text = f"a strength is a number ({error})"
-        raise typer.BadParameter(text, param_hint="--strength") from None
-    if unknown := strengths.keys() - {*opened.methods, CONTROL}:
-        text = f"the test has no method {', '.join(unknown)}"
-        raise typer.BadParameter(text, param_hint="--strength")
-    options = dict(batches=batches, careless=careless, seed=seed)
-    rows = made_up_rows(opened, strengths, listeners, **options)
-    write(out, opened, rows)
-    print(f"{out}: {len(rows):,} simulated answers of {listeners} listeners")
-
-
-def _named(texts: list[str], option: str) -> dict[str, str]:
-    """What stands on both sides of the sign in NAME=VALUE."""
-    for text in texts:
-        if not re.fullmatch(r"[^=]+=.+", text):
-            raise typer.BadParameter(f"{text!r} is not of the form NAME=VALUE", param_hint=option)
-    return dict(text.split("=", 1) for text in texts)
 
 
 def _source(text: str):

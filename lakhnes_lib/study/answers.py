@@ -154,15 +154,6 @@ def merge(paths: Iterable, out) -> int:
     return len(rows)
 
 
-def write(
-    out, design: Design, rows: Iterable[tuple[str, str, str]], time: str = "simulated"
-) -> None:
-    """A new file of rows (listener, trial, choice); ``time`` stands in place of times. Raises
-    BadStudy if it exists."""
-    study = design.fingerprint
-    _write_new(out, [(listener, study, trial, choice, time) for listener, trial, choice in rows])
-
-
 def filter_listeners(
     answers: Answers, batches: int = 3, controls: bool = True
 ) -> tuple[Answers, dict[str, str]]:
@@ -209,6 +200,13 @@ def read_rows(path, fields: tuple[str, ...]) -> list[tuple[int, dict]]:
         ]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise BadStudy(f"{path}: cannot be read as CSV ({error})") from None
+
+
+def write(out, design: Design, rows: Iterable[tuple[str, str, str]]) -> None:
+    """A new file of rows (listener, trial, choice), "simulated" in place of times. Raises BadStudy
+    if it exists."""
+    study = design.fingerprint
+    _write_new(out, [(who, study, trial, choice, "simulated") for who, trial, choice in rows])
 
 
 def _write_new(out, rows) -> None:

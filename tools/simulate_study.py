@@ -1,0 +1,58 @@
+"""Made-up listeners, to try a listening test before people take it. Their answers measure nothing.
+
+python tools/simulate_study.py DESIGN OUT.csv --strength NAME=NUMBER ... [--listeners 20]
+    [--batches N] [--careless 0.0] [--seed 0]
+
+DESIGN is the folder that `lakhnes study make` wrote; each of its methods, real and random too, gets
+a strength. A clip is chosen with odds of e to the difference of strengths: 2.7 to 1 where one
+method has one more than the other. Example:
+
+python tools/simulate_study.py DESIGN x.csv --strength real=1 --strength mini=0 --strength random=-3
+"""
+
+import argparse
+import sys
+
+from lakhnes_lib.errors import BadSetting, LakhnesError
+from lakhnes_lib.study import answers
+from lakhnes_lib.study.designs import CONTROL, open_design
+from lakhnes_lib.study.simulation import simulate
+
+
+def strength(text: str) -> tuple[str, float]:
+    """Name and number of NAME=NUMBER."""
+    name, sign, number = text.partition("=")
+    try:
+        return name, float(number)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not of the form NAME=NUMBER") from None
+
+
+def main(arguments=None) -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("design", metavar="DESIGN")
+    parser.add_argument("out", metavar="OUT.csv")
+    parser.add_argument("--strength", type=strength, action="append", default=[])
+    parser.add_argument("--listeners", type=int, default=20)
+    parser.add_argument("--batches", type=int, help="how many each of them takes [all]")
+    parser.add_argument("--careless", type=float, default=0.0, help="share who toss a coin [0]")
+    parser.add_argument("--seed", type=int, default=0, help="the same seed, the same answers [0]")
+    chosen = parser.parse_args(arguments)
+    try:
+        design, strengths = open_design(chosen.design), dict(chosen.strength)
+        if unknown := strengths.keys() - {*design.methods, CONTROL}:
+            raise BadSetting(f"the test has no method {', '.join(unknown)}")
+        options = dict(batches=chosen.batches, careless=chosen.careless, seed=chosen.seed)
+        rows = simulate(design, strengths, chosen.listeners, **options)
+        answers.write(chosen.out, design, rows)
+    except LakhnesError as error:
+        print(error, file=sys.stderr)
+        return 2 if isinstance(error, BadSetting) else 1
+    print(f"{chosen.out}: {len(rows):,} simulated answers of {chosen.listeners} listeners")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
