@@ -1,7 +1,7 @@
 """Pictures of training and of attention.
 
 Paper: Figure 3 is of the first kind. Notebooks: 04_transformer_xl, 05_training.
-Differences from the paper: losses are shown in nats an event beside the perplexity.
+Differences from the paper: the best loss is named in nats an event beside its perplexity.
 """
 
 import json
@@ -12,15 +12,17 @@ from matplotlib.colors import LogNorm
 from matplotlib.ticker import EngFormatter
 
 from lakhnes_lib.errors import LakhnesError
-from lakhnes_lib.listening.pictures import INK, MODEL_COLOURS, axes, colour_scale, finish, legend
+from lakhnes_lib.listening.diagnostic_plots import curves
+from lakhnes_lib.listening.pictures import axes, colour_scale, finish
 
 
 def loss_curve(log, ax=None, *, x: str = "events", title: str = ""):
-    """Training and validation loss in nats an event, with perplexity on the right-hand scale.
+    """Perplexity in training and validation, on a logarithmic scale: equal steps are equal nats.
 
-    log: path of a training log in JSON lines. Of each row "train_loss" and "valid_loss" (either may
-    be missing) are drawn over ``x``, "events" or "step". Returns the Axes given, or a Picture.
-    Raises LakhnesError for a log in which nothing can be drawn.
+    log: path of a training log in JSON lines. Of each row "train_loss" and "valid_loss" in nats an
+    event (either may be missing) are drawn over ``x``, "events" or "step"; of more than 200 losses
+    in training their running mean. Returns the Axes given, or a Picture. Raises LakhnesError for a
+    log in which nothing can be drawn.
     """
     try:
         lines = Path(log).read_text(encoding="utf-8").splitlines()
@@ -32,38 +34,21 @@ def loss_curve(log, ax=None, *, x: str = "events", title: str = ""):
     if not len(losses) + len(valid_losses):
         keys = f"{x!r} together with 'train_loss' or 'valid_loss'"
         raise LakhnesError(f"{log}: no row of {len(rows)} has {keys}")
-    ax, drawn = axes(ax, width=7.5, height=3.8)
-    train, valid = MODEL_COLOURS[1], MODEL_COLOURS[0]
-    if len(losses) > 200:
-        window = len(losses) // 50
-        mean = np.ones(window) / window
-        ax.plot(steps, losses, color=train, linewidth=1.0, alpha=0.35)
-        steps, losses = np.convolve(steps, mean, "valid"), np.convolve(losses, mean, "valid")
-        ax.plot(steps, losses, color=train, linewidth=1.8, label=f"train (mean of {window})")
-    elif len(losses):
-        ax.plot(steps, losses, color=train, linewidth=1.0, label="train")
+    drawn = {}
     if len(valid_losses):
-        best = int(np.argmin(valid_losses))
-        loss = valid_losses[best]
-        label = f"valid; best: {loss:.3f} nats, perplexity {np.exp(loss):.2f}"
-        dots = dict(color=valid, linewidth=1.8, marker="o", markersize=4, label=label)
-        ax.plot(valid_steps, valid_losses, **dots)
-        ax.plot(valid_steps[best], loss, "o", markersize=10, markerfacecolor="none", color=INK)
-    ax.xaxis.set_major_formatter(EngFormatter(sep=" "))
-    finish(ax, title, "events seen" if x == "events" else x, "nats an event")
-    right = ax.secondary_yaxis("right", functions=(np.exp, lambda p: np.log(np.maximum(p, 1e-9))))
-    low, high = np.exp(ax.get_ylim())
-    ticks = [tick for tick in _PERPLEXITIES if low <= tick <= high]
-    right.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
-    right.minorticks_off()
-    right.tick_params(colors=INK, labelsize=9)
-    right.spines["right"].set_visible(False)
-    right.set_ylabel("perplexity", color=INK)
-    legend(ax, "upper right")
-    return drawn
-
-
-_PERPLEXITIES = [a * 10**b for b in range(4) for a in (1, 1.5, 2, 3, 4, 5, 7)]
+        loss = valid_losses.min()
+        label = f"valid; best: {loss:.3f} nats,\nperplexity {np.exp(loss):.2f}"
+        drawn[label] = valid_steps, np.exp(valid_losses)
+    if len(losses):
+        window = len(losses) // 50 if len(losses) > 200 else 1
+        steps, losses = (
+            np.convolve(each, np.ones(window) / window, "valid") for each in (steps, losses)
+        )
+        label = f"train (mean of {window})" if window > 1 else "train"
+        drawn[label] = steps, np.exp(losses)
+    made = curves(drawn, ax, x="events seen" if x == "events" else x, title=title)
+    (ax or made.axes[0]).xaxis.set_major_formatter(EngFormatter(sep=" "))
+    return made
 
 
 def _series(rows, x, y) -> tuple[np.ndarray, np.ndarray]:
