@@ -1,7 +1,7 @@
 """Which endings song files have, and writing a Score to a file by its ending.
 
-Paper: §3. Notebook: 09_composing. Songs are MIDI, TX1 text, VGM and ABC; ABC is only read, and WAV
-only written. ``data.build.read_song`` reads a song by its ending.
+Paper: §3. Notebook: 09_composing. Songs are MIDI, TX1 text, VGM and ABC; ABC is only read, WAV and
+the texts of trackers only written. ``data.build.read_song`` reads a song by its ending.
 """
 
 from pathlib import Path
@@ -10,12 +10,12 @@ from lakhnes_lib.errors import LakhnesError
 from lakhnes_lib.files import write_file
 from lakhnes_lib.music import events, midi
 from lakhnes_lib.music.score import Score
-from lakhnes_lib.sound import apu, audio, vgm
+from lakhnes_lib.sound import apu, audio, tracker_files, vgm
 
 MIDI, TEXT, VGM = (".mid", ".midi"), (".tx1.txt", ".tx1", ".txt"), (".vgm", ".vgz")
-ABC, WAV = (".abc",), (".wav",)
+ABC, WAV, TRACKER = (".abc",), (".wav",), tuple(tracker_files.FORMS)
 READABLE = MIDI + TEXT + VGM + ABC
-WRITABLE = WAV + MIDI + TEXT + VGM
+WRITABLE = WAV + MIDI + TRACKER + TEXT + VGM
 """Endings in small letters. Where several fit a name, the one that comes first counts."""
 
 
@@ -32,10 +32,12 @@ def ending(path, known: tuple[str, ...], what: str) -> str:
     raise LakhnesError(f"{path}: its ending is none of those that can be {what} ({names})")
 
 
-def write_song(score: Score, path, sample_rate: int = 44_100) -> None:
-    """Writes a score; sample_rate counts for WAV.
+def write_song(score: Score, path, sample_rate: int = 44_100) -> dict[str, int] | None:
+    """Writes a score; sample_rate counts for WAV. Of a tracker's text, returns how much of what was
+    left out (``tracker_files.write``).
 
-    Raises LakhnesError for an ending that cannot be written, OutOfSpace.
+    Raises LakhnesError for an ending that cannot be written, OutOfSpace, BadAudio for a song too
+    long for the form.
 
     >>> import lakhnes_lib as nes
     >>> import tempfile
@@ -52,5 +54,7 @@ def write_song(score: Score, path, sample_rate: int = 44_100) -> None:
         vgm.write(score, path)
     elif kind in MIDI:
         midi.write(score, path)
+    elif kind in TRACKER:
+        return tracker_files.write(score, path, kind)
     else:
         write_file(path, events.to_tx1(score))

@@ -1,0 +1,435 @@
+"""Files for trackers: read back by the importers' own rules, and equal to the song in frames.
+
+The two readers hold to what FamiStudio (``FamistudioTextFile.cs``, ``Song.cs``, ``Pattern.cs``,
+``Note.cs``) and Dn-FamiTracker (``TextExporter.cpp``, ``FamiTrackerTypes.h``) accept, and know
+nothing of the writers. Both give, for each voice, its notes as (first frame, frame after the last,
+MIDI pitch or noise type, volume on each frame, timbre on each frame).
+"""
+
+import cmath
+import math
+import re
+
+import pytest
+from hypothesis import given, settings
+from songs import scores
+
+from lakhnes_lib.__main__ import main
+from lakhnes_lib.errors import BadAudio
+from lakhnes_lib.music.nes import NO, P1, P2, TR
+from lakhnes_lib.music.score import TIMBRE_CHANGE, VELOCITY_CHANGE, Score
+from lakhnes_lib.sound import song_files, tracker_files
+
+SEMITONES = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
+OFFSET = {P1: 24, P2: 24, TR: 12}
+"""MIDI pitch of a tracker's C-0: its A-3 sounds 440 Hz on a pulse (69), 220 Hz on the triangle."""
+FORMS = (".famistudio.txt", ".famitracker.txt")
+
+
+class Channel:
+    """A voice of a tracker, frame by frame."""
+
+    def __init__(self):
+        self.notes, self.volume, self.timbre, self.sounding = [], 15, 0, None
+
+    def start(self, frame, pitch):
+        self.stop(frame)
+        self.sounding = (frame, pitch, [], [])
+
+    def hold(self):
+        if self.sounding:
+            self.sounding[2].append(self.volume)
+            self.sounding[3].append(self.timbre)
+
+    def stop(self, frame):
+        if self.sounding:
+            first, pitch, volumes, timbres = self.sounding
+            self.notes.append((first, frame, pitch, tuple(volumes), tuple(timbres)))
+        self.sounding = None
+
+
+def whole(text, low, high):
+    """A whole number in a range."""
+    assert re.fullmatch(r"-?\d+", text), text
+    assert low <= int(text) <= high, (text, low, high)
+    return int(text)
+
+
+def read_famistudio(text):
+    """The song's frames, and the notes of its four voices."""
+    objects = []
+    for line in text.splitlines():
+        kind, _, rest = line.strip().partition(" ")
+        pattern = r'([^"=\s]+)="((?:""|[^"])+)"'
+        assert not re.sub(pattern, "", rest).strip(), line
+        pairs = re.findall(pattern, rest)
+        assert len(dict(pairs)) == len(pairs), line
+        objects.append((kind, {key: value.replace('""', '"') for key, value in pairs}))
+    assert objects[0][0] == "Project" and "Version" not in objects[0][1]
+    assert objects[0][1]["TempoMode"] == "FamiStudio"
+    needs = {
+        "Instrument": {"Name"},
+        "Song": {"Name", "Length", "LoopPoint", "PatternLength", "BeatLength", "NoteLength"}
+        | {"Groove", "GroovePaddingMode"},
+        "PatternCustomSettings": {"Time", "Length", "NoteLength", "BeatLength", "Groove"}
+        | {"GroovePaddingMode"},
+        "Channel": {"Type"},
+        "Pattern": {"Name"},
+        "Note": {"Time"},
+        "PatternInstance": {"Time", "Pattern"},
+    }
+    instruments, channels, song = set(), {}, None
+    for kind, attributes in objects[1:]:
+        assert needs[kind] <= set(attributes), (kind, attributes)
+        if kind == "Instrument":
+            assert song is None and attributes["Name"] not in instruments
+            instruments.add(attributes["Name"])
+        elif kind in ("Song", "PatternCustomSettings"):
+            grid = whole(attributes["NoteLength"], 1, 18)
+            assert attributes["Groove"] == attributes["NoteLength"]
+            assert attributes["GroovePaddingMode"] in ("Beginning", "Middle", "End")
+            whole(attributes["BeatLength"], 1, 256)
+            if kind == "Song":
+                assert song is None, "one song a file"
+                length = whole(attributes["Length"], 1, 256)
+                song = [grid * whole(attributes["PatternLength"], 1, 2048 // grid)] * length
+                assert attributes["LoopPoint"] == "-1"
+            else:
+                time = whole(attributes["Time"], 0, len(song) - 1)
+                song[time] = grid * whole(attributes["Length"], 1, 2047 // grid)
+        elif kind == "Channel":
+            assert attributes["Type"] in ("Square1", "Square2", "Triangle", "Noise")
+            assert attributes["Type"] not in channels
+            patterns, instances = channels[attributes["Type"]] = {}, {}
+        elif kind == "Pattern":
+            assert attributes["Name"] not in patterns
+            notes = patterns[attributes["Name"]] = {}
+        elif kind == "Note":
+            time = whole(attributes.pop("Time"), 0, 2047)
+            assert time not in notes and attributes, "a note that says nothing"
+            notes[time] = attributes
+        else:
+            time = whole(attributes["Time"], 0, len(song) - 1)
+            assert time not in instances
+            instances[time] = patterns[attributes["Pattern"]]
+    voices = []
+    for voice, name in enumerate(("Square1", "Square2", "Triangle", "Noise")):
+        patterns, instances = channels[name]
+        assert {id(notes) for notes in patterns.values()} == set(map(id, instances.values()))
+        channel, frame, end = Channel(), 0, math.inf
+        for number, length in enumerate(song):
+            notes = instances.get(number, {})
+            assert not notes or max(notes) < length
+            for time in range(length):
+                if frame == end:
+                    channel.stop(frame)
+                if time in notes:
+                    end = _famistudio_note(channel, voice, frame, notes[time], instruments) or end
+                channel.hold()
+                frame += 1
+        channel.stop(min(frame, end))
+        assert channel.notes == [] or channel.notes[-1][1] == end
+        voices.append(channel.notes)
+    return sum(song), voices
+
+
+def _famistudio_note(channel, voice, frame, attributes, instruments):
+    """Plays a note object; the frame on which its note ends, if it has one."""
+    known = {"Value", "Duration", "Instrument", "Volume", "DutyCycle"}
+    assert set(attributes) <= known
+    if "Volume" in attributes:
+        channel.volume = whole(attributes["Volume"], 0, 15)
+    if "DutyCycle" in attributes:
+        assert voice != TR, "the triangle has no duty"
+        channel.timbre = whole(attributes["DutyCycle"], 0, 1 if voice == NO else 3)
+    if "Value" not in attributes:
+        assert not {"Duration", "Instrument"} & set(attributes) and channel.sounding
+        return None
+    assert attributes["Instrument"] in instruments
+    letter, sharp, octave = re.fullmatch(r"([A-G])(#?)([0-7])", attributes["Value"]).groups()
+    assert not (sharp and letter in "EB")
+    key = 12 * int(octave) + SEMITONES[letter] + len(sharp)
+    if voice == NO:
+        period = ((key + 1) & 15) ^ 15  # the number of C0 is 1
+        channel.start(frame, 16 - period)
+    else:
+        channel.start(frame, key + OFFSET[voice])
+    return frame + whole(attributes["Duration"], 1, 65_535)
+
+
+def read_famitracker(text):
+    """The song's frames, and the notes of its four voices."""
+    lines = text.split("\n")
+    assert lines[0] == "# FamiTracker text export 0.4.2"
+    rows, instruments, order, track, pattern = {}, set(), [], None, None
+    for line in lines:
+        command, _, rest = line.partition(" ")
+        words = rest.split()
+        if command in ("", "#"):
+            continue
+        if command in ("TITLE", "AUTHOR", "COPYRIGHT"):
+            assert re.fullmatch(r'"[^"\t]{0,31}"', rest)
+        elif command in ("MACHINE", "FRAMERATE", "EXPANSION"):
+            assert words == ["0"]
+        elif command == "INST2A03":
+            numbers, name = re.fullmatch(r'((?:-?\d+ ){6})("[^"\t]*")', rest).groups()
+            instruments.add(whole(numbers.split()[0], 0, 63))
+            assert numbers.split()[1:] == ["-1"] * 5 and name
+        elif command == "TRACK":
+            assert track is None, "one track a file"
+            sizes, name = re.fullmatch(r'(\d+ \d+ \d+) ("[^"\t]*")', rest).groups()
+            track = [int(word) for word in sizes.split()]
+            assert track[0] in range(1, 257) and track[1:] == [1, 150], "a row a frame"
+        elif command == "COLUMNS":
+            assert track and words == [":"] + ["1"] * 5
+        elif command == "ORDER":
+            assert track and words[1] == ":" and len(words) == 7
+            assert len(order) == int(words[0], 16) < 256
+            assert all(re.fullmatch("[0-9A-F]{2}", word) for word in words[2:])
+            order.append([int(word, 16) for word in words[2:]])
+        elif command == "PATTERN":
+            assert re.fullmatch("[0-9A-F]{2}", rest)
+            pattern = int(rest, 16)
+        elif command == "ROW":
+            assert track and re.fullmatch("[0-9A-F]{2}", words[0]) and (len(words) - 1) % 5 == 0
+            cells = [words[n : n + 5] for n in range(1, len(words), 5)]
+            assert len(cells) == 5 and all(cell[0] == ":" for cell in cells)
+            assert int(words[0], 16) < track[0] and (pattern, int(words[0], 16)) not in rows
+            rows[pattern, int(words[0], 16)] = [cell[1:] for cell in cells]
+        else:
+            raise AssertionError(f"unknown command {command}")
+    channels, frame, halted = [Channel() for _ in range(5)], 0, None
+    for numbers in order:
+        for row in range(track[0]):
+            for voice, channel in enumerate(channels):
+                cell = rows[numbers[voice], row][voice]
+                if _famitracker_cell(channel, voice, frame, cell, instruments):
+                    assert halted is None
+                    halted = frame
+                channel.hold()
+            frame += 1
+    assert halted is not None and not any(channel.sounding for channel in channels)
+    assert channels[4].notes == []
+    assert all(note[1] <= halted for channel in channels for note in channel.notes)
+    return halted, [channel.notes for channel in channels[:4]]
+
+
+def _famitracker_cell(channel, voice, frame, cell, instruments):
+    """Plays a cell; whether it ends the song."""
+    note, instrument, volume, effect = cell
+    if volume != ".":
+        assert re.fullmatch("[0-9A-F]", volume)
+        channel.volume = int(volume, 16)
+    if re.fullmatch("V[0-9A-F]{2}", effect):
+        assert voice in (P1, P2, NO)
+        channel.timbre = whole(str(int(effect[1:], 16)), 0, 1 if voice == NO else 3)
+    else:
+        assert effect in ("...", "C00")
+    if note == "---":
+        assert channel.sounding, "a stop in silence"
+        channel.stop(frame)
+    elif note != "...":
+        assert int(instrument, 16) in instruments
+        if voice == NO:
+            assert re.fullmatch("[0-9A-F]-#", note)
+            period = int(note[0], 16) ^ 15
+            channel.start(frame, 16 - period)
+        else:
+            letter, sharp, octave = re.fullmatch(r"([A-G])([-#])([0-7])", note).groups()
+            assert not (sharp == "#" and letter in "EB")
+            key = 12 * int(octave) + SEMITONES[letter] + (sharp == "#")
+            channel.start(frame, key + OFFSET[voice])
+    else:
+        assert instrument == ".."
+    return effect == "C00"
+
+
+READERS = {".famistudio.txt": read_famistudio, ".famitracker.txt": read_famitracker}
+
+
+def clock(score):
+    """The frame of a tick, worked out with Python's own numbers."""
+    periods = (44_100 * 29_780.5 / 1_789_773, 735.0)
+    starts = score.notes["start"].tolist()
+    sums = [sum(cmath.rect(1, 2 * math.pi * start / p) for start in starts) for p in periods]
+    chosen = 1 if abs(sums[1]) > abs(sums[0]) else 0
+    period, first = periods[chosen], cmath.phase(sums[chosen]) / (2 * math.pi) * periods[chosen]
+    return lambda tick: max(math.floor((tick - first) / period + 0.5), 0)
+
+
+def in_frames(score):
+    """What a tracker can play of a score: the notes of each voice, as the readers give them, and
+    how many are above B-7 and how many are too short."""
+    frame_of, voices, high, short = clock(score), [], 0, 0
+    for voice in range(4):
+        heard = []
+        for _, start, end, pitch, _ in score.voice(voice).tolist():
+            first, after = frame_of(start), frame_of(end)
+            if first == after and end - start >= 184:
+                after += 1
+            if voice == TR and pitch > 107:
+                high += 1
+            elif first == after:
+                short += 1
+            else:
+                if heard and heard[-1][0] == first:
+                    heard.pop()
+                    short += 1
+                heard.append((first, after, pitch))
+        values = [(tick, 0, VELOCITY_CHANGE, v) for _, tick, _, _, v in score.voice(voice).tolist()]
+        for owner, tick, kind, value in score.controls.tolist():
+            if owner == voice:
+                values.append((tick, 1, kind, value))
+        values.sort(key=lambda row: row[:2])
+        state, notes, number = {VELOCITY_CHANGE: 0, TIMBRE_CHANGE: 0}, [], 0
+        for first, after, pitch in heard:
+            volumes, timbres = [], []
+            for frame in range(first, after):
+                while number < len(values) and frame_of(values[number][0]) <= frame:
+                    state[values[number][2]] = values[number][3]
+                    number += 1
+                volumes.append(state[VELOCITY_CHANGE] * (15 if voice == TR else 1))
+                timbres.append(state[TIMBRE_CHANGE])
+            notes.append((first, after, pitch, tuple(volumes), tuple(timbres)))
+        voices.append(notes)
+    return voices, high, short
+
+
+def check(score, folder):
+    """Writes and reads both forms, and compares them with the score; what was left out."""
+    expected, high, short = in_frames(score)
+    told = {"notes above B-7": high, "notes shorter than a frame": short}
+    told = {reason: count for reason, count in told.items() if count}
+    ends = [note[1] for voice in expected for note in voice]
+    length = max([1, clock(score)(score.length), *ends])
+    for form in FORMS:
+        path = folder / f"song{form}"
+        assert song_files.write_song(score, path) == told
+        frames, voices = READERS[form](path.read_text(encoding="utf-8"))
+        assert voices == expected
+        assert frames == (length if form == ".famitracker.txt" else -(-length // 8) * 8)
+    return told
+
+
+FRAME = 44_100 * 29_780.5 / 1_789_773
+
+
+def at(frame):
+    return round(frame * FRAME)
+
+
+def test_known_song(tmp_path):
+    """A song in which every cell and line is known beforehand."""
+    notes = [
+        (P1, at(0), at(2), 69, 12),  # A4, 440 Hz
+        (P1, at(2), at(4), 70, 12),
+        (TR, at(0), at(3), 69, 1),  # the same pitch on the triangle is an octave higher by name
+        (NO, at(1), at(2), 16, 3),  # period index 0, the fastest
+        (NO, at(3), at(4), 1, 3),
+    ]
+    controls = [(P1, 0, TIMBRE_CHANGE, 2), (P1, at(3), VELOCITY_CHANGE, 7)]
+    score = Score.build(notes, at(5), controls, 'a "song"')
+    assert check(score, tmp_path) == {}
+    tracker = (tmp_path / "song.famitracker.txt").read_text().splitlines()
+    cells = [line for line in tracker if line.startswith("ROW ")][:6]
+    assert cells == [
+        "ROW 00 : A-3 00 C V02 : ... .. . ... : A-4 02 F ... : ... .. . ... : ... .. . ...",
+        "ROW 01 : ... .. . ... : ... .. . ... : ... .. . ... : F-# 03 3 V00 : ... .. . ...",
+        "ROW 02 : A#3 00 . ... : ... .. . ... : ... .. . ... : --- .. . ... : ... .. . ...",
+        "ROW 03 : ... .. 7 ... : ... .. . ... : --- .. . ... : 0-# 03 . ... : ... .. . ...",
+        "ROW 04 : --- .. . ... : ... .. . ... : ... .. . ... : --- .. . ... : ... .. . ...",
+        "ROW 05 : ... .. . ... : ... .. . ... : ... .. . ... : ... .. . ... : ... .. . C00",
+    ]
+    studio = (tmp_path / "song.famistudio.txt").read_text().splitlines()
+    assert studio[0] == """Project TempoMode="FamiStudio" Name="a 'song'\""""
+    assert [line.replace('"', "") for line in studio if line.startswith("Note ")] == [
+        "Note Time=0 Volume=12 DutyCycle=2 Value=A3 Duration=2 Instrument=Pulse 1",
+        "Note Time=2 Value=A#3 Duration=2 Instrument=Pulse 1",
+        "Note Time=3 Volume=7",
+        "Note Time=0 Volume=15 Value=A4 Duration=3 Instrument=Triangle",
+        "Note Time=1 Volume=3 DutyCycle=0 Value=A#3 Duration=1 Instrument=Noise",
+        "Note Time=3 Value=G2 Duration=1 Instrument=Noise",
+    ]
+
+
+def test_every_pitch_of_every_voice(tmp_path):
+    """All pitches in their order; the triangle's highest is the one that trackers do not have."""
+    from lakhnes_lib.music import nes
+
+    notes = []
+    for voice in range(4):
+        pitches = range(int(nes.LOWEST_PITCH[voice]), int(nes.HIGHEST_PITCH[voice]) + 1)
+        for number, pitch in enumerate(pitches):
+            notes.append((voice, at(4 * number), at(4 * number + 3), pitch, 1))
+    assert check(Score.build(notes), tmp_path) == {"notes above B-7": 1}
+
+
+@pytest.mark.parametrize("phase", [0, 100, 367, 500, 733])
+def test_frames_begin_where_the_notes_do(phase, tmp_path):
+    """Notes of whole frames keep their number of frames, wherever in a frame the song begins."""
+    for frame_ticks in (FRAME, 735):
+        starts = [round(phase + 3 * n * frame_ticks) for n in range(400)]
+        notes = [(P1, start, start + round(2 * frame_ticks), 60, 9) for start in starts]
+        score = Score.build(notes)
+        assert check(score, tmp_path) == {}
+        song = tracker_files.on_frames(score)
+        events = [event for event in song.voices[P1] if event[1] >= 0]
+        gaps = {after[0] - before[0] for before, after in zip(events, events[1:], strict=False)}
+        assert gaps == {3} and {event[2] for event in events} == {2}
+        assert abs(events[0][0] * frame_ticks - phase) <= frame_ticks / 2
+
+
+def test_notes_that_share_a_frame(tmp_path):
+    """Of the notes of a frame the last sounds; a short one alone gets a frame, a click does not."""
+    notes = [
+        (P1, at(0), at(4), 60, 15),
+        (P1, at(4), at(4) + 2, 61, 15),  # the first of two in a frame
+        (P1, at(4) + 2, at(8), 62, 15),
+        (P2, at(0), at(4), 60, 15),
+        (P2, at(6), at(6) + 184, 61, 15),  # a quarter of a frame
+        (P2, at(8), at(8) + 183, 62, 15),  # less
+        (TR, at(0), at(4), 108, 1),
+    ]
+    score = Score.build(notes, at(9))
+    assert check(score, tmp_path) == {"notes above B-7": 1, "notes shorter than a frame": 2}
+    pitches = [[note[:3] for note in voice] for voice in in_frames(score)[0]]
+    assert pitches == [[(0, 4, 60), (4, 8, 62)], [(0, 4, 60), (6, 7, 61)], [], []]
+
+
+@settings(deadline=None, max_examples=60)
+@given(score=scores(with_controls=True))
+def test_any_song(score, tmp_path_factory):
+    check(score, tmp_path_factory.mktemp("any"))
+
+
+def test_longest_song(tmp_path):
+    last = 256 * 256 - 1
+    score = Score.build([(P1, 0, at(2), 60, 15), (P1, at(last - 2), at(last), 60, 15)])
+    assert check(score, tmp_path) == {}
+    score = Score.build([(P1, 0, at(2), 60, 15)], at(last + 1), name="long")
+    for form in FORMS:
+        with pytest.raises(BadAudio, match=r"long: its 65,536 frames .* 65,535 "):
+            song_files.write_song(score, tmp_path / f"long{form}")
+        assert not (tmp_path / f"long{form}").exists()
+
+
+def test_command_line(tmp_path, capsys):
+    """What does not fit is said in one line."""
+    score = Score.build([(TR, 0, at(9), 108, 1), (P1, 0, at(9), 60, 5)], at(9))
+    song_files.write_song(score, tmp_path / "in.mid")
+    for form in FORMS:
+        assert main(["render", str(tmp_path / "in.mid"), str(tmp_path / f"in{form}")]) == 0
+        out, err = capsys.readouterr()
+        assert f"in{form}: 0.1 s, 2 notes" in out
+        assert err == f"{tmp_path / f'in{form}'}: left out: notes above B-7 (1)\n"
+    assert main(["render", str(tmp_path), str(tmp_path / "out"), "--to", "famitracker.txt"]) == 0
+    assert "left out: notes above B-7 (1)" in capsys.readouterr().err
+    assert read_famitracker((tmp_path / "out/in.famitracker.txt").read_text())[0] == 9
+
+
+def test_real_songs(nesmdb, tmp_path):
+    """Songs of NES-MDB, and how few of their notes no frame can hold."""
+    songs = [nesmdb.splits["test"].score(number) for number in range(0, 373, 20)]
+    short = sum(check(song, tmp_path).get("notes shorter than a frame", 0) for song in songs)
+    notes = sum(len(song.notes) for song in songs)
+    assert 0 < short < 0.2 * notes
