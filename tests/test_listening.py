@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.image import imread
 
 from lakhnes_lib.errors import LakhnesError
-from lakhnes_lib.listening import gallery, learning_plots, player, plots
+from lakhnes_lib.listening import diagnostic_plots, gallery, player, plots
 from lakhnes_lib.music import midi, nes
 from lakhnes_lib.music.score import TIMBRE_CHANGE, Score
 from lakhnes_lib.sound import apu
@@ -242,7 +242,6 @@ def test_every_plot_draws_into_given_axes_and_leaves_pyplot_alone(tmp_path):
     ]
     log = tmp_path / "log.jsonl"
     log.write_text("\n".join(map(json.dumps, rows)))
-    weights = np.tril(np.ones((8, 8))) / np.arange(1, 9)[:, None]
     calls = [
         lambda **k: plots.piano_roll(_song(), **k),
         lambda **k: plots.piano_roll(Score.build([], 0), **k),
@@ -251,9 +250,7 @@ def test_every_plot_draws_into_given_axes_and_leaves_pyplot_alone(tmp_path):
         lambda **k: plots.waveform(tone[:0], 44_100, **k),
         lambda **k: plots.spectrogram(tone, 44_100, **k),
         lambda **k: plots.spectrogram(tone[:10], 44_100, **k),
-        lambda **k: learning_plots.loss_curve(log, x="step", **k),
-        lambda **k: learning_plots.attention_map(weights, **k),
-        lambda **k: learning_plots.attention_map(weights, names="abcdefgh", **k),
+        lambda **k: diagnostic_plots.loss_curve(log, x="step", **k),
     ]
     for call in calls:
         picture = call()
@@ -276,13 +273,13 @@ def test_loss_curve_reads_logs_and_says_what_is_missing(tmp_path):
     log = tmp_path / "log.jsonl"
     first, second = '{"step": 1, "events": 10, "train_loss": 6.0}', '{"step": 2, "events": 20, '
     log.write_text(f'{first}\n{second}"valid_loss": 1.6094379}}\n')
-    ax = learning_plots.loss_curve(log).axes[0]
+    ax = diagnostic_plots.loss_curve(log).axes[0]
     assert any("perplexity 5.00" in text.get_text() for text in ax.get_legend().get_texts())
     log.write_text("{broken")
     with pytest.raises(LakhnesError, match=r"log\.jsonl"):
-        learning_plots.loss_curve(log)
+        diagnostic_plots.loss_curve(log)
     log.write_text('{"step": 1}')
     with pytest.raises(LakhnesError, match=r"log\.jsonl: .*valid_loss"):
-        learning_plots.loss_curve(log)
+        diagnostic_plots.loss_curve(log)
     with pytest.raises(LakhnesError, match="missing"):
-        learning_plots.loss_curve(tmp_path / "missing.jsonl")
+        diagnostic_plots.loss_curve(tmp_path / "missing.jsonl")

@@ -1,4 +1,4 @@
-"""Pictures of where models are good, and of models beside each other.
+"""Pictures of training, of where models are good, and of models beside each other.
 
 Paper: Table 2 and Figure 3, as pictures; the rest has no counterpart in it. Notebooks: 05_training,
 06_baselines, 07_quantitative_analysis. They draw what ``lakhnes_lib.evaluation.diagnostics`` and
@@ -9,10 +9,12 @@ nats.
 Each function draws into ``ax`` and returns it; without ``ax`` it makes a Picture and returns that.
 """
 
+import json
 from itertools import cycle
+from pathlib import Path
 
 import numpy as np
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
+from matplotlib.ticker import EngFormatter, FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 from lakhnes_lib.errors import LakhnesError
 from lakhnes_lib.listening.pictures import FAINT, INK, MODEL_COLOURS, axes, finish, legend
@@ -70,6 +72,41 @@ def curves(
     legend(ax, "upper left", (1.01, 1))
     finish(ax, title, x, y)
     return drawn
+
+
+def loss_curve(log, ax=None, *, x: str = "events", title: str = ""):
+    """Perplexity in training and validation, on a logarithmic scale: equal steps are equal nats.
+
+    log: path of a training log in JSON lines. Of each row "train_loss" and "valid_loss" in nats an
+    event (either may be missing) are drawn over ``x``, "events" or "step"; of more than 200 losses
+    in training their running mean. Returns the Axes given, or a Picture. Raises LakhnesError for a
+    log in which nothing can be drawn.
+    """
+    try:
+        lines = Path(log).read_text(encoding="utf-8").splitlines()
+        rows = [json.loads(line) for line in lines if line.strip()]
+        steps, losses = _series(rows, x, "train_loss")
+        valid_steps, valid_losses = _series(rows, x, "valid_loss")
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise LakhnesError(f"{log}: not a training log in JSON lines ({error})") from None
+    if not len(losses) + len(valid_losses):
+        keys = f"{x!r} together with 'train_loss' or 'valid_loss'"
+        raise LakhnesError(f"{log}: no row of {len(rows)} has {keys}")
+    drawn = {}
+    if len(valid_losses):
+        loss = valid_losses.min()
+        label = f"valid; best: {loss:.3f} nats,\nperplexity {np.exp(loss):.2f}"
+        drawn[label] = valid_steps, np.exp(valid_losses)
+    if len(losses):
+        window = len(losses) // 50 if len(losses) > 200 else 1
+        steps, losses = (
+            np.convolve(each, np.ones(window) / window, "valid") for each in (steps, losses)
+        )
+        label = f"train (mean of {window})" if window > 1 else "train"
+        drawn[label] = steps, np.exp(losses)
+    made = curves(drawn, ax, x="events seen" if x == "events" else x, title=title)
+    (ax or made.axes[0]).xaxis.set_major_formatter(EngFormatter(sep=" "))
+    return made
 
 
 def songs(first: str, one, second: str, other, ax=None, *, title: str = ""):
@@ -133,3 +170,10 @@ def _perplexity_scale(axis, values):
     axis.set_major_locator(LogLocator(subs=(1, 2, 3, 5)) if wide else MaxNLocator(6))
     axis.set_minor_locator(NullLocator())
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+
+
+def _series(rows, x, y) -> tuple[np.ndarray, np.ndarray]:
+    pairs = [(row[x], row[y]) for row in rows if row.get(x) is not None and row.get(y) is not None]
+    steps, losses = np.array(pairs, float).reshape(-1, 2).T
+    finite = np.isfinite(losses)
+    return steps[finite], losses[finite]
