@@ -5,7 +5,6 @@ import shutil
 
 import numpy as np
 import pytest
-import symusic
 from bands import band
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -238,7 +237,7 @@ def test_folder_with_splits_and_bad_files(tmp_path):
 
 
 def test_music_for_any_instruments_is_read(tmp_path):
-    """NES music as it is, other MIDI mapped however short it is; what is wrong stays wrong."""
+    """NES music as it is, other MIDI by role, however short it is."""
     midi.write(song(0), tmp_path / "nes_000.mid")
     assert build.read_any(tmp_path / "nes_000.mid") == song(0)
     assert build.read_any(tmp_path / "nes_000.mid").name == "nes_000"
@@ -247,12 +246,6 @@ def test_music_for_any_instruments_is_read(tmp_path):
         build.read_song(tmp_path / "band.mid")
     mapped = build.read_any(tmp_path / "band.mid")
     assert mapped.name == "band" and len(mapped.notes) and mapped.seconds < 5
-    named_wrong = symusic.Score(tmp_path / "band.mid")
-    for track in named_wrong.tracks:
-        track.name = "p1"
-    named_wrong.dump_midi(tmp_path / "wrong.mid")
-    with pytest.raises(BadMidi):
-        build.read_any(tmp_path / "wrong.mid")
 
 
 def test_folder_without_splits(tmp_path):

@@ -10,10 +10,10 @@ import torch
 
 from lakhnes_lib import profiles
 from lakhnes_lib.__main__ import main
+from lakhnes_lib.data.build import read_any
 from lakhnes_lib.errors import DataNotFound
 from lakhnes_lib.models import checkpoints
 from lakhnes_lib.music import events, midi
-from lakhnes_lib.music.mapping import map_to_nes
 from lakhnes_lib.music.score import Score
 from lakhnes_lib.songbook import tunes
 from lakhnes_lib.training import own_music, snapshots
@@ -34,7 +34,7 @@ def general_midi(path, chords: bool = False):
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Five NES songs in three forms, one file for other instruments, and five files that cannot be
+    """Five NES songs in three forms, two files for other instruments, four files that cannot be
     used."""
     place = tmp_path_factory.mktemp("mine")
     for number, song in enumerate(tunes.scores("train")[:5]):
@@ -61,41 +61,31 @@ def corpus(folder):
 def test_what_is_taken_and_why_not(folder, corpus):
     taken, rejected = corpus.manifest["taken"], corpus.manifest["rejected"]
     assert {name: len(files) for name, files in taken.items()} == {
-        "train": 4,
+        "train": 5,
         "valid": 1,
         "test": 1,
     }
     used = [name for files in taken.values() for name in files]
-    assert len(set(used) | {"nes 0.mid", "nes 0 (copy).mid"}) == 7 and "deeper/flute.MID" in used
-    assert (
-        rejected.keys() >= {"piano.mid", "broken.mid", "notes.tx1", "silence.mid"}
-        and len(rejected) == 5
-    )
-    assert (
-        "one note at a time" in rejected["piano.mid"]
-        and "no event of Table 1" in rejected["notes.tx1"]
-    )
+    assert len(set(used) | {"nes 0.mid", "nes 0 (copy).mid"}) == 8 and "deeper/flute.MID" in used
+    assert rejected.keys() >= {"broken.mid", "notes.tx1", "silence.mid"} and len(rejected) == 4
+    assert "no event of Table 1" in rejected["notes.tx1"]
     said = own_music.describe(corpus).splitlines()
-    assert re.fullmatch(r"train: 4 files, \d+ songs, \d\.\d minutes", said[0])
-    assert "1 left out: has the same content as another file" in said and len(said) == 3 + 5
+    assert re.fullmatch(r"train: 5 files, 5 songs, \d\.\d minutes", said[-7])
+    assert sum(line.endswith(": has the same content as another file") for line in said) == 1
+    assert [line.startswith("left out: ") for line in said[-4:]] == [True] * 4
+    arranged = [line for line in said if " plays track " in line]
+    assert len(arranged) == 4 and any("piano.mid: TR plays track 1" in line for line in arranged)
+    assert len(said) == len(arranged) + 3 + 4
 
 
 def test_songs_are_the_files(folder, corpus):
-    part = next(
-        name for name, files in corpus.manifest["taken"].items() if "deeper/flute.MID" in files
-    )
-    mapped = map_to_nes(folder / "deeper/flute.MID", 0)
-    songs = [corpus[part].score(number) for number in range(len(corpus[part]))]
-    assert len(mapped) > 1
-    assert [song for song in mapped if song in songs] == (mapped if part == "train" else mapped[:1])
-    parts = [corpus.manifest["taken"][name] for name in ("train", "valid", "test")]
-    assert len(songs) == len(corpus.manifest["taken"][part]) + (
-        (len(mapped) - 1) if part == "train" else 0
-    )
-    assert not set(parts[0]) & set(parts[1] + parts[2])
+    """Every file is one song, in one part; music for other instruments goes by role."""
+    for part, files in corpus.manifest["taken"].items():
+        songs = [corpus[part].score(number) for number in range(len(corpus[part]))]
+        assert songs == [read_any(folder / name) for name in files]
 
 
-def test_names_count_for_nothing_and_the_seed_for_the_mapping(folder, corpus, tmp_path):
+def test_names_count_for_nothing(folder, corpus, tmp_path):
     for number, path in enumerate(sorted(folder.rglob("*.*"), reverse=True)):
         shutil.copy(path, tmp_path / f"{number}{''.join(path.suffixes)}")
     again = own_music.gather(tmp_path, progress=False)
@@ -107,10 +97,9 @@ def test_names_count_for_nothing_and_the_seed_for_the_mapping(folder, corpus, tm
 def test_too_little(tmp_path):
     for song in tunes.scores("train")[:4]:
         midi.write(song, tmp_path / f"{song.name}.mid")
-    general_midi(tmp_path / "piano.mid", chords=True)
+    (tmp_path / "bad.mid").write_bytes(b"MThd")
     with pytest.raises(
-        DataNotFound,
-        match=r"4 of its 5 files can be used, and at least 5 .* 1 left out: .* at a time",
+        DataNotFound, match=r"4 of its 5 files can be used, and at least 5 .*; .*bad\.mid: is a"
     ):
         own_music.gather(tmp_path, progress=False)
     (tmp_path / "empty").mkdir()
@@ -191,7 +180,7 @@ def test_command_line(folder, tmp_path, capsys, monkeypatch):
     assert main([*command, "--device", "cpu"]) == 0
     out = capsys.readouterr().out
     assert loaded == ["laptop"]
-    assert out.startswith("train: 4 files, ") and "1 left out: " in out
+    assert "\ntrain: 5 files, 5 songs" in out and out.count("left out: ") == 4
     assert re.search(r"^6 of 6 steps, [\d,]+ events, [\d.]+ minutes$", out, re.M)
     assert re.search(r"^perplexity of the files held back: [\d.]+, [\d.]+ before$", out, re.M)
     assert snapshots.exists(tmp_path / "run")
@@ -199,4 +188,4 @@ def test_command_line(folder, tmp_path, capsys, monkeypatch):
     (tmp_path / "few").mkdir()
     shutil.copy(folder / "piano.mid", tmp_path / "few")
     assert main([*command[:3], "--data", str(tmp_path / "few")]) == 1
-    assert "0 of its 1 files can be used" in capsys.readouterr().err
+    assert "1 of its 1 files can be used" in capsys.readouterr().err

@@ -9,7 +9,15 @@ from typing import Annotated
 
 import typer
 
-from lakhnes_lib.cli.options import Checkpoint, Device, chosen_device, only_where, progress
+from lakhnes_lib.cli.options import (
+    Checkpoint,
+    Device,
+    Voices,
+    chosen_device,
+    only_where,
+    progress,
+    read_song,
+)
 
 
 # The defaults are those of ``profiles.Sampling`` (a test compares them), which is slow to import.
@@ -36,6 +44,7 @@ def generate(
             help="Keep these voices of a song (P1,P2,TR,NO), compose the others.",
         ),
     ] = None,
+    voices: Voices = "",
     first_seconds: Annotated[
         float | None,
         typer.Option(
@@ -69,10 +78,11 @@ def generate(
     OUT_DIR gets each piece NN of seed S as seedS_NN.mid, .tx1.txt, .vgm and .wav, and index.html, a
     page that plays all pieces in OUT_DIR. Ctrl-C keeps what is composed by then.
 
-    FILE is a MIDI, TX1 or VGM file, or a lead sheet in ABC as in assets/songbook. A MIDI file of
-    other instruments is mapped to the NES first, as `lakhnes map` does; for --rhythm a drum pattern
-    is enough. With --rhythm and --given a piece lasts as long as FILE, and more --particles fit the
-    given voices better, and take longer.
+    FILE is a MIDI, TX1 or VGM file, or a lead sheet in ABC as in assets/songbook. Of a MIDI file
+    the lowest track plays TR, the highest or busiest P1, the next P2, and drums NO, unless --voices
+    says otherwise (P1=Lead,TR=2: a track's name or number); stderr says which plays what. For
+    --rhythm a drum pattern is enough. With --rhythm and --given a piece lasts as long as FILE, and
+    more --particles fit the given voices better, and take longer.
 
     --masked keeps the grammar of events, so that every piece is a valid score; --free draws as the
     paper does. The same seed composes the same pieces, but others with fp32 than with int8.
@@ -97,6 +107,7 @@ def generate(
     file = beginning or rhythm or (given and given[1])
     for fits, flag, why in (
         (file is not None, "--first-seconds", "goes with --continue, --rhythm or --given"),
+        (file is not None, "--voices", "goes with --continue, --rhythm or --given"),
         (beginning is not None, "--first-events", "goes with --continue"),
         (given is not None, "--particles", "goes with --given"),
         (file is beginning, "--length", "with --rhythm and --given a piece lasts as long as FILE"),
@@ -106,32 +117,37 @@ def generate(
     options = dict(temperature=temperature, top_k=top_k or None, top_p=top_p, seed=seed)
     options |= dict(n=pieces, memory_length=memory, precision=precision)
     sampling.check(length=length, **options)
-    voices = given_voices.voices_of(given[0]) if given else []
+    kept = given_voices.voices_of(given[0]) if given else []
 
     # What takes long to import is imported where it is needed, so that composing begins at once.
     from lakhnes_lib.generation import continuation
 
     if file is not None:
-        from lakhnes_lib.data.build import read_any
         from lakhnes_lib.generation import rhythm as rhythms
+        from lakhnes_lib.music import nes
+
+        # A note that sounds at the cut of a beginning goes on, so that the file is read beyond it.
+        beyond = first_seconds and first_seconds + (beginning is not None)
+        song = read_song(file, voices, beyond)
     model, caption = _model(checkpoint, device), "from nothing"
     if beginning is not None:
         count = 512 if first_events is None and first_seconds is None else first_events
-        prime = continuation.cut(read_any(beginning), seconds=first_seconds, count=count)
+        prime = continuation.cut(song, seconds=first_seconds, count=count)
         caption = f"goes on from the first {len(prime):,} events of {beginning.name}"
         _describe_beginning(beginning, prime, checkpoint, memory)
         steps = continuation.compose(model, prime, length=length, masked=masked, **options)
     elif file is None:
         steps = continuation.compose(model, length=length, masked=masked, **options)
     else:
-        song = rhythms.read(file) if rhythm else read_any(file)
-        song = song if first_seconds is None else song.excerpt(0, first_seconds)
         if rhythm:
+            if not len(song.only(nes.MELODIC).notes):  # drums alone, every hit of which counts
+                song = rhythms.read(file)
+                song = song if first_seconds is None else song.excerpt(0, first_seconds)
             caption = f"to the rhythm of {file.name}"
             steps = rhythms.compose(model, song, masked=masked, **options)
         else:
             caption = f"around {given[0]} of {file.name}"
-            steps = given_voices.compose(model, song, voices, particles=particles, **options)
+            steps = given_voices.compose(model, song, kept, particles=particles, **options)
     # The model is loaded for the first event; a folder that cannot be written is found out next.
     made, interrupted = next(steps), False
     from tqdm import tqdm

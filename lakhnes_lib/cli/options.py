@@ -29,6 +29,10 @@ Checkpoint = Annotated[
 ]
 Device = Annotated[str | None, typer.Option(help="cpu or cuda [default: cuda where there is one].")]
 
+Voices = Annotated[
+    str, typer.Option(metavar="P1=TRACK,...", help="Of MIDI: who plays what [default: by role].")
+]
+
 
 def _workers(number: int) -> int:
     if number == -1 or number > 0:
@@ -53,6 +57,18 @@ def only_where(fits: bool, context: typer.Context, *flags: str, why: str) -> Non
         for flag in set(flags) & {*option.opts, *option.secondary_opts}:
             if is_typed:
                 raise typer.BadParameter(why, param_hint=flag)
+
+
+def read_song(path: Path, voices: str = "", seconds: float | None = None):
+    """The song of a file, or its first seconds. Remarks on how it was read go to stderr."""
+    from tqdm import tqdm
+
+    from lakhnes_lib.data.build import read_with_remarks
+
+    score, remarks = read_with_remarks(path, voices, seconds)
+    for line in remarks:
+        tqdm.write(line, file=sys.stderr)  # above the bar, if there is one
+    return score
 
 
 def progress() -> bool:

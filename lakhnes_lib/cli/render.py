@@ -10,10 +10,10 @@ from typing import Annotated
 
 import typer
 
-from lakhnes_lib.cli.options import Workers, only_where, progress
+from lakhnes_lib.cli.options import Voices, Workers, only_where, progress, read_song
 from lakhnes_lib.errors import DataNotFound, LakhnesError
 
-Form = StrEnum("Form", ["wav", "mid", "vgm", "tx1.txt"])
+Form = StrEnum("Form", ["wav", "mid", "vgm", "tx1.txt", "famistudio.txt", "famitracker.txt"])
 Music = Annotated[Path, typer.Argument(metavar="IN", help="A music file, or a folder of them.")]
 Events = Annotated[Path | None, typer.Argument(metavar="OUT", help="Text file or corpus folder.")]
 Target = Annotated[Path, typer.Argument(metavar="OUT", help="File, or folder for IN's files.")]
@@ -23,16 +23,22 @@ Duty = Annotated[int | None, typer.Option(min=0, max=3, help="Of both pulses [de
 Volume = Annotated[int | None, typer.Option(min=1, max=15, help="Of all notes [default: own].")]
 
 
-def tokens(context: typer.Context, source: Music, out: Events = None, workers: Workers = -1):
+def tokens(
+    context: typer.Context,
+    source: Music,
+    out: Events = None,
+    voices: Voices = "",
+    workers: Workers = -1,
+):
     """Turns music into events: a file into TX1 text, a folder into a corpus.
 
-    A file (MIDI of NES music, VGM, TX1, or a lead sheet in ABC) is written to OUT (.tx1.txt), or
-    printed. MIDI of NES music has the instruments p1, p2, tr and no, as NES-MDB's files have;
-    `lakhnes map` takes any other. What a VGM file holds beyond notes is named on stderr.
+    A file (MIDI, VGM, TX1, or a lead sheet in ABC) is written to OUT (.tx1.txt), or printed. The
+    tracks of a MIDI file play the voices that fit them, unless they are those of NES music (p1, p2,
+    tr and no); stderr says which plays what. What a VGM file holds beyond notes is named there.
 
     A folder of such files, with train, valid and test inside or without, becomes the corpus OUT
     that `lakhnes train --data` and `lakhnes evaluate --data` take. Files that cannot be read are
-    left out, and named with the reason in OUT/corpus.json.
+    left out and named.
 
     \b
       lakhnes tokens assets/songbook/greensleeves.abc
@@ -42,55 +48,51 @@ def tokens(context: typer.Context, source: Music, out: Events = None, workers: W
     from lakhnes_lib.sound import song_files
 
     only_where(source.is_dir(), context, "--workers", why="goes with a folder")
+    only_where(not source.is_dir(), context, "--voices", why="goes with a file")
     if source.is_dir():
         if out is None:
             rule = "a folder is packed into a corpus: name the folder to write"
             raise typer.BadParameter(rule, param_hint="OUT")
         _pack(source, out, workers)
     elif out is None:
-        sys.stdout.write(events.to_tx1(_read(source)))
+        sys.stdout.write(events.to_tx1(read_song(source, voices)))
     else:
         song_files.ending(out, song_files.TEXT, "written as event text")
-        _write(_read(source), out)
-
-
-def _read(path: Path):
-    """The song of a file. What a VGM file holds and a song cannot is named on stderr."""
-    from tqdm import tqdm
-
-    from lakhnes_lib.data import build
-    from lakhnes_lib.sound import song_files, vgm
-
-    if not path.name.lower().endswith(song_files.VGM):
-        return build.read_song(path)
-    recording = vgm.load(path)
-    kinds = [f"{kind} ({count:,})" for kind, count in recording.left_out.items()]
-    if kinds:
-        line = f"{path}: left out of the song (commands): {', '.join(kinds)}"
-        tqdm.write(line, file=sys.stderr)  # above the bar, if there is one
-    return recording.score
+        _write(read_song(source, voices), out)
 
 
 def _write(score, out: Path, rate: int = 44_100) -> None:
+    _write_song(score, out, rate)
+    print(f"{out}: {score.seconds:.1f} s, {len(score.notes):,} notes")
+
+
+def _write_song(score, out: Path, rate: int) -> None:
+    """Writes a song. What its form cannot hold is named on stderr."""
+    from tqdm import tqdm
+
     from lakhnes_lib.sound import song_files
 
-    song_files.write_song(score, out, rate)
-    print(f"{out}: {score.seconds:.1f} s, {len(score.notes):,} notes")
+    left_out = song_files.write_song(score, out, rate) or {}
+    if left_out:
+        kinds = ", ".join(f"{kind} ({count:,})" for kind, count in left_out.items())
+        tqdm.write(f"{out}: left out: {kinds}", file=sys.stderr)  # above the bar, if there is one
 
 
 def _pack(source: Path, out: Path, workers: int) -> None:
     from lakhnes_lib.data import build
 
     corpus = build.build_corpus(source, out, workers=workers, progress=progress())
-    rejected, manifest = len(corpus.manifest["rejected"]), out / "corpus.json"
+    rejected, manifest = corpus.manifest["rejected"], out / "corpus.json"
     if not any(map(len, corpus.splits.values())):
-        rule = f"none of its {rejected:,} files can be used; {manifest} says why"
+        rule = f"none of its {len(rejected):,} files can be used; {manifest} says why"
         raise DataNotFound(f"{source}: {rule}")
+    for line in corpus.manifest["remarks"] + [f"left out: {why}" for why in rejected.values()]:
+        print(line, file=sys.stderr)
     for name, split in corpus.splits.items():
         hours = split.seconds / 3600
         print(f"{name}: {len(split):,} songs, {len(split.notes):,} notes, {hours:.2f} h")
     reasons = f", with reasons in {manifest}" if rejected else ""
-    print(f"left out: {rejected:,} files{reasons}")
+    print(f"left out: {len(rejected):,} files{reasons}")
 
 
 def render(
@@ -98,6 +100,7 @@ def render(
     source: Music,
     out: Target,
     to: To = Form.wav,
+    voices: Voices = "",
     rate: Rate = 44_100,
     duty: Duty = None,
     volume: Volume = None,
@@ -105,15 +108,18 @@ def render(
     """Turns music into sound, or into another form.
 
     IN is MIDI, TX1, VGM or a lead sheet in ABC. The ending of OUT says what it becomes: .wav, .mid,
-    .vgm or .tx1.txt. MIDI has to be NES music, with the instruments p1, p2, tr and no. A folder is
-    rendered file by file into the folder OUT; files that cannot be read, or would be written where
-    another one is, are named on stderr and left out. What a VGM file holds beyond notes is named
-    there, too. --duty is the timbre, from thin (0) to full (2); without it and --volume a song
-    keeps its own.
+    .vgm, .tx1.txt, .famistudio.txt or .famitracker.txt (text that these trackers import). The
+    tracks of a MIDI file play the voices that fit them, unless they are those of NES music (p1, p2,
+    tr and no); stderr says which plays what, and what is left out. A folder is rendered file by
+    file into the folder OUT; files that cannot be read, or would be written where another one is,
+    are named on stderr and left out. What a VGM file holds beyond notes is named there, too. --duty
+    is the timbre, from thin (0) to full (2); without it and --volume a song keeps its own.
 
     \b
       lakhnes render assets/songbook/greensleeves.abc greensleeves.wav
       lakhnes render assets/songbook songbook --to mid
+      lakhnes render assets/songbook/greensleeves.abc greensleeves.famistudio.txt
+      lakhnes render band.mid band.nes.mid --voices P1=Flute,TR=Bass
     """
     from lakhnes_lib.sound import presets, song_files
 
@@ -122,10 +128,11 @@ def render(
     rule = "goes with a folder; a file becomes what the ending of OUT says"
     only_where(folder, context, "--to", why=rule)
     only_where(ending in song_files.WAV, context, "--rate", why="goes with WAV")
+    only_where(not folder, context, "--voices", why="goes with a file")
     rule = "event text has neither timbre nor volume"
     only_where(ending not in song_files.TEXT, context, "--duty", "--volume", why=rule)
     if not folder:
-        _write(presets.dress(_read(source), duty, volume), out, rate)
+        _write(presets.dress(read_song(source, voices), duty, volume), out, rate)
         return
 
     from tqdm import tqdm
@@ -141,7 +148,7 @@ def render(
             if target in taken:
                 raise LakhnesError(f"{path}: would become {target}, which is taken")
             taken.add(target)
-            song_files.write_song(presets.dress(_read(path), duty, volume), target, rate)
+            _write_song(presets.dress(read_song(path), duty, volume), target, rate)
             rendered += 1
         except LakhnesError as error:
             tqdm.write(f"left out: {error}", file=sys.stderr)

@@ -65,7 +65,7 @@ def train(
     Your own music needs no profile: with a folder of music files as --data (MIDI of any kind, VGM,
     TX1, ABC; five at least) the model `own_music` of the profile laptop learns their style. Three
     files of five are for training, one says when to stop, and one is held back, to measure
-    perplexity before and after. Files that cannot be used are counted by reason.
+    perplexity before and after. Files that cannot be used are named with the reason.
 
     \b
     A tiny model of the songbook; a small one of NES-MDB; the shipped one, tuned to your music:
@@ -93,7 +93,7 @@ def train(
     options = {"model": model, "start": start, "resume": resume, "max_minutes": max_minutes}
     options |= {"device": str(chosen_device(device)), "progress": progress()}
     if own:
-        corpus = own_music.gather(data, settings.seed, progress())
+        corpus = own_music.gather(data, progress())
         print(own_music.describe(corpus), flush=True)
         tuned = own_music.tune(settings, corpus, out, **options)
         run = tuned.run

@@ -11,9 +11,9 @@ from joblib import Parallel, delayed
 from tqdm.auto import tqdm
 
 from lakhnes_lib.data.corpus import NAMES, SPLITS, VALID_SHARE, Corpus, write_corpus
-from lakhnes_lib.errors import BadEvents, BadMidi, DataNotFound, LakhnesError
+from lakhnes_lib.errors import BadEvents, BadMidi, BadSetting, DataNotFound, LakhnesError
 from lakhnes_lib.files import check_target
-from lakhnes_lib.music import events, filters, mapping, midi, nes
+from lakhnes_lib.music import events, midi, roles
 from lakhnes_lib.music.score import Score
 from lakhnes_lib.songbook import tunes
 from lakhnes_lib.sound import song_files, vgm
@@ -49,33 +49,44 @@ def read_song(path) -> Score:
 
 
 def read_any(path) -> Score:
-    """The same; a MIDI file for other instruments is mapped to the NES (``music/mapping.py``).
+    """The same; a MIDI file for other instruments is arranged by role (``music/roles.py``).
 
-    Raises as ``read_song``, and Rejected for a MIDI file of which no voice can be made.
+    Raises as ``read_song``.
 
     >>> import lakhnes_lib as nes
     >>> nes.read_any("assets/songbook/greensleeves.abc").seconds
     60.3
     """
-    try:
-        return read_song(path)
-    except BadMidi:
-        options = filters.MappingOptions(least_seconds=0.0)
-        return read_songs(path, options=options)[0].renamed(Path(path).stem)
+    return read_with_remarks(path)[0]
 
 
-def read_songs(path, seed: int = 0, options=filters.PUBLISHED) -> list[Score]:
-    """The same; of a MIDI file for other instruments all songs that mapping makes of it.
+def read_with_remarks(
+    path, voices: str = "", seconds: float | None = None
+) -> tuple[Score, list[str]]:
+    """The same, with a line on everything that a listener should know of how the file was read.
 
-    seed, options: as in ``mapping.map_to_nes``.
+    voices, seconds: as in ``roles.read``; voices, if given, arrange NES music in MIDI, too, which
+    then has no changes of timbre and velocity. Raises as ``read_song``, and BadSetting for voices
+    that do not exist, or of another file than MIDI.
+
+    Example: ``score, remarks = build.read_with_remarks("band.mid", voices="P1=Lead")``
     """
+    path, remarks = Path(path), []
+    if voices and not path.name.lower().endswith(song_files.MIDI):
+        raise BadSetting(f"{path}: is no MIDI file, whose tracks could be given to voices")
+    if voices:
+        return roles.read(path, voices, seconds)
     try:
-        return [read_song(path)]
-    except BadMidi:
-        names = {track.name.strip().lower() for track in midi.parse(path).tracks} - {""}
-        if names and names <= set(nes.MIDI_NAMES):
-            raise  # it is meant for the NES, and wrong
-    return mapping.map_to_nes(path, seed, options)
+        if path.name.lower().endswith(song_files.VGM):
+            recording = vgm.load(path)
+            score, kinds = recording.score, recording.left_out.items()
+            counts = ", ".join(f"{kind} ({count:,})" for kind, count in kinds)
+            remarks = [f"{path}: left out of the song (commands): {counts}"] if kinds else []
+        else:
+            score = read_song(path)
+    except BadMidi:  # for other instruments
+        return roles.read(path, seconds=seconds)
+    return (score if seconds is None else score.excerpt(0, seconds)), remarks
 
 
 def music_files(folder: Path) -> list[Path]:
@@ -106,11 +117,11 @@ def find_files(folder) -> dict[str, list[Path]]:
 
 
 def build_corpus(source, folder, workers: int = -1, progress: bool = True) -> Corpus:
-    """Packs a folder of NES music.
+    """Packs a folder of music, as ``read_any`` reads it.
 
     source: a folder, with ``train valid test`` inside or without. folder: the corpus to write.
     workers: processes, -1 for all cores. A file that cannot be read is left out, and named with
-    its reason in the manifest; nothing stops the run.
+    its reason in the manifest, which also holds the remarks; nothing stops the run.
     Raises DataNotFound if there is no music, OutOfSpace, and LakhnesError if the folder holds
     anything but a corpus.
 
@@ -125,24 +136,28 @@ def build_corpus(source, folder, workers: int = -1, progress: bool = True) -> Co
     ]
     songs: dict[str, list[Score]] = {name: [] for name in files}
     rejected: dict[str, str] = {}
+    remarks: list[str] = []
     results = Parallel(workers, return_as="generator")(
         delayed(_read_songs)(paths) for _, paths in tasks
     )
     total = sum(map(len, files.values()))
     with tqdm(total=total, unit="song", desc="packing", disable=not progress) as bar:
-        for (name, paths), (scores, reasons) in zip(tasks, results, strict=True):
+        for (name, paths), (scores, reasons, lines) in zip(tasks, results, strict=True):
             songs[name] += scores
             rejected |= reasons
+            remarks += lines
             bar.update(len(paths))
-    return write_corpus(songs, folder, rejected)
+    return write_corpus(songs, folder, rejected, remarks=remarks)
 
 
-def _read_songs(paths: list[Path]) -> tuple[list[Score], dict[str, str]]:
-    """The songs of some files, and the reasons why files were left out."""
-    songs, rejected = [], {}
+def _read_songs(paths: list[Path]) -> tuple[list[Score], dict[str, str], list[str]]:
+    """The songs of some files, the reasons why files were left out, and remarks on the others."""
+    songs, rejected, remarks = [], {}, []
     for path in paths:
         try:
-            songs.append(read_song(path))
+            song, lines = read_with_remarks(path)
+            songs.append(song)
+            remarks += lines
         except LakhnesError as error:
             rejected[path.name] = str(error)
-    return songs, rejected
+    return songs, rejected, remarks

@@ -3,15 +3,13 @@
 Paper: §8 (use by musicians), in the way of §4.2 (pre-training, then fine-tuning). Notebook:
 09_composing.
 Files of NES music (MIDI in NES-MDB's form, VGM, TX1) are taken as they are; any other MIDI file is
-mapped to the NES (``music/mapping.py``), which gives several songs a file. Of every five files
-three are for training, one says when to stop, and one is held back for the perplexity before and
-after. Nothing of one file is in two parts.
+arranged for the NES by its tracks' roles (``music/roles.py``). Of every five files three are for
+training, one says when to stop, and one is held back for the perplexity before and after.
 Differences from the paper: it fine-tuned on NES-MDB alone.
 """
 
 import hashlib
 import time
-from collections import Counter
 from math import isfinite
 from pathlib import Path
 from typing import NamedTuple
@@ -46,15 +44,15 @@ class Tuned(NamedTuple):
     after: float | None
 
 
-def gather(folder, seed: int = 0, progress: bool = True) -> Corpus:
+def gather(folder, progress: bool = True) -> Corpus:
     """The music of a folder, and of all folders in it, as a corpus in memory: train, valid, test.
 
-    seed: draws what mapping leaves to chance; the same content and seed give the same corpus,
-    whatever the files are called. The manifest names the files in ``taken`` (split -> files) and
-    ``rejected`` (file -> reason).
+    The same content gives the same corpus, whatever the files are called. The manifest names the
+    files in ``taken`` (split -> files) and ``rejected`` (file -> reason), and holds ``remarks`` on
+    how they were read.
     Raises DataNotFound if fewer than five files can be used, and says why the others cannot.
     """
-    folder, usable, rejected = Path(folder), {}, {}
+    folder, usable, rejected, remarks = Path(folder), {}, {}, []
     files = sorted(path for paths in build.find_files(folder).values() for path in paths)
     for path in tqdm(files, unit="file", desc="reading", disable=not progress):
         name = path.relative_to(folder).as_posix()
@@ -63,41 +61,38 @@ def gather(folder, seed: int = 0, progress: bool = True) -> Corpus:
             rejected[name] = f"{name}: has the same content as another file"
             continue
         try:
-            scores = build.read_songs(path, seed)
+            score, lines = build.read_with_remarks(path)
         except LakhnesError as error:
             rejected[name] = str(error)
             continue
-        if any(len(score.notes) for score in scores):
-            usable[content] = name, scores
+        if len(score.notes):
+            usable[content] = name, score
+            remarks += lines
         else:
             rejected[name] = f"{name}: has no notes"
     if len(usable) < FEWEST:
-        reasons = "".join(f"; {line}" for line in _reasons(rejected)[:5])
+        reasons = "".join(f"; {reason}" for reason in list(rejected.values())[:5])
         counts = f"{len(usable)} of its {len(files)} files can be used"
         raise DataNotFound(f"{folder}: {counts}, and at least {FEWEST} are needed{reasons}")
     songs = {part: [] for part in _PARTS}
     taken = {part: [] for part in _PARTS}
     for number, content in enumerate(sorted(usable)):
-        part, (name, scores) = _PARTS[number % len(_PARTS)], usable[content]
+        part, (name, score) = _PARTS[number % len(_PARTS)], usable[content]
         taken[part].append(name)
-        songs[part] += scores if part == "train" else scores[:1]
+        songs[part].append(score)
     splits = {part: pack(part, scores) for part, scores in songs.items()}
-    return Corpus(folder, {"taken": taken, "rejected": rejected}, splits)
-
-
-def _reasons(rejected: dict[str, str]) -> list[str]:
-    """How many files were left out for each reason, most first."""
-    counts = Counter(message.partition(": ")[2] for message in rejected.values())
-    return [f"{count:,} left out: {reason}" for reason, count in counts.most_common()]
+    manifest = {"taken": taken, "rejected": rejected, "remarks": remarks}
+    return Corpus(folder, manifest, splits)
 
 
 def describe(corpus: Corpus) -> str:
-    """What was taken of a gathered folder, for which part, and why the rest was not: one a line."""
-    lines = []
+    """How the files of a gathered folder were read, for which part, and why some were left out."""
+    lines = list(corpus.manifest["remarks"])
     for part, files in corpus.manifest["taken"].items():
         size = f"{len(corpus[part]):,} songs, {corpus[part].seconds / 60:.1f} minutes"
         lines.append(f"{part}: {len(files):,} files, {size}")
-    return "\n".join(lines + _reasons(corpus.manifest["rejected"]))
+    lines += [f"left out: {reason}" for reason in corpus.manifest["rejected"].values()]
+    return "\n".join(lines)
 
 
 def tune(
