@@ -1,17 +1,23 @@
 """The README, the pages and the models' cards say what results/ says."""
 
 import json
+import math
 import sys
 
 import cards
 import composing_speed
 import filling
+import findings_table
 import modern_decoder_changes
+import numpy as np
 import pages
 import perplexity_table
 import perplexity_tables
 import pytest
+import song_by_song
+import summary
 import table_figures
+from scipy import stats
 from songs import tune
 
 from lakhnes_lib import profiles
@@ -41,7 +47,8 @@ def test_every_page_agrees_with_results():
 
     texts = pages.pages()
     names = {path.relative_to(profiles.root()).as_posix() for path in texts}
-    assert {"README.md", "docs/results.md", "docs/scaling.md"} < names
+    documents = {f"docs/{name}.md" for name in ("results", "reproduction", "scaling")}
+    assert documents | {"README.md"} < names
     assert {f"assets/pretrained/mini/{name}" for name in ("README.md", "config.json")} < names
     for path, text in texts.items():
         assert path.read_text(encoding="utf-8") == text, f"{path}: run `make report`"
@@ -322,12 +329,12 @@ def readme() -> str:
 
 def test_speed_of_evaluation_is_shown_once_it_was_measured(measured):
     measured("evaluation", None)
-    assert "| evaluating" not in readme() + pages.all_results()
+    assert "| evaluating" not in pages.all_results()
     size = {"best_events_a_second": 1234.5, "best_times_plain": 6.78}
     published = {"times_published_derived": 5.4321, "published_derived_events_a_second": 242.3}
     measured("evaluation", {"transformer_xl": size, "paper": size | published})
-    shown = "paper's size | 1,234 events/s | 5.4 times the published code (242 events/s"
-    assert shown in readme()
+    shown = "| the same | 1,234 events/s | 5.4 times the published code (242 events/s"
+    assert shown in pages.all_results()
     assert pages.all_results().count("6.8 times a plain version in the same run") == 2
 
 
@@ -336,14 +343,14 @@ def test_speed_of_composing_is_that_of_the_fastest_precision(measured):
     measured("sampling", {"memory": 512, "mini": {"full": speeds}})
     assert composing_speed.fastest_precision("mini", 1) == ("int8_", 8)
     measured("sampling", None)
-    assert "| composing one piece" not in readme()
-    assert "| composing 32" not in readme()
+    assert "composing one piece" not in pages.all_results()
+    assert "## Composing" not in pages.all_results()
 
 
 def test_what_each_change_of_the_modern_decoder_gains(measured):
     measured("modern_decoder", None)
     assert perplexity_tables.left_out() is None
-    assert "decoder without" not in pages.all_results() and "decoder is without" not in readme()
+    assert "decoder without" not in pages.all_results()
     names = perplexity_tables.LEFT_OUT
     few = {name: {"valid_perplexity": 11.0} for name in names} | {"all": {"valid_perplexity": 10.0}}
     more = {name: {"valid_perplexity": 7.0} for name in names if name != "tied"}
@@ -351,7 +358,6 @@ def test_what_each_change_of_the_modern_decoder_gains(measured):
     shown = pages.all_results()
     assert "| nothing | 10.000 | – |" in shown and "for 9 steps" in shown
     assert "| late keys | 11.000 | +0.095 |" in shown
-    assert "decoder is without" in readme()
     more["tied"] = {"valid_perplexity": 7.7}
     measured("modern_decoder", {"left_out": {"9": few, "100": more}})
     shown = pages.all_results()
@@ -363,3 +369,123 @@ def test_what_each_change_of_the_modern_decoder_gains(measured):
 
 def test_every_variant_of_the_modern_decoder_has_a_title():
     assert modern_decoder_changes.VARIANTS.keys() == perplexity_tables.LEFT_OUT.keys()
+
+
+# The findings
+
+
+def a_run(name: str, seed: int, perplexity: float, split: str = "valid") -> dict:
+    score = {"nats": math.log(perplexity), "perplexity": perplexity}
+    return {"name": name, "seed": seed, "minutes": 30, "events": 10**6, split: score}
+
+
+def test_a_finding_that_was_not_run_is_not_measured():
+    for finding in findings_table.FINDINGS:
+        one_side = [a_run(finding.better, 0, 5.0)]
+        for all_runs in ([], one_side, [*one_side, a_run(finding.worse, 1, 9.0)]):
+            assert findings_table.sentence(finding, all_runs).endswith(": not measured yet.")
+    assert len(findings_table.FINDINGS) == 6
+    assert findings_table.FINDINGS[0].paper == (14.11, 37.25)
+
+
+def test_a_finding_compares_runs_of_the_same_seed():
+    finding = findings_table.FINDINGS[3]
+    pairs = {0: (5.0, 10.0), 1: (5.5, 10.0), 2: (6.0, 10.5)}
+    all_runs = [a_run(finding.better, seed, pair[0]) for seed, pair in pairs.items()]
+    all_runs += [a_run(finding.worse, seed, pair[1]) for seed, pair in pairs.items()]
+    all_runs += [a_run(finding.better, 3, 400.0)]  # has no run to be compared with
+    said = findings_table.sentence(finding, all_runs)
+    assert "(paper: 2.741 against 3.501, -22%): here 5.50 ± 0.50 against 10.17 ± 0.29" in said
+    mean = math.prod(a / b for a, b in pairs.values()) ** (1 / 3) - 1
+    assert f", {mean:+.1%}, 3 seeds, paired t-test p = " in said and said.endswith(" on valid.")
+    differences = [math.log(a / b) for a, b in pairs.values()]
+    p = stats.ttest_1samp(differences, 0).pvalue
+    assert f"p = {p:.2g}," in said
+    all_runs += [a_run(name, 0, 7.0, "test") for name in (finding.better, finding.worse)]
+    assert "one seed, so no test, on test." in findings_table.sentence(finding, all_runs)
+
+
+def test_a_finding_that_is_not_seen_is_said_to_be_not_seen():
+    finding = findings_table.FINDINGS[2]
+    all_runs = [a_run(finding.better, 0, 12.0), a_run(finding.worse, 0, 10.0)]
+    said = findings_table.sentence(finding, all_runs)
+    assert "not seen here: 12.00 against 10.00, +20.0%, one seed, so no test, on valid." in said
+
+
+@pytest.mark.parametrize("values, seen", [((8, 6, 5.5), "seen here"), ((8, 7, 4), "not seen here")])
+def test_diminishing_returns_need_all_three_amounts(monkeypatch, values, seen):
+    all_runs = [
+        a_run(name, 0, value) for name, value in zip(findings_table.LAKH, values, strict=True)
+    ]
+    monkeypatch.setattr(findings_table, "runs", lambda: all_runs)
+    gains = [math.log(a / b) for a, b in zip(values[:2], values[1:], strict=True)]
+    shown = f": {seen}, {gains[0]:+.3f} and {gains[1]:+.3f} nats an event on valid."
+    assert findings_table.diminishing().endswith(shown)
+    del all_runs[1]
+    assert findings_table.diminishing().endswith(": not measured yet.")
+
+
+# Song by song
+
+
+def test_songs_stand_in_the_same_order_as_the_published_ones():
+    names, targets, known = song_by_song.published()
+    assert names == sorted(names) and len(names) == 373 and targets.sum() == 407_641
+    assert song_by_song.total() == 2.4519956
+    for name, entry in song_by_song.measured().items():
+        assert entry["targets"] == targets.sum() and len(entry["songs"]) == len(names), name
+        mean = (targets * np.log(entry["songs"])).sum() / targets.sum()
+        assert math.exp(mean) == pytest.approx(entry["perplexity"], rel=1e-4), name
+        # Hard songs are hard for every model, so songs that were mixed up would be noticed.
+        assert np.corrcoef(np.log(entry["songs"]), np.log(known))[0, 1] > 0.9, name
+
+
+def test_shipped_models_were_measured_song_by_song():
+    for folder in cards.shipped():
+        entry = song_by_song.measured()[folder.name]
+        assert entry["weights"] == perplexity_table.weights(folder), f"{folder.name}: measure again"
+
+
+def test_the_songs_that_differ_most(measured):
+    names, targets, known = song_by_song.published()
+    long = np.flatnonzero(targets >= song_by_song.SHORTEST_LISTED)
+    ours = known * 1.5
+    ours[long[7]], ours[long[9]] = known[long[7]] / 2, known[long[9]] * 4
+    ours[np.flatnonzero(targets < 10)] = 1.0  # too short to be listed
+    entry = {"perplexity": 3.5, "targets": 407_641, "songs": ours.tolist(), "seconds": 60}
+    measured("per_song", {"models": {"mini": entry, "other": entry | {"perplexity": 4.0}}})
+    assert song_by_song.best() == "mini"
+    nearest, furthest = song_by_song.furthest("mini")
+    assert len(nearest) == len(furthest) == 10
+    assert (nearest[0][0], nearest[0][-1]) == (names[long[7]], "0.50")
+    assert (furthest[0][0], furthest[0][-1]) == (names[long[9]], "4.00")
+    assert f"| {names[long[9]]} | {targets[long[9]]:,} |" in pages.all_results()
+    assert song_by_song.picture("Songs").png().startswith(b"\x89PNG")
+    mini = next(row for row in reproduction.table_2() if row.name == "mini")
+    assert perplexity_tables.compared(mini)[7] == "3.500"
+    measured("per_song", None)
+    assert perplexity_tables.compared(mini)[7] == "–" and song_by_song.best() is None
+    assert (
+        "## Song by song" in pages.all_results() and "song_by_song.png" not in pages.all_results()
+    )
+
+
+# The reproduction on one page
+
+
+def test_the_summary_is_one_page_that_says_what_is_missing(monkeypatch):
+    monkeypatch.setattr(findings_table, "runs", list)
+    page = summary.page(pages.hardware())
+    assert len(page.splitlines()) < 120 and max(map(len, page.splitlines())) < 400
+    for heading in ("Scope", "Reproduced exactly", "Reproduced in small", "Cost", "What was hard"):
+        assert f"\n## {heading}\n" in page
+    assert page.count("not measured yet") == 7 and "could not be had here" in page
+
+
+def test_costs_count_the_same_weights_once():
+    entry = {"weights": "a", "minutes": 60, "test": {"seconds": 1800}, "valid": {"seconds": 1800}}
+    models = {"mini": entry, "mini_memory": entry, "random": {"test": {"seconds": 0}}}
+    rows = {row[0]: row[1:] for row in summary.costs(models, {"mini": {"seconds": 3600}})}
+    assert rows["training on all songs"] == ("1", "1.0", "2.0")
+    assert rows["exact evaluation"] == ("5", "2.0", "4.0")
+    assert rows["evaluation song by song"] == ("1", "1.0", "1.0")

@@ -1,13 +1,16 @@
-"""The pages that are made from results: the README, docs/results.md, docs/scaling.md, the shipped
-models' cards."""
+"""The pages that are made from results: the README, docs/results.md, docs/reproduction.md,
+docs/scaling.md, the shipped models' cards."""
 
 import json
 from pathlib import Path
 
 import cards
+import findings_table
 import scaling
+import song_by_song
+import summary
 from composing_speed import PRECISIONS, fastest_precision
-from filling import fill, replaced
+from filling import fill, replaced, value
 from perplexity_tables import left_out, table_2
 from table_figures import figures
 
@@ -20,7 +23,7 @@ NOT_MEASURED_BY_BENCHMARKS = ("known_answers", "findings")
 
 
 def hardware() -> dict:
-    """Where the numbers were measured, and how perplexity was, for the README's first paragraph."""
+    """Where the numbers were measured, and how perplexity was."""
     result = results.read("perplexity")
     names = [path.stem for path in results.path_of("x").parent.glob("*.json")]
     names = [name for name in names if name not in NOT_MEASURED_BY_BENCHMARKS]
@@ -44,19 +47,30 @@ def readme(text: str) -> str:
     section = fill(
         "readme_results.md.jinja",
         hardware=hardware(),
+        findings=findings_table.sentences(),
         table_2=table_2(),
-        left_out=left_out(),
-        pictures={name: title for name, (title, _) in figures().items()},
-        metrics=musical_metrics.METRICS,
-        fastest_precision=fastest_precision,
+        lakhnes=song_by_song.total(),
     )
     return replaced(text, "results", section)
 
 
 def all_results() -> str:
     """docs/results.md."""
+    best = song_by_song.best()
+    heard = value("musical_metrics.sets.test.figures") or {}
     return fill(
         "results.md.jinja",
+        hardware=hardware(),
+        runs=findings_table.recipe(),
+        diminishing=findings_table.diminishing(),
+        pictures={name: title for name, (title, _) in figures().items()},
+        lakhnes=song_by_song.total(),
+        per_song=song_by_song.measured(),
+        best=best,
+        shortest_listed=song_by_song.SHORTEST_LISTED,
+        sampled=value("sampling"),
+        furthest=song_by_song.furthest(best) if best else None,
+        metrics={name: title for name, title in musical_metrics.METRICS.items() if name in heard},
         left_out=left_out(),
         precisions=PRECISIONS,
         fastest_precision=fastest_precision,
@@ -69,6 +83,7 @@ def pages() -> dict[Path, str]:
     texts = {
         front: readme(front.read_text(encoding="utf-8")),
         docs / "results.md": all_results(),
+        docs / "reproduction.md": summary.page(hardware()),
         docs / "scaling.md": scaling.page((docs / "scaling.md").read_text(encoding="utf-8")),
     }
     for folder, config in cards.shipped().items():

@@ -3,6 +3,7 @@ changes gain."""
 
 from math import log
 
+import song_by_song
 from filling import value
 
 from lakhnes_lib.listening import reproduction
@@ -30,6 +31,7 @@ def table_2() -> list[tuple[str, ...]]:
 def compared(row: reproduction.Row) -> tuple[str, ...]:
     """The cells of a row of Table 2."""
     test, valid = row.ours.get("test", {}), row.ours.get("valid", {})
+    alone = song_by_song.measured().get(row.name, {})
     digits = 3 if row.paper is None or row.paper < 10 else 2  # as the paper gives them
     difference = NONE
     if row.paper and "paper" in test:
@@ -44,6 +46,7 @@ def compared(row: reproduction.Row) -> tuple[str, ...]:
         _number(test.get("exact")),
         _number(test.get("paper")),
         difference,
+        _number(alone.get("perplexity")),
         _number(valid.get("exact")),
         f"{row.ours['events'] / 1e6:.1f} M" if "events" in row.ours else NONE,
         _number(row.ours.get("minutes"), 0),

@@ -1,4 +1,4 @@
-"""Writes what the measured numbers in ``results/`` say: pages, and the README's pictures.
+"""Writes what the measured numbers in ``results/`` say: pages and their pictures.
 
 python tools/tables/write_pages.py            writes them
 python tools/tables/write_pages.py --check    exits with 1 if a page (not a picture) differs
