@@ -1,150 +1,145 @@
-"""The chip's registers and the counters behind them: envelopes, lengths, sweeps.
+"""The counters behind the chip's registers: lengths, the linear counter, envelopes and sweeps.
 
 Paper: §3 (NES-MDB was made by emulating them). Notebook: 01_nes_ensemble.
 Differences from the paper: none; facts are those of the NESdev wiki, pages "APU ...".
+
+Everything that happens to the chip is one row of ``Events``: a write to a register, or a clock of
+the frame counter. A counter is an array with its value after each event. Lengths and the linear
+counter only count down from where they were last set, so that they are sums; envelopes and sweeps
+depend on their own past, and go from event to event.
 """
 
-from collections.abc import Iterable
-from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 
 from lakhnes_lib.music import nes
 from lakhnes_lib.sound import chip
 
-LENGTHS = (
-    *(10, 254, 20, 2, 40, 4, 80, 6, 160, 8, 60, 10, 14, 12, 26, 14),
-    *(12, 16, 24, 18, 48, 20, 96, 22, 192, 24, 72, 26, 16, 28, 32, 30),
+LENGTHS = np.array(
+    [
+        *(10, 254, 20, 2, 40, 4, 80, 6, 160, 8, 60, 10, 14, 12, 26, 14),
+        *(12, 16, 24, 18, 48, 20, 96, 22, 192, 24, 72, 26, 16, 28, 32, 30),
+    ]
 )
 """Half frames that the length counter is loaded with, by the upper five bits of a voice's fourth
 register."""
 FRAME_COUNTER, ENABLE = 0x17, 0x15
 """Registers, as offsets from 0x4000, of no single voice."""
-PULSES, WITH_ENVELOPE = (nes.P1, nes.P2), (nes.P1, nes.P2, nes.NO)
-HALT = (0x20, 0x20, 0x80, 0x20)
-"""The bit of each voice's first register that stops its length counter."""
+QUARTER_FRAME, HALF_FRAME = 0x80, 0x81
+"""In place of a register: a clock of the frame counter. A half frame is a quarter frame, too."""
+HALT, CONSTANT_VOLUME = (0x20, 0x20, 0x80, 0x20), 0x10
+"""Bits of a voice's first register: its length counter stands still; its envelope is not heard."""
 
 
-@lru_cache(1 << 13)
-def _pitch(voice: int, timer: int, clock: int) -> int:
-    """Nearest MIDI pitch of a melodic voice's timer; 0 where the voice has no such note."""
-    hertz = clock / (chip.cycles_per_period(voice) * (timer + 1))
-    pitch = int(np.rint(69 + 12 * np.log2(hertz / 440)))
-    return pitch if nes.LOWEST_PITCH[voice] <= pitch <= nes.HIGHEST_PITCH[voice] else 0
+class Events(NamedTuple):
+    """What happens to the chip, in order: int arrays (events,).
 
-
-class Counters:
-    """The registers and counters of the four voices; every quantity is a plain int.
-
-    The frame counter calls ``quarter_frame`` 240 times a second and ``half_frame`` 120 times.
+    tick: when. register: an offset from 0x4000, or a clock. value: what is written (0 for a clock).
     """
 
-    def __init__(self, clock: int = chip.CLOCK):
-        self.clock = clock
-        self.control, self.timer = [0] * 4, [0] * 4  # a voice's first register; its period
-        self.length, self.enabled = [0] * 4, 0
-        # The envelope of a pulse or the noise: whether it starts anew, its level, its divider.
-        self.start, self.decay, self.divider = [False] * 4, [0] * 4, [0] * 4
-        self.sweep, self.sweep_reload, self.sweep_divider = [0, 0], [False, False], [0, 0]
-        self.linear, self.linear_reload = 0, False  # the triangle's second length counter
-        self.five_steps = False
+    tick: np.ndarray
+    register: np.ndarray
+    value: np.ndarray
 
-    def write(self, register: int, value: int) -> Iterable[int]:
-        """Performs a write to 0x4000 + register; returns the voices that it may have changed."""
-        if register > 0x0F:
-            if register == ENABLE:
-                self.enabled = value
-                self.length = [n * (value >> voice & 1) for voice, n in enumerate(self.length)]
-            elif register == FRAME_COUNTER:
-                self.five_steps = value > 0x7F
-            return range(4)
-        voice, which = divmod(register, 4)
-        if which == 0:
-            self.control[voice] = value
-        elif which == 1 and voice in PULSES:
-            self.sweep[voice], self.sweep_reload[voice] = value, True
-        elif which == 2:
-            self.timer[voice] = value if voice == nes.NO else self.timer[voice] & 0x700 | value
-        elif which == 3:
-            if voice != nes.NO:
-                self.timer[voice] = self.timer[voice] & 0xFF | (value & 7) << 8
-            if self.enabled >> voice & 1:
-                self.length[voice] = LENGTHS[value >> 3]
-            self.start[voice] = True
-            if voice == nes.TR:
-                self.linear_reload = True
-        return (voice,)
+    def written(self, register: int) -> np.ndarray:
+        """What a register holds after each event; 0 before it is written."""
+        at = self.register == register
+        return after(at, self.value[at])
 
-    def quarter_frame(self):
-        """Clocks the envelopes and the linear counter."""
-        for voice in WITH_ENVELOPE:
-            period = self.control[voice] & 15
-            if self.start[voice]:
-                self.start[voice], self.decay[voice], self.divider[voice] = False, 15, period
-            elif self.divider[voice]:
-                self.divider[voice] -= 1
-            else:
-                self.divider[voice] = period
-                if self.decay[voice]:
-                    self.decay[voice] -= 1
-                elif self.control[voice] & HALT[voice]:  # the bit also lets the envelope loop
-                    self.decay[voice] = 15
-        if self.linear_reload:
-            self.linear = self.control[nes.TR] & 0x7F
-        elif self.linear:
-            self.linear -= 1
-        if not self.control[nes.TR] & HALT[nes.TR]:
-            self.linear_reload = False
 
-    def half_frame(self):
-        """Clocks the length counters and the sweeps."""
-        for voice, halt in enumerate(HALT):
-            if self.length[voice] and not self.control[voice] & halt:
-                self.length[voice] -= 1
-        for voice in PULSES:
-            due = not self.sweep_divider[voice]
-            if due and self.sweeps(voice) and not self.muted(voice):
-                self.timer[voice] = self.sweep_target(voice)
-            if due or self.sweep_reload[voice]:
-                self.sweep_divider[voice] = self.sweep[voice] >> 4 & 7
-                self.sweep_reload[voice] = False
-            else:
-                self.sweep_divider[voice] -= 1
+def after(at: np.ndarray, values) -> np.ndarray:
+    """What is in force after each event: the last of the values set so far, or 0.
 
-    def sweeps(self, voice: int) -> bool:
-        """Whether a pulse's sweep is enabled and changes its timer."""
-        return bool(self.sweep[voice] & 0x80 and self.sweep[voice] & 7)
+    at: the events that set one, bool (events,); values: what they set, in order.
+    """
+    return np.append(0, np.asarray(values, np.int64))[np.cumsum(at)]
 
-    def sweep_target(self, voice: int) -> int:
-        """Timer that the sweep unit would set; pulse 1 subtracts one more than pulse 2."""
-        sweep, timer = self.sweep[voice], self.timer[voice]
-        change = timer >> (sweep & 7)
-        return max(timer - change - (voice == nes.P1), 0) if sweep & 8 else timer + change
 
-    def muted(self, voice: int) -> bool:
-        """Whether a pulse is silent because of its timer."""
-        return self.timer[voice] < chip.SHORTEST_PULSE_TIMER or self.sweep_target(voice) > 0x7FF
+def _count_down(loads, amount, falls) -> np.ndarray:
+    """A counter that some events load with an amount and others take 1 from, never below 0."""
+    fallen = np.cumsum(falls)
+    return np.maximum(after(loads, (amount + fallen)[loads]) - fallen, 0)
 
-    def state(self, voice: int) -> tuple[int, int, int]:
-        """Pitch (0: silent), level and timbre of a voice at this moment."""
-        control, timer = self.control[voice], self.timer[voice]
-        if voice == nes.TR:
-            level, timbre = 1, 0
-            silent = not self.linear
+
+def length(events: Events, voice: int) -> np.ndarray:
+    """Half frames for which the voice still sounds, after each event; 0: it is silent."""
+    enabled = events.written(ENABLE) >> voice & 1
+    loads = events.register == 4 * voice + 3
+    amount = LENGTHS[events.value >> 3] * (loads & (enabled > 0))
+    loads = loads & (enabled > 0) | (events.register == ENABLE) & (enabled == 0)
+    halted = events.written(4 * voice) & HALT[voice]
+    return _count_down(loads, amount, (events.register == HALF_FRAME) & (halted == 0))
+
+
+def linear(events: Events) -> np.ndarray:
+    """Quarter frames for which the triangle's second counter lets it sound, after each event."""
+    control = events.written(4 * nes.TR)
+    clock = events.register >= QUARTER_FRAME
+    asks = events.register == 4 * nes.TR + 3
+    settles = clock & (control & HALT[nes.TR] == 0)  # a clock after which no reload is asked for
+    asked = after(asks | settles, asks[asks | settles])
+    loads = clock & (np.append(0, asked[:-1]) > 0)
+    return _count_down(loads, control & 0x7F, clock & ~loads)
+
+
+def decay(events: Events, voice: int) -> np.ndarray:
+    """Level of the envelope of a pulse or the noise, 0-15, after each event."""
+    control = events.written(4 * voice)
+    clock = events.register >= QUARTER_FRAME
+    at = clock | (events.register == 4 * voice + 3)
+    begins, level, divider = False, 0, 0
+    levels = []
+    for is_clock, value in zip(clock[at].tolist(), control[at].tolist(), strict=True):
+        if not is_clock:
+            begins = True
+        elif begins:
+            begins, level, divider = False, 15, value & 15
+        elif divider:
+            divider -= 1
         else:
-            level = control & 15 if control & 0x10 else self.decay[voice]
-            timbre = timer >> 7 & 1 if voice == nes.NO else control >> 6
-            silent = voice in PULSES and self.muted(voice)
-        if not self.length[voice] or not level or silent:
-            return 0, 0, timbre
-        pitch = 16 - (timer & 15) if voice == nes.NO else _pitch(voice, timer, self.clock)
-        return pitch, level if pitch else 0, timbre
+            divider = value & 15
+            if level:
+                level -= 1
+            elif value & HALT[voice]:  # the bit also lets the envelope begin again
+                level = 15
+        levels.append(level)
+    return after(at, levels)
 
-    def idle(self) -> bool:
-        """Whether the frame counter has nothing to change until the next write."""
-        halted = all(self.control[v] & HALT[v] for v in WITH_ENVELOPE if self.length[v])
-        constant = all(self.control[v] & 0x10 for v in WITH_ENVELOPE)
-        sweeping = any(map(self.sweeps, PULSES)) or any(self.sweep_reload + self.sweep_divider)
-        control = self.control[nes.TR]
-        linear_stays = self.linear == control & 0x7F or not self.linear_reload
-        return halted and constant and not sweeping and bool(control & 0x80) and linear_stays
+
+def timer(events: Events, voice: int) -> np.ndarray:
+    """Timer of a melodic voice after each event; -1 where a pulse is silent because of it."""
+    which = events.register - 4 * voice
+    is_pulse = voice != nes.TR
+    sweeps = is_pulse and (events.value[which == 1] & 0x80).any()
+    at = (which > 0) & (which < 4) | sweeps & (events.register == HALF_FRAME)
+    period, sweep, divider, reload = 0, 0, 0, False
+    periods = []
+    for kind, value in zip(which[at].tolist(), events.value[at].tolist(), strict=True):
+        if kind == 1:
+            sweep, reload = value, True
+        elif kind == 2:
+            period = period & 0x700 | value
+        elif kind == 3:
+            period = period & 0xFF | (value & 7) << 8
+        else:
+            due = divider == 0
+            if due and sweep & 0x80 and sweep & 7 and not _muted(period, sweep):
+                period = _sweep_target(period, sweep, voice)
+            if due or reload:
+                divider, reload = sweep >> 4 & 7, False
+            else:
+                divider -= 1
+        periods.append(-1 if is_pulse and _muted(period, sweep) else period)
+    return after(at, periods)
+
+
+def _sweep_target(period: int, sweep: int, voice: int) -> int:
+    """Timer that the sweep unit would set; pulse 1 subtracts one more than pulse 2."""
+    change = period >> (sweep & 7)
+    return max(period - change - (voice == nes.P1), 0) if sweep & 8 else period + change
+
+
+def _muted(period: int, sweep: int) -> bool:
+    """Whether a pulse is silent: its timer is too short, or would be swept beyond 11 bits."""
+    return period < chip.SHORTEST_PULSE_TIMER or _sweep_target(period, sweep, nes.P2) > 0x7FF

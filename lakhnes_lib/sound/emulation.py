@@ -13,11 +13,13 @@ import numpy as np
 
 from lakhnes_lib.music import nes
 from lakhnes_lib.music.score import CONTROL, NOTE, TIMBRE_CHANGE, VELOCITY_CHANGE, Score
-from lakhnes_lib.sound import chip
-from lakhnes_lib.sound.counters import FRAME_COUNTER, Counters
+from lakhnes_lib.sound import chip, counters
+from lakhnes_lib.sound.counters import CONSTANT_VOLUME, FRAME_COUNTER, QUARTER_FRAME, Events
 
-NTSC_FRAME, PAL_FRAME = (7457, 14913, 22371, 29829, 37281), (8313, 16627, 24939, 33253, 41565)
-"""CPU cycles of the frame counter's steps; the last one only exists in its five-step mode."""
+NTSC_STEPS = (7457, 14913, 22371, 29829), (7457, 14913, 22371, 37281)
+PAL_STEPS = (8313, 16627, 24939, 33253), (8313, 16627, 24939, 41565)
+"""CPU cycles at which the frame counter clocks in its four-step and its five-step mode. The next
+frame begins one cycle after the last; every second clock is a half frame."""
 
 
 def run(
@@ -29,104 +31,94 @@ def run(
     or PAL). Writes of one tick count together. The timbre in force at a note goes with it as
     controls, also between notes.
     """
-    recorder = _Recorder(clock)
-    for tick, register, value in writes:
-        recorder.advance(tick)
-        recorder.write(register, value)
-    recorder.advance(length)
-    recorder.note_changes()
-    return _score(recorder.history, length, name)
-
-
-class _Recorder:
-    """Lets the chip run from write to write, and keeps every change of a voice's state.
-
-    history: for each voice a list of (tick, pitch, level, timbre), one for each tick on which one
-    of the three has changed; it begins with a silent state before the first tick.
-    """
-
-    def __init__(self, clock: int):
-        self.history = [[(-1, 0, 0, 0)] for _ in nes.VOICES]
-        self._counters, self._clock = Counters(clock), clock
-        self._frame = NTSC_FRAME if clock > 1_700_000 else PAL_FRAME
-        self._now = 0
-        self._touched = set()  # the voices whose state may have changed on this tick
-        self._frame_begin, self._step = 0, 0  # the frame counter: a CPU cycle, and its next step
-        self._due = self._tick_of_step()
-
-    def _tick_of_step(self) -> int:
-        """First tick at or after the CPU cycle of the frame counter's next step."""
-        cycle = self._frame_begin + self._frame[self._step]
-        return -(-cycle * nes.TICKS_PER_SECOND // self._clock)
-
-    def advance(self, tick: int) -> None:
-        """Performs the frame counter's steps up to and on this tick."""
-        idle = self._due <= tick and self._counters.idle()
-        while self._due <= tick:
-            self._move_to(self._due)
-            self._frame_step(idle)
-        self._move_to(tick)
-
-    def _move_to(self, tick: int) -> None:
-        if tick > self._now:
-            self.note_changes()
-            self._now = tick
-
-    def _frame_step(self, idle: bool) -> None:
-        steps = 5 if self._counters.five_steps else 4
-        nothing_happens = steps == 5 and self._step == 3
-        if not idle and not nothing_happens:
-            self._counters.quarter_frame()
-            if self._step in (1, steps - 1):
-                self._counters.half_frame()
-            self._touched.update(range(4))
-        self._step += 1
-        if self._step >= steps:
-            self._frame_begin += self._frame[steps - 1] + 1
-            self._step = 0
-        self._due = self._tick_of_step()
-
-    def write(self, register: int, value: int) -> None:
-        """Performs a write; one to the frame counter's register begins a frame."""
-        self._touched.update(self._counters.write(register, value))
-        if register == FRAME_COUNTER:
-            if self._counters.five_steps:
-                self._counters.quarter_frame()
-                self._counters.half_frame()
-            self._frame_begin = self._now * self._clock // nes.TICKS_PER_SECOND
-            self._step = 0
-            self._due = self._tick_of_step()
-
-    def note_changes(self) -> None:
-        """Keeps the state of the voices that have changed on the tick that ends here."""
-        for voice in self._touched:
-            state = self._counters.state(voice)
-            if state != self.history[voice][-1][1:]:
-                self.history[voice].append((self._now, *state))
-        self._touched.clear()
-
-
-def _score(history, length, name) -> Score:
+    events = _with_clocks(np.array(writes, np.int64).reshape(-1, 3), length, clock)
+    ends_tick = np.diff(events.tick, append=length + 1) > 0
+    tick = np.append(-1, events.tick[ends_tick])  # the chip begins silent
     notes, controls = [np.zeros(0, NOTE)], [np.zeros(0, CONTROL)]
-    for voice, states in enumerate(history):
-        states = np.array(states, np.int64)
-        tick, pitch, level, timbre = states[states[:, 0] < length].T
-        begins = (pitch > 0) & (np.diff(pitch, prepend=0) != 0)
-        ends = (pitch > 0) & (np.diff(pitch, append=0) != 0)
-        if not begins.any():
-            continue
-        part = np.empty(np.count_nonzero(begins), NOTE)
-        part["voice"], part["pitch"], part["velocity"] = voice, pitch[begins], level[begins]
-        part["start"], part["end"] = tick[begins], np.append(tick[1:], length)[ends]
+    for voice in range(len(nes.VOICES)):
+        states = [np.append(0, values[ends_tick]) for values in _states(events, voice, clock)]
+        part, changes = _notes(voice, tick, *states, length)
         notes.append(part)
-        changed = (pitch > 0) & ~begins & (np.diff(level, prepend=0) != 0)
-        controls.append(_controls(voice, VELOCITY_CHANGE, tick[changed], level[changed]))
-        tick, timbre = states[:, 0], states[:, 3]  # also what is set on the last tick
-        changed = np.diff(timbre, prepend=0) != 0
-        controls.append(_controls(voice, TIMBRE_CHANGE, tick[changed], timbre[changed]))
+        controls += changes
     controls = np.concatenate(controls)
     controls = controls[np.lexsort((controls["kind"], controls["voice"], controls["tick"]))]
     return Score.build(np.concatenate(notes), length, controls, name)
+
+
+def _with_clocks(writes: np.ndarray, length: int, clock: int) -> Events:
+    """The writes, int64 (writes, 3), with the clocks of the frame counter among them.
+
+    A write to the frame counter begins a frame, and clocks at once if the frame has five steps. A
+    clock belongs to the first tick at or after its CPU cycle, before the writes of that tick.
+    """
+    four, five = NTSC_STEPS if clock > 1_700_000 else PAL_STEPS
+    last = length * clock // nes.TICKS_PER_SECOND
+    frames = np.arange(last // four[-1] + 1)[:, None]
+    four = np.ravel(frames * (four[-1] + 1) + four)
+    five = np.append(0, frames * (five[-1] + 1) + five)[: len(four)]
+    # Each stretch from one write of the frame counter to the next takes as many as fall into it.
+    reset = np.append(-1, np.flatnonzero(writes[:, 1] == FRAME_COUNTER))
+    mode = np.append(0, writes[reset[1:], 2] >> 7)
+    begin = np.append(0, writes[reset[1:], 0] * clock // nes.TICKS_PER_SECOND)
+    room = np.diff(begin, append=last)
+    count = np.where(mode, *(np.searchsorted(steps, room, "right") for steps in (five, four)))
+    number = np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count)
+    reset, mode, begin = (np.repeat(values, count) for values in (reset, mode, begin))
+    cycle = begin + np.where(mode, five[number], four[number])
+    tick = -(-cycle * nes.TICKS_PER_SECOND // clock)
+    kind = QUARTER_FRAME + (number + mode) % 2
+    place = np.maximum(np.searchsorted(writes[:, 0], tick), reset + 1)
+    clocks = np.stack([tick, kind, np.zeros_like(tick)], axis=1)
+    return Events(*np.insert(writes, place, clocks, axis=0).T.copy())
+
+
+def _states(events: Events, voice: int, clock: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Pitch (0: silent), level and timbre of a voice after each event."""
+    control = events.written(4 * voice)
+    sounds = counters.length(events, voice) > 0
+    if voice == nes.TR:
+        level, timbre = np.ones_like(control), np.zeros_like(control)
+        sounds &= counters.linear(events) > 0
+    else:
+        level, timbre = control & 15, control >> 6
+        enveloped = control & CONSTANT_VOLUME == 0
+        if (sounds & enveloped).any():  # otherwise nobody hears the envelope
+            level = np.where(enveloped, counters.decay(events, voice), level)
+    if voice == nes.NO:
+        period = events.written(4 * voice + 2)
+        pitch, timbre = 16 - (period & 15), period >> 7
+    else:
+        pitch = _pitches(voice, clock)[counters.timer(events, voice)]
+    sounds &= (pitch > 0) & (level > 0)
+    return pitch * sounds, level * sounds, timbre
+
+
+def _pitches(voice: int, clock: int) -> np.ndarray:
+    """Nearest MIDI pitch of a melodic voice by timer, int64 (2049,); the last is for timer -1.
+
+    0 where the voice has no such note.
+    """
+    hertz = clock / (chip.cycles_per_period(voice) * np.arange(1.0, 2050.0))
+    pitch = np.rint(69 + 12 * np.log2(hertz / 440)).astype(np.int64)
+    known = (nes.LOWEST_PITCH[voice] <= pitch) & (pitch <= nes.HIGHEST_PITCH[voice])
+    known[-1] = False
+    return pitch * known
+
+
+def _notes(voice, tick, pitch, level, timbre, length) -> tuple[np.ndarray, list[np.ndarray]]:
+    """Notes and controls of a voice whose state is this from each tick on."""
+    inside = tick < length
+    changed = np.diff(timbre, prepend=0) != 0  # also what is set on the last tick
+    controls = [_controls(voice, TIMBRE_CHANGE, tick[changed], timbre[changed])]
+    tick, pitch, level = tick[inside], pitch[inside], level[inside]
+    begins = (pitch > 0) & (np.diff(pitch, prepend=0) != 0)
+    ends = (pitch > 0) & (np.diff(pitch, append=0) != 0)
+    notes = np.empty(np.count_nonzero(begins), NOTE)
+    notes["voice"], notes["pitch"], notes["velocity"] = voice, pitch[begins], level[begins]
+    notes["start"], notes["end"] = tick[begins], np.append(tick[1:], length)[ends]
+    changed = (pitch > 0) & ~begins & (np.diff(level, prepend=0) != 0)
+    controls.append(_controls(voice, VELOCITY_CHANGE, tick[changed], level[changed]))
+    return notes, controls if len(notes) else []
 
 
 def _controls(voice, kind, tick, value) -> np.ndarray:
