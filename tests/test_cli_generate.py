@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from bands import band
 from songs import tune
 
 from lakhnes_lib.__main__ import main
@@ -125,6 +126,22 @@ def test_given(generate, place):
     for voice in (nes.TR, nes.NO):
         assert (given.voice(voice)["pitch"] == made.voice(voice)["pitch"]).all()
     assert len(made.voice(nes.P1)) + len(made.voice(nes.P2))
+
+
+def test_own_midi_is_read_by_role(generate, place):
+    own = place / "own.mid"
+    own.write_bytes(band(1, 2))
+    options = ("-n", 1, "--length", 8, "--continue", own, "--first-seconds", 3, "--memory", 512)
+    code, out, err = generate(*options, out="own")
+    lines = [line.split("own.mid: ")[1] for line in err.splitlines()]
+    assert code == 0 and "goes on" not in err and len(lines) == 4, err
+    assert lines[3].startswith("NO plays track 4 (drums): ")
+    code, out, err = generate(*options, "--voices", "P1=part 1,P2=,TR=1", out="own")
+    assert code == 0 and "P1 plays track 2 (part 1): " in err and "P2 plays nothing" in err
+    code, out, err = generate(*options, "--voices", "P1=flute", out="own")
+    assert code == 2 and "has no track 'flute' (name one, or its number: track 1 (part 0), " in err
+    code, out, err = generate("--voices", "P1=2", out="own")
+    assert code == 2 and "goes with --continue, --rhythm or --given" in err
 
 
 def test_ctrl_c_keeps_what_is_done(place):
