@@ -54,7 +54,13 @@ def test_an_envelope_runs_on_while_a_constant_volume_hides_it():
     """Level 15 at the first clock, 14 at the second, and so on, whether or not it is heard."""
     writes = [(0, 0x15, 9), (0, 0x00, 0x30), (0, 0x01, 8), (0, 0x02, 253), (0, 0x03, 0)]
     writes += [(0, 0x04, 0x30), (0, 0x05, 8), (0, 0x08, 0x80)]
-    writes += [(0, 0x0C, 0x30), (0, 0x0F, 0), (frame(10), 0x00, 0x2F), (frame(13), 0x0C, 0x2F)]
+    writes += [
+        (0, 0x0C, 0x30),
+        (0, 0x0F, 0),
+        (frame(3), 0x02, 253),
+        (frame(10), 0x00, 0x2F),
+        (frame(13), 0x0C, 0x2F),
+    ]
     score = emulation.run(writes, frame(14) - 1)
     first, second = (P1, frame(10), score.length, 69, 6), (NO, frame(13), score.length, 16, 3)
     assert score.notes.tolist() == [first, second]
