@@ -12,7 +12,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help reproduce test lint lab data bench published report scrub clean
+.PHONY: help reproduce test lint lab data bench aggregates published report scrub clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -37,6 +37,9 @@ data: $(STAMP)  ## download NES-MDB (from the folder LAKHNES_MIRROR if that is s
 bench: $(STAMP)  ## measure the figures that the README states
 	@left=; for file in benchmarks/[a-z]*.py; do echo "$$file"; $(BIN)/python "$$file" --write || left="$$left $$file"; done; \
 	  [ -z "$$left" ] || { echo "not measured, for the reasons above:$$left" >&2; exit 1; }
+
+aggregates: $(STAMP)  ## measure the facts on NES-MDB and Lakh in assets/aggregates
+	$(BIN)/python tools/aggregates/write_aggregates.py
 
 published: $(STAMP)  ## fetch the authors' checkpoints, evaluate them, and print paper, measured, difference
 	$(BIN)/python tools/published.py --write

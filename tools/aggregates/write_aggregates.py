@@ -1,0 +1,141 @@
+"""Writes small files of facts on NES-MDB, Lakh and the models into ``assets/aggregates``.
+
+python tools/aggregates/write_aggregates.py [NAME …]
+
+Without names all six are written: nesmdb, lakh, models, curves, songs, paper. They hold counts,
+quantiles and perplexities, and no music. Reads NES-MDB (`lakhnes data fetch nesmdb-midi`), the
+corpus that `lakhnes map` packed as data/packed/lakh5, the files below data/lmd_full_5 for tempos,
+assets/pretrained, results, and the logs below runs/findings. One thread; some twenty minutes, of
+which the models take most.
+"""
+
+import argparse
+import json
+import re
+import sys
+import time
+from pathlib import Path
+
+from lakhnes_lib import profiles
+from lakhnes_lib.data.corpora import prepare
+from lakhnes_lib.errors import LakhnesError
+from lakhnes_lib.files import write_file
+
+sys.path.append(str(Path(__file__).resolve().parents[1]))
+import lakh_facts
+import model_scores
+import nesmdb_facts
+import paper_facts
+import song_facts
+import training_curves
+from machine import circumstances
+
+FOLDER = profiles.root() / "assets" / "aggregates"
+DIGITS = 6
+"""Significant digits of a number that is no whole number."""
+
+
+def nesmdb():
+    return prepare("nesmdb-midi")
+
+
+def lakh():
+    return prepare(profiles.root() / "data" / "packed" / "lakh5")
+
+
+FILES = {
+    # name: (what it holds, where the data come from, function of it)
+    "nesmdb": ("Facts on the songs of NES-MDB.", nesmdb, nesmdb_facts.all_facts),
+    "lakh": (
+        "Facts on folder 5 of the Lakh MIDI Dataset, mapped to the NES, beside those on NES-MDB.",
+        lakh,
+        lambda corpus: lakh_facts.all_facts(corpus, nesmdb()),
+    ),
+    "models": (
+        "How well models foresee real songs of NES-MDB.",
+        nesmdb,
+        model_scores.all_facts,
+    ),
+    "curves": (
+        "Curves of training on NES-MDB.",
+        nesmdb,
+        lambda corpus: training_curves.all_facts(),
+    ),
+    "songs": (
+        "Ten songs in numbers, and musical metrics of real songs.",
+        nesmdb,
+        song_facts.all_facts,
+    ),
+    "paper": (
+        "What the paper and its authors published as numbers.",
+        lambda: None,
+        lambda corpus: paper_facts.all_facts(),
+    ),
+}
+
+
+def head(name: str, corpus) -> dict:
+    """What every file says first."""
+    about = {"name": name, "description": FILES[name][0]}
+    about["command"] = f"python tools/aggregates/write_aggregates.py {name}"
+    about["data_fingerprint"] = corpus and corpus.fingerprint
+    about["songs"] = corpus and {title: len(split) for title, split in corpus.splits.items()}
+    return about | circumstances(("numpy", "torch"))
+
+
+def plain(value):
+    """Plain Python values of NumPy's, other numbers rounded to ``DIGITS``. Raises TypeError."""
+    if isinstance(value, dict):
+        return {str(key): plain(each) for key, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(each) for each in value]
+    if hasattr(value, "tolist"):
+        return plain(value.tolist())
+    if isinstance(value, float):
+        value = float(f"{value:.{DIGITS}g}")
+        return int(value) if value.is_integer() and abs(value) < 2**53 else value
+    if value is None or isinstance(value, (str, int, bool)):
+        return value
+    raise TypeError(f"a {type(value).__name__} is no plain value")
+
+
+def as_text(content: dict) -> str:
+    """JSON with one name a line, and each list of numbers or texts in one line."""
+    text = json.dumps(content, indent=1, allow_nan=False, ensure_ascii=False)
+    simple = r'(?:-?[\d.eE+-]+|null|true|false|"(?:[^"\\]|\\.)*")'
+    rows = re.compile(rf"\[\s*({simple}(?:,\s*{simple})*)\s*\]")
+    spaces = re.compile(r",\n\s*")
+    return rows.sub(lambda row: "[" + spaces.sub(", ", row[1]) + "]", text) + "\n"
+
+
+def write(name: str) -> Path:
+    """Measures and writes one file whole, and returns its path."""
+    _, data, measure = FILES[name]
+    corpus = data()
+    facts, more = measure(corpus)
+    path = FOLDER / f"{name}.json"
+    write_file(path, as_text(plain(head(name, corpus) | more | {"facts": facts})))
+    return path
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(FILES))
+    chosen = parser.parse_args().names or list(FILES)
+    if unknown := set(chosen) - set(FILES):
+        parser.error(f"there is no {', '.join(sorted(unknown))}; there are {', '.join(FILES)}")
+    FOLDER.mkdir(exist_ok=True)
+    try:
+        for name in chosen:
+            begin = time.perf_counter()
+            path = write(name)
+            seconds = time.perf_counter() - begin
+            print(f"{path}: {path.stat().st_size / 1000:.0f} kB, {seconds:.0f} s", flush=True)
+    except LakhnesError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
