@@ -8,8 +8,9 @@ A part is a list of rows (start, end, pitch, velocity) by start, times in the le
 """
 
 from dataclasses import dataclass
+from functools import cache
 
-from lakhnes_lib.songbook.sheets import EIGHTH, Chord, LeadSheet
+from lakhnes_lib.songbook.sheets import Bar, Chord, LeadSheet, Step
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,9 @@ STYLES = {
     "etude": Style(("r-5", "r-8"), ("K...h.", "h...h."), "K.h.S.", 0.95),
 }
 
+USUAL_STYLES = {(4, 2): "polka", (8, 2): "march", (6, 2): "waltz", (6, 3): "jig", (3, 3): "etude"}
+"""By the eighth notes of a bar and of a beat."""
+
 DRUMS = {
     "K": (4, 6, 15),
     "S": (10, 8, 13),
@@ -65,64 +69,78 @@ PHRASE = 8
 LOWEST_INNER = 50
 
 
+def fitting(style: Style | None, bar: Bar) -> Style:
+    """The style itself if it fits the bar, otherwise the usual one of the bar's metre."""
+    if style and len(style.bass[0]) == bar.count:
+        return style
+    return _usual_style(bar.count, bar.beat)
+
+
+@cache
+def _usual_style(count: int, beat: int) -> Style:
+    """Where none is named, beats of root and fifth in turn, on bass drum and snare."""
+    if (count, beat) in USUAL_STYLES:
+        return STYLES[USUAL_STYLES[count, beat]]
+    bass = "".join(tone.ljust(beat, ".") for tone in "r5" * count)
+    drums = "".join(drum + "." + "h." * (beat - 1) for drum in "KS" * count)
+    return Style((bass[:count],), (drums[: 2 * count],), drums[: 2 * count], 0.85)
+
+
 def inner_voice(sheet: LeadSheet, textures: list[str]) -> list[tuple]:
     """P2; textures: one for each phrase, in turn."""
     rows, last = [], None  # last: the pitch that the counter-voice was on
-    for number, first in sheet.bars():
+    for number, bar in sheet.numbered_bars():
         texture = textures[max(number, 0) // PHRASE % len(textures)]
         if texture in ("thirds", "echo", "canon"):
-            rows += _follow_melody(sheet, first, texture)
+            rows += _follow_melody(sheet, bar, texture)
             continue
-        top = _inner_top(sheet, first)
-        for eighth in range(first, first + sheet.bar):
-            chord, start = sheet.chords[eighth], eighth * EIGHTH
-            if chord is None:
+        top = _inner_top(sheet, bar)
+        for step in sheet.steps(bar):
+            if step.chord is None:
                 continue
-            tones = chord.octave_below(top)
+            tones = step.chord.octave_below(top)
             if texture == "arpeggio":
                 up_and_down = tones + tones[-2:0:-1]
-                for sixteenth in (0, 1):
-                    at = start + sixteenth * EIGHTH // 2
-                    tone = up_and_down[(2 * (eighth - first) + sixteenth) % len(up_and_down)]
-                    rows.append((at, at + EIGHTH // 2, tone, 10))
-            elif texture == "chop" and _off_beat(sheet, eighth - first):
+                middle = (step.start + step.end) // 2
+                for part, times in enumerate([(step.start, middle), (middle, step.end)]):
+                    tone = up_and_down[(2 * step.index + part) % len(up_and_down)]
+                    rows.append((*times, tone, 10))
+            elif texture == "chop" and _off_beat(bar, step.index):
                 # A chord as a game's engine plays it on one voice: every second frame another tone.
-                for index, tone in enumerate(tones[:3]):
-                    rows.append((start + 2 * index * sheet.frame, start + EIGHTH, tone, 11))
-            elif texture == "counter" and _moves(sheet, first, eighth):
+                for part, tone in enumerate(tones[:3]):
+                    rows.append((step.start + 2 * part * sheet.frame, step.end, tone, 11))
+            elif texture == "counter" and (_moves(bar, step) or not rows):
                 last = _nearest_other(tones, last or top - 4)
-                end = eighth + 1
-                while end < first + sheet.bar and not _moves(sheet, first, end):
-                    end += 1
-                rows.append((start, end * EIGHTH, last, 10))
+                rows.append((step.start, step.end, last, 10))
+            elif texture == "counter":
+                rows[-1] = (rows[-1][0], step.end, *rows[-1][2:])
     return sorted(rows)
 
 
-def _inner_top(sheet: LeadSheet, first: int) -> int:
+def _inner_top(sheet: LeadSheet, bar: Bar) -> int:
     """The highest pitch for P2 in a bar: below the melody, but never down in the bass."""
-    start, end = first * EIGHTH, (first + sheet.bar) * EIGHTH
     starts, ends, pitches = sheet.melody.T
-    melody_bottom = int(pitches[(starts < end) & (ends > start)].min(initial=84))
+    melody_bottom = int(pitches[(starts < bar.end) & (ends > bar.start)].min(initial=84))
     return max(melody_bottom - 3, LOWEST_INNER + 11)
 
 
-def _off_beat(sheet: LeadSheet, eighth: int) -> bool:
-    """Where the accompaniment answers the bass; eighth: counted from the bar's beginning.
+def _off_beat(bar: Bar, index: int) -> bool:
+    """Where the accompaniment answers the bass.
 
     On 2 and 3 of a waltz, otherwise on the last eighth of a beat.
     """
-    if sheet.bar == 6 and sheet.beat == 2:
-        return eighth in (2, 4)
-    return eighth % sheet.beat == sheet.beat - 1
+    if (bar.count, bar.beat) == (6, 2):
+        return index in (2, 4)
+    return index % bar.beat == bar.beat - 1
 
 
-def _moves(sheet: LeadSheet, first: int, eighth: int) -> bool:
+def _moves(bar: Bar, step: Step) -> bool:
     """Where the counter-voice takes another tone.
 
     With the bar, half a bar of two or four beats, and a new chord.
     """
-    half = sheet.bar // 2 if sheet.bar % (2 * sheet.beat) == 0 else sheet.bar
-    return (eighth - first) % half == 0 or sheet.new_chord(eighth)
+    half = bar.count // 2 if bar.count % (2 * bar.beat) == 0 else bar.count
+    return step.index % half == 0 or step.new
 
 
 def _nearest_other(tones: list[int], last: int) -> int:
@@ -134,40 +152,38 @@ def _nearest_other(tones: list[int], last: int) -> int:
     return min(tones, key=distance)
 
 
-def _follow_melody(sheet: LeadSheet, first: int, texture: str) -> list[tuple]:
+def _follow_melody(sheet: LeadSheet, bar: Bar, texture: str) -> list[tuple]:
     """P2 in one bar follows the melody.
 
     By chord tones a third or more below it, or as the melody itself, later.
     """
-    delay = {"thirds": 0, "echo": EIGHTH, "canon": 2 * sheet.bar * EIGHTH}[texture]
-    velocity = 5 if texture == "echo" else 11
+    eighths = {"thirds": 0, "echo": 1, "canon": 2 * bar.count}[texture]
+    delay = round(eighths * bar.eighth)
     heard = sheet.melody + (delay, delay, 0)
-    bar = heard[:, 0] // EIGHTH // sheet.bar
     rows = []
-    for start, end, pitch in heard[bar == first // sheet.bar].tolist():
-        chord = sheet.chords[start // EIGHTH]
+    for start, end, pitch in heard[(heard[:, 0] >= bar.start) & (heard[:, 0] < bar.end)].tolist():
+        chord = sheet.chord(start)
         if delay:
-            rows.append((start, end, pitch, velocity))
+            rows.append((start, end, pitch, 5 if texture == "echo" else 11))
         elif chord is not None:
-            rows.append((start, end, chord.below(pitch - 3), velocity))
+            rows.append((start, end, chord.below(pitch - 3), 11))
     return rows
 
 
-def bass(sheet: LeadSheet, style: Style) -> list[tuple]:
+def bass(sheet: LeadSheet, style: Style | None) -> list[tuple]:
     """TR. A new chord is always struck with its root."""
     rows = []
-    for number, first in sheet.bars():
-        next_bar = sheet.chords[min(first + sheet.bar, len(sheet.chords) - 1)]
-        for eighth, symbol in enumerate(style.bass[number % len(style.bass)], start=first):
-            chord, start = sheet.chords[eighth], eighth * EIGHTH
-            if sheet.new_chord(eighth):
-                symbol = "r"
-            if chord is None or symbol == ".":
+    for number, bar in sheet.numbered_bars():
+        patterns = fitting(style, bar).bass
+        goal = sheet.chord(bar.end)
+        for step in sheet.steps(bar):
+            symbol = "r" if step.new else patterns[number % len(patterns)][step.index]
+            if step.chord is None or symbol == ".":
                 continue
-            if symbol == "-" and rows and rows[-1][1] == start:
-                rows[-1] = (rows[-1][0], start + EIGHTH, *rows[-1][2:])
+            if symbol == "-" and rows and rows[-1][1] == step.start:
+                rows[-1] = (rows[-1][0], step.end, *rows[-1][2:])
             else:
-                rows.append((start, start + EIGHTH, _bass_pitch(chord, symbol, next_bar), 1))
+                rows.append((step.start, step.end, _bass_pitch(step.chord, symbol, goal), 1))
     return rows
 
 
@@ -185,15 +201,16 @@ def _bass_pitch(chord: Chord, symbol: str, next_bar: Chord) -> int:
     return root
 
 
-def drums(sheet: LeadSheet, style: Style) -> list[tuple]:
+def drums(sheet: LeadSheet, style: Style | None) -> list[tuple]:
     """NO; the noise type stands in the pitch's stead."""
     rows = []
-    for number, first in sheet.bars():
+    for number, bar in sheet.numbered_bars():
+        patterns = fitting(style, bar)
         fill = number < 0 or number % PHRASE == PHRASE - 1
-        pattern = style.fill if fill else style.drums[number % len(style.drums)]
+        pattern = patterns.fill if fill else patterns.drums[number % len(patterns.drums)]
         for sixteenth, symbol in enumerate(pattern):
-            if symbol != ".":
+            start = round(bar.first + sixteenth * bar.eighth / 2)
+            if symbol != "." and bar.start <= start < bar.end:
                 noise_type, frames, velocity = DRUMS[symbol]
-                start = first * EIGHTH + sixteenth * EIGHTH // 2
                 rows.append((start, start + frames * sheet.frame, noise_type, velocity))
     return rows

@@ -15,7 +15,7 @@ from lakhnes_lib.errors import BadScore
 from lakhnes_lib.music import nes
 from lakhnes_lib.music.score import NOTE, TIMBRE_CHANGE, VELOCITY_CHANGE, Score
 from lakhnes_lib.songbook import accompaniment
-from lakhnes_lib.songbook.accompaniment import DRUMS, STYLES, TEXTURES
+from lakhnes_lib.songbook.accompaniment import DRUMS, STYLES, TEXTURES, fitting
 from lakhnes_lib.songbook.sheets import EIGHTH, FRAMES_PER_SECOND, LeadSheet
 
 FRAME = nes.TICKS_PER_SECOND // FRAMES_PER_SECOND
@@ -28,34 +28,37 @@ DECAY = {nes.P1: (6, 1, 10), nes.P2: (4, 1, 4), nes.NO: (1, 2, 1)}
 """Frames between two steps of loudness, size of a step, lowest loudness. The triangle has none."""
 
 
-def arrange(sheet: LeadSheet, *, style: str, textures, passes, name: str = "") -> Score:
+def arrange(
+    sheet: LeadSheet, *, style: str = "", textures=TEXTURES, passes=(0,), name: str = ""
+) -> Score:
     """Score for four voices: the lead sheet once for each pass, then its last note held.
 
-    style: a name of STYLES whose patterns fit the bar. textures: names of TEXTURES, a phrase of 8
-    bars each, in turn; every pass begins with the next one. passes: transposition of each pass in
-    semitones. Raises BadScore for an unknown name, a style of another metre, no pass, or a sheet
-    without melody or last chord.
+    style: a name of STYLES whose patterns fit the first bar, or nothing for the usual one of each
+    metre. textures: names of TEXTURES, a phrase of 8 bars each, in turn; every pass begins with the
+    next one. passes: transposition of each pass in semitones. Raises BadScore for an unknown name,
+    a style of another metre, no pass, or a sheet without melody or chords.
     """
     called = name or "lead sheet"
-    if style not in STYLES or len(STYLES[style].bass[0]) != sheet.bar:
-        raise BadScore(f"{called}: no style {style!r} for bars of {sheet.bar} eighth notes")
+    if not passes or not len(sheet.melody) or not sheet.chords:
+        raise BadScore(f"{called}: needs a pass, a melody and a chord")
+    patterns, bar = STYLES.get(style), sheet.bars[0]
+    if style and fitting(patterns, bar) is not patterns:
+        raise BadScore(f"{called}: no style {style!r} for bars of {bar.count} eighth notes")
     for texture in set(textures or [""]) - set(TEXTURES):
         raise BadScore(f"{called}: no texture {texture!r}, only {', '.join(TEXTURES)}")
-    if not passes or not len(sheet.melody) or not sheet.chords or sheet.chords[-1] is None:
-        raise BadScore(f"{called}: needs a pass, a melody and a chord at its end")
 
     parts = {voice: [] for voice in range(len(nes.VOICES))}
-    length = len(sheet.chords) * EIGHTH
+    length = sheet.bars[-1].end
     for number, semitones in enumerate(passes):
         shift = number * length
         first = number % len(textures)
         rotated = [*textures[first:], *textures[:first]]
-        for voice, rows in _one_pass(sheet.up(semitones), STYLES[style], rotated).items():
+        for voice, rows in _one_pass(sheet.up(semitones), patterns, rotated).items():
             parts[voice] += [(start + shift, end + shift, *rest) for start, end, *rest in rows]
 
     last, _, top, _ = parts[nes.P1][-1]
     end = max(len(passes) * length, last + 4 * EIGHTH)
-    chord = sheet.chords[-1].up(passes[-1])
+    chord = sheet.chords[-1][1].up(passes[-1])
     noise_type, frames, velocity = DRUMS["C"]
     held = {
         nes.P2: (last, end, chord.below(top - 3), 12),
@@ -67,7 +70,7 @@ def arrange(sheet: LeadSheet, *, style: str, textures, passes, name: str = "") -
 
     notes = []
     for voice, rows in parts.items():
-        gate = STYLES[style].gate if voice == nes.P1 else 1
+        gate = fitting(patterns, bar).gate if voice == nes.P1 else 1
         notes += [(voice, *row) for row in _in_frames(rows, sheet.frame, gate)]
     notes = np.array(notes, NOTE)
     ticks = max(round(end / sheet.frame) * FRAME, int(notes["end"].max()))

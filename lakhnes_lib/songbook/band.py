@@ -38,20 +38,20 @@ def write(piece: Piece, path) -> Path:
 
 def _melodic_parts(sheet, style):
     """Name, program and rows (start, end, pitch, velocity) of every instrument but the drums."""
-    beat, bar = sheet.beat * EIGHTH, sheet.bar * EIGHTH
+    _, _, _, _, bar, beat = sheet.bars[0]
     melody = sheet.melody.tolist()
     halves = [(start, (start + end + 1) // 2, pitch) for start, end, pitch in melody]
     bells = [
         (start, start + EIGHTH, 109 + (chord.tones[0] - 1) % 12)
         for start, chord in _chords(sheet, bar)
     ]
-    hands = [_in_chords(sheet, bar, lowest, 2 * EIGHTH) for lowest in (48, 60)]
+    hands = [_in_chords(sheet, bar, lowest, 2) for lowest in (48, 60)]
     parts = [
         ("Flute", 73, 90, melody),
         ("Oboe", 68, 60, halves),
         ("Trumpet", 56, 80, accompaniment.inner_voice(sheet, ["thirds"])),
         ("Clarinet", 71, 70, accompaniment.inner_voice(sheet, ["counter"])),
-        ("Guitar", 25, 70, _in_chords(sheet, beat, 48, EIGHTH)),
+        ("Guitar", 25, 70, _in_chords(sheet, beat, 48, 1)),
         ("Piano", 0, 60, sorted(hands[0] + hands[1])),
         ("Strings", 48, 45, _in_chords(sheet, bar, 60, bar)),
         ("Bells", 14, 30, bells),
@@ -70,22 +70,22 @@ def _drum_parts(sheet, style):
         (start, end, pitches[noise_type], 8 * velocity)
         for start, end, noise_type, velocity in accompaniment.drums(sheet, style)
     ]
-    for start, _ in _chords(sheet, sheet.beat * EIGHTH):
+    for start, _ in _chords(sheet, sheet.bars[0].beat):
         kit.append((start, start + EIGHTH, TAMBOURINE, 40 + start % 23))
-    shaker = [(start, start + EIGHTH // 2, SHAKER, 50) for start, _ in _chords(sheet, EIGHTH)]
+    shaker = [(start, start + EIGHTH // 2, SHAKER, 50) for start, _ in _chords(sheet, 1)]
     return [("Drums", kit), ("Shaker", shaker)]
 
 
 def _chords(sheet, every):
-    """The start and the chord of every so many units, where there is a chord."""
-    chords = [(index * EIGHTH, chord) for index, chord in enumerate(sheet.chords)]
-    return [(start, chord) for start, chord in chords if chord is not None and start % every == 0]
+    """The start and the chord of every so many eighth notes of a bar, where there is a chord."""
+    steps = [step for bar in sheet.bars for step in sheet.steps(bar)]
+    return [(step.start, step.chord) for step in steps if step.chord and step.index % every == 0]
 
 
-def _in_chords(sheet, every, lowest, length):
+def _in_chords(sheet, every, lowest, eighths):
     """Chords of notes of one length above a pitch."""
     return [
-        (start, start + length, lowest + tone)
+        (start, start + eighths * EIGHTH, lowest + tone)
         for start, chord in _chords(sheet, every)
         for tone in chord.tones
     ]

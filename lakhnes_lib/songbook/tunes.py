@@ -5,42 +5,37 @@ Paper: stands in for the data set of §3 where that is not at hand. Notebooks: 0
 Differences from the paper: a few dozen arrangements by code (``arrangement.py``), not game music.
 
 ``assets/songbook`` holds an ABC file for each piece (melody and chord symbols), ``songbook.yaml``
-(split and choices of arrangement) and ``SOURCES.md`` (composer, year, why it is free). ABC is read
-by symusic, which also plays the chord symbols as chords. The chords are read back from these notes,
-so repeats apply to them as they do to the melody.
+(split and choices of arrangement) and ``SOURCES.md`` (composer, year, why it is free). Other ABC
+files are read and arranged in the same way.
 """
 
-import re
+import sys
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import cache
 from pathlib import Path
 
 import numpy as np
-import symusic
 import yaml
 
 from lakhnes_lib.errors import BadScore, DataNotFound
 from lakhnes_lib.music.score import Score
-from lakhnes_lib.songbook import arrangement
-from lakhnes_lib.songbook.accompaniment import STYLES, TEXTURES
-from lakhnes_lib.songbook.sheets import EIGHTH, Chord, LeadSheet
+from lakhnes_lib.songbook import abc_reader, arrangement, harmony
+from lakhnes_lib.songbook.sheets import EIGHTH, Bar, LeadSheet
 
 FOLDER = Path(__file__).resolve().parents[2] / "assets" / "songbook"
 SPLITS = ("train", "valid", "test")
+LONGEST = 4000
+"""Whole notes of a tune as it is played."""
 
 
 @dataclass(frozen=True)
 class Piece:
-    """A piece of the songbook: title and composer of its ABC file, the rest of the YAML file.
-
-    style, textures, passes: see ``arrangement.arrange``.
-    """
+    """A piece of the songbook and the choices of its arrangement, see ``arrangement.arrange``."""
 
     slug: str
-    title: str
-    composer: str
-    split: str
     path: Path
+    split: str
     style: str
     textures: tuple[str, ...]
     passes: tuple[int, ...]
@@ -57,14 +52,9 @@ def pieces() -> tuple[Piece, ...]:
     except FileNotFoundError:
         missing = "no songbook here; the library runs from a clone of its repository"
         raise DataNotFound(f"{FOLDER}: {missing}") from None
-    return tuple(_piece(slug, **choices) for slug, choices in entries.items())
-
-
-def _piece(slug: str, *, split: str, style: str, textures: list[str], passes: list[int]) -> Piece:
-    path = FOLDER / f"{slug}.abc"
-    text = path.read_text(encoding="utf-8")
-    title, composer = _field(text, "T", path), _field(text, "C", path)
-    return Piece(slug, title, composer, split, path, style, tuple(textures), tuple(passes))
+    return tuple(
+        Piece(slug, FOLDER / f"{slug}.abc", **choices) for slug, choices in entries.items()
+    )
 
 
 @cache
@@ -85,74 +75,90 @@ def scores(split: str | None = None) -> list[Score]:
 
 
 def read(path) -> Score:
-    """An ABC file for four voices.
+    """The tune of an ABC file for four voices; of several the first, with a line on stderr.
 
-    A piece of the songbook is arranged as ``songbook.yaml`` says, others in the first style of
-    their metre. Raises BadScore for a file that is no lead sheet.
+    A piece of the songbook is arranged as ``songbook.yaml`` says, others in the usual style of
+    their metre; chords are found where none are written (``harmony.py``). Raises BadScore, which
+    names file and line, for a file that cannot be read or is not ABC.
     """
-    path = Path(path)
-    try:
-        sheet = lead_sheet(path)
-        styles = [name for name, style in STYLES.items() if len(style.bass[0]) == sheet.bar]
-        choices = {"style": (styles or [""])[0], "textures": TEXTURES, "passes": (0,)}
-        for piece in pieces() if path.resolve().parent == FOLDER else ():
-            if piece.path.name == path.name:
-                choices = {name: getattr(piece, name) for name in choices}
-        score = arrangement.arrange(sheet, name=str(path), **choices)
-    except OSError as error:
-        raise BadScore(f"{path}: cannot be read ({error.strerror})") from None
-    except (ArithmeticError, AttributeError, RuntimeError, ValueError):
-        # Of the ABC library, or of the calculation with what it gave.
-        rule = "is no lead sheet in ABC, with a metre, a tempo and chord symbols"
-        raise BadScore(f"{path}: {rule}") from None
-    return score.renamed(path.stem)
+    path, tunes = Path(path), abc_reader.split(path)
+    if len(tunes) > 1:
+        print(f"{path}: the first of its {len(tunes):,} tunes is read", file=sys.stderr)
+    choices = {}
+    for piece in pieces() if path.resolve().parent == FOLDER else ():
+        if piece.path.name == path.name:
+            choices = {name: getattr(piece, name) for name in ("style", "textures", "passes")}
+    sheet = lead_sheet(path, tunes[0])
+    return arrangement.arrange(sheet, name=str(path), **choices).renamed(path.stem)
 
 
-def lead_sheet(path) -> LeadSheet:
-    """Melody and chords of an ABC file, repeats written out.
+def read_all(path) -> tuple[list[Score], list[str]]:
+    """Every tune of an ABC file, named by file and number, and why others were left out.
 
-    Every bar must be a full one (a pickup is written with rests before it), and chords change on
-    eighth notes. Raises BadScore when the file breaks these rules, or has no melody or no chords.
+    Raises BadScore for a file that cannot be read.
     """
-    path = Path(path)
-    text = path.read_text(encoding="utf-8")
-    over, under = (int(number) for number in _field(text, "M", path).split("/"))
-    bar = 8 * over // under
-    # With this pattern the library plays bass and chord together on every eighth note.
-    pattern = f"%%MIDI gchord {'b' * bar}\n"
-    music = symusic.Score.from_abc(re.sub(r"^(?=K:)", pattern, text, count=1, flags=re.MULTILINE))
-    if len(music.tracks) != 3 or not len(music.tempos):
-        raise BadScore(f"{path}: a lead sheet needs a tempo, one melody and chord symbols")
-    melody, bass, tones = (_rows(track, 2 * EIGHTH / music.tpq) for track in music.tracks)
-    end = max(int(rows[:, 1].max()) for rows in (melody, bass, tones))
-    eighths = -(-end // EIGHTH)
-    if eighths % bar:
-        raise BadScore(f"{path}: {eighths} eighth notes are no whole number of bars of {bar}")
-    sounding = {}  # the pitch classes of the chord that starts with each unit
-    for start, _, pitch in tones.tolist():
-        sounding.setdefault(start, set()).add(pitch % 12)
-    chords: list[Chord | None] = [None] * eighths
-    for start, _, pitch in bass.tolist():
-        chords[start // EIGHTH] = Chord(pitch % 12, tuple(sorted(sounding.get(start, ()))))
-    compound = under == 8 and over % 3 == 0
-    return LeadSheet(melody, tuple(chords), bar, 3 if compound else 2, music.tempos[0].qpm)
+    path, songs, reasons = Path(path), [], []
+    for number, lines in enumerate(abc_reader.split(path), start=1):
+        try:
+            song = arrangement.arrange(lead_sheet(path, lines), name=f"{path}: tune {number}")
+            songs.append(song.renamed(f"{path.stem} {number}"))
+        except BadScore as error:
+            reasons.append(str(error))
+    return songs, reasons
 
 
-def _rows(track, scale: float) -> np.ndarray:
-    """int64 (notes, 3): start, end and pitch of a track's notes, times in units.
+def lead_sheet(path, lines: list[tuple[int, str]] | None = None) -> LeadSheet:
+    """Melody, chords and bars of a tune, repeats written out.
 
-    The library starts notes one of its ticks late, so times are rounded to ten units.
+    lines: one tune of ``abc_reader.split``, or None for the first of the file. Raises BadScore,
+    which names file and line.
     """
-    notes = track.notes.numpy()
-    start, end = notes["time"] * scale, (notes["time"] + notes["duration"]) * scale
-    rounded = [10 * np.round(times / 10) for times in (start, end)]
-    rows = np.stack([*rounded, notes["pitch"]], axis=1).astype(np.int64)
-    return rows[np.lexsort((rows[:, 2], rows[:, 0]))]
+    lines = lines or abc_reader.split(path)[0]
+    written = abc_reader.played(abc_reader.read(lines, path), path)
+    melody, chords, spans, now, tied = [], [], [], Fraction(0), False
+    for bar in written:
+        whole = 8 * EIGHTH * written[0].signature.tempo / bar.signature.tempo
+        start = now
+        for note in bar.notes:
+            begin, now = now, now + note.length * whole
+            if note.chord and note.chord != (chords and chords[-1][1]):
+                chords.append((round(begin), note.chord))
+            if tied and melody and melody[-1][2] == note.pitch:
+                melody[-1][1] = round(now)
+            elif note.pitch is not None:
+                melody.append([round(begin), round(now), note.pitch])
+            tied = note.tied
+        if now > 8 * EIGHTH * LONGEST:
+            raise BadScore(f"{path}: is longer than {LONGEST:,} whole notes, the most for a tune")
+        _add_bar(spans, start, now, bar.signature.metre, whole)
+    if not melody:
+        raise BadScore(f"{path}: line {lines[0][0]}: a tune without a note")
+    bars = tuple(_bar(*span, is_last=span is spans[-1]) for span in spans)
+    rows = np.array(melody, np.int64)
+    chords = chords or harmony.chords(rows, bars, written[0].signature)
+    microseconds = 60_000_000 // written[0].signature.tempo  # of a quarter note, as in MIDI
+    return LeadSheet(rows, tuple(chords), bars, 60_000_000 / microseconds)
 
 
-def _field(text: str, letter: str, path: Path) -> str:
-    """The first field of an ABC file with this letter."""
-    match = re.search(rf"^{letter}:\s*(.+?)\s*$", text, flags=re.MULTILINE)
-    if not match:
-        raise BadScore(f"{path}: has no field {letter}:")
-    return match[1]
+def _add_bar(spans: list, start, end, metre, whole):
+    """Adds what stands between two bar lines: start, end, metre, and the units of a whole note.
+
+    The end of a bar that a repeat has cut joins its beginning; what is longer than the metre, as
+    where a bar line is missing, is divided.
+    """
+    full = Fraction(*metre) * whole
+    if spans and spans[-1][2:] == [metre, whole] and end - spans[-1][0] <= full:
+        start = spans.pop()[0]
+    while start < end:
+        spans.append([start, min(start + full, end), metre, whole])
+        start += full
+
+
+def _bar(start, end, metre, whole, is_last) -> Bar:
+    """A short bar is the end of a full one, as a pickup is; the last one is the beginning."""
+    over, under = metre
+    part = max(under, 8)
+    count, eighth = over * part // under, whole / part
+    first = start if is_last else end - count * eighth
+    beat = 3 if under >= 8 and over % 3 == 0 else 2
+    return Bar(round(first), round(start), round(end), float(eighth), count, beat)

@@ -1,0 +1,39 @@
+"""Chords for a tune that has none: in each bar the triad of its key that fits the melody best.
+
+Paper: none. Notebook: 01_nes_ensemble. Folk tunes are often written without chord symbols.
+"""
+
+import numpy as np
+
+from lakhnes_lib.songbook.sheets import NATURALS, Bar, Chord
+
+PREFERENCE = {0: 0.25, 3: 0.15, 4: 0.15}
+"""What the first, fourth and fifth degrees of the key count more, as a share of the bar."""
+
+
+def chords(melody: np.ndarray, bars: tuple[Bar, ...], signature) -> list[tuple[int, Chord]]:
+    """Start and chord of each change.
+
+    melody, bars: of a ``LeadSheet``. signature: the key, an ``abc_fields.Signature``. A pickup has
+    no chord. A note on a beat counts twice.
+    """
+    letters = list(NATURALS)
+    tonic = letters.index(signature.tonic)
+    scale = [NATURALS[name] + signature.alter(name) for name in letters]
+    triads = []
+    for degree in range(7):
+        root, *others = (scale[(tonic + degree + third) % 7] for third in (0, 2, 4))
+        steps = [(tone - root) % 12 for tone in others]
+        if steps[1] == 7:  # not the diminished triad
+            triads.append((PREFERENCE.get(degree, 0), Chord.of(root, (0, *steps))))
+    rows: list[tuple[int, Chord]] = []
+    starts, ends, pitches = melody.T
+    for bar in bars[bars[0].first < bars[0].start and len(bars) > 1 :]:
+        sounding = np.minimum(ends, bar.end) - np.maximum(starts, bar.start)
+        strong = (starts - bar.first) % round(bar.beat * bar.eighth) == 0
+        weights = np.maximum(sounding, 0) * (1 + strong)
+        share = np.bincount(pitches % 12, weights, 12) / max(weights.sum(), 1)
+        best = max(triads, key=lambda triad: triad[0] + share[list(triad[1].tones)].sum())[1]
+        if not rows or rows[-1][1] != best:
+            rows.append((bar.start, best))
+    return rows
