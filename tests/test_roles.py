@@ -97,6 +97,11 @@ def test_what_no_voice_is_left_for_is_said(tmp_path):
         "left out track 3 (Oboe): 32 notes, no voice is free",
         "left out track 5 (Bells): 8 notes, no voice is free",
     ]
+    twice = write(tmp_path / "twice.mid", ("Lead", MELODY), ("", MELODY), ("", BASS), ("Kit", BASS))
+    assert said(roles.read(twice, "NO=3")[1])[-2:] == [
+        "left out track 2: 32 notes, it doubles another track",
+        "left out track 4 (Kit): 16 notes, no voice is free",
+    ]
 
 
 def test_slight_overlaps_are_cut(tmp_path):

@@ -45,7 +45,7 @@ steel drums and the like play melodies."""
 _HEARD = (("highest note", 1), ("highest note", 1), ("lowest note", -1), ("deepest drum", -1))
 """Of what begins together a voice plays this; 1 is upward."""
 _LOW = 48
-"""A line alone is a bass if its median is below this pitch."""
+"""A line alone is a bass if a quarter of its notes is below this pitch."""
 
 
 def read(
@@ -87,8 +87,10 @@ def read(
         summary = ", ".join([f"{len(part):,} notes", *changes])
         lines.append(f"{path}: {nes.VOICES[voice]} plays {names}: {summary}")
     for number in sorted(set(range(len(tracks))) - set(sum(parts.values(), []))):
+        is_double = _voice_of(tracks[number]) is None and {*nes.MELODIC} - parts.keys()
+        why = "it doubles another track" if is_double else "no voice is free"
         count = f"{len(tracks[number].notes):,} notes"
-        lines.append(f"{path}: left out {_label(tracks, number)}: {count}, no voice is free")
+        lines.append(f"{path}: left out {_label(tracks, number)}: {count}, {why}")
     if is_scaled and any(_name(track) in nes.MIDI_NAMES for track in tracks):
         lines.append(f"{path}: velocities of 1-127 scaled to the NES's 1-15")
     return Score.build(np.concatenate(song), length, name=Path(path).stem), lines
