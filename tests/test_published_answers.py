@@ -10,10 +10,10 @@ import tarfile
 from dataclasses import replace
 
 import pages
-import published
+import published_checkpoints
 import published_table
 import pytest
-import summary
+import reproduction_page
 import test_published
 from songs import tune
 
@@ -66,13 +66,15 @@ def corpus(tmp_path, monkeypatch):
         for name, first in (("train", 0), ("valid", 20), ("test", 40))
     }
     corpus = write_corpus(songs, tmp_path / "corpus")
-    monkeypatch.setattr(published, "corpus_at_hand", lambda: corpus)
+    monkeypatch.setattr(published_checkpoints, "corpus_at_hand", lambda: corpus)
     return corpus
 
 
 def run(monkeypatch, *options) -> int:
-    monkeypatch.setattr(sys, "argv", ["tools/published.py", "--device", "cpu", *options])
-    return published.main()
+    monkeypatch.setattr(
+        sys, "argv", ["tools/published_checkpoints.py", "--device", "cpu", *options]
+    )
+    return published_checkpoints.main()
 
 
 def test_from_archives_to_paper_measured_difference(mirror, corpus, monkeypatch, capsys):
@@ -127,7 +129,7 @@ def test_one_checkpoint_written_and_measured_again(mirror, corpus, monkeypatch, 
     assert results.read("published")["values"].keys() == {"nes", "lakhnes-400k"}
     rows = published_table.measured_rows()
     assert " | ".join(rows[0]) in first and len(rows) == 5
-    assert f"| {' | '.join(rows[4])} |" in summary.page(pages.hardware())
+    assert f"| {' | '.join(rows[4])} |" in reproduction_page.page(pages.hardware())
 
 
 def test_a_forged_archive_is_named_and_not_read(mirror, corpus, monkeypatch, capsys):
@@ -141,4 +143,4 @@ def test_a_forged_archive_is_named_and_not_read(mirror, corpus, monkeypatch, cap
 def test_make_published_runs_it():
     command = ["make", "-n", "-C", str(profiles.root()), "published"]
     said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    assert "tools/published.py --write" in said
+    assert "tools/published_checkpoints.py --write" in said

@@ -14,8 +14,8 @@ import pages
 import perplexity_table
 import perplexity_tables
 import pytest
+import reproduction_page
 import song_by_song
-import summary
 import table_figures
 from scipy import stats
 from songs import tune
@@ -475,7 +475,7 @@ def test_the_songs_that_differ_most(measured):
 
 def test_the_summary_is_one_page_that_says_what_is_missing(monkeypatch):
     monkeypatch.setattr(findings_table, "runs", list)
-    page = summary.page(pages.hardware())
+    page = reproduction_page.page(pages.hardware())
     assert len(page.splitlines()) < 120 and max(map(len, page.splitlines())) < 400
     for heading in ("Scope", "Reproduced exactly", "Reproduced in small", "Cost", "What was hard"):
         assert f"\n## {heading}\n" in page
@@ -485,7 +485,7 @@ def test_the_summary_is_one_page_that_says_what_is_missing(monkeypatch):
 def test_costs_count_the_same_weights_once():
     entry = {"weights": "a", "minutes": 60, "test": {"seconds": 1800}, "valid": {"seconds": 1800}}
     models = {"mini": entry, "mini_memory": entry, "random": {"test": {"seconds": 0}}}
-    rows = {row[0]: row[1:] for row in summary.costs(models, {"mini": {"seconds": 3600}})}
+    rows = {row[0]: row[1:] for row in reproduction_page.costs(models, {"mini": {"seconds": 3600}})}
     assert rows["training on all songs"] == ("1", "1.0", "2.0")
     assert rows["exact evaluation"] == ("5", "2.0", "4.0")
     assert rows["evaluation song by song"] == ("1", "1.0", "1.0")

@@ -3,9 +3,9 @@
 Paper: §6 gives one number a model. Notebook: 07_quantitative_analysis.
 Differences from the paper: it has none of this.
 
-All functions but ``by_memory`` group the scores that ``perplexity.exact`` or ``perplexity.paper``
-returned; the model does not run again. A group's mean is in nats an event, and e to its power is
-the group's perplexity. The mean of the groups, weighted by their ``targets``, is that of the whole.
+All functions but ``by_memory`` group the scores that a protocol of ``perplexity`` returned; the
+model does not run again. A group's mean is in nats an event, and e to its power is the group's
+perplexity. The mean of the groups, weighted by their ``targets``, is that of the whole.
 """
 
 from dataclasses import dataclass

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import cards
 import findings_table
+import reproduction_page
 import scaling
 import song_by_song
-import summary
 from composing_speed import PRECISIONS, fastest_precision
 from filling import fill, replaced, value
 from perplexity_tables import left_out, table_2
@@ -83,7 +83,7 @@ def pages() -> dict[Path, str]:
     texts = {
         front: readme(front.read_text(encoding="utf-8")),
         docs / "results.md": all_results(),
-        docs / "reproduction.md": summary.page(hardware()),
+        docs / "reproduction.md": reproduction_page.page(hardware()),
         docs / "scaling.md": scaling.page((docs / "scaling.md").read_text(encoding="utf-8")),
     }
     for folder, config in cards.shipped().items():

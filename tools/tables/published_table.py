@@ -1,4 +1,5 @@
-"""The authors' checkpoints: paper, measured, difference (``tools/published.py`` measures them)."""
+"""The authors' checkpoints: paper, measured, difference, as ``tools/published_checkpoints.py``
+measures them."""
 
 from lakhnes_lib.errors import DataNotFound
 from lakhnes_lib.listening import reproduction, results

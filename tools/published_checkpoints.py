@@ -1,6 +1,6 @@
 """The authors' checkpoints against what was published of them: paper, measured, difference.
 
-python tools/published.py [--only NAME] [--device DEVICE] [--write]
+python tools/published_checkpoints.py [--only NAME] [--device DEVICE] [--write]
 
 Fetches each checkpoint of the registry (from the folder LAKHNES_MIRROR if that is set, else from
 its official page), converts it without running anything in it, and evaluates it on NES-MDB: on test
@@ -80,7 +80,7 @@ def main() -> int:
             print(" | ".join(cells), flush=True)
     if all_values and chosen.write:
         values = earlier(corpus.fingerprint) | all_values
-        said = shlex.join(["python", "tools/published.py", *sys.argv[1:]])
+        said = shlex.join(["python", "tools/published_checkpoints.py", *sys.argv[1:]])
         fingerprint = corpus.fingerprint
         write("published", values, command=said, data_fingerprint=fingerprint, packages=PACKAGES)
     if missing:
