@@ -42,7 +42,7 @@ aggregates: $(STAMP)  ## measure the facts on NES-MDB and Lakh in assets/aggrega
 	$(BIN)/python tools/aggregates/write_aggregates.py
 
 published: $(STAMP)  ## fetch the authors' checkpoints, evaluate them, and print paper, measured, difference
-	$(BIN)/python tools/published.py --write
+	$(BIN)/python tools/published_checkpoints.py --write
 
 report: $(STAMP)  ## write the README's tables, the pages and the model cards from results/
 	$(BIN)/python tools/tables/write_pages.py
