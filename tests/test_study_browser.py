@@ -54,20 +54,24 @@ def test_study_is_taken_reloaded_downloaded_and_read(page, design, tmp_path):
     page.call(
         "Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": "dark"}]
     )
-    assert page.run("getComputedStyle(document.body).backgroundColor") == "rgb(17, 19, 24)"
+    assert page.run("getComputedStyle(document.body).backgroundColor") == "rgb(18, 18, 18)"
     page.picture("study_dark")
     named = "element => element.ariaLabel || element.textContent.trim()"
-    assert page.run(f"[...document.querySelectorAll('button, progress')].every({named})")
+    assert page.run(f"[...document.querySelectorAll('button, progress, audio')].every({named})")
     press(page, "1")
     says(page, "Pair 2 of 4")
     press(page, "u")
     says(page, "Pair 1 of 4")
-    press(page, "a", "b", "ArrowRight")
+    press(page, "a", "b")
+    page.run("document.activeElement.blur()")
+    press(page, "ArrowRight")
     says(page, "Pair 2 of 4")
     page.open(place.as_uri())
     says(page, "Pair 2 of 4")
     for side in (1, 2):
-        page.click(element(f".side:nth-child({side}) .play"))
+        page.run(element(f".side:nth-child({side}) audio") + ".focus()")
+        page.key(" ")  # the browser's own controls
+        page.until(element(f".side:nth-child({side}) audio") + ".currentTime > 0")
     page.click(element(".choose"))
     says(page, "Pair 3 of 4")
     for name in "Pair 4 of 4", "Thank you":

@@ -15,7 +15,6 @@ function build(root) {
   let piece = pieces[0], wantedView = "roll", frame = 0;
 
   const deck = one(".lakhnes-deck"), stage = one(".stage"), status = one("[role=status]");
-  const play = one("button.main"), volume = one("[type=range]");
   const press = (button, on) => button.setAttribute("aria-pressed", String(on));
   const on = (selector, event, act) =>
     all(selector).forEach(element => element.addEventListener(event, () => act(element)));
@@ -81,11 +80,12 @@ function build(root) {
     draw();
   }
   function change(index) {
-    const before = piece.audio, { currentTime, paused } = before;
+    const before = piece.audio, { currentTime, paused, volume, muted } = before;
     piece = pieces[index];
     if (before !== piece.audio) {
       before.pause();
-      piece.audio.currentTime = Math.min(currentTime, piece.length);
+      const time = Math.min(currentTime, piece.length);
+      Object.assign(piece.audio, { currentTime: time, volume, muted });
       if (!paused) start(piece.audio);
     }
     all("button[data-piece]").forEach((button, i) => press(button, i === index));
@@ -123,20 +123,17 @@ function build(root) {
     for (const part of piece.picture.children) part.hidden = part.className !== view;
     draw();
   }
-  function showTime(time, playing) {
-    play.textContent = playing ? "\u275A\u275A Pause" : "\u25B6 Play";
-    play.setAttribute("aria-label", playing ? "Pause" : "Play");
-    one(".time").textContent = `${clock(time)} / ${clock(piece.length)}`;
+  function showTime(time) {
     const text = `${Math.round(time)} of ${Math.round(piece.length)} seconds`;
     const values = { max: piece.length.toFixed(1), now: time.toFixed(1), text };
     for (const name in values) stage.setAttribute(`aria-value${name}`, values[name]);
     one(".line").style.left = `${100 * Math.min(1, time / whole)}%`;
   }
   function draw() {
-    const { currentTime, paused } = piece.audio;
+    const { currentTime } = piece.audio;
     const shown = piece.picture.querySelector(":scope > :not([hidden])");
     const picture = shown?.querySelector("svg, canvas"), view = shown?.className;
-    showTime(currentTime, !paused);
+    showTime(currentTime);
     if (!shown || view === "roll") return;
     if (picture.drawn !== mix()) {
       const loudest = (peak, value) => Math.max(peak, Math.abs(value));
@@ -153,11 +150,6 @@ function build(root) {
 
   // --- buttons, pointer and keys ---
   on("button[data-piece]", "click", button => change(Number(button.dataset.piece)));
-  on("button.main", "click", toggle);
-  on("[data-stop]", "click", () => {
-    piece.audio.pause();
-    seek(0);
-  });
   on("[data-view]", "click", button => show(button.dataset.view));
   for (const kind of ["mute", "solo"]) {
     on(`[data-${kind}]`, "click", button => {
@@ -166,7 +158,6 @@ function build(root) {
     });
   }
   on("[data-duty]", "change", list => remix("duty", list.dataset.duty, Number(list.value)));
-  on("[type=range]", "input", () => pieces.forEach(({ audio }) => (audio.volume = volume.value)));
   on("[type=checkbox]", "change", box => pieces.forEach(({ audio }) => (audio.loop = box.checked)));
   on(".speed", "change", list => {
     for (const { audio } of pieces) audio.defaultPlaybackRate = audio.playbackRate = list.value;
@@ -200,7 +191,7 @@ function build(root) {
     event.stopPropagation();
   });
   for (const { audio } of pieces) {
-    audio.volume = volume.value;
+    audio.volume = 0.8;
     for (const name of ["play", "pause", "ended", "seeked"]) audio.addEventListener(name, animate);
   }
   deck.hidden = false;

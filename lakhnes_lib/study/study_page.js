@@ -6,7 +6,8 @@
   const one = selector => document.querySelector(selector);
   const all = selector => [...document.querySelectorAll(selector)];
   let state = { sessions: [] }; // a session: { listener, answers: [{ trial, choice, time }] }
-  let storageWorks = true, players = [], heard = [false, false];
+  let storageWorks = true;
+  const players = all("audio"), heard = [false, false];
   const session = () => state.sessions.at(-1);
   const finished = () => session().answers.length === total;
 
@@ -64,14 +65,18 @@
     setTimeout(() => URL.revokeObjectURL(url), 60000);
   }
   function play(side) {
-    const player = players[side], start = player.paused;
-    for (const other of players) {
-      other.pause();
-      other.currentTime = 0;
-    }
-    if (!start) return;
+    const player = players[side];
+    if (!player.paused) return player.pause();
+    player.currentTime = 0;
     player.play().catch(() => {});
+    plays(side);
+  }
+  function plays(side) {
+    players[1 - side].pause();
     heard[side] = true;
+    allowChoice();
+  }
+  function allowChoice() {
     all(".choose").forEach(button => (button.disabled = !heard.every(Boolean)));
   }
   function choose(side) {
@@ -85,37 +90,20 @@
   function open(name) {
     players.forEach(player => player.pause());
     all("section").forEach(section => (section.hidden = section.id !== name));
-    one(`#${name} button`).focus();
+    one(`#${name} :is(button, audio)`).focus();
   }
   function welcome() {
     one("#welcome [data-act=download]").hidden = state.sessions.length === 0;
     one("#welcome [role=alert]").hidden = storageWorks;
     open("welcome");
   }
-  function label(side) {
-    const button = all(".play")[side], playing = !players[side].paused;
-    button.querySelector("span").textContent = playing ? "\u25A0 Stop" : "\u25B6 Play";
-    button.setAttribute("aria-label", `${playing ? "Stop" : "Play"} clip ${"AB"[side]}`);
-  }
-  function newPlayer(clip, side) {
-    const player = new Audio(`data:audio/wav;base64,${clip}`), bar = all(".play i")[side];
-    function show() {
-      if (players[side] !== player) return; // the next pair has come
-      bar.style.width = `${(100 * player.currentTime) / player.duration || 0}%`;
-      label(side);
-    }
-    const news = ["timeupdate", "play", "pause", "ended"];
-    news.forEach(name => player.addEventListener(name, show));
-    bar.style.width = 0;
-    return player;
-  }
   function pair() {
     const done = session().answers.length;
-    players.forEach(player => player.pause());
-    players = study.trials[done].clips.map(newPlayer);
-    players.forEach((_, side) => label(side));
-    heard = [false, false];
-    all(".choose").forEach(button => (button.disabled = true));
+    study.trials[done].clips.forEach((clip, side) => {
+      players[side].src = `data:audio/wav;base64,${clip}`;
+      heard[side] = false;
+    });
+    allowChoice();
     one("#pair [data-act=undo]").disabled = done === 0;
     one("progress").value = done;
     one("#position").textContent = `Pair ${done + 1} of ${total}`;
@@ -132,14 +120,15 @@
 
   const acts = { begin, undo, remove, download, welcome };
   all("[data-act]").forEach(button => button.addEventListener("click", acts[button.dataset.act]));
-  all(".play").forEach((button, side) => button.addEventListener("click", () => play(side)));
+  players.forEach((player, side) => player.addEventListener("play", () => plays(side)));
   all(".choose").forEach((button, side) => button.addEventListener("click", () => choose(side)));
   const keys = { a: () => play(0), b: () => play(1), 1: () => choose(0), 2: () => choose(1) };
   Object.assign(keys, { arrowleft: keys[1], arrowright: keys[2] });
   addEventListener("keydown", event => {
     if (event.repeat || event.ctrlKey || event.metaKey || event.altKey) return;
     if (event.target.closest("textarea") || !one("#welcome").hidden) return;
-    const key = event.key.toLowerCase();
+    const key = event.key.toLowerCase(), arrow = key.startsWith("arrow");
+    if (arrow && event.target.closest("audio")) return; // there arrows seek
     const act = key === "u" && session().answers.length ? undo : finished() ? undefined : keys[key];
     if (!act) return;
     event.preventDefault();
