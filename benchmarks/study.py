@@ -21,6 +21,7 @@ import numpy as np
 import torch
 from _shared import arguments, corpus_at_hand, keep
 from scipy.special import expit
+from simulate_study import simulate
 
 from lakhnes_lib import profiles
 from lakhnes_lib.__main__ import main as lakhnes
@@ -28,7 +29,6 @@ from lakhnes_lib.models import checkpoints
 from lakhnes_lib.models.ngram import NGram
 from lakhnes_lib.study import answers, bradley_terry, designs, study_page, study_statistics
 from lakhnes_lib.study.clips import make_study
-from lakhnes_lib.study.simulation import simulate
 
 STRENGTHS = {"real": 1.1, "LakhNES": 0.1, "TXL": 0.0, "LSTM": -0.5, "5-gram": -1.2, "random": -20.0}
 LISTENERS = {"few": 6, "many": 40}

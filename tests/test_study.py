@@ -10,6 +10,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
+import questionnaire
 import simulate_study
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -20,7 +21,7 @@ from lakhnes_lib.errors import BadSetting, BadStudy, LakhnesError
 from lakhnes_lib.models.language_model import RandomModel
 from lakhnes_lib.music import events
 from lakhnes_lib.sound import apu
-from lakhnes_lib.study import answers, clips, designs, questionnaire, study_page
+from lakhnes_lib.study import answers, clips, designs, study_page
 from lakhnes_lib.study.answers import Judgement
 from lakhnes_lib.study.clips import make_study
 from lakhnes_lib.study.study_widget import Session
@@ -387,7 +388,7 @@ def test_filter(design):
         answers.filter_listeners(given, batches=3)
 
 
-def test_the_authors_questionnaire(tmp_path):
+def test_the_authors_questionnaire(tmp_path, capsys):
     key, path = tmp_path / "key.csv", tmp_path / "batch.csv"
     names = ["real_data", "control", "lstm", "lakhnes"]
     key.write_text(
@@ -420,7 +421,8 @@ def test_the_authors_questionnaire(tmp_path):
     assert found.judgements[0] == Judgement("W1", f"{path}, line 2", "real", "random")
     kept, dropped = answers.filter_listeners(found, batches=2)
     assert kept.listeners == ["W1"] and "0 of at least 2" in dropped["W2"]
-    assert main(["study", "report", str(key), str(path), "--min-batches", "2"]) == 0
+    assert questionnaire.main([str(key), str(path), "--min-batches", "2"]) == 0
+    assert "# Turing test" in capsys.readouterr().out
     (tmp_path / "other.csv").write_text("uuid,method\nabc,lstm\n")
     with pytest.raises(BadStudy, match="no answer of a questionnaire"):
         questionnaire.read([path], tmp_path / "other.csv")

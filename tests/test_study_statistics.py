@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from simulate_study import simulate
 
 from lakhnes_lib.errors import BadStudy
 from lakhnes_lib.study import bradley_terry, designs, study_statistics
 from lakhnes_lib.study.answers import Answers, Judgement, answers_of
-from lakhnes_lib.study.simulation import simulate
 
 STRENGTHS = {"real": 1.2, "txl": 0.4, "lstm": -0.5, "ngram": -1.1, "random": -20.0}
 

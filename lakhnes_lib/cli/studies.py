@@ -124,9 +124,7 @@ def merge(
 
 @study.command()
 def report(
-    design: Annotated[
-        Path, typer.Argument(metavar="DESIGN", help="The design's folder, or a key; see above.")
-    ],
+    design: DesignFolder,
     answers: AnswerFiles,
     out: Annotated[
         Path | None, typer.Option(help="Folder for report.md, report.json and the figures.")
@@ -148,18 +146,12 @@ def report(
     many judgements would be needed. As published, a listener counts who completed enough batches
     (at most those there are) and never took random events for real music. Rows that cannot be used
     are named on stderr.
-
-    With a CSV file in place of DESIGN that names the method of each clip (uuid,method), ANSWERS are
-    questionnaires in the form of the paper's authors.
     """
-    from lakhnes_lib.study import questionnaire, summary
+    from lakhnes_lib.study import summary
     from lakhnes_lib.study.answers import read
     from lakhnes_lib.study.designs import open_design
 
-    if design.is_file():
-        read_answers = questionnaire.read(answers, design)
-    else:
-        read_answers = read(open_design(design), answers)
+    read_answers = read(open_design(design), answers)
     for line in read_answers.refused:
         print(f"not used: {line}", file=sys.stderr)
     analysed = summary.analyse(read_answers, min_batches, controls, remark)

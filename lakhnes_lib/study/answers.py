@@ -1,7 +1,6 @@
 """The answers of a listening test: written one by one, read from any number of files, and filtered.
 
-Paper: §7 (its filters). Notebook: 08_user_study. The paper's own questionnaire is read by
-``questionnaire``.
+Paper: §7 (its filters). Notebook: 08_user_study. ``tools/questionnaire.py`` reads the paper's own.
 Differences from the paper: an answer that cannot be used is named, and costs no other answer.
 
 An answers file is CSV, one answer a row: ``listener,design,trial,choice,time``. choice is ``a`` or

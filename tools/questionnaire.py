@@ -1,13 +1,20 @@
-"""The answers of the paper's own questionnaire, in the form in which its platform gave them out.
+"""The report of a listening test whose answers have the form of the paper's own questionnaire.
 
-Paper: §7. Notebook: 08_user_study.
-Differences from the paper: none.
+python tools/questionnaire.py KEY ANSWERS... [--out FOLDER] [--min-batches N] [--no-controls]
+    [--remark TEXT]
+
+KEY is a CSV file that names the method of each clip (uuid,method); ANSWERS are the files that the
+platform of the paper's authors gave out, of which every row is a batch. The options are those of
+`lakhnes study report`.
 """
 
+import argparse
 import re
+import sys
 from collections.abc import Iterable
 
-from lakhnes_lib.errors import BadStudy
+from lakhnes_lib.errors import BadStudy, LakhnesError
+from lakhnes_lib.study import summary
 from lakhnes_lib.study.answers import Answers, Judgement, read_rows
 from lakhnes_lib.study.designs import CONTROL, REAL
 
@@ -51,3 +58,33 @@ def read(paths: Iterable, key) -> Answers:
         raise BadStudy(f"{names}: no answer of a questionnaire that {key} is the key to")
     kind = "turing" if all(REAL in (j.chosen, j.other) for j in judgements) else "preference"
     return Answers(kind, judgements, pairs, tuple(refused))
+
+
+def main(arguments=None) -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("key", metavar="KEY")
+    parser.add_argument("answers", metavar="ANSWERS", nargs="+")
+    parser.add_argument("--out", help="folder for report.md, report.json and the figures")
+    parser.add_argument("--min-batches", type=int, help="complete batches asked of a listener")
+    parser.add_argument("--no-controls", action="store_true", help="keep who failed a control")
+    parser.add_argument("--remark", default="", help="a line to put over report and figures")
+    chosen = parser.parse_args(arguments)
+    try:
+        answers = read(chosen.answers, chosen.key)
+        for line in answers.refused:
+            print(f"not used: {line}", file=sys.stderr)
+        controls = not chosen.no_controls
+        report = summary.analyse(answers, chosen.min_batches, controls, chosen.remark)
+        print(report.text, end="")
+        if chosen.out:
+            summary.write(report, chosen.out)
+    except LakhnesError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
