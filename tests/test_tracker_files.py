@@ -402,6 +402,12 @@ def test_any_song(score, tmp_path_factory):
     check(score, tmp_path_factory.mktemp("any"))
 
 
+@pytest.mark.parametrize("frames", [1, 255, 256, 257, 512])
+def test_ends_of_patterns(frames, tmp_path):
+    """A note that lasts to the song's end, near the end of a pattern."""
+    assert check(Score.build([(P2, 0, at(frames), 60, 15)]), tmp_path) == {}
+
+
 def test_longest_song(tmp_path):
     last = 256 * 256 - 1
     score = Score.build([(P1, 0, at(2), 60, 15), (P1, at(last - 2), at(last), 60, 15)])

@@ -119,8 +119,8 @@ def _events(score, number, frame_of, left_out) -> list[tuple]:
     volume = _changes(volume, sounds, before=_SAME)
     timbre = in_force(timbre_when, timbres["value"], moments, 0)
     timbre = _changes(timbre, sounds, before=0 if number == nes.TR else _SAME)
-    begins, stops = np.isin(moments, start), np.isin(moments, end) & ~sounds
-    key = np.select([begins, stops], [key[note], _STOP], _SAME)
+    begins, ends = np.isin(moments, start), np.isin(moments, end)
+    key = np.select([begins, ends], [key[note], _STOP], _SAME)
     table = np.stack([moments, key, end[note] - moments, volume, timbre], axis=1)
     happens = (np.stack([key, volume, timbre]) != _SAME).any(axis=0)
     return list(map(tuple, table[happens].tolist()))
