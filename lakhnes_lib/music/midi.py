@@ -1,20 +1,20 @@
 """MIDI in NES-MDB's form: four instruments ``p1 p2 tr no``, one tick an audio sample.
 
 Paper: §3.1. Notebook: 01_nes_ensemble. Any other MIDI file becomes NES music through
-``mapping.py``. Differences from the paper: files are read by symusic (C++) instead of pretty_midi,
-whose ``MAX_TICK`` refuses these files and which is a hundred times slower; the two agree on every
-file of NES-MDB (through the authors' TX1 text). Files of another resolution or tempo are brought to
-44,100 ticks a second.
+``mapping.py``. Differences from the paper: files are read by ``midi_song.py`` instead of
+pretty_midi, whose ``MAX_TICK`` refuses these files and which is twenty times slower; the two agree
+on every file of NES-MDB (through the authors' TX1 text). Files of another resolution or tempo are
+brought to 44,100 ticks a second.
 """
 
-from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 
 from lakhnes_lib.errors import BadMidi, BadScore
 from lakhnes_lib.files import write_file
-from lakhnes_lib.music import nes
+from lakhnes_lib.music import midi_song, nes
+from lakhnes_lib.music.midi_song import Instrument, Song
 from lakhnes_lib.music.score import (
     CONTROL,
     LONGEST_SECONDS,
@@ -43,59 +43,52 @@ def read_bytes(path) -> bytes:
     return data
 
 
-def parse(path):
-    """A MIDI file of any kind as a symusic Score, in MIDI ticks. Raises BadMidi."""
+def parse(path) -> Song:
+    """A MIDI file of any kind, in MIDI ticks. Raises BadMidi."""
     return parse_bytes(read_bytes(path), path)
 
 
-def parse_bytes(data: bytes, name):
+def parse_bytes(data: bytes, name) -> Song:
     """The same of the bytes of a MIDI file; name: the file, for messages.
 
-    Raises BadMidi for what is not MIDI, is cut off or damaged, or has a resolution of 0.
+    Raises BadMidi for what is not MIDI, is cut off or damaged, or counts no time.
     """
-    import symusic  # here, so that packed music is read without it
-
     if not data:
         raise BadMidi(f"{name}: is empty")
+    if data[:4] == b"RIFF":
+        data = data[max(data.find(b"MThd"), 0) :]  # the file inside
     if data[:4] != b"MThd":
         raise BadMidi(f"{name}: is not a MIDI file (it does not start with MThd)")
     try:
-        song = symusic.Score.from_midi(data)
-        if song.ticks_per_quarter < 1:
-            raise ValueError("its resolution is 0 ticks a quarter note")
-    except MemoryError:
-        raise
-    except Exception as error:  # symusic raises RuntimeError and ValueError of many kinds
-        reason = " ".join(str(error).split())[:120]
-        raise BadMidi(f"{name}: is a damaged MIDI file ({reason})") from None
-    return song
+        return midi_song.read_song(data)
+    except ValueError as error:
+        raise BadMidi(f"{name}: is a damaged MIDI file ({error})") from None
 
 
-def to_samples(ticks: np.ndarray, song) -> np.ndarray:
-    """MIDI ticks of a symusic Score to ticks of 1/44,100 s, int64, by the song's changes of tempo.
+def to_samples(ticks: np.ndarray, song: Song) -> np.ndarray:
+    """MIDI ticks of a song to ticks of 1/44,100 s, int64, by its changes of tempo.
 
     Exact before the last rounding.
     """
     ticks = np.asarray(ticks, np.int64)
-    tempos = {0: 500_000} | {tempo.time: tempo.mspq for tempo in song.tempos}  # us a quarter note
-    starts = np.array(sorted(tempos), np.int64)
-    unit = song.ticks_per_quarter * 1_000_000
-    rates = [Fraction(tempos[tick] * nes.TICKS_PER_SECOND, unit) for tick in starts.tolist()]
-    if set(rates) == {1}:
+    starts = np.array(list(song.tempos), np.int64)
+    unit = song.resolution * 1_000_000  # a sample, in the unit of the exact times below
+    rates = [tempo * nes.TICKS_PER_SECOND for tempo in song.tempos.values()]
+    if set(rates) == {unit}:
         return ticks
-    begins = [Fraction(0)]  # where each tempo begins, in samples
+    begins = [0]  # where each tempo begins
     for length, rate in zip(np.diff(starts).tolist(), rates[:-1], strict=True):
         begins.append(begins[-1] + length * rate)
     # The whole samples of a beginning stay integers; only the rest is calculated as float64.
-    whole = np.array([begin.__floor__() for begin in begins], np.int64)
-    rest = np.array([float(begin - begin.__floor__()) for begin in begins])
-    rates = np.array([float(rate) for rate in rates])
+    whole = np.array([begin // unit for begin in begins], np.int64)
+    rest = np.array([begin % unit / unit for begin in begins])
+    rates = np.array(rates) / unit
     tempo = np.maximum(np.searchsorted(starts, ticks, side="right") - 1, 0)
     since = rest[tempo] + (ticks - starts[tempo]) * rates[tempo]
     return whole[tempo] + np.rint(since).astype(np.int64)
 
 
-def _voice_of(track, path) -> int:
+def _voice_of(track: Instrument, path) -> int:
     name = track.name.strip().lower()
     if name in nes.MIDI_NAMES:
         return nes.MIDI_NAMES.index(name)
@@ -117,23 +110,22 @@ def _refuse_long(length: int, path):
 
 
 def read(path) -> Score:
-    """Score of a MIDI file in NES-MDB's form, with velocities and timbre. Raises BadMidi."""
+    """Score of a MIDI file in NES-MDB's form, with velocities and timbre.
+
+    A pitch that is struck again while it sounds begins anew. Raises BadMidi.
+    """
     song = parse(path)
     count = sum(len(track.notes) for track in song.tracks)
     if count > MOST_NOTES:
         raise BadMidi(f"{path}: holds {count} notes, more than the {MOST_NOTES} of a song")
     notes, controls = [np.zeros(0, NOTE)], [np.zeros(0, CONTROL)]
     for track in song.tracks:
-        if len(track.notes):
-            voice = _voice_of(track, path)
-            notes.append(_notes_of(track, voice, song))
-            controls.append(_controls_of(track, voice, song))
+        voice = _voice_of(track, path)
+        notes.append(_notes_of(track, voice, song))
+        controls.append(_controls_of(track, voice, song))
     notes, controls = np.concatenate(notes), np.concatenate(controls)
     controls = controls[np.lexsort((controls["voice"], controls["tick"]))]
-    # A time signature of 1/1 stands at the song's end.
-    signatures = song.time_signatures
-    ends = [s.time for s in signatures if (s.numerator, s.denominator) == (1, 1)]
-    end = int(to_samples(np.array(ends[-1:]), song).max(initial=0))
+    end = int(to_samples(np.array([song.end]), song)[0])
     length = max(end, int(notes["end"].max(initial=0)), int(controls["tick"].max(initial=0)))
     _refuse_long(length, path)
     try:
@@ -142,21 +134,24 @@ def read(path) -> Score:
         raise BadMidi(f"{path}: {error}") from None
 
 
-def _notes_of(track, voice: int, song) -> np.ndarray:
-    columns = track.notes.numpy()
-    notes = np.empty(len(track.notes), NOTE)
-    notes["voice"], notes["pitch"], notes["velocity"] = voice, columns["pitch"], columns["velocity"]
-    notes["start"] = to_samples(columns["time"], song)
-    notes["end"] = to_samples(columns["time"].astype(np.int64) + columns["duration"], song)
-    return notes
+def _notes_of(track: Instrument, voice: int, song: Song) -> np.ndarray:
+    order = np.lexsort((track.notes.time, track.notes.pitch))
+    columns = track.notes[order]
+    notes = np.empty(len(columns), NOTE)
+    notes["voice"], notes["pitch"], notes["velocity"] = voice, columns.pitch, columns.velocity
+    notes["start"] = to_samples(columns.time, song)
+    notes["end"] = to_samples(columns.end, song)
+    # A strike without its note-off ends where the same pitch is struck again.
+    again = np.flatnonzero(columns.pitch[1:] == columns.pitch[:-1])
+    notes["end"][again] = np.minimum(notes["end"][again], notes["start"][again + 1])
+    return notes[notes["end"] > notes["start"]]
 
 
-def _controls_of(track, voice: int, song) -> np.ndarray:
-    columns = track.controls.numpy()
-    known = np.isin(columns["number"], (VELOCITY_CHANGE, TIMBRE_CHANGE))
-    controls = np.empty(np.count_nonzero(known), CONTROL)
-    controls["voice"], controls["tick"] = voice, to_samples(columns["time"][known], song)
-    controls["kind"], controls["value"] = columns["number"][known], columns["value"][known]
+def _controls_of(track: Instrument, voice: int, song: Song) -> np.ndarray:
+    known = track.controls[np.isin(track.controls.number, (VELOCITY_CHANGE, TIMBRE_CHANGE))]
+    controls = np.empty(len(known), CONTROL)
+    controls["voice"], controls["tick"] = voice, to_samples(known.time, song)
+    controls["kind"], controls["value"] = known.number, known.value
     return controls
 
 
