@@ -19,7 +19,7 @@ from lakhnes_lib.songbook.sheets import NATURALS, Chord, chord_named
 
 MOST_BYTES = 16_000_000
 """In a file; the largest collections of folk tunes have a few million."""
-MOST_NOTES = 20_000
+MOST_NOTES = 10_000
 """In a tune with its repeats."""
 TUPLETS = {2: 3, 3: 2, 4: 3, 6: 2, 8: 3}
 """How many notes' time so many notes take. Of 5, 7 and 9 the metre decides."""

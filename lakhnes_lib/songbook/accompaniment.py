@@ -9,58 +9,33 @@ A part is a list of rows (start, end, pitch, velocity) by start, times in the le
 
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 
-from lakhnes_lib.songbook.sheets import Bar, Chord, LeadSheet, Step
+import numpy as np
+import yaml
+
+from lakhnes_lib.songbook.sheets import Bar, Chord, LeadSheet, Step, sounding
 
 
 @dataclass(frozen=True)
 class Style:
-    """Patterns of one bar, taken in turn.
+    """Patterns of one bar, taken in turn; ``styles.yaml`` holds them and says what they mean.
 
-    bass: a character for each eighth: r root, 3 third, 5 fifth, 8 octave, a step towards the next
-        bar's root, ``-`` the note goes on, ``.`` silence.
-    drums: a character for each sixteenth: a key of DRUMS or ``.`` nothing.
     fill: drums of every eighth bar and of the bars before the first chord.
-    gate: the share of a melody note that sounds.
     """
 
-    bass: tuple[str, ...]
-    drums: tuple[str, ...]
+    bass: list[str]
+    drums: list[str]
     fill: str
     gate: float
 
 
-STYLES = {
-    "march": Style(
-        ("r.5.r.5.", "r.5.r.5.", "r.5.r.5.", "r.3.5.a."),
-        ("K.h.S.h.K.h.S.hh",),
-        "K.h.S.h.K.SSSSSS",
-        0.85,
-    ),
-    "pop": Style(
-        ("rr8rrr8r", "rr8rr85a"), ("K.h.S.h.KKh.S.h.", "K.h.S.hKK.h.S.H."), "K.h.S.h.S.S.TTTT", 0.9
-    ),
-    "folk": Style(("r---5---", "r---5-a-"), ("K..hS.h.K..hS.hh",), "K..hS.h.K.TTS.S.", 0.9),
-    "ballad": Style(("r-5-8-5-",), ("K...h...S...h.h.",), "K...h...S...T.T.", 0.96),
-    "polka": Style(("r.5.", "r.5.", "r.5.", "r.5a"), ("K.S.K.S.", "K.S.K.SS"), "K.SSSSSS", 0.8),
-    "waltz": Style(("r---..", "5---.."), ("K...h...h...",), "K...S.S.S...", 0.92),
-    "minuet": Style(("r-3-5-", "r---a-"), ("K...h.h.h...",), "K...S...S.S.", 0.85),
-    "jig": Style(("r-.5-.", "r-.5-a"), ("K.h.h.S.h.h.",), "K.h.h.S.SSSS", 0.85),
-    "lilt": Style(("r--5--", "r--8--"), ("K...h.S...h.",), "K...h.S.T.T.", 0.95),
-    "etude": Style(("r-5", "r-8"), ("K...h.", "h...h."), "K.h.S.", 0.95),
-}
-
+_TABLES = yaml.safe_load(Path(__file__).with_name("styles.yaml").read_text(encoding="utf-8"))
+STYLES = {name: Style(**patterns) for name, patterns in _TABLES["styles"].items()}
 USUAL_STYLES = {(4, 2): "polka", (8, 2): "march", (6, 2): "waltz", (6, 3): "jig", (3, 3): "etude"}
 """By the eighth notes of a bar and of a beat."""
 
-DRUMS = {
-    "K": (4, 6, 15),
-    "S": (10, 8, 13),
-    "h": (16, 2, 6),
-    "H": (15, 7, 8),
-    "T": (6, 7, 14),
-    "C": (12, 24, 13),
-}
+DRUMS = _TABLES["drums"]
 """Bass drum, snare, closed and open hi-hat, tom, crash: noise type, frames, first velocity."""
 
 TEXTURES = ("thirds", "arpeggio", "chop", "counter", "echo", "canon")
@@ -83,7 +58,7 @@ def _usual_style(count: int, beat: int) -> Style:
         return STYLES[USUAL_STYLES[count, beat]]
     bass = "".join(tone.ljust(beat, ".") for tone in "r5" * count)
     drums = "".join(drum + "." + "h." * (beat - 1) for drum in "KS" * count)
-    return Style((bass[:count],), (drums[: 2 * count],), drums[: 2 * count], 0.85)
+    return Style([bass[:count]], [drums[: 2 * count]], drums[: 2 * count], gate=0.85)
 
 
 def inner_voice(sheet: LeadSheet, textures: list[str]) -> list[tuple]:
@@ -119,8 +94,7 @@ def inner_voice(sheet: LeadSheet, textures: list[str]) -> list[tuple]:
 
 def _inner_top(sheet: LeadSheet, bar: Bar) -> int:
     """The highest pitch for P2 in a bar: below the melody, but never down in the bass."""
-    starts, ends, pitches = sheet.melody.T
-    melody_bottom = int(pitches[(starts < bar.end) & (ends > bar.start)].min(initial=84))
+    melody_bottom = int(sounding(sheet.melody, bar)[:, 2].min(initial=84))
     return max(melody_bottom - 3, LOWEST_INNER + 11)
 
 
@@ -159,9 +133,9 @@ def _follow_melody(sheet: LeadSheet, bar: Bar, texture: str) -> list[tuple]:
     """
     eighths = {"thirds": 0, "echo": 1, "canon": 2 * bar.count}[texture]
     delay = round(eighths * bar.eighth)
-    heard = sheet.melody + (delay, delay, 0)
+    limits = np.searchsorted(sheet.melody[:, 0] + delay, (bar.start, bar.end))
     rows = []
-    for start, end, pitch in heard[(heard[:, 0] >= bar.start) & (heard[:, 0] < bar.end)].tolist():
+    for start, end, pitch in (sheet.melody[slice(*limits)] + (delay, delay, 0)).tolist():
         chord = sheet.chord(start)
         if delay:
             rows.append((start, end, pitch, 5 if texture == "echo" else 11))

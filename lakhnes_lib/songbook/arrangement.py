@@ -29,14 +29,15 @@ DECAY = {nes.P1: (6, 1, 10), nes.P2: (4, 1, 4), nes.NO: (1, 2, 1)}
 
 
 def arrange(
-    sheet: LeadSheet, *, style: str = "", textures=TEXTURES, passes=(0,), name: str = ""
+    sheet: LeadSheet, *, style: str = "", textures=TEXTURES[:4], passes=(0,), name: str = ""
 ) -> Score:
     """Score for four voices: the lead sheet once for each pass, then its last note held.
 
     style: a name of STYLES whose patterns fit the first bar, or nothing for the usual one of each
     metre. textures: names of TEXTURES, a phrase of 8 bars each, in turn; every pass begins with the
-    next one. passes: transposition of each pass in semitones. Raises BadScore for an unknown name,
-    a style of another metre, no pass, or a sheet without melody or chords.
+    next one. The last two fit few tunes. passes: transposition of each pass in semitones. Raises
+    BadScore for an unknown name, a style of another metre, no pass, or a sheet without melody or
+    chords.
     """
     called = name or "lead sheet"
     if not passes or not len(sheet.melody) or not sheet.chords:

@@ -5,7 +5,7 @@ Paper: none. Notebook: 01_nes_ensemble. Folk tunes are often written without cho
 
 import numpy as np
 
-from lakhnes_lib.songbook.sheets import NATURALS, Bar, Chord
+from lakhnes_lib.songbook.sheets import NATURALS, Bar, Chord, sounding
 
 PREFERENCE = {0: 0.25, 3: 0.15, 4: 0.15}
 """What the first, fourth and fifth degrees of the key count more, as a share of the bar."""
@@ -27,11 +27,11 @@ def chords(melody: np.ndarray, bars: tuple[Bar, ...], signature) -> list[tuple[i
         if steps[1] == 7:  # not the diminished triad
             triads.append((PREFERENCE.get(degree, 0), Chord.of(root, (0, *steps))))
     rows: list[tuple[int, Chord]] = []
-    starts, ends, pitches = melody.T
     for bar in bars[bars[0].first < bars[0].start and len(bars) > 1 :]:
-        sounding = np.minimum(ends, bar.end) - np.maximum(starts, bar.start)
+        starts, ends, pitches = sounding(melody, bar).T
+        lengths = np.minimum(ends, bar.end) - np.maximum(starts, bar.start)
         strong = (starts - bar.first) % round(bar.beat * bar.eighth) == 0
-        weights = np.maximum(sounding, 0) * (1 + strong)
+        weights = lengths * (1 + strong)
         share = np.bincount(pitches % 12, weights, 12) / max(weights.sum(), 1)
         best = max(triads, key=lambda triad: triad[0] + share[list(triad[1].tones)].sum())[1]
         if not rows or rows[-1][1] != best:

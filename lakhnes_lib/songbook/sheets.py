@@ -113,6 +113,12 @@ class Step(NamedTuple):
     new: bool
 
 
+def sounding(melody: np.ndarray, bar: Bar) -> np.ndarray:
+    """The notes of a melody, rows as in ``LeadSheet``, that sound in a bar."""
+    first = np.searchsorted(melody[:, 1], bar.start, side="right")
+    return melody[first : np.searchsorted(melody[:, 0], bar.end)]
+
+
 @dataclass(frozen=True, eq=False)
 class LeadSheet:
     """One voice of melody with chords, repeats written out.

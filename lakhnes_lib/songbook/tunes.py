@@ -25,7 +25,7 @@ from lakhnes_lib.songbook.sheets import EIGHTH, Bar, LeadSheet
 
 FOLDER = Path(__file__).resolve().parents[2] / "assets" / "songbook"
 SPLITS = ("train", "valid", "test")
-LONGEST = 4000
+LONGEST = 2000
 """Whole notes of a tune as it is played."""
 
 
@@ -78,33 +78,42 @@ def read(path) -> Score:
     """The tune of an ABC file for four voices; of several the first, with a line on stderr.
 
     A piece of the songbook is arranged as ``songbook.yaml`` says, others in the usual style of
-    their metre; chords are found where none are written (``harmony.py``). Raises BadScore, which
-    names file and line, for a file that cannot be read or is not ABC.
+    their metre; where no chords are written they are derived (``harmony.py``). Raises BadScore,
+    which names file and line, for a file that cannot be read or is not ABC.
+
+    >>> read("assets/songbook/greensleeves.abc")
+    Score('greensleeves', 60.30 s, notes: P1 144, P2 162, TR 64, NO 135)
     """
     path, tunes = Path(path), abc_reader.split(path)
     if len(tunes) > 1:
         print(f"{path}: the first of its {len(tunes):,} tunes is read", file=sys.stderr)
-    choices = {}
-    for piece in pieces() if path.resolve().parent == FOLDER else ():
-        if piece.path.name == path.name:
-            choices = {name: getattr(piece, name) for name in ("style", "textures", "passes")}
-    sheet = lead_sheet(path, tunes[0])
-    return arrangement.arrange(sheet, name=str(path), **choices).renamed(path.stem)
+    return _arranged(path, tunes[0], path.stem)
 
 
 def read_all(path) -> tuple[list[Score], list[str]]:
-    """Every tune of an ABC file, named by file and number, and why others were left out.
+    """Every tune of an ABC file, numbered if there are several, and why others were left out.
 
     Raises BadScore for a file that cannot be read.
+
+    >>> read_all("assets/songbook/greensleeves.abc")
+    ([Score('greensleeves', 60.30 s, notes: P1 144, P2 162, TR 64, NO 135)], [])
     """
-    path, songs, reasons = Path(path), [], []
-    for number, lines in enumerate(abc_reader.split(path), start=1):
+    path, tunes, songs, reasons = Path(path), abc_reader.split(path), [], []
+    for number, lines in enumerate(tunes, start=1):
         try:
-            song = arrangement.arrange(lead_sheet(path, lines), name=f"{path}: tune {number}")
-            songs.append(song.renamed(f"{path.stem} {number}"))
+            name = path.stem if len(tunes) == 1 else f"{path.stem} {number}"
+            songs.append(_arranged(path, lines, name))
         except BadScore as error:
             reasons.append(str(error))
     return songs, reasons
+
+
+def _arranged(path: Path, lines, name: str) -> Score:
+    choices = {}
+    for piece in pieces() if path.resolve().parent == FOLDER else ():
+        if piece.path.name == path.name:
+            choices = {key: getattr(piece, key) for key in ("style", "textures", "passes")}
+    return arrangement.arrange(lead_sheet(path, lines), name=str(path), **choices).renamed(name)
 
 
 def lead_sheet(path, lines: list[tuple[int, str]] | None = None) -> LeadSheet:
@@ -129,7 +138,7 @@ def lead_sheet(path, lines: list[tuple[int, str]] | None = None) -> LeadSheet:
                 melody.append([round(begin), round(now), note.pitch])
             tied = note.tied
         if now > 8 * EIGHTH * LONGEST:
-            raise BadScore(f"{path}: is longer than {LONGEST:,} whole notes, the most for a tune")
+            raise BadScore(f"{path}: line {lines[0][0]}: a tune of over {LONGEST:,} whole notes")
         _add_bar(spans, start, now, bar.signature.metre, whole)
     if not melody:
         raise BadScore(f"{path}: line {lines[0][0]}: a tune without a note")
