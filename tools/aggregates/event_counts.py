@@ -26,7 +26,7 @@ JINGLES = (1, 2, 5, 10, 20, 30, 60)
 """Seconds."""
 SHORTEST = 10
 RATE_EDGES = np.arange(0, 201, 5)
-LENGTH_EDGES = np.append(np.arange(0, 181, 5), 400)
+LENGTH_EDGES = np.append(np.arange(0, 181, 5), 3600)
 EVENTS_EDGES = np.append(np.arange(0, 12_001, 250), 10**6)
 
 
