@@ -98,13 +98,14 @@ class Evaluation(Settings):
 
 
 class Sampling(Settings):
-    """How pieces are drawn: §8's published defaults."""
+    """How pieces are drawn. §8's own settings: 1,024 events, temperature 0.95, top-k 32."""
 
     pieces: Count = 4
-    length: Count = 1024  # events
-    temperature: PositiveAmount = 0.95
-    top_k: CountOrZero = 32
-    top_p: PositiveShare = 1.0
+    seconds: PositiveAmount = 30.0  # greatest length of a piece that ends by itself
+    length: Count = 1024  # events of one that does not
+    temperature: PositiveAmount = 1.0
+    top_k: CountOrZero = 0  # 0: all
+    top_p: PositiveShare = 0.98
     memory_length: CountOrZero = 512  # events
 
 

@@ -49,6 +49,7 @@ def generate(place, capsys):
             "cpu",
             "--memory",
             "32",
+            *([] if "--seed" in options else ["--seed", 0]),
             *options,
         ]
         code = main(list(map(str, command)))
@@ -59,7 +60,7 @@ def generate(place, capsys):
 
 def test_from_nothing(generate, place):
     code, out, _ = generate("-n", 2, "--length", 40, "--seed", 3, out="nothing")
-    assert code == 0 and out.count(" notes\n") == 2
+    assert code == 0 and out.count(" notes\n") == 2 and "2 of " in out
     assert (place / "model/step.int8.onnx").exists() or not engine.is_available()
     folder = place / "nothing"
     endings = ("json", "mid", "png", "tx1.txt", "vgm", "wav")
@@ -116,7 +117,7 @@ def test_given(generate, place):
         "--given",
         "tr,NO",
         place / "song.mid",
-        "--particles",
+        "--candidates",
         3,
         "--first-seconds",
         2,
@@ -126,6 +127,48 @@ def test_given(generate, place):
     for voice in (nes.TR, nes.NO):
         assert (given.voice(voice)["pitch"] == made.voice(voice)["pitch"]).all()
     assert len(made.voice(nes.P1)) + len(made.voice(nes.P2))
+
+
+def test_between_changes_the_span_alone(generate, place):
+    options = ("-n", 1, "--between", 2, 4, place / "song.mid", "--only", "P1", "--candidates", 2)
+    assert generate(*options, out="between")[0] == 0
+    made = midi.read(place / "between/seed0_00.mid")
+    for voice in (nes.P2, nes.TR, nes.NO):
+        assert (made.voice(voice) == SONG.voice(voice)).all()
+    assert made.length == SONG.length and made != SONG
+    page = (place / "between/index.html").read_text()
+    assert "from 2 s before what was composed" in page
+    assert generate(*options, "--only", "P9", out="none")[0] == 2
+    code, _, err = generate("--between", 20, 40, place / "song.mid", out="none")
+    assert code == 2 and "no span from 20 s to 40 s" in err
+
+
+def test_a_loop_is_written_with_its_loop_point(generate, place):
+    code, out, _ = generate("-n", 1, "--loop", "--seconds", 6, out="loops")
+    assert code == 0 and "a loop of " in out
+    header = (place / "loops/seed0_00.vgm").read_bytes()[:64]
+    loop_offset, loop_samples = (int.from_bytes(header[i : i + 4], "little") for i in (0x1C, 0x20))
+    assert loop_offset and loop_samples == midi.read(place / "loops/seed0_00.mid").length
+    assert " loop>" in (place / "loops/index.html").read_text()
+
+
+def test_nothing_is_overwritten_and_the_seed_is_said(generate, place):
+    for _ in range(2):
+        assert generate("-n", 1, "--as-published", "--seed", 9, out="twice")[0] == 0
+    first, second = (place / f"twice/seed9_0{i}.tx1.txt" for i in (0, 1))
+    assert first.read_bytes() == second.read_bytes()
+    assert len(events.encode(midi.read(place / "twice/seed9_00.mid"))) > 1000
+    assert (
+        main(["generate", str(place / "model"), str(place / "drawn"), "-n", "1", "--length", "9"])
+        == 0
+    )
+    seed = next((place / "drawn").glob("*.mid")).name.split("_")[0].removeprefix("seed")
+    assert f"seed {seed}" in (place / "drawn/index.html").read_text()
+
+
+def test_as_published_sets_what_the_paper_sets(generate, place):
+    code, _, err = generate("--as-published", "--top-k", 3, out="none")
+    assert code == 2 and "--as-published sets it" in err
 
 
 def test_own_midi_is_read_by_role(generate, place):
@@ -141,7 +184,7 @@ def test_own_midi_is_read_by_role(generate, place):
     code, out, err = generate(*options, "--voices", "P1=flute", out="own")
     assert code == 2 and "has no track 'flute' (name one, or its number: track 1 (part 0), " in err
     code, out, err = generate("--voices", "P1=2", out="own")
-    assert code == 2 and "goes with --continue, --rhythm or --given" in err
+    assert code == 2 and "goes with --continue, --rhythm, --given or --between" in err
 
 
 def test_ctrl_c_keeps_what_is_done(place):
@@ -156,7 +199,7 @@ def test_ctrl_c_keeps_what_is_done(place):
         "sampling.draw = draw\n"
         "from lakhnes_lib.__main__ import main; sys.exit(main())"
     )
-    options = ["-n", "2", "--length", "1000000", "--memory", "8", "--device", "cpu"]
+    options = ["-n", "2", "--length", "1000000", "--memory", "8", "--device", "cpu", "--seed", "0"]
     command = [sys.executable, "-c", code, "generate", str(place / "model"), str(out), *options]
     process = subprocess.Popen(
         command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ
@@ -208,7 +251,20 @@ def test_commands_of_the_readme_run(tmp_path, monkeypatch, capsys):
         elif words[0] == "assets/pretrained/mini":
             less = ["--first-seconds", "1"] if given else ["--length", "60"]
             assert (
-                main([verb, words[0], str(tmp_path / words[1]), *words[2:], *less, "-n", "1"]) == 0
+                main(
+                    [
+                        verb,
+                        words[0],
+                        str(tmp_path / words[1]),
+                        *words[2:],
+                        *less,
+                        "-n",
+                        "1",
+                        "--seed",
+                        "0",
+                    ]
+                )
+                == 0
             )
             done.add(words[1])
             assert (tmp_path / words[1] / "seed0_00.wav").stat().st_size > 1000
@@ -250,11 +306,15 @@ def test_bad_input(generate, place, tmp_path):
         (("--top-k", -1), "--top-k"),
         (("--given", "NO"), "--given"),
         (("--continue", song, "--rhythm", song), "only one of them"),
-        (("--first-seconds", 3), "goes with --continue, --rhythm or --given"),
+        (("--first-seconds", 3), "goes with --continue, --rhythm, --given or --between"),
         (("--first-events", 3), "goes with --continue"),
         (("--rhythm", song, "--first-events", 3), "goes with --continue"),
-        (("--particles", 3), "goes with --given"),
+        (("--candidates", 3), "goes with --given or --between"),
         (("--rhythm", song, "--length", 9), "lasts as long as FILE"),
+        (("--given", "NO", song, "--seconds", 9), "lasts as long as FILE"),
+        (("--rhythm", song, "--loop"), "goes with pieces from nothing"),
+        (("--rhythm", song, "--no-audition"), "lasts as long as FILE"),
+        (("--only", "P1"), "goes with --between"),
         (("--given", "NO", song, "--free"), "--free: --given always keeps"),
     ):
         code, out, err = generate(*options, out="none")

@@ -304,7 +304,7 @@ def test_of_equally_likely_events_the_first_are_kept():
     "setting",
     [
         {"n": 0}, {"length": 0}, {"temperature": 0}, {"temperature": -1.0},
-        {"temperature": float("nan")}, {"top_k": 0}, {"top_k": -3}, {"top_p": 0.0},
+        {"temperature": float("nan")}, {"top_k": -1}, {"top_k": -3}, {"top_p": 0.0},
         {"top_p": 1.01}, {"top_p": float("nan")},
         {"seconds": 0}, {"seconds": -1}, {"precision": "bf16"}, {"precision": "fp16"},
     ],

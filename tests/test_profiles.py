@@ -154,7 +154,7 @@ def test_the_command_lines_defaults_are_the_profiles():
     assert options["memory"] == measured.memory_length
     options = defaults(generate)
     assert options["memory"] == drawn.memory_length
-    for name in ("pieces", "length", "temperature", "top_k", "top_p"):
+    for name in ("pieces", "seconds", "temperature", "top_k", "top_p"):
         assert options[name] == getattr(drawn, name)
 
 

@@ -3,21 +3,13 @@
 Paper: §8. Notebook: 09_composing.
 """
 
-import sys
+import secrets
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from lakhnes_lib.cli.options import (
-    Checkpoint,
-    Device,
-    Voices,
-    chosen_device,
-    only_where,
-    progress,
-    read_song,
-)
+from lakhnes_lib.cli.options import Checkpoint, Device, Voices, only_where, read_song
 
 
 # The defaults are those of ``profiles.Sampling`` (a test compares them), which is slow to import.
@@ -26,7 +18,9 @@ def generate(
     checkpoint: Checkpoint,
     out: Annotated[Path, typer.Argument(metavar="OUT_DIR", help="Folder for the pieces.")],
     pieces: Annotated[int, typer.Option("-n", "--pieces", min=1, help="How many.")] = 4,
-    seed: Annotated[int, typer.Option(min=0, help="The same seed composes the same pieces.")] = 0,
+    seed: Annotated[
+        int | None, typer.Option(min=0, help="Composes the same pieces again [default: drawn].")
+    ] = None,
     beginning: Annotated[
         Path | None,
         typer.Option("--continue", metavar="FILE", help="Go on from this song's beginning."),
@@ -44,7 +38,17 @@ def generate(
             help="Keep these voices of a song (P1,P2,TR,NO), compose the others.",
         ),
     ] = None,
+    between: Annotated[
+        tuple[float, float, Path] | None,
+        typer.Option(metavar="A B FILE", help="Compose seconds A to B of a song anew."),
+    ] = None,
     voices: Voices = "",
+    only: Annotated[
+        str, typer.Option(metavar="VOICES", help="With --between: compose only these voices.")
+    ] = "P1,P2,TR,NO",
+    loop: Annotated[
+        bool, typer.Option("--loop", help="End each piece where its beginning can follow.")
+    ] = False,
     first_seconds: Annotated[
         float | None,
         typer.Option(
@@ -55,16 +59,35 @@ def generate(
         int | None,
         typer.Option(min=1, help="With --continue: take only so many events [default: 512]."),
     ] = None,
-    particles: Annotated[
-        int, typer.Option(min=1, help="With --given: attempts, of which the best is kept.")
+    candidates: Annotated[
+        int,
+        typer.Option(
+            min=1, max=1_000, help="With --given and --between: attempts, of which one is taken."
+        ),
     ] = 16,
+    seconds: Annotated[
+        float, typer.Option(min=0.1, max=3_600.0, help="Greatest length of what is composed.")
+    ] = 30.0,
     length: Annotated[
-        int, typer.Option(min=1, help="Events to compose, about 57 a second.")
-    ] = 1024,
-    temperature: Annotated[float, typer.Option(help="Above 0; above 1 is bolder.")] = 0.95,
-    top_k: Annotated[int, typer.Option(min=0, help="So many of the likeliest; 0: all.")] = 32,
-    top_p: Annotated[float, typer.Option(help="The likeliest that hold this share.")] = 1.0,
+        int | None, typer.Option(min=1, help="The same in events, about 57 a second.")
+    ] = None,
+    audition: Annotated[
+        bool,
+        typer.Option(
+            "--audition/--no-audition", help="Leave out pieces that freeze, loop or end at once."
+        ),
+    ] = True,
+    temperature: Annotated[float, typer.Option(help="Above 0; above 1 is bolder.")] = 1.0,
+    top_k: Annotated[int, typer.Option(min=0, help="So many of the likeliest; 0: all.")] = 0,
+    top_p: Annotated[float, typer.Option(help="The likeliest that hold this share.")] = 0.98,
     memory: Annotated[int, typer.Option(min=0, help="Events of history kept.")] = 512,
+    as_published: Annotated[
+        bool,
+        typer.Option(
+            "--as-published",
+            help="As the paper: 1,024 events, no end, temperature 0.95, top-k 32, no audition.",
+        ),
+    ] = False,
     masked: Annotated[
         bool, typer.Option("--masked/--free", help="Keep the grammar of events, or not.")
     ] = True,
@@ -76,13 +99,18 @@ def generate(
     """Composes new pieces: from nothing, or from what you bring.
 
     OUT_DIR gets each piece NN of seed S as seedS_NN.mid, .tx1.txt, .vgm and .wav, and index.html, a
-    page that plays all pieces in OUT_DIR. Ctrl-C keeps what is composed by then.
+    page that plays all pieces in OUT_DIR. Nothing there is overwritten. Ctrl-C keeps what is
+    composed by then.
+
+    A piece ends where the model ends it, or at the last bar before --seconds. More candidates are
+    composed than asked for; those that hold a note for more than 5 seconds, repeat one short loop,
+    lose a voice or end at once are left out, and counted. --no-audition takes the first ones.
 
     FILE is a MIDI, TX1 or VGM file, or a lead sheet in ABC as in assets/songbook. Of a MIDI file
     the lowest track plays TR, the highest or busiest P1, the next P2, and drums NO, unless --voices
     says otherwise (P1=Lead,TR=2: a track's name or number); stderr says which plays what. For
-    --rhythm a drum pattern is enough. With --rhythm and --given a piece lasts as long as FILE, and
-    more --particles fit the given voices better, and take longer.
+    --rhythm a drum pattern is enough. With --rhythm, --given and --between a piece lasts as long as
+    FILE, and more --candidates fit what is given better, and take longer.
 
     --masked keeps the grammar of events, so that every piece is a valid score; --free draws as the
     paper does. The same seed composes the same pieces, but others with fp32 than with int8.
@@ -95,101 +123,86 @@ def generate(
     New melodies to the rhythm of a song, or to a drum pattern:
       lakhnes generate assets/pretrained/mini pieces --rhythm assets/songbook/cancan.abc
     Two pulse voices above a bass (TR) and drums (NO), the best of 32 attempts:
-      lakhnes generate assets/pretrained/mini pieces -n 1 --given TR,NO song.mid --particles 32
-    Bolder:
-      lakhnes generate assets/pretrained/mini pieces --temperature 1.1 --top-k 0 --top-p 0.97
+      lakhnes generate assets/pretrained/mini pieces -n 1 --given TR,NO song.mid --candidates 32
+    Seconds 8 to 16 of a song anew, but only its pulse voices:
+      lakhnes generate assets/pretrained/mini pieces --between 8 16 song.mid --only P1,P2
+    A loop of at most 20 seconds for a game:
+      lakhnes generate assets/pretrained/mini pieces -n 1 --loop --seconds 20
     """
     from lakhnes_lib.generation import given_voices, sampling
 
-    if sum(way is not None for way in (beginning, rhythm, given)) > 1:
-        flags = "--continue, --rhythm, --given"
+    ways = (beginning, rhythm, given, between)
+    if sum(way is not None for way in ways) > 1:
+        flags = "--continue, --rhythm, --given, --between"
         raise typer.BadParameter("take only one of them", param_hint=flags)
-    file = beginning or rhythm or (given and given[1])
+    file = beginning or rhythm or (given and given[1]) or (between and between[2])
+    some_file = "goes with --continue, --rhythm, --given or --between"
+    grows = file is beginning  # with the others a piece lasts as long as FILE
+    lasts = "with --rhythm, --given and --between a piece lasts as long as FILE"
     for fits, flag, why in (
-        (file is not None, "--first-seconds", "goes with --continue, --rhythm or --given"),
-        (file is not None, "--voices", "goes with --continue, --rhythm or --given"),
+        (file is not None and not between, "--first-seconds", some_file),
+        (file is not None, "--voices", some_file),
         (beginning is not None, "--first-events", "goes with --continue"),
-        (given is not None, "--particles", "goes with --given"),
-        (file is beginning, "--length", "with --rhythm and --given a piece lasts as long as FILE"),
-        (given is None or masked, "--free", "--given always keeps the grammar"),
+        (given or between, "--candidates", "goes with --given or --between"),
+        (between, "--only", "goes with --between"),
+        (grows, "--length", lasts),
+        (grows, "--seconds", lasts),
+        (grows, "--no-audition", lasts),
+        (grows, "--as-published", lasts),
+        (file is None, "--loop", "goes with pieces from nothing"),
+        (not (given or between) or masked, "--free", "--given always keeps the grammar"),
     ):
         only_where(fits, context, flag, why=why)
+    settings = ("--length", "--seconds", "--temperature", "--top-k", "--top-p", "--audition")
+    only_where(not as_published, context, *settings, why="--as-published sets it")
+    if as_published:
+        length, audition, temperature, top_k, top_p = 1024, False, 0.95, 32, 1.0
+    seed = secrets.randbelow(10**6) if seed is None else seed
     options = dict(temperature=temperature, top_k=top_k or None, top_p=top_p, seed=seed)
     options |= dict(n=pieces, memory_length=memory, precision=precision)
-    sampling.check(length=length, **options)
+    sampling.check(length=length or 1, **options)
     kept = given_voices.voices_of(given[0]) if given else []
+    composed = given_voices.voices_of(only) if between else []
 
     # What takes long to import is imported where it is needed, so that composing begins at once.
-    from lakhnes_lib.generation import continuation
+    from lakhnes_lib.cli import composing
+    from lakhnes_lib.generation import auditions, continuation
+    from lakhnes_lib.music import events, nes
 
     if file is not None:
-        from lakhnes_lib.generation import rhythm as rhythms
-        from lakhnes_lib.music import nes
-
         # A note that sounds at the cut of a beginning goes on, so that the file is read beyond it.
         beyond = first_seconds and first_seconds + (beginning is not None)
         song = read_song(file, voices, beyond)
-    model, caption = _model(checkpoint, device), "from nothing"
-    if beginning is not None:
-        count = 512 if first_events is None and first_seconds is None else first_events
-        prime = continuation.cut(song, seconds=first_seconds, count=count)
-        caption = f"goes on from the first {len(prime):,} events of {beginning.name}"
-        _describe_beginning(beginning, prime, checkpoint, memory)
-        steps = continuation.compose(model, prime, length=length, masked=masked, **options)
-    elif file is None:
-        steps = continuation.compose(model, length=length, masked=masked, **options)
-    else:
-        if rhythm:
-            if not len(song.only(nes.MELODIC).notes):  # drums alone, every hit of which counts
-                song = rhythms.read(file)
-                song = song if first_seconds is None else song.excerpt(0, first_seconds)
-            caption = f"to the rhythm of {file.name}"
-            steps = rhythms.compose(model, song, masked=masked, **options)
+    model, caption, join = composing.model(checkpoint, device), f"seed {seed}", 0.0
+    if grows:
+        prime = None
+        if beginning is not None:
+            count = 512 if first_events is None and first_seconds is None else first_events
+            prime = continuation.cut(song, seconds=first_seconds, count=count)
+            join = events.decode(prime).seconds
+            caption += f", goes on from the first {join:.1f} s of {beginning.name}"
+            composing.describe_beginning(beginning, prime, checkpoint, memory)
+        if as_published:
+            steps = continuation.compose(model, prime, length=length, masked=masked, **options)
         else:
-            caption = f"around {given[0]} of {file.name}"
-            steps = given_voices.compose(model, song, kept, particles=particles, **options)
-    # The model is loaded for the first event; a folder that cannot be written is found out next.
-    made, interrupted = next(steps), False
-    from tqdm import tqdm
+            options |= dict(length=length, masked=masked, audition=audition)
+            steps = auditions.compose(model, prime, seconds=seconds, **options)
+    elif rhythm:
+        from lakhnes_lib.generation import rhythm as rhythms
 
-    from lakhnes_lib.listening import gallery
-    from lakhnes_lib.music import events
+        if not len(song.only(nes.MELODIC).notes):  # drums alone, every hit of which counts
+            song = rhythms.read(file)
+            song = song if first_seconds is None else song.excerpt(0, first_seconds)
+        caption += f", to the rhythm of {file.name}"
+        steps = rhythms.compose(model, song, masked=masked, **options)
+    elif given:
+        caption += f", around {given[0]} of {file.name}"
+        steps = given_voices.compose(model, song, kept, candidates=candidates, **options)
+    else:
+        from lakhnes_lib.generation import infilling
 
-    gallery.write_gallery(out)
-    bar = tqdm(steps, unit="event", desc="composing", initial=1, disable=not progress())
-    bar.total = length if file is beginning else None
-    try:
-        for now in bar:
-            made = now
-    except KeyboardInterrupt:
-        interrupted = True
-    for number, ids in enumerate(made):
-        name = f"seed{seed}_{number:02d}"
-        score = events.decode(ids, name)
-        gallery.save_piece(score, out, name, caption)
-        print(f"{out / name}.mid: {score.seconds:.1f} s, {len(score.notes):,} notes")
-    gallery.write_gallery(out)
-    print(f"{out / 'index.html'} plays them")
-    if interrupted:
-        raise KeyboardInterrupt
-
-
-def _model(checkpoint: Path, device: str | None):
-    """The folder itself, which is read without PyTorch, or its model on a device of the user's."""
-    if device in (None, "cpu"):
-        return checkpoint
-    from lakhnes_lib.models import checkpoints
-
-    return checkpoints.load(checkpoint, chosen_device(device))
-
-
-def _describe_beginning(file: Path, prime, checkpoint: Path, memory: int) -> None:
-    """Prints how well the model follows a song's beginning, and whether it can remember it."""
-    from lakhnes_lib.generation import continuation
-    from lakhnes_lib.models import checkpoints
-
-    perplexity = continuation.perplexity(checkpoints.load(checkpoint), prime, memory)
-    print(f"{file}: its perplexity under the model is {perplexity:.2f}")
-    if len(prime) > memory:
-        message = f"{file}: of {len(prime):,} events the model keeps {memory:,} in mind"
-        print(message, file=sys.stderr)
+        join = between[0]
+        caption += f", {file.name} with {join:g} to {between[1]:g} s composed anew ({only})"
+        span = (join, between[1], composed)
+        steps = infilling.compose(model, song, *span, candidates=candidates, **options)
+    composing.run(steps, out, f"seed{seed}", caption, join=join, loop_of=model if loop else None)

@@ -14,7 +14,7 @@ about the same length.
 import numpy as np
 from scipy import fft, stats
 
-from lakhnes_lib.music import nes
+from lakhnes_lib.music import events, nes
 from lakhnes_lib.music.score import NOTE, Score
 
 METRICS = {
@@ -25,11 +25,18 @@ METRICS = {
     "voices_sounding": "voices sounding at once",
     "note_density": "notes a second",
     "empty_time": "empty time, share",
+    "longest_note": "longest melodic note, seconds",
+    "looping": "events that one short loop explains, share",
+    "silent_voices": "melodic voices that are all but silent",
 }
 """Every metric, with its title and unit."""
 
 PHRASE = 8
 """Notes of a phrase, for ``repetition``."""
+LONGEST_LOOP = 64
+"""Events of the longest loop, for ``looping``."""
+SILENT_SHARE = 0.02
+"""A voice that sounds for less than this share of the time is all but silent."""
 FRAMES_PER_SECOND, BAR_SECONDS = 60, (1, 4)
 """The grid of onsets, which is the chip's own rate, and the shortest and longest bar."""
 
@@ -47,7 +54,11 @@ def measure(scores: list[Score]) -> dict[str, np.ndarray]:
     - repetition: share of the 8-note phrases in P1, P2 and TR that their voice has played before;
     - voices_sounding: how many of the four voices sound, on average over time;
     - note_density: notes a second of all voices;
-    - empty_time: share of the time in which no voice sounds.
+    - empty_time: share of the time in which no voice sounds;
+    - longest_note: seconds of the longest note of P1, P2 and TR;
+    - looping: of the events of the second half, the share that is the same as so many events
+      before, for the number up to 64 for which it is largest;
+    - silent_voices: how many of P1, P2 and TR sound for less than 2 % of the time.
 
     A value is NaN where a song has nothing to measure it by.
 
@@ -64,21 +75,31 @@ def measure(scores: list[Score]) -> dict[str, np.ndarray]:
     classes = np.zeros((count, 12), np.int64)
     np.add.at(classes, (song[melodic], notes["pitch"][melodic] % 12), 1)
     duration = (notes["end"] - notes["start"]) / nes.TICKS_PER_SECOND
+    longest = np.zeros(count)
+    np.maximum.at(longest, song[melodic], duration[melodic])
+    sounding = np.zeros((count, len(nes.MELODIC)))
+    np.add.at(sounding, (song[melodic], notes["voice"][melodic]), duration[melodic])
     with np.errstate(divide="ignore", invalid="ignore"):
         return {
             "pitch_class_entropy": stats.entropy(classes, axis=1, base=2),
             "scale_consistency": (classes @ _SCALES.T).max(1, initial=0) / classes.sum(1),
-            "groove_consistency": np.array([_groove(score) for score in scores], float),
+            "groove_consistency": np.array([bar(score)[1] for score in scores], float),
             "repetition": _repetition(notes[melodic], song[melodic], count),
             "voices_sounding": np.bincount(song, duration, count) / seconds,
             "note_density": np.bincount(song, minlength=count) / seconds,
             "empty_time": 1 - _sounding_ticks(notes, song, lengths) / lengths,
+            "longest_note": longest,
+            "looping": np.array([_looping(score) for score in scores], float),
+            "silent_voices": (sounding < SILENT_SHARE * seconds[:, None]).sum(1).astype(float),
         }
 
 
-def _groove(score: Score) -> float:
-    """Share of onsets that had another onset a bar earlier, for the length of the bar that makes it
-    largest."""
+def bar(score: Score) -> tuple[int, float]:
+    """A song's bar in ticks, and the share of onsets that had another onset a bar earlier.
+
+    The bar is the length from 1 to 4 s that makes the share largest. A song that is too short to
+    tell has a bar of 0, and the share NaN.
+    """
     frames = score.length * FRAMES_PER_SECOND // nes.TICKS_PER_SECOND + 1
     onsets = np.zeros(frames)
     onsets[score.notes["start"] * FRAMES_PER_SECOND // nes.TICKS_PER_SECOND] = 1
@@ -88,10 +109,22 @@ def _groove(score: Score) -> float:
     # Correlation by Fourier transform counts the repeated onsets for all lengths of a bar at once.
     size = fft.next_fast_len(2 * frames, real=True)
     correlation = fft.irfft(fft.rfft(onsets, size) * fft.rfft(near_onset, size).conj(), size)
-    repeated = correlation[bars].round()
     possible = onsets.sum() - onsets.cumsum()[bars - 1]  # onsets that have a whole bar before them
-    shares = repeated[possible > 0] / possible[possible > 0]
-    return shares.max() if len(shares) else np.nan
+    bars, possible = bars[possible > 0], possible[possible > 0]
+    if not len(bars):
+        return 0, np.nan
+    shares = correlation[bars].round() / possible
+    best = int(shares.argmax())
+    return int(bars[best]) * nes.TICKS_PER_SECOND // FRAMES_PER_SECOND, float(shares[best])
+
+
+def _looping(score: Score) -> float:
+    """Of the second half's events, the largest share that equals the event so many before it."""
+    ids = events.encode(score).astype(np.int64)
+    frames = events.TICKS_OF[ids] * FRAMES_PER_SECOND // nes.TICKS_PER_SECOND
+    ids = np.where(events.IS_WAIT[ids], -frames, ids)[len(ids) // 2 :]
+    lengths = range(1, min(LONGEST_LOOP, len(ids) // 3) + 1)  # a loop is heard three times or more
+    return max((float((ids[n:] == ids[:-n]).mean()) for n in lengths), default=np.nan)
 
 
 def _repetition(notes: np.ndarray, song: np.ndarray, count: int) -> np.ndarray:

@@ -3,7 +3,7 @@
 Paper: §8 and its repository's defaults (temperature 0.95, the 32 likeliest events, ``<S>``
 excluded, memory 512). Notebook: 09_composing.
 Differences from the paper: a grammar mask (``grammar.py``; it can be switched off), seeds, many
-pieces at once, top-p, a greatest length in seconds, pieces that end by ``<S>``.
+pieces at once, top-p, a length in seconds, pieces that end by ``<S>``.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -33,7 +33,7 @@ def sample(
     """Composes ``n`` pieces of at most ``length`` events.
 
     model: a LanguageModel, or the folder of a checkpoint; temperature: above 0, divides the logits;
-    top_k: draw from so many of the likeliest events, None for all; top_p: draw from the fewest
+    top_k: draw from so many of the likeliest events, None or 0 for all; top_p: draw from the fewest
     events that together have this share of the probability; seed: the same seed gives piece i the
     same notes whatever ``n`` is; memory_length: events of history, None for the model's own; prime:
     ids of a beginning, or a list with one for each piece. The pieces go on from it; it is part of
@@ -54,7 +54,7 @@ def sample(
     options |= dict(temperature=temperature, top_k=top_k, top_p=top_p, seed=seed, prime=prime)
     steps = stream(model, n=n, length=length, memory_length=memory_length, **options)
     bar = tqdm(steps, f"composing {n}", total=length, unit="event", disable=not progress)
-    starts = _beginnings(prime, n)
+    starts = beginnings(prime, n)
     *_, pieces = grow(bar, [starts[row % len(starts)][1:] for row in range(n)])
     return [np.array(piece, np.uint16) for piece in pieces]
 
@@ -73,30 +73,37 @@ def stream(
     masked: bool = True,
     stop: bool = False,
     seconds: float | None = None,
+    longest_note: float | None = None,
     choices: Callable[[int], np.ndarray] | None = None,
     precision: str = "fp32",
+    first: int = 0,
 ) -> Iterator[np.ndarray]:
     """The next event of every piece, step by step: int64 (n,), -1 for pieces that have ended.
 
     Arguments as of ``sample``, and: masked: keep the grammar, and end every note within ``length``
-    and ``seconds`` (False: draw as the paper does); stop: let the model end a piece by ``<S>``;
-    seconds: greatest length of what is composed; choices: which events may come at a step, bool
-    (631,), if not all of them may; precision: "int8" composes with weights in 8 bits, if the model
-    has an exported step, which is faster and may change notes. A piece ends early where no event
-    may come.
+    and ``seconds`` (False: draw as the paper does); stop: let the model end a piece by ``<S>``,
+    with its own probability, whatever the temperature; seconds: greatest length of what is
+    composed; longest_note: a piece is broken off when a melodic note has been held for so many
+    seconds; choices: which events may come at a step, bool (631,), if not all of them may;
+    precision: "int8" composes with weights in 8 bits, if the model has an exported step, which is
+    faster and may change notes; first: the number of the first piece, so that other pieces of the
+    same seed can be composed later. A piece ends early where no event may come.
     """
     check(n, length, temperature, top_k, top_p, seed, memory_length, precision)
     if seconds is not None and not seconds > 0:
         raise BadSetting(f"the greatest length must be above 0 seconds, not {seconds}")
-    settings = dict(temperature=temperature, top_k=top_k, top_p=top_p)
-    uniform = np.stack([np.random.default_rng([seed, row]).random(length) for row in range(n)])
-    beginnings = _beginnings(prime, n)
-    pieces = decoding.begin(model, beginnings, n, memory_length, precision)
-    whose = np.arange(n) % len(beginnings)
-    rules = _rules_after(beginnings).select(whose)
-    newest = np.array([ids[-1] for ids in beginnings])[whose]
+    settings = dict(temperature=temperature, top_k=top_k or None, top_p=top_p)
+    numbers = range(first, first + n)
+    uniform = np.stack([np.random.default_rng([seed, row]).random(length) for row in numbers])
+    starts = beginnings(prime, n)
+    pieces = decoding.begin(model, starts, n, memory_length, precision)
+    whose = np.arange(n) % len(starts)
+    rules = rules_after(starts).select(whose)
+    newest = np.array([ids[-1] for ids in starts])[whose]
     rows = np.arange(n)  # the pieces that go on
     ticks_left = np.full(n, round((seconds or 0) * nes.TICKS_PER_SECOND))
+    most_ticks = (longest_note or np.inf) * nes.TICKS_PER_SECOND
+    held = np.zeros((n, len(nes.VOICES)), np.int64)  # ticks since each voice's note began
     for step in range(length):
         log_probs = pieces.feed(newest)
         if masked:
@@ -104,12 +111,15 @@ def stream(
         else:
             able = np.ones(log_probs.shape, bool)
             able[:, events.START] = stop
-        if seconds is not None:
-            able &= _in_time(rules, ticks_left)
         if choices is not None:
             able &= choices(step)
-        newest = draw(log_probs, able, uniform[rows, step], **settings)
-        going = newest > events.START  # <S> ends a piece, and so does having no event to choose
+        if seconds is not None:
+            able &= _in_time(rules, ticks_left)
+        able[(held[:, nes.MELODIC] > most_ticks).any(1)] = False
+        ends, numbers = _endings(log_probs, able, uniform[rows, step])
+        able[:, events.START] = False
+        newest = draw(log_probs, able, numbers, **settings)
+        going = ~ends & (newest >= 0)  # a piece also ends where no event may come
         composed = np.full(n, -1)
         composed[rows[going]] = newest[going]
         yield composed
@@ -118,9 +128,22 @@ def stream(
         if not going.all():
             pieces.select(np.flatnonzero(going))
             rows, newest, ticks_left = rows[going], newest[going], ticks_left[going]
-            rules = rules.select(going)
+            rules, held = rules.select(going), held[going]
         rules = grammar.advance(rules, newest)
         ticks_left -= events.TICKS_OF[newest]
+        begins = events.VOICE_OF[newest][:, None] == np.arange(len(nes.VOICES))
+        held = np.where(begins | ~rules.sounding, 0, held + events.TICKS_OF[newest][:, None])
+
+
+def _endings(log_probs, able, uniform) -> tuple[np.ndarray, np.ndarray]:
+    """Which rows end by ``<S>``, bool (rows,), and for the others new uniform numbers (rows,).
+
+    Arguments as of ``draw``. ``<S>`` has the model's own probability among what may come: at a low
+    temperature it would hardly ever be drawn, and a song that wants to end holds its last note.
+    """
+    probability = np.exp(np.where(able, log_probs, -np.inf).astype(np.float64))
+    share = probability[:, events.START] / np.maximum(probability.sum(1), np.finfo(float).tiny)
+    return uniform < share, (uniform - share) / np.maximum(1 - share, np.finfo(float).tiny)
 
 
 def grow(steps: Iterable[np.ndarray], beginnings: list) -> Iterator[list[list[int]]]:
@@ -154,15 +177,15 @@ def check(n, length, temperature, top_k, top_p, seed, memory_length, precision="
         raise BadSetting(
             f"temperature must be above 0, not {temperature}; 0.01 all but takes the likeliest"
         )
-    if top_k is not None and top_k < 1:
-        raise BadSetting(f"top-k must be at least 1, not {top_k}")
+    if top_k is not None and top_k < 0:
+        raise BadSetting(f"top-k must be 0 (all) or more, not {top_k}")
     if not 0 < top_p <= 1:
         raise BadSetting(f"top-p must be above 0 and at most 1, not {top_p}")
     if seed < 0 or (memory_length is not None and memory_length < 0):
         raise BadSetting(f"seed and memory must be 0 or more, not {seed} and {memory_length}")
 
 
-def _beginnings(prime, n: int) -> list[np.ndarray]:
+def beginnings(prime, n: int) -> list[np.ndarray]:
     """``<S>`` and the prime, int64: once for all pieces or once for each.
 
     A wait before the first note is taken off; one at the end stays.
@@ -172,21 +195,21 @@ def _beginnings(prime, n: int) -> list[np.ndarray]:
         raise LakhnesError(
             f"{len(prime)} beginnings were given for {n} pieces: give one for all, or one for each"
         )
-    beginnings = []
+    starts = []
     for ids in prime if several else [[] if prime is None else prime]:
         ids = events.strip(ids, "prime")
         notes = np.flatnonzero(~events.IS_WAIT[ids])
         first = notes[0] if len(notes) else len(ids)
-        beginnings.append(np.concatenate([[events.START], ids[first:]]))
-    return beginnings
+        starts.append(np.concatenate([[events.START], ids[first:]]))
+    return starts
 
 
-def _rules_after(beginnings: list[np.ndarray]) -> grammar.State:
+def rules_after(starts: list[np.ndarray]) -> grammar.State:
     """Where each beginning leaves the grammar."""
-    longest = max(map(len, beginnings))
+    longest = max(map(len, starts))
     # Shorter ones stand at the right, behind more than one <S>, which changes nothing.
-    padded = np.stack([np.pad(ids, (longest - len(ids), 0)) for ids in beginnings])
-    rules = grammar.start(len(beginnings))
+    padded = np.stack([np.pad(ids, (longest - len(ids), 0)) for ids in starts])
+    rules = grammar.start(len(starts))
     for column in padded.T:
         rules = grammar.advance(rules, column)
     return rules

@@ -4,6 +4,7 @@ Paper: §8 (its sound examples are such a page). Notebook: 09_composing.
 Differences from the paper: none.
 """
 
+from itertools import count
 from pathlib import Path
 
 from pydantic import BaseModel, ValidationError
@@ -19,25 +20,47 @@ ENDINGS = ("mid", "tx1.txt", "vgm", "wav")
 
 
 class PieceDescription(BaseModel):
-    """What the gallery says of a piece, as NAME.json beside it. seconds: the whole piece's."""
+    """What the gallery says of a piece, as NAME.json beside it.
+
+    seconds: the whole piece's; join: where what was composed begins; loops: whether its end leads
+    into its beginning.
+    """
 
     title: str
     caption: str
     seconds: float
+    join: float = 0.0
+    loops: bool = False
 
 
-def save_piece(score: Score, folder, name: str, caption: str = "") -> None:
-    """Writes ``folder/name`` in every form, and a picture and a description for the gallery.
+def save_pieces(
+    pieces: list[Score], folder, name: str, caption: str = "", join: float = 0.0, loops=False
+) -> list[tuple[Path, Score]]:
+    """Writes pieces as ``name_00``, ``name_01`` and so on, each in every form, with a picture.
 
+    A name that another piece has is passed over. What is small is written first, for all pieces,
+    so that a full disk loses sound at most. join, loops: as of ``PieceDescription``. Returns the
+    path of each MIDI file, and the piece.
     Raises LakhnesError if the folder cannot be written, OutOfSpace.
     """
-    folder = Path(folder)
-    for ending in ENDINGS:
-        write_song(score, folder / f"{name}.{ending}")
-    beginning = score.excerpt(0, 20) if score.seconds > 20 else score
-    write_file(folder / f"{name}.png", piano_roll(beginning, title="").png())
-    about = PieceDescription(title=score.name, caption=caption, seconds=score.seconds)
-    write_file(folder / f"{name}.json", about.model_dump_json())
+    folder, saved = Path(folder), []
+    numbers = (number for number in count() if not (folder / f"{name}_{number:02d}.mid").exists())
+    stems = [folder / f"{name}_{next(numbers):02d}" for _ in pieces]
+    for stem, piece in zip(stems, pieces, strict=True):
+        score = piece.renamed(stem.name)
+        about = dict(title=score.name, caption=caption, seconds=score.seconds)
+        about = PieceDescription(**about, join=join, loops=loops)
+        write_file(f"{stem}.json", about.model_dump_json())
+        for ending in ENDINGS[:-1]:
+            write_song(score, f"{stem}.{ending}", loop=0 if loops else None)
+        saved.append((Path(f"{stem}.mid"), score))
+    for stem, (_, score) in zip(stems, saved, strict=True):
+        picture = piano_roll(score.excerpt(0, join + 20) if score.seconds > join + 20 else score)
+        if join:
+            picture.axes[0].axvline(join, color="black", linestyle="--", linewidth=1)
+        write_file(f"{stem}.png", picture.png())
+        write_song(score, f"{stem}.wav")
+    return saved
 
 
 def write_gallery(folder, title: str = "Composed pieces") -> Path:

@@ -32,8 +32,11 @@ def ending(path, known: tuple[str, ...], what: str) -> str:
     raise LakhnesError(f"{path}: its ending is none of those that can be {what} ({names})")
 
 
-def write_song(score: Score, path, sample_rate: int = 44_100) -> dict[str, int] | None:
-    """Writes a score; sample_rate counts for WAV. Of a tracker's text, returns how much of what was
+def write_song(
+    score: Score, path, sample_rate: int = 44_100, loop: int | None = None
+) -> dict[str, int] | None:
+    """Writes a score; sample_rate counts for WAV, and loop for VGM: the tick from which players
+    repeat it, None for not. Of a tracker's text, returns how much of what was
     left out (``tracker_files.write``).
 
     Raises LakhnesError for an ending that cannot be written, OutOfSpace, BadAudio for a song too
@@ -51,7 +54,7 @@ def write_song(score: Score, path, sample_rate: int = 44_100) -> dict[str, int] 
     if kind in WAV:
         audio.write_wav(apu.blocks(score, sample_rate), path, sample_rate)
     elif kind in VGM:
-        vgm.write(score, path)
+        vgm.write(score, path, loop=loop)
     elif kind in MIDI:
         midi.write(score, path)
     elif kind in TRACKER:

@@ -1,0 +1,76 @@
+"""What ``lakhnes generate`` does with pieces while they grow, and when they are ready.
+
+Paper: §8. Notebook: 09_composing.
+"""
+
+import sys
+from pathlib import Path
+
+from tqdm import tqdm
+
+from lakhnes_lib.cli.options import chosen_device, progress
+from lakhnes_lib.generation.auditions import Audition
+from lakhnes_lib.music import events
+from lakhnes_lib.music.score import Score
+
+
+def run(steps, out: Path, name: str, caption: str, join: float = 0.0, loop_of=None) -> None:
+    """Takes what is composed from ``steps``, one event after another, and saves it in a folder.
+
+    steps: of one of ``generation``'s ways; name: of the files, before a piece's number; join: where
+    what is composed begins, in seconds; loop_of: the model, if pieces are to be loops. At Ctrl-C
+    what is composed by then is saved.
+    """
+    # The model is loaded for the first event; a folder that cannot be written is found out next.
+    made, interrupted = next(steps), False
+    from lakhnes_lib.listening import gallery
+
+    gallery.write_gallery(out)
+    bar = tqdm(steps, unit="event", desc="composing", initial=1, disable=not progress())
+    try:
+        for made in bar:
+            if isinstance(made, Audition):
+                bar.set_postfix_str(str(made), refresh=False)
+    except KeyboardInterrupt:
+        interrupted = True
+    if isinstance(made, Audition):
+        print(made)
+        made = made.pieces or made.growing
+    pieces = [piece if isinstance(piece, Score) else events.decode(piece) for piece in made]
+    if loop_of is not None:
+        pieces = [_looped(piece, loop_of) for piece in pieces]
+    about = dict(caption=caption, join=join, loops=loop_of is not None)
+    for path, score in gallery.save_pieces(pieces, out, name, **about):
+        print(f"{path}: {score.seconds:.1f} s, {len(score.notes):,} notes")
+    print(f"{gallery.write_gallery(out)} plays them")
+    if interrupted:
+        raise KeyboardInterrupt
+
+
+def _looped(piece: Score, model) -> Score:
+    from lakhnes_lib.generation import infilling
+
+    piece, seam = infilling.loop(model, piece)
+    print(f"a loop of {piece.seconds:.1f} s: its first events are {seam:+.2f} nats less likely")
+    return piece
+
+
+def model(checkpoint: Path, device: str | None):
+    """The folder itself, which is read without PyTorch, or its model on a device of the user's."""
+    if device in (None, "cpu"):
+        return checkpoint
+    from lakhnes_lib.models import checkpoints
+
+    return checkpoints.load(checkpoint, chosen_device(device))
+
+
+def describe_beginning(file: Path, prime, checkpoint: Path, memory: int) -> None:
+    """Prints how well the model follows a song's beginning, and whether it can remember it."""
+    from lakhnes_lib.generation import continuation
+    from lakhnes_lib.models import checkpoints
+
+    perplexity = continuation.perplexity(checkpoints.load(checkpoint), prime, memory)
+    print(f"{file}: its perplexity under the model is {perplexity:.2f}")
+    if len(prime) > memory:
+        message = f"{file}: of {len(prime):,} events the model keeps {memory:,} in mind"
+        print(message, file=sys.stderr)

@@ -1,0 +1,154 @@
+"""Auditions: pieces that freeze, loop, lose a voice or end at once are composed again.
+
+Paper: none (§8 keeps what is drawn). Notebook: 09_composing.
+A language model that is drawn from goes wrong now and then, and a listener hears it at once: a note
+that is held for ever, a bar that never changes. Composing is fast, so more candidates are composed
+than asked for, and the first ones without such a fault are taken. Hardly any real song has one:
+``benchmarks/composing_quality.py`` counts them. A piece ends where the model ends it; one that goes
+on beyond the length asked for is cut at the end of a bar.
+"""
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from lakhnes_lib.evaluation import musical_metrics
+from lakhnes_lib.generation import decoding, sampling
+from lakhnes_lib.music import events, nes
+from lakhnes_lib.music.score import Score
+
+LONGEST_NOTE = 5.0
+"""Seconds: a melodic note that is held for longer is a fault."""
+MOST_LOOPING = 0.9
+"""The greatest share of the second half's events that one short loop may explain."""
+LOST_AFTER = 0.3
+"""A melodic voice that has sounded for this share of the first half may not fall silent."""
+LEAST_SHARE = 0.5
+"""Of the seconds asked for: a piece that ends earlier is too short."""
+CANDIDATES = 8
+"""For each piece so many are composed at most."""
+_EVENTS_A_SECOND = 200  # more than all but the densest music has
+_BAR_BEYOND = 4.0  # seconds that are composed beyond the length asked for, so that a bar can end
+
+
+def faults(score: Score, seconds: float = 0.0) -> list[str]:
+    """What a listener would hear going wrong in a piece: no entries for most real songs.
+
+    seconds: the length that was asked for.
+
+    >>> import lakhnes_lib as nes
+    >>> faults(nes.read("assets/songbook/greensleeves.abc"))
+    []
+    """
+    metrics = musical_metrics.measure([score])
+    middle = score.seconds / 2
+    first, second = (
+        _sounding(score.excerpt(0, middle)),
+        _sounding(score.excerpt(middle, score.seconds)),
+    )
+    lost = (first > LOST_AFTER) & (second < musical_metrics.SILENT_SHARE)
+    checks = {
+        "ends early": score.seconds < LEAST_SHARE * seconds,
+        "freezes": metrics["longest_note"][0] > LONGEST_NOTE,
+        "loops": metrics["looping"][0] > MOST_LOOPING,
+        "loses a voice": lost.any(),
+    }
+    return [fault for fault, heard in checks.items() if heard]
+
+
+def _sounding(score: Score) -> np.ndarray:
+    """Share of the time in which P1, P2 and TR sound: float64 (3,)."""
+    length = score.notes["end"] - score.notes["start"]
+    return np.bincount(score.notes["voice"], length, 4)[:3] / max(score.length, 1)
+
+
+def end_with_a_bar(score: Score, seconds: float) -> Score:
+    """The piece; where it is longer than so many seconds, up to the last bar line before that.
+
+    A bar line is where most notes begin, counted modulo the bar that ``musical_metrics.bar`` finds.
+    A piece without bars is cut at the time itself.
+    """
+    end = round(seconds * nes.TICKS_PER_SECOND)
+    if score.length <= end:
+        return score
+    length, _ = musical_metrics.bar(score)
+    starts = score.notes["start"]
+    last_bar = starts[(starts > end - length) & (starts <= end)]
+    if len(last_bar):
+        frame = nes.TICKS_PER_SECOND // musical_metrics.FRAMES_PER_SECOND
+        begins = np.bincount(starts % length // frame)
+        end = int(last_bar[begins[last_bar % length // frame].argmax()])
+    return score.excerpt(0, end / nes.TICKS_PER_SECOND)
+
+
+@dataclass
+class Audition:
+    """What has been composed so far.
+
+    pieces: those that were taken; left_out: the others, with the names of their faults; growing:
+    ids of the candidates that are being composed.
+    """
+
+    pieces: list[Score] = field(default_factory=list)
+    left_out: list[tuple[Score, list[str]]] = field(default_factory=list)
+    growing: list[list[int]] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        """For people: how many were taken, and why the others were not."""
+        counts = Counter(fault for _, names in self.left_out for fault in names)
+        reasons = ", ".join(f"{fault} ({count})" for fault, count in counts.most_common())
+        taken = f"{len(self.pieces)} of {len(self.pieces) + len(self.left_out)} taken"
+        return taken + (f"; left out: {reasons}" if reasons else "")
+
+
+def compose(
+    model,
+    prime: np.ndarray | None = None,
+    *,
+    n: int,
+    seconds: float,
+    seed: int,
+    length: int | None = None,
+    audition: bool = True,
+    **options,
+) -> Iterator[Audition]:
+    """Pieces of about so many seconds without faults, from nothing or from a beginning.
+
+    The same ``Audition`` after each event. prime: of ``continuation.cut``; faults are looked for
+    in what follows it. length: greatest number of events, if any; then a piece may end early.
+    audition: False takes every candidate. When ``CANDIDATES`` for each piece were not enough, those
+    with the fewest faults are taken as well. options: temperature, top_k, top_p, memory_length,
+    precision, masked of ``sampling.stream``. Raises BadSetting for settings out of range.
+    """
+    result, composed = Audition(), 0
+    begin = 0.0 if prime is None else events.decode(prime).seconds
+    limits = dict(stop=True, seconds=seconds + _BAR_BEYOND, seed=seed, prime=prime)
+    limits |= dict(length=length or round(_EVENTS_A_SECOND * limits["seconds"]))
+    if audition:
+        limits |= dict(longest_note=LONGEST_NOTE)
+    while len(result.pieces) < n and composed < CANDIDATES * n:
+        count = max(n - len(result.pieces), decoding.usable_cores()) if audition else n
+        steps = sampling.stream(model, n=count, first=composed, **limits, **options)
+        for result.growing in sampling.grow(steps, [() if prime is None else prime] * count):
+            yield result
+        for ids in result.growing:
+            score = end_with_a_bar(events.decode(ids), begin + seconds)
+            heard = _faults_after(score, begin, 0.0 if length else seconds) if audition else []
+            if heard:
+                result.left_out.append((score, heard))
+            elif len(result.pieces) < n:
+                result.pieces.append(score)
+        composed, result.growing = composed + count, []
+    result.left_out.sort(key=lambda candidate: len(candidate[1]))
+    while len(result.pieces) < n:
+        result.pieces.append(result.left_out.pop(0)[0])
+    yield result
+
+
+def _faults_after(score: Score, begin: float, seconds: float) -> list[str]:
+    """Faults of what follows the second ``begin``."""
+    if score.length <= round(begin * nes.TICKS_PER_SECOND):
+        return ["ends early"]
+    return faults(score.excerpt(begin, score.seconds), seconds)

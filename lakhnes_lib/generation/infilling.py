@@ -1,0 +1,140 @@
+"""Between two cuts: a span of a song is composed anew, and all around it stays as it is.
+
+Paper: none (§8's tools only go on from a beginning). Notebook: 09_composing.
+The span follows from what comes before it, and has to lead into what comes after. A model reads
+from left to right, so several candidates are composed (``given_voices.py``), and the one is taken
+after which the model predicts the next seconds of the song best. A loop is closed in the same way:
+its seam is right if the piece's own beginning is what the model expects after its end.
+"""
+
+import os
+from collections.abc import Iterator
+
+import numpy as np
+
+from lakhnes_lib.errors import BadSetting
+from lakhnes_lib.evaluation import musical_metrics, perplexity
+from lakhnes_lib.generation import auditions, continuation, given_voices, sampling
+from lakhnes_lib.models import checkpoints
+from lakhnes_lib.music import events, nes
+from lakhnes_lib.music.score import Score
+
+AFTER = 64
+"""So many events after the span, or after a loop's seam, say how well a candidate leads there."""
+LAST_BARS = 4
+"""A loop ends at one of so many last bar lines."""
+
+
+def compose(
+    model,
+    score: Score,
+    begin: float,
+    end: float,
+    voices=(0, 1, 2, 3),
+    *,
+    n: int = 1,
+    candidates: int = 8,
+    seed: int = 0,
+    **options,
+) -> Iterator[list[Score]]:
+    """The song with its seconds ``begin`` to ``end`` composed anew in these voices, ``n`` times.
+
+    Gives the songs that are ready after each event. Outside the span, and in the other voices,
+    every note stays where it is; one that crosses a border is cut there. candidates: how many
+    compete for each song; options: temperature, top_k, top_p, memory_length, precision.
+    Raises BadSetting for an empty span and for settings out of range.
+    """
+    sampling.check(n, 1, seed=seed, **options)
+    if not 0 <= begin < min(end, score.seconds):
+        rule = f"lasts {score.seconds:.1f} s: no span from {begin:g} s to {end:g} s is in it"
+        raise BadSetting(f"{score.name or 'song'}: {rule}")
+    first, last = (round(border * nes.TICKS_PER_SECOND) for border in (begin, end))
+    last, kept = min(last, score.length), sorted(set(range(len(nes.VOICES))) - set(voices))
+    prime, prime_end = None, first
+    if (score.notes["start"] < first).any():
+        prime = continuation.cut(score, seconds=begin)
+        prime_end = int(score.notes["start"].min() + events.TICKS_OF[prime].sum())
+    times, ids = given_voices.timed_events(score.excerpt(begin, end), kept)
+    options |= dict(given=(times + first - prime_end, ids), prime=prime, end=last - prime_end)
+    done = []
+    for piece in range(n):
+        accompaniment = given_voices.Accompaniment(
+            model, free=voices, candidates=candidates, seed=[seed, piece], **options
+        )
+        while not accompaniment.done:
+            accompaniment.step()
+            yield done
+        songs = [
+            _spliced(score, events.decode(row), prime_end, first, last, voices)
+            for row in accompaniment.composed()
+        ]
+        pairs = [_split(song, last) for song in songs]
+        fit = accompaniment.fit + likelihood(model, pairs, options["memory_length"])
+        spans = [song.excerpt(begin, end).only(voices) for song in songs]
+        counts = [len(auditions.faults(span)) for span in spans]
+        done.append(songs[int(np.lexsort((-fit, counts))[0])])
+    yield done
+
+
+def _split(score: Score, tick: int) -> tuple[np.ndarray, np.ndarray]:
+    """Ids of a song up to a tick, and so many of what follows as ``AFTER`` says."""
+    ids = events.frame(events.encode(score))[1:-1]
+    times = score.notes["start"].min(initial=score.length) + np.cumsum(events.TICKS_OF[ids])
+    count = int((times <= tick).sum())
+    return ids[:count], ids[count : count + AFTER]
+
+
+def _spliced(song: Score, composed: Score, offset: int, first: int, last: int, voices) -> Score:
+    """The song with what was composed, which begins at tick ``offset``, in its span and voices."""
+    free = np.isin(song.notes["voice"], list(voices))
+    before, after = (song.notes[free].copy() for _ in range(2))
+    before = before[before["start"] < first]
+    before["end"] = np.minimum(before["end"], first)
+    after = after[after["end"] > last]
+    after["start"] = np.maximum(after["start"], last)
+    inside = composed.notes[np.isin(composed.notes["voice"], list(voices))].copy()
+    inside["start"] = np.clip(inside["start"] + offset, first, last)
+    inside["end"] = np.clip(inside["end"] + offset, first, last)
+    inside = inside[inside["end"] > inside["start"]]
+    for voice in voices:  # as loud as the voice is elsewhere
+        if len(song.voice(voice)):
+            loud = np.median(song.voice(voice)["velocity"])
+            inside["velocity"][inside["voice"] == voice] = loud
+    tick, by = song.controls["tick"], song.controls["voice"]
+    controls = song.controls[(tick < first) | (tick >= last) | ~np.isin(by, list(voices))]
+    notes = np.concatenate([song.notes[~free], before, inside, after])
+    return Score.build(notes, song.length, controls, song.name)
+
+
+def likelihood(model, pairs, memory_length: int | None) -> np.ndarray:
+    """Log-probability of what follows, in nats: float64 (pairs,).
+
+    pairs: for each the ids before, without ``<S>``, and the ids that follow, of which as many count
+    as the shortest has.
+    """
+    if isinstance(model, str | os.PathLike):
+        model = checkpoints.load(model)
+    length = min(len(after) for _, after in pairs)
+    songs = [np.concatenate([[events.START], *pair]).astype(np.int64) for pair in pairs]
+    ends = [1 + len(before) + length for before, _ in pairs]
+    songs = [song[:end] for song, end in zip(songs, ends, strict=True)]
+    options = dict(memory_length=memory_length, shortest=0, progress=False)
+    scores = perplexity.exact(model, songs, **options).songs
+    return np.array([score[len(score) - length :].sum(dtype=np.float64) for score in scores])
+
+
+def loop(model, score: Score, memory_length: int | None = 512) -> tuple[Score, float]:
+    """The piece up to the bar line after which its own beginning follows best.
+
+    Also how much less likely its first events are there than at the start of a piece, in nats an
+    event: about 0 where nobody hears the seam.
+    """
+    bar, _ = musical_metrics.bar(score)
+    lengths = {score.length - number * bar for number in range(LAST_BARS)}
+    seconds = [length / nes.TICKS_PER_SECOND for length in sorted(lengths) if length > bar]
+    ends = [auditions.end_with_a_bar(score, each) for each in seconds] or [score]
+    opening = events.frame(events.encode(score))[1:-1][:AFTER]
+    pairs = [([], opening), *((_split(end, end.length)[0], opening) for end in ends)]
+    start, *fits = likelihood(model, pairs, memory_length)
+    best = int(np.argmax(fits))
+    return ends[best], float(start - fits[best]) / len(opening)
