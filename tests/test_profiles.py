@@ -47,7 +47,7 @@ def test_values_and_defaults(load):
     assert (profile.evaluation.batch, profile.evaluation.segment, profile.sampling.top_k) == (
         3,
         128,
-        32,
+        0,
     )
     with pytest.raises(ValidationError, match="frozen"):
         profile.seed = 2
