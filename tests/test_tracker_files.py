@@ -405,7 +405,8 @@ def test_any_song(score, tmp_path_factory):
 @pytest.mark.parametrize("frames", [1, 255, 256, 257, 512])
 def test_ends_of_patterns(frames, tmp_path):
     """A note that lasts to the song's end, near the end of a pattern."""
-    assert check(Score.build([(P2, 0, at(frames), 60, 15)]), tmp_path) == {}
+    score = Score.build([(P2, 0, at(frames), 60, 15)], name="a name too long for a title " * 3)
+    assert check(score, tmp_path) == {}
 
 
 def test_longest_song(tmp_path):
