@@ -108,7 +108,7 @@ def read(data):
     if resolution == 0 or resolution >= 0x8000:
         raise NotMidi("no ticks a quarter note")
     tracks = []
-    while file.left() >= 8:
+    while len(tracks) < count and file.left() >= 8:
         name, size = file.take(4), file.integer(4)
         content = file.take(min(size, file.left()))
         if name == b"MTrk":

@@ -87,6 +87,7 @@ ONE_SCALE = {
     "two tempos in one tick of two tracks": midi_file(
         [(0, tempo(123_456)), *SCALE], [(0, tempo(500_000))]
     ),
+    "another song after it": midi_file(SCALE) + midi_file([(0, on(72)), (9999, off(72))]),
     "bytes after the end of track": midi_file([*SCALE, (0, (0xFF, 0x2F, 0)), (0, on(70))]),
 }
 

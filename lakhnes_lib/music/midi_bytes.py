@@ -5,6 +5,7 @@ Source: the specification "Standard MIDI Files 1.0" (MIDI Manufacturers Associat
 nothing but their places. NumPy decodes all of them at once, which is what makes it fast.
 """
 
+import itertools
 from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -61,14 +62,15 @@ def read_events(data: bytes) -> Events:
     if resolution == 0:
         raise ValueError("its resolution is 0 ticks a quarter note")
     begins, counts, metas = array("q"), [], []
-    for number, (begin, end) in enumerate(_tracks(data)):
+    promised = int.from_bytes(data[10:12], "big")  # what follows is another song
+    for number, (begin, end) in enumerate(itertools.islice(_tracks(data), promised)):
         before = len(begins)
         try:
             metas += [(number, *meta) for meta in _walk(data, begin, end, begins)]
         except IndexError:
             raise ValueError(f"its track {number + 1} is cut off") from None
         counts.append(len(begins) - before)
-    if len(counts) < int.from_bytes(data[10:12], "big"):
+    if len(counts) < promised:
         raise ValueError(f"it is cut off after {len(counts)} tracks")
     return _decoded(data, resolution, np.array(begins, np.int64), counts, metas)
 
