@@ -1,4 +1,4 @@
-// Brings the controls of a player (player.html) to life: mixer, views, downloads, keys.
+// Brings the controls of a player (player.html) to life: mixer, views, downloads.
 // Every player has its own state; nothing on the page outside of it is touched.
 function build(root) {
   const VOICES = [0, 1, 2, 3];
@@ -14,7 +14,7 @@ function build(root) {
   const whole = Math.max(...pieces.map(piece => piece.length)) || 1; // seconds, for all pieces
   let piece = pieces[0], wantedView = "roll", frame = 0;
 
-  const deck = one(".lakhnes-deck"), stage = one(".stage"), status = one("[role=status]");
+  const deck = one(".lakhnes-deck"), position = one("[type=range]"), status = one("[role=status]");
   const press = (button, on) => button.setAttribute("aria-pressed", String(on));
   const on = (selector, event, act) =>
     all(selector).forEach(element => element.addEventListener(event, () => act(element)));
@@ -62,7 +62,7 @@ function build(root) {
     status.textContent = "Rendering\u2026";
     setTimeout(() => {
       load();
-      status.textContent = note();
+      status.textContent = "";
     });
   }
   function start(audio) {
@@ -70,14 +70,6 @@ function build(root) {
       // That a later wish (a pause, another mix) ends the start is no error.
       if (error.name !== "AbortError") status.textContent = error.message;
     });
-  }
-  function toggle() {
-    if (piece.audio.paused) start(piece.audio);
-    else piece.audio.pause();
-  }
-  function seek(time) {
-    piece.audio.currentTime = Math.max(0, Math.min(piece.length, time));
-    draw();
   }
   function change(index) {
     const before = piece.audio, { currentTime, paused, volume, muted } = before;
@@ -91,25 +83,8 @@ function build(root) {
     all("button[data-piece]").forEach((button, i) => press(button, i === index));
     pieces.forEach(other => (other.figure.hidden = other.picture.hidden = other !== piece));
     all(".strip").forEach(strip => (strip.hidden = !piece.voices));
-    showDownloads();
     load();
-    status.textContent = note();
     show(wantedView);
-  }
-  function clock(seconds) {
-    return `${Math.floor(seconds / 60)}:${(seconds % 60).toFixed(1).padStart(4, "0")}`;
-  }
-  function note() {
-    if (piece.total <= piece.length + 0.05) return "";
-    const shown = clock(piece.length), total = clock(piece.total);
-    return `The first ${shown} of ${total}; MIDI and VGM hold all of it.`;
-  }
-  function showDownloads() {
-    const wav = document.createElement("a"), name = `${piece.file}.wav`;
-    Object.assign(wav, { href: "#", download: name, textContent: "WAV" });
-    wav.addEventListener("click", () => (wav.href = mix().url));
-    const links = [...piece.figure.querySelectorAll("a")].map(link => link.cloneNode(true));
-    deck.querySelector(".downloads").replaceChildren("Download: ", wav, ...links);
   }
 
   // --- views: a picture of the piece, and over it the line that moves ---
@@ -124,9 +99,8 @@ function build(root) {
     draw();
   }
   function showTime(time) {
-    const text = `${Math.round(time)} of ${Math.round(piece.length)} seconds`;
-    const values = { max: piece.length.toFixed(1), now: time.toFixed(1), text };
-    for (const name in values) stage.setAttribute(`aria-value${name}`, values[name]);
+    position.value = time;
+    position.setAttribute("aria-valuetext", `${Math.round(time)} of ${Math.round(piece.length)} s`);
     one(".line").style.left = `${100 * Math.min(1, time / whole)}%`;
   }
   function draw() {
@@ -162,39 +136,28 @@ function build(root) {
   on(".speed", "change", list => {
     for (const { audio } of pieces) audio.defaultPlaybackRate = audio.playbackRate = list.value;
   });
-  function point(event) {
-    const box = stage.getBoundingClientRect();
-    seek(((event.clientX - box.left) / box.width) * whole);
+  function seek(time) {
+    piece.audio.currentTime = Math.max(0, Math.min(piece.length, time));
+    draw();
   }
-  stage.addEventListener("pointerdown", event => {
-    stage.setPointerCapture(event.pointerId);
-    stage.focus();
-    point(event);
-  });
-  stage.addEventListener("pointermove", event => {
-    if (event.buttons & 1) point(event);
-  });
-  deck.addEventListener("keydown", event => {
-    if (event.target.matches("select, input")) return;
-    if (event.ctrlKey || event.metaKey || event.altKey) return;
+  on("[data-wav]", "click", link => (link.href = mix().url));
+  on("[type=range]", "input", () => seek(position.value));
+  position.addEventListener("keydown", event => {
     const step = event.shiftKey ? 5 : 1, time = piece.audio.currentTime;
     const keys = {
       ArrowLeft: () => seek(time - step),
       ArrowRight: () => seek(time + step),
-      Home: () => seek(0),
-      End: () => seek(piece.length),
+      " ": () => (piece.audio.paused ? start(piece.audio) : piece.audio.pause()),
     };
-    if (event.target === stage) keys[" "] = toggle;
-    if (!keys[event.key]) return;
+    if (!keys[event.key] || event.ctrlKey || event.metaKey || event.altKey) return;
     keys[event.key]();
     event.preventDefault();
-    event.stopPropagation();
   });
   for (const { audio } of pieces) {
     audio.volume = 0.8;
     for (const name of ["play", "pause", "ended", "seeked"]) audio.addEventListener(name, animate);
   }
-  deck.hidden = false;
+  for (const part of [deck, ...all("[data-wav]")]) part.hidden = false;
   root.classList.add("lakhnes-ready");
   change(0);
 }

@@ -100,20 +100,16 @@ def waveform(samples, rate: int, ax=None, *, start: float = 0.0, title: str = ""
     least and greatest value. Returns the Axes given, or a Picture.
     """
     ax, made = axes(ax, height=2.4)
-    samples = np.asarray(samples, np.float32)
-    columns = 1500
-    if len(samples) <= 2 * columns:
-        ax.plot((start + np.arange(len(samples)) / rate) * 1000, samples, color=INK, linewidth=1.3)
-        unit, unit_name = 1000, "milliseconds"
-    else:
-        edges = np.linspace(0, len(samples), columns + 1).astype(int)[:-1]
-        seconds = start + np.repeat(np.append(edges, len(samples)), 2)[1:-1] / rate
-        least, greatest = np.minimum.reduceat(samples, edges), np.maximum.reduceat(samples, edges)
-        ax.fill_between(
-            seconds, np.repeat(least, 2), np.repeat(greatest, 2), color=INK, linewidth=0.3
-        )
+    samples, columns = np.asarray(samples, np.float32), 1500
+    end, unit, unit_name = start + max(len(samples), 1) / rate, 1000, "milliseconds"
+    seconds = start + np.arange(len(samples)) / rate
+    if len(samples) > 2 * columns:  # each column's least and greatest value
         unit, unit_name = 1, "seconds"
-    ax.set_xlim(start * unit, (start + max(len(samples), 1) / rate) * unit)
+        edges = np.linspace(0, len(samples), columns + 1).astype(int)[:-1]
+        extremes = np.minimum.reduceat(samples, edges), np.maximum.reduceat(samples, edges)
+        seconds, samples = np.repeat(seconds[edges], 2), np.stack(extremes, axis=1).ravel()
+    ax.plot(seconds * unit, samples, color=INK, linewidth=1.3)
+    ax.set_xlim(start * unit, end * unit)
     peak = max(float(np.abs(samples).max(initial=0)) * 1.1, 0.01)
     ax.set_ylim(-peak, peak)
     finish(ax, title, unit_name, "amplitude")
