@@ -25,6 +25,8 @@ MOST_LOOPING = 0.9
 """The greatest share of the second half's events that one short loop may explain."""
 LOST_AFTER = 0.3
 """A melodic voice that has sounded for this share of the first half may not fall silent."""
+LEAST_HALF = 5.0
+"""Seconds of the halves of a piece for which this is looked at."""
 LEAST_SHARE = 0.5
 """Of the seconds asked for: a piece that ends earlier is too short."""
 CANDIDATES = 8
@@ -53,7 +55,7 @@ def faults(score: Score, seconds: float = 0.0) -> list[str]:
         "ends early": score.seconds < LEAST_SHARE * seconds,
         "freezes": metrics["longest_note"][0] > LONGEST_NOTE,
         "loops": metrics["looping"][0] > MOST_LOOPING,
-        "loses a voice": lost.any(),
+        "loses a voice": middle >= LEAST_HALF and lost.any(),
     }
     return [fault for fault, heard in checks.items() if heard]
 

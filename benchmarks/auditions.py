@@ -1,0 +1,175 @@
+"""Auditions measured: what real songs pass, which way of drawing is best, and what 200 pieces are.
+
+python benchmarks/auditions.py [real] [grid] [pieces] [--candidates 48] [--pieces 200] [--write]
+
+- real: how many songs of valid and test, their first 30 seconds, have a fault;
+- grid: candidates of every way of drawing, as they come: how many have no fault, and how far their
+  metrics lie from those of valid songs (mean over the metrics of the Wasserstein distance in
+  standard deviations), for all candidates and for those without a fault;
+- pieces: as many pieces of 30 seconds as asked for, by the defaults: notes held for over 4 seconds,
+  loops, silent voices, medians beside the middle half of test songs, runs shared with training
+  songs; the same for pieces as published (1,024 events, no end, temperature 0.95, top-k 32).
+
+Pieces are composed by assets/pretrained/mini in 8 bits, and stay in runs/auditions, from where an
+interrupted run goes on. Needs NES-MDB. With --write the numbers go to results/auditions.json,
+beside what stands there already.
+"""
+
+import json
+from collections import Counter
+
+import numpy as np
+from _copying import CopyIndex
+from _shared import arguments, corpus_at_hand, keep
+from tqdm import tqdm
+
+from lakhnes_lib import profiles
+from lakhnes_lib.evaluation import musical_metrics
+from lakhnes_lib.generation import auditions, sampling
+from lakhnes_lib.music import events
+from lakhnes_lib.music.score import Score
+
+MINI = profiles.root() / "assets/pretrained/mini"
+HOME = profiles.root() / "runs/auditions"
+SECONDS, MEMORY, BATCH = 30.0, 512, 8
+WAYS = [  # temperature, top-k (0: all), top-p
+    (0.95, 32, 1.0), (0.95, 0, 1.0), (1.0, 0, 1.0), (1.0, 0, 0.98), (1.0, 0, 0.95),
+    (1.05, 0, 0.98), (1.05, 0, 0.95), (1.1, 0, 0.95),
+]  # fmt: skip
+DEFAULTS = profiles.Sampling()
+FAULTS = ("ends early", "freezes", "loops", "loses a voice")
+
+
+def excerpts(split, shortest: float = 0.0) -> list[Score]:
+    """The first 30 seconds of every song that lasts so long."""
+    songs = (split.score(index) for index in range(len(split)))
+    return [
+        song.excerpt(0, min(SECONDS, song.seconds))
+        for song in songs
+        if song.length and song.seconds >= shortest
+    ]
+
+
+def composed(name: str, count: int, published: bool = False, **drawing) -> list[Score]:
+    """So many candidates as they come, from ``HOME`` as far as they are there."""
+    path = HOME / f"{name}.json"
+    rows = json.loads(path.read_text()) if path.exists() else []
+    limits = dict(length=1024) if published else dict(length=6800, seconds=34.0, stop=True)
+    with tqdm(total=count, initial=len(rows), desc=name, unit="piece") as bar:
+        while len(rows) < count:
+            options = dict(n=BATCH, first=len(rows), seed=0, memory_length=MEMORY, precision="int8")
+            steps = sampling.stream(MINI, **options, **limits, **drawing)
+            *_, pieces = sampling.grow(steps, [()] * BATCH)
+            rows += pieces
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(json.dumps(rows))
+            bar.update(BATCH)
+    scores = [events.decode(ids) for ids in rows[:count]]
+    return scores if published else [auditions.end_with_a_bar(s, SECONDS) for s in scores]
+
+
+def faults_of(songs: list[Score], seconds: float) -> dict:
+    """Share of the songs with each fault, and of those with none."""
+    heard = [auditions.faults(song, seconds) for song in songs]
+    counts = Counter(fault for names in heard for fault in names)
+    shares = {fault: counts[fault] / len(songs) for fault in FAULTS}
+    return {"songs": len(songs), "none": sum(not names for names in heard) / len(songs), **shares}
+
+
+def distance(songs: list[Score], reference: dict) -> float | None:
+    if len(songs) < 5:
+        return None
+    distances = musical_metrics.distances(musical_metrics.measure(songs), reference)
+    return float(np.nanmean(list(distances.values())))
+
+
+def grid(corpus, count: int) -> dict:
+    reference = musical_metrics.measure(excerpts(corpus["valid"], 10.0))
+    values = {}
+    for temperature, top_k, top_p in WAYS:
+        name = f"temperature {temperature}, top-k {top_k or 'all'}, top-p {top_p}"
+        drawing = dict(temperature=temperature, top_k=top_k or None, top_p=top_p)
+        songs = composed(f"{temperature}_{top_k}_{top_p}", count, **drawing)
+        songs = [song for song in songs if song.length]
+        good = [song for song in songs if not auditions.faults(song, SECONDS)]
+        values[name] = faults_of(songs, SECONDS) | {
+            "distance_of_all": distance(songs, reference),
+            "distance_without_faults": distance(good, reference),
+        }
+        print(name, json.dumps(values[name]))
+    return values
+
+
+def goals(songs: list[Score], reference: dict, index: CopyIndex) -> dict:
+    """What the pieces are to reach, and whether their medians lie in real songs' middle half."""
+    metrics = musical_metrics.measure(songs)
+    values = {
+        "songs": len(songs),
+        "seconds_median": float(np.median([song.seconds for song in songs])),
+        "note_over_4_s": float((metrics["longest_note"] > 4).mean()),
+        "looping": float((metrics["looping"] > auditions.MOST_LOOPING).mean()),
+        "silent_voice": float((metrics["silent_voices"] > 0).mean()),
+        "metrics": {},
+    }
+    for name in musical_metrics.METRICS:
+        low, high = np.nanquantile(reference[name], (0.25, 0.75))
+        median = float(np.nanmedian(metrics[name]))
+        values["metrics"][name] = {
+            "median": median,
+            "real_middle_half": [float(low), float(high)],
+            "inside": bool(low <= median <= high),
+        }
+    runs = [run.notes if (run := index.longest(song, by="notes")) else 0 for song in songs]
+    values["longest_shared_run"] = {"median": float(np.median(runs)), "most": int(max(runs))}
+    return values
+
+
+def pieces(corpus, count: int) -> dict:
+    real = excerpts(corpus["test"], 10.0)
+    reference, index = musical_metrics.measure(real), CopyIndex(corpus["train"])
+    drawing = dict(temperature=DEFAULTS.temperature, top_k=None, top_p=DEFAULTS.top_p)
+    good, heard, total = [], Counter(), 0
+    while len(good) < count:  # the same candidates that auditions would hear, kept on disk
+        total += 4 * BATCH
+        candidates = composed("defaults", total, **drawing)[total - 4 * BATCH :]
+        for song in candidates:
+            names = auditions.faults(song, SECONDS) if song.length else ["ends early"]
+            heard.update(names or ["none"])
+            if not names:
+                good.append(song)
+    published = composed("published", count, published=True, temperature=0.95, top_k=32, top_p=1.0)
+    return {
+        "candidates": total,
+        "faults": dict(heard),
+        "auditioned": goals(good[:count], reference, index),
+        "as_published": goals(published, reference, index),
+        "real_test_songs": goals(real, reference, index),
+    }
+
+
+def main() -> None:
+    parser = arguments("auditions", __doc__)
+    parser.add_argument("parts", nargs="*", choices=["real", "grid", "pieces"], metavar="PART")
+    parser.add_argument("--candidates", type=int, default=48, help="of each way in the grid")
+    parser.add_argument("--pieces", type=int, default=200)
+    chosen = parser.parse_args()
+    corpus, parts = corpus_at_hand(), chosen.parts or ["real", "grid", "pieces"]
+    path = profiles.root() / "results/auditions.json"
+    values = json.loads(path.read_text())["values"] if path.exists() else {}
+    if "real" in parts:
+        values["real"] = {
+            name: {
+                "all": faults_of(excerpts(corpus[name]), 0.0),
+                "at_least_10_s": faults_of(excerpts(corpus[name], 10.0), 0.0),
+            }
+            for name in ("valid", "test")
+        }
+    if "grid" in parts:
+        values["grid"] = grid(corpus, chosen.candidates)
+    if "pieces" in parts:
+        values["pieces"] = pieces(corpus, chosen.pieces)
+    keep("auditions", values, chosen.write, corpus=corpus, packages=("numpy", "onnxruntime"))
+
+
+if __name__ == "__main__":
+    main()
