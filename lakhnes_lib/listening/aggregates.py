@@ -22,7 +22,7 @@ def load(name: str) -> dict:
 
     >>> pitches = load("nesmdb")["facts"]["pitches"]
     >>> pitches["lowest"]["TR"] + int(pitches["splits"]["all"]["TR"].argmax())  # MIDI pitch
-    45
+    48
     """
     folder = profiles.root() / "assets" / "aggregates"
     known = sorted(path.stem for path in folder.glob("*.json"))
