@@ -6,8 +6,6 @@ track, channel and pitch that began in an earlier tick, or, if there is none, th
 notes without a length or an end are left out; running status goes on after other events.
 """
 
-from fractions import Fraction
-
 
 class NotMidi(Exception):
     """The bytes break a rule of the specification, which the text names."""
@@ -148,13 +146,13 @@ def read(data):
 
 
 def moments(ticks, resolution, tempos):
-    """Each tick in samples of 1/44,100 s, exactly, as a dictionary of fractions."""
+    """Each tick in samples of 1/44,100 s, exactly: integers by tick, and what to divide them by."""
     exact, changes = {}, list(tempos)
-    time, before, tempo = Fraction(0), 0, 500_000
+    time, before, tempo = 0, 0, 500_000
     for tick in sorted(set(ticks)):
         while changes and changes[0][0] <= tick:
             at, following = changes.pop(0)
-            time += Fraction((at - before) * tempo * 44_100, resolution * 1_000_000)
+            time += (at - before) * tempo * 44_100
             before, tempo = at, following
-        exact[tick] = time + Fraction((tick - before) * tempo * 44_100, resolution * 1_000_000)
-    return exact
+        exact[tick] = time + (tick - before) * tempo * 44_100
+    return exact, resolution * 1_000_000

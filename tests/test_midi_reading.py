@@ -43,9 +43,10 @@ def disagreement(data):
     if (song.resolution, song.tempos) != (resolution, dict(tempos)):
         return "other tempos"
     ticks = sorted({tick for note in ours for tick in note[2:4]})
-    exact = midi_oracle.moments(ticks, resolution, tempos)
+    exact, unit = midi_oracle.moments(ticks, resolution, tempos)
     samples = midi.to_samples(np.array(ticks, np.int64), song).tolist()
-    if any(abs(exact[t] - s) > 0.51 for t, s in zip(ticks, samples, strict=True)):
+    pairs = zip(ticks, samples, strict=True)
+    if any(100 * abs(exact[tick] - sample * unit) > 51 * unit for tick, sample in pairs):
         return "a time is not the nearest 1/44,100 s"
     return ""
 
