@@ -34,8 +34,17 @@ _RESET = (
 """Registers and values of the first tick, before any note; the rank of each is its index."""
 
 
-def writes(score: Score) -> np.ndarray:
-    """The register stream of a score: ``WRITE`` records in the order they are made."""
+LOOP = 254
+"""Rank of the first write of a repetition; that of its other writes is one more."""
+
+
+def writes(score: Score, loop: int | None = None) -> np.ndarray:
+    """The register stream of a score: ``WRITE`` records in the order they are made.
+
+    loop: a tick. From there the stream can be repeated after its end: all registers are written
+    again after the writes of that tick, which changes nothing the first time. A pulse that sounds
+    there restarts its sequence.
+    """
     parts = [_records(0, rank, *reset) for rank, reset in enumerate(_RESET)]
     parts.append(_enable_writes(score.notes))
     for number in range(len(nes.VOICES)):
@@ -43,7 +52,24 @@ def writes(score: Score) -> np.ndarray:
         if len(notes):
             parts += _voice_writes(number, notes, score.controls[score.controls["voice"] == number])
     stream = np.concatenate(parts)
-    return stream[np.lexsort((stream["register"], stream["rank"], stream["tick"]))]
+    stream = stream[np.lexsort((stream["register"], stream["rank"], stream["tick"]))]
+    if loop is None:
+        return stream
+    place = np.searchsorted(stream["tick"], loop, "right")
+    return np.insert(stream, place, _in_force(stream[:place], loop))
+
+
+def _in_force(stream, tick) -> np.ndarray:
+    """Writes of what the registers hold, the enable register first.
+
+    The last register of a silent voice is left out: its next note writes it.
+    """
+    register, last = np.unique(stream["register"][::-1], return_index=True)
+    value = stream["value"][::-1][last]
+    sounds = value[register == ENABLE] >> register // 4 & 1 > 0
+    own = (register < 0x10) & (sounds | (register % 4 < 3))
+    state = _records(tick, LOOP + own, register, value)
+    return np.concatenate([state[register == ENABLE], state[own]])
 
 
 def _records(tick, rank, register, value) -> np.ndarray:

@@ -25,10 +25,9 @@ from lakhnes_lib.music.score import Score
 from lakhnes_lib.sound import chip, emulation, registers
 
 MAGIC, VERSION, HEADER = b"Vgm ", 0x161, 0xC0
-MOST_BYTES = 64_000_000
+MOST_BYTES = 16_000_000
 LONGEST = 3600 * nes.TICKS_PER_SECOND
 """Limits of what is read: bytes of an unpacked file, and ticks that it may last."""
-_TOO_LONG = f"more than the {LONGEST // nes.TICKS_PER_SECOND} s of a song"
 
 TAGS = ("title", "title_original", "game", "game_original", "system", "system_original")
 TAGS += ("author", "author_original", "date", "converted_by", "notes")
@@ -54,53 +53,71 @@ class Recording:
     """What a VGM file holds.
 
     score: its music, the loop played once. tags: its texts that are not empty, by TAGS. left_out:
-    what a score cannot hold, such as "DPCM samples", and the number of commands for it.
+    what a score cannot hold, such as "DPCM samples", and the number of commands for it. remarks:
+    lines that name the file and one of its faults each, or what is left out.
     """
 
     score: Score
     tags: dict[str, str] = field(default_factory=dict)
     left_out: dict[str, int] = field(default_factory=dict)
+    remarks: list[str] = field(default_factory=list)
 
 
 def read(path) -> Score:
     """The score of a VGM or VGZ file, with velocities and timbre; its loop is played once.
 
-    Raises BadAudio when the file is damaged, holds no NES chip, or is larger or longer than a song
-    can be. ``load`` tells in addition what was left out.
+    Raises BadAudio when the file holds no NES chip, is larger or longer than a song can be, or so
+    damaged that its notes cannot be told. ``load`` tells in addition what was left out.
     """
     return load(path).score
 
 
 def load(path) -> Recording:
-    """As ``read``, with the file's tags and what was left out."""
-    path = Path(path)
-    data = _unpacked(path)
-    start, end, clock = _header(path, data)
-    writes, length, left_out = _commands(path, data, start, end)
+    """As ``read``, with the file's tags, what was left out, and remarks on its faults.
+
+    Example: ``for line in vgm.load("song.vgz").remarks: print(line)``
+    """
+    path, faults = Path(path), []
+    data = _unpacked(path, faults)
+    start, clock = _header(path, data, faults)
+    end, tags = _tags(data, start, faults)
+    writes, length, left_out = _commands(path, data, start, end, faults)
+    _check_sizes(data, start, end, length, faults)
+    if left_out:
+        kinds = ", ".join(f"{kind} ({count:,})" for kind, count in left_out.items())
+        faults.append(f"left out of the song (commands): {kinds}")
     score = emulation.run(writes, length, clock, path.stem)
-    return Recording(score, _tags(path, data), left_out)
+    return Recording(score, tags, left_out, [f"{path}: {fault}" for fault in faults])
 
 
-def write(score: Score, path, title: str = "", author: str = "") -> None:
+def write(score: Score, path, title: str = "", author: str = "", loop: int | None = None) -> None:
     """Writes VGM 1.61, gzipped if the name ends in ``.vgz``.
 
-    title: the score's name if none is given. Raises BadAudio for a score too long for the format,
-    LakhnesError when the file cannot be written.
+    title: the score's name if none is given. loop: a tick of the score; from there players repeat
+    the song after its end. Raises BadAudio for a score too long for the format, or a loop outside
+    of it, LakhnesError when the file cannot be written.
+
+    Example: ``vgm.write(song, "song.vgm", loop=4 * bar)``
     """
-    data = to_bytes(score, title, author)
+    data = to_bytes(score, title, author, loop)
     if Path(path).suffix.lower() == ".vgz":
         data = gzip.compress(data, mtime=0)
     write_file(path, data)
 
 
-def to_bytes(score: Score, title: str = "", author: str = "") -> bytes:
-    """The VGM file of a score, not compressed."""
+def to_bytes(score: Score, title: str = "", author: str = "", loop: int | None = None) -> bytes:
+    """The VGM file of a score, not compressed; the arguments are those of ``write``."""
     if score.length >= 1 << 32:
         rule = f"{score.seconds:.0f} s are more than VGM can count"
         raise BadAudio(f"{score.name or 'score'}: {rule}")
-    body, now = bytearray(), 0
-    for tick, register, value in registers.writes(score)[["tick", "register", "value"]].tolist():
+    if loop is not None and not 0 <= loop < score.length:
+        rule = f"a loop from tick {loop} is not within its {score.length} ticks"
+        raise BadAudio(f"{score.name or 'score'}: {rule}")
+    header, body, now = bytearray(HEADER), bytearray(), 0
+    for tick, rank, register, value in registers.writes(score, loop).tolist():
         body += _wait(tick - now)
+        if rank == registers.LOOP:
+            struct.pack_into("<II", header, 0x1C, HEADER + len(body) - 0x1C, score.length - tick)
         body += bytes((_CHIP_WRITE, register, value))
         now = tick
     body += _wait(score.length - now) + bytes((_END,))
@@ -109,7 +126,6 @@ def to_bytes(score: Score, title: str = "", author: str = "") -> bytes:
     text = "".join(tags.get(tag, "").replace("\0", "") + "\0" for tag in TAGS)
     text = text.encode("utf-16-le", "replace")
     gd3 = struct.pack("<4sII", b"Gd3 ", 0x100, len(text)) + text
-    header = bytearray(HEADER)
     struct.pack_into("<4sII", header, 0, MAGIC, HEADER + len(body) + len(gd3) - 4, VERSION)
     struct.pack_into("<II", header, 0x14, HEADER + len(body) - 0x14, score.length)
     struct.pack_into("<I", header, 0x24, 60)  # frames a second
@@ -124,77 +140,75 @@ def _wait(ticks: int) -> bytes:
     return longest * whole + (struct.pack("<BH", _WAIT, rest) if rest else b"")
 
 
-def _unpacked(path: Path) -> bytes:
+def _unpacked(path: Path, faults: list[str]) -> bytearray:
+    data = bytearray()
     try:
         with path.open("rb") as file:
-            data = file.read(MOST_BYTES + 1)
+            packed = file.peek(2)[:2] == b"\x1f\x8b"
+            source = gzip.GzipFile(fileobj=file) if packed else file
+            while len(data) <= MOST_BYTES and (piece := source.read1(1 << 16)):
+                data += piece
+    except (gzip.BadGzipFile, EOFError, zlib.error):
+        faults.append(f"its gzip data is damaged or cut off after {len(data):,} bytes")
     except OSError as error:
         raise BadAudio(f"{path}: cannot be read ({error.strerror})") from None
-    if data[:2] == b"\x1f\x8b":
-        unpack = zlib.decompressobj(31)
-        try:
-            data = unpack.decompress(data, MOST_BYTES + 1)
-        except zlib.error as error:
-            raise BadAudio(f"{path}: is damaged gzip data ({error})") from None
-        if len(data) <= MOST_BYTES and not unpack.eof:
-            raise BadAudio(f"{path}: its gzip data is cut off")
     if len(data) > MOST_BYTES:
         raise BadAudio(f"{path}: is larger than {MOST_BYTES // 1_000_000} MB, too large for a song")
     if not data:
-        raise BadAudio(f"{path}: is empty")
+        raise BadAudio(f"{path}: {faults[0] if faults else 'is empty'}")
     if data[:4] != MAGIC:
         raise BadAudio(f"{path}: is not a VGM file (it does not start with 'Vgm ')")
     return data
 
 
-def _header(path: Path, data: bytes) -> tuple[int, int, int]:
-    """Start and end of the commands (bytes), and the chip's clock (Hz)."""
+def _number(data: bytes, offset: int) -> int:
+    return int.from_bytes(data[offset : offset + 4], "little")
 
-    def number(offset):
-        return struct.unpack_from("<I", data, offset)[0] if offset + 4 <= len(data) else 0
+
+def _header(path: Path, data: bytes, faults: list[str]) -> tuple[int, int]:
+    """Start of the commands (byte), and the chip's clock (Hz)."""
 
     def check(right, rule):
         if not right:
             raise BadAudio(f"{path}: {rule}")
 
-    size = len(data)
+    size, start, version = len(data), _number(data, 0x34) + 0x34, _number(data, 0x08)
+    shown = f"VGM version {version >> 8:x}.{version & 0xFF:02x}"
     check(size >= 0x40, f"is cut off within its header ({size} bytes)")
-    version, total, loop, loop_samples = number(0x08), number(0x18), number(0x1C), number(0x20)
-    shown = f"{version >> 8:x}.{version & 0xFF:02x}; versions with an NES chip are 1.61 to 1.ff"
-    check(0x161 <= version <= 0x1FF, f"is VGM version {shown}")
-    claimed = number(0x04) + 4
-    check(claimed <= size, f"is cut off ({size} of {claimed} bytes)")
-    between = f"not between its header and its end at {size}"
-    start = number(0x34) + 0x34
-    check(0x88 <= start < size, f"its commands start at byte {start}, {between}")
-    gd3 = number(0x14) and number(0x14) + 0x14
-    check(not gd3 or 0x88 <= gd3 <= size - 12, f"its tags start at byte {gd3}, {between}")
-    end = gd3 if gd3 > start else size
-    check(total <= LONGEST, f"claims {total / nes.TICKS_PER_SECOND:.0f} s, {_TOO_LONG}")
-    within = (not loop or start <= loop + 0x1C < end) and loop_samples <= total
-    check(within, f"its loop (byte {loop + 0x1C}, {loop_samples} samples) is not in its commands")
-    clock = number(0x84) & 0x3FFF_FFFF
+    # The header of an older version ends before the chip's clock.
+    check(version >= 0x161 or start >= 0x88, f"is {shown}; an NES chip came with 1.61")
+    within = f"not between its header and its end at {size}"
+    check(0x88 <= start < size, f"its commands start at byte {start}, {within}")
+    clock = _number(data, 0x84) & 0x3FFF_FFFF
     check(clock, "holds no NES sound chip")
     check(1_000_000 <= clock <= 4_000_000, f"its NES chip runs at {clock} Hz, not 1 to 4 MHz")
-    return start, end, clock
+    if not 0x161 <= version <= 0x1FF:
+        faults.append(f"claims {shown}; it is read as 1.61")
+    return start, clock
 
 
-def _commands(path: Path, data: bytes, start: int, end: int):
+def _check_sizes(data: bytes, start: int, end: int, length: int, faults: list[str]) -> None:
+    """Faults of the header in what no note needs: sizes and the loop."""
+    claimed, loop, samples = (_number(data, at) for at in (0x04, 0x1C, 0x20))
+    if claimed + 4 > len(data):
+        faults.append(f"its header claims {claimed + 4} bytes, and it has {len(data)}")
+    if (loop and not start <= loop + 0x1C < end) or samples > length:
+        faults.append(f"its loop (byte {loop + 0x1C}, {samples} samples) is not in its commands")
+
+
+def _commands(path: Path, data: bytes, start: int, end: int, faults: list[str]):
     """The chip's writes (tick, register, value), the length in ticks, and what is left out."""
     writes, left_out = [], Counter()
     position, now = start, 0
-    while position < end:
-        command, left = data[position], end - position
-        if command == _END:
-            return writes, now, dict(left_out)
+    while position < end and data[position] != _END:
+        command = data[position]
         if command not in _SIZES:
             raise BadAudio(f"{path}: byte {position} (0x{command:02x}) is no command of VGM")
         size = _SIZES[command]
-        if command == _DATA_BLOCK and left >= size:
-            size += struct.unpack_from("<I", data, position + 3)[0] & 0x7FFF_FFFF
-        if size > left:
-            name = f"its command 0x{command:02x} at byte {position}"
-            raise BadAudio(f"{path}: {name} claims {size} bytes, and {left} are left")
+        if command == _DATA_BLOCK:
+            size += _number(data, position + 3) & 0x7FFF_FFFF
+        if position + size > end:
+            break
         if command == _CHIP_WRITE:
             register, value = data[position + 1], data[position + 2]
             if register < 0x10 or register in (0x15, 0x17):
@@ -216,18 +230,28 @@ def _commands(path: Path, data: bytes, start: int, end: int):
             if 0x80 <= command < 0x90:  # plays a byte on another chip, and waits
                 now += command - 0x80
         if now > LONGEST:
-            raise BadAudio(f"{path}: lasts {now / nes.TICKS_PER_SECOND:.0f} s, {_TOO_LONG}")
+            limit = f"more than the {LONGEST // nes.TICKS_PER_SECOND} s of a song"
+            raise BadAudio(f"{path}: lasts {now / nes.TICKS_PER_SECOND:.0f} s, {limit}")
         position += size
-    raise BadAudio(f"{path}: its commands are cut off (no end command before byte {end})")
+    if position >= end or data[position] != _END:
+        faults.append(f"its commands are cut off at byte {position} (no end command)")
+    return writes, now, dict(left_out)
 
 
-def _tags(path: Path, data: bytes) -> dict[str, str]:
-    offset = struct.unpack_from("<I", data, 0x14)[0]
-    if not offset:
-        return {}
-    start = offset + 0x14
-    magic, _, size = struct.unpack_from("<4sII", data, start)
-    if magic != b"Gd3 " or start + 12 + size > len(data):
-        raise BadAudio(f"{path}: its tags at byte {start} are damaged or cut off")
-    texts = data[start + 12 : start + 12 + size].decode("utf-16-le", "replace").split("\0")
-    return {tag: text for tag, text in zip(TAGS, texts, strict=False) if text}
+def _tags(data: bytes, start: int, faults: list[str]) -> tuple[int, dict[str, str]]:
+    """Where the commands, which begin at byte ``start``, end at the latest; and the tags."""
+    offset = _number(data, 0x14)
+    claimed = offset + 0x14
+    at = claimed if data[claimed : claimed + 4] == b"Gd3 " else data.rfind(b"Gd3 ")
+    if at < 0:
+        if offset:
+            faults.append(f"its tags at byte {claimed} are damaged or missing")
+        return len(data), {}
+    after = at + 12 + _number(data, at + 8)
+    if at != claimed:
+        faults.append(f"its tags are at byte {at}, and its header does not say so")
+    if after > len(data):
+        faults.append(f"its tags at byte {at} are cut off")
+    texts = data[at + 12 : after].decode("utf-16-le", "replace").split("\0")
+    tags = {tag: text for tag, text in zip(TAGS, texts, strict=False) if text}
+    return at if at > start else len(data), tags
