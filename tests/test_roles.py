@@ -11,8 +11,9 @@ import symusic
 from lakhnes_lib.__main__ import main
 from lakhnes_lib.data import build, corpus
 from lakhnes_lib.errors import BadMidi, BadSetting
-from lakhnes_lib.music import midi, nes, roles
+from lakhnes_lib.music import midi, nes
 from lakhnes_lib.music.score import Score
+from lakhnes_lib.songbook import roles
 from lakhnes_lib.sound import apu, chip
 
 BEAT = 22_050

@@ -13,9 +13,9 @@ from tqdm.auto import tqdm
 from lakhnes_lib.data.corpus import NAMES, SPLITS, VALID_SHARE, Corpus, write_corpus
 from lakhnes_lib.errors import BadEvents, BadMidi, BadSetting, DataNotFound, LakhnesError
 from lakhnes_lib.files import check_target
-from lakhnes_lib.music import events, midi, roles
+from lakhnes_lib.music import events, midi
 from lakhnes_lib.music.score import Score
-from lakhnes_lib.songbook import tunes
+from lakhnes_lib.songbook import roles, tunes
 from lakhnes_lib.sound import song_files, vgm
 
 ENDINGS = tuple(ending for ending in song_files.READABLE if ending != ".txt")
@@ -49,7 +49,7 @@ def read_song(path) -> Score:
 
 
 def read_any(path) -> Score:
-    """The same; a MIDI file for other instruments is arranged by role (``music/roles.py``).
+    """The same; a MIDI file for other instruments is arranged by role (``songbook/roles.py``).
 
     Raises as ``read_song``.
 

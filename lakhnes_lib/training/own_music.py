@@ -3,7 +3,7 @@
 Paper: §8 (use by musicians), in the way of §4.2 (pre-training, then fine-tuning). Notebook:
 09_composing.
 Files of NES music (MIDI in NES-MDB's form, VGM, TX1) are taken as they are; any other MIDI file is
-arranged for the NES by its tracks' roles (``music/roles.py``). Of every five files three are for
+arranged for the NES by its tracks' roles (``songbook/roles.py``). Of every five files three are for
 training, one says when to stop, and one is held back for the perplexity before and after.
 Differences from the paper: it fine-tuned on NES-MDB alone.
 """

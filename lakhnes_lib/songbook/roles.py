@@ -2,8 +2,9 @@
 
 Paper: §8 (what musicians bring). Notebook: 09_composing. The lowest line plays TR, the highest or
 busiest P1, the next P2, drums NO. Whatever is changed or left out is said.
-Differences from the paper: its mapping of Lakh MIDI (§4.2.1, ``mapping.py``) draws the voices at
-random, which gives a model many examples, but a composer another arrangement than the one he wrote.
+Differences from the paper: its mapping of Lakh MIDI (§4.2.1, ``music/mapping.py``) draws the voices
+at random, which gives a model many examples, but a composer another arrangement than the one he
+wrote.
 """
 
 import re
