@@ -344,7 +344,7 @@ def test_settings_out_of_range(model):
 
 def test_every_form_comes_back_and_the_gallery_shows_it(tmp_path):
     song = SONG.renamed("<a> & b")
-    gallery.save_piece(song, tmp_path, "piece_00", "from <nothing>")
+    gallery.save_pieces([song], tmp_path, "piece", "from <nothing>")
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(
         f"piece_00.{ending}" for ending in (*gallery.ENDINGS, "png", "json")
     )

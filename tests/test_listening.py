@@ -172,7 +172,7 @@ def test_a_page_that_cannot_be_written(tmp_path):
 
 
 def test_a_gallery_leaves_out_what_is_no_piece_and_says_so(tmp_path):
-    gallery.save_piece(_song("A & <b>"), tmp_path, "one", "composed & <i>saved</i>")
+    gallery.save_pieces([_song("A & <b>")], tmp_path, "one", "composed & <i>saved</i>")
     for name, text in (
         ("foreign", '{"key": "C"}'),
         ("damaged", '{"title": "x", "capt'),
@@ -182,13 +182,13 @@ def test_a_gallery_leaves_out_what_is_no_piece_and_says_so(tmp_path):
         (tmp_path / f"{name}.json").write_text(text)
     (tmp_path / "settings.json").write_text("{}")  # beside no MIDI file
     page = _Elements(gallery.write_gallery(tmp_path, "My <music>").read_text(encoding="utf-8"))
-    assert [figure["id"] for figure in page.all("figure")] == ["one"]
+    assert [figure["id"] for figure in page.all("figure")] == ["one_00"]
     assert "A & <b>" in page.text and "composed & <i>saved</i>" in page.text
     assert "My <music>" in page.text and not page.all("i")
     for name in ("foreign", "damaged", "list"):
         assert f"{name}.json is left out: it does not describe a piece." in page.text
     assert "settings.json" not in page.text
-    assert [link["href"] for link in page.all("a")] == [f"one.{e}" for e in gallery.ENDINGS]
+    assert [link["href"] for link in page.all("a")] == [f"one_00.{e}" for e in gallery.ENDINGS]
 
 
 def test_a_notebook_shows_players_and_pictures():

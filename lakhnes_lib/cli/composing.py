@@ -40,8 +40,9 @@ def run(steps, out: Path, name: str, caption: str, join: float = 0.0, loop_of=No
     if loop_of is not None:
         pieces = [_looped(piece, loop_of) for piece in pieces]
     about = dict(caption=caption, join=join, loops=loop_of is not None)
-    for path, score in gallery.save_pieces(pieces, out, name, **about):
-        print(f"{path}: {score.seconds:.1f} s, {len(score.notes):,} notes")
+    paths = gallery.save_pieces(pieces, out, name, **about)
+    for path, piece in zip(paths, pieces, strict=True):
+        print(f"{path}: {piece.seconds:.1f} s, {len(piece.notes):,} notes")
     print(f"{gallery.write_gallery(out)} plays them")
     if interrupted:
         raise KeyboardInterrupt

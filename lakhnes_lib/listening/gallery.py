@@ -35,39 +35,38 @@ class PieceDescription(BaseModel):
 
 def save_pieces(
     pieces: list[Score], folder, name: str, caption: str = "", join: float = 0.0, loops=False
-) -> list[tuple[Path, Score]]:
+) -> list[Path]:
     """Writes pieces as ``name_00``, ``name_01`` and so on, each in every form, with a picture.
 
     A name that another piece has is passed over. What is small is written first, for all pieces,
     so that a full disk loses sound at most. join, loops: as of ``PieceDescription``. Returns the
-    path of each MIDI file, and the piece.
+    path of each MIDI file.
     Raises LakhnesError if the folder cannot be written, OutOfSpace.
     """
-    folder, saved = Path(folder), []
+    folder = Path(folder)
     numbers = (number for number in count() if not (folder / f"{name}_{number:02d}.mid").exists())
     stems = [folder / f"{name}_{next(numbers):02d}" for _ in pieces]
     for stem, piece in zip(stems, pieces, strict=True):
-        score = piece.renamed(stem.name)
-        about = dict(title=score.name, caption=caption, seconds=score.seconds)
+        about = dict(title=piece.name, caption=caption, seconds=piece.seconds)
         about = PieceDescription(**about, join=join, loops=loops)
         write_file(f"{stem}.json", about.model_dump_json())
         for ending in ENDINGS[:-1]:
-            write_song(score, f"{stem}.{ending}", loop=0 if loops else None)
-        saved.append((Path(f"{stem}.mid"), score))
-    for stem, (_, score) in zip(stems, saved, strict=True):
-        picture = piano_roll(score.excerpt(0, join + 20) if score.seconds > join + 20 else score)
+            write_song(piece, f"{stem}.{ending}", loop=0 if loops else None)
+    for stem, piece in zip(stems, pieces, strict=True):
+        shown = piece.excerpt(0, join + 20) if piece.seconds > join + 20 else piece
+        picture = piano_roll(shown, title="")
         if join:
             picture.axes[0].axvline(join, color="black", linestyle="--", linewidth=1)
         write_file(f"{stem}.png", picture.png())
-        write_song(score, f"{stem}.wav")
-    return saved
+        write_song(piece, f"{stem}.wav")
+    return [Path(f"{stem}.mid") for stem in stems]
 
 
 def write_gallery(folder, title: str = "Composed pieces") -> Path:
     """Writes ``folder/index.html``, which shows and plays all pieces of the folder by name, and
     returns its path.
 
-    A JSON file beside a MIDI file that ``save_piece`` has not written, or that is damaged, is left
+    A JSON file beside a MIDI file that ``save_pieces`` has not written, or that is damaged, is left
     out; the page says so. Raises LakhnesError if the page cannot be written.
     """
     folder, pieces, left_out = Path(folder), [], []
