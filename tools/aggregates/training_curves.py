@@ -82,7 +82,7 @@ def findings() -> dict:
 def all_facts() -> tuple[dict, dict]:
     """Every fact of this module by name, and nothing else for the file's head."""
     losses = "Losses are in nats an event; e to the power of one is a perplexity. "
-    valid = "The valid loss is that of the first valid songs. "
+    valid = "The valid loss is that of the first valid songs."
     facts = {
         "shipped": {
             "description": "Training of the models of assets/pretrained, with the stages that "
