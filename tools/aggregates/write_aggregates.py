@@ -5,8 +5,8 @@ python tools/aggregates/write_aggregates.py [NAME …]
 Without names all six are written: nesmdb, lakh, models, curves, songs, paper. They hold counts,
 quantiles and perplexities, and no music. Reads NES-MDB (`lakhnes data fetch nesmdb-midi`), the
 corpus that `lakhnes map` packed as data/packed/lakh5, the files below data/lmd_full_5 for tempos,
-assets/pretrained, results, and the logs below runs/findings. One thread; about a quarter of an hour on an idle core, of
-which the models take most.
+assets/pretrained, results, and the logs below runs/findings. One thread;
+about a quarter of an hour on an idle core, of which the models take most.
 """
 
 import argparse
