@@ -15,7 +15,7 @@ import typer
 from lakhnes_lib import __version__
 from lakhnes_lib.cli import generate, map, render, train
 from lakhnes_lib.cli.fetch import data
-from lakhnes_lib.cli.options import SETTINGS
+from lakhnes_lib.cli.options import SETTINGS, Verb
 from lakhnes_lib.cli.studies import study
 from lakhnes_lib.errors import BadSetting, LakhnesError
 
@@ -55,8 +55,8 @@ for verb in (
     train.convert,
     generate.generate,
 ):
-    app.command()(verb)
-app.command("map")(map.map_songs)
+    app.command(cls=Verb)(verb)
+app.command("map", cls=Verb)(map.map_songs)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -14,14 +14,7 @@ from pathlib import Path
 from lakhnes_lib.errors import LakhnesError, OutOfSpace
 
 _DISK_FULL = {errno.ENOSPC, errno.EDQUOT}
-_NOT_WRITABLE = {
-    errno.EACCES,
-    errno.EPERM,
-    errno.EROFS,
-    errno.ENOTDIR,
-    errno.EISDIR,
-    errno.EEXIST,
-}
+_NOT_WRITABLE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST}
 
 
 def write_file(path, content: str | bytes) -> None:

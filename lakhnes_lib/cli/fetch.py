@@ -8,12 +8,12 @@ from typing import Annotated
 
 import typer
 
-from lakhnes_lib.cli.options import SETTINGS, Home, progress
+from lakhnes_lib.cli.options import SETTINGS, Home, Verb, progress
 
 data = typer.Typer(help="Lists and fetches data sets and published checkpoints.", **SETTINGS)
 
 
-@data.command("list")
+@data.command("list", cls=Verb)
 def list_all(home: Home = None):
     """Lists what can be fetched.
 
@@ -36,19 +36,12 @@ def list_all(home: Home = None):
     print(f"data home: {fetching.home() if home is None else home}")
 
 
-@data.command()
+@data.command(cls=Verb)
 def fetch(
-    name: Annotated[
-        str, typer.Argument(metavar="NAME", help="A name that `lakhnes data list` shows.")
-    ],
-    mirror: Annotated[
-        Path | None,
-        typer.Option(help="Folder with an archive of the same content, instead of the web."),
-    ] = None,
+    name: str,
+    mirror: Path | None = None,
     home: Home = None,
-    quick: Annotated[
-        bool, typer.Option("--quick", help="If it is here: compare number and size only.")
-    ] = False,
+    quick: Annotated[bool, typer.Option("--quick")] = False,
 ):
     """Brings a data set here and prints its folder.
 
@@ -60,6 +53,11 @@ def fetch(
     \b
       lakhnes data fetch nesmdb-midi
       lakhnes data fetch nesmdb-midi --mirror ~/Downloads
+
+    Options:
+    name: A name that `lakhnes data list` shows.
+    mirror: Folder with an archive of the same content, instead of the web.
+    quick: If it is here: compare number and size only.
     """
     from lakhnes_lib.data import fetching
 

@@ -9,33 +9,19 @@ from typing import Annotated
 
 import typer
 
-from lakhnes_lib.cli.options import Workers, only_where, progress
+from lakhnes_lib.cli.options import Natural, Workers, only_where, progress
 from lakhnes_lib.errors import DataNotFound
 
 
 def map_songs(
     context: typer.Context,
-    source: Annotated[
-        Path, typer.Argument(metavar="IN", help="Folder or archive (tar, zip) of MIDI files.")
-    ],
-    out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder of the corpus to write.")],
+    source: Annotated[Path, typer.Argument(metavar="IN")],
+    out: Path,
     workers: Workers = -1,
-    scheduler: Annotated[
-        str | None,
-        typer.Option(help="Use the workers of a Dask scheduler, such as tcp://host:8786."),
-    ] = None,
-    seed: Annotated[
-        int,
-        typer.Option(
-            min=0, help="Draws the examples that a profile with `draws: published` trains on."
-        ),
-    ] = 0,
-    seconds: Annotated[
-        float, typer.Option(min=0.1, max=3_600.0, help="Time limit of one file.")
-    ] = 20.0,
-    megabytes: Annotated[
-        int, typer.Option(min=200, help="Memory limit of the process that reads a file.")
-    ] = 500,
+    scheduler: str | None = None,
+    seed: Natural = 0,
+    seconds: Annotated[float, typer.Option(min=0.1, max=3_600.0)] = 20.0,
+    megabytes: Annotated[int, typer.Option(min=200)] = 500,
 ):
     """Maps MIDI files of any instruments to the NES, as a corpus to train on.
 
@@ -47,6 +33,14 @@ def map_songs(
     \b
       lakhnes map lmd_full.tar.gz lakh
       lakhnes train --profile laptop --model lakh --data lakh
+
+    Options:
+    source: Folder or archive (tar, zip) of MIDI files.
+    out: Folder of the corpus to write.
+    scheduler: Use the workers of a Dask scheduler, such as tcp://host:8786.
+    seed: Draws the examples that a profile with `draws: published` trains on.
+    seconds: Time limit of one file.
+    megabytes: Memory limit of the process that reads a file.
     """
     from lakhnes_lib.data.lakh_mapping import map_corpus
     from lakhnes_lib.data.mapping_worker import MappingJob

@@ -1,13 +1,15 @@
-"""What several verbs share: arguments, options, checks of options, and progress bars.
+"""What several verbs share: their help, options, checks of options, and progress bars.
 
 Paper: none. Notebook: none.
 """
 
+import re
 import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from typer.core import TyperCommand
 
 SETTINGS = {"no_args_is_help": True, "rich_markup_mode": None, "pretty_exceptions_enable": False}
 
@@ -29,9 +31,30 @@ Checkpoint = Annotated[
 ]
 Device = Annotated[str | None, typer.Option(help="cpu or cuda [default: cuda where there is one].")]
 
+Natural = Annotated[int, typer.Option(min=0)]
+Count = Annotated[int, typer.Option(min=1)]
+
 Voices = Annotated[
     str, typer.Option(metavar="P1=TRACK,...", help="Of MIDI: who plays what [default: by role].")
 ]
+
+
+class Verb(TyperCommand):
+    """A verb whose docstring explains its arguments and options, as the command's help shows them.
+
+    Behind a line "Options:" at the docstring's end, each has a line "name: what it means", which
+    goes on in indented lines. What is not named there keeps the help of its annotation.
+    """
+
+    def __init__(self, *arguments, help, params, **settings):
+        text, _, lines = help.partition("\n\nOptions:\n")
+        meanings = dict(re.findall(r"^(\w+): (.+(?:\n +.+)*)", lines, re.MULTILINE))
+        for option in params:
+            meaning = meanings.get(option.name, option.help)
+            option.help = " ".join(meaning.split())
+            if option.param_type_name == "argument":
+                option.metavar = option.metavar or option.name.upper()
+        super().__init__(*arguments, help=text, params=params, **settings)
 
 
 def _workers(number: int) -> int:

@@ -14,19 +14,13 @@ from lakhnes_lib.cli.options import Voices, Workers, only_where, progress, read_
 from lakhnes_lib.errors import DataNotFound, LakhnesError
 
 Form = StrEnum("Form", ["wav", "mid", "vgm", "tx1.txt", "famistudio.txt", "famitracker.txt"])
-Music = Annotated[Path, typer.Argument(metavar="IN", help="A music file, or a folder of them.")]
-Events = Annotated[Path | None, typer.Argument(metavar="OUT", help="Text file or corpus folder.")]
-Target = Annotated[Path, typer.Argument(metavar="OUT", help="File, or folder for IN's files.")]
-To = Annotated[Form, typer.Option(help="For a folder: what its files become.")]
-Rate = Annotated[int, typer.Option(min=4_000, max=768_000, help="Of WAV: samples a second.")]
-Duty = Annotated[int | None, typer.Option(min=0, max=3, help="Of both pulses [default: own].")]
-Volume = Annotated[int | None, typer.Option(min=1, max=15, help="Of all notes [default: own].")]
+Music = Annotated[Path, typer.Argument(metavar="IN")]
 
 
 def tokens(
     context: typer.Context,
     source: Music,
-    out: Events = None,
+    out: Annotated[Path | None, typer.Argument()] = None,
     voices: Voices = "",
     workers: Workers = -1,
 ):
@@ -43,6 +37,10 @@ def tokens(
     \b
       lakhnes tokens assets/songbook/greensleeves.abc
       lakhnes tokens MUSIC corpus
+
+    Options:
+    source: A music file, or a folder of them.
+    out: Text file or corpus folder.
     """
     from lakhnes_lib.music import events
     from lakhnes_lib.sound import song_files
@@ -98,12 +96,12 @@ def _pack(source: Path, out: Path, workers: int) -> None:
 def render(
     context: typer.Context,
     source: Music,
-    out: Target,
-    to: To = Form.wav,
+    out: Path,
+    to: Form = Form.wav,
     voices: Voices = "",
-    rate: Rate = 44_100,
-    duty: Duty = None,
-    volume: Volume = None,
+    rate: Annotated[int, typer.Option(min=4_000, max=768_000)] = 44_100,
+    duty: Annotated[int | None, typer.Option(min=0, max=3)] = None,
+    volume: Annotated[int | None, typer.Option(min=1, max=15)] = None,
 ):
     """Turns music into sound, or into another form.
 
@@ -120,6 +118,14 @@ def render(
       lakhnes render assets/songbook songbook --to mid
       lakhnes render assets/songbook/greensleeves.abc greensleeves.famistudio.txt
       lakhnes render band.mid band.nes.mid --voices P1=Flute,TR=Bass
+
+    Options:
+    source: A music file, or a folder of them.
+    out: File, or folder for IN's files.
+    to: For a folder: what its files become.
+    rate: Of WAV: samples a second.
+    duty: Of both pulses [default: own].
+    volume: Of all notes [default: own].
     """
     from lakhnes_lib.sound import presets, song_files
 

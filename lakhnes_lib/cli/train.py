@@ -29,29 +29,14 @@ MEANING = (
 
 
 def train(
-    profile: Annotated[
-        str | None, typer.Option(help="smoke, laptop, paper, or a YAML file.")
-    ] = None,
-    model: Annotated[
-        str | None, typer.Option(help="Of the profile's [default: transformer_xl, or own_music].")
-    ] = None,
-    start: Annotated[
-        Path | None, typer.Option("--from", help="Checkpoint to fine-tune [default: none].")
-    ] = None,
-    data: Annotated[
-        str | None,
-        typer.Option(help="Corpus or folder of music, see above [default: the profile's]."),
-    ] = None,
-    out: Annotated[
-        Path | None, typer.Option(help="Folder of the run [default: runs/PROFILE/MODEL].")
-    ] = None,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on from the run's last snapshot.")
-    ] = False,
-    max_minutes: Annotated[
-        float | None, typer.Option(min=0, help="Stop in good order after so many minutes.")
-    ] = None,
-    seed: Annotated[int | None, typer.Option(min=0, help="Instead of the profile's.")] = None,
+    profile: str | None = None,
+    model: str | None = None,
+    start: Annotated[Path | None, typer.Option("--from")] = None,
+    data: str | None = None,
+    out: Path | None = None,
+    resume: Annotated[bool, typer.Option("--resume")] = False,
+    max_minutes: Annotated[float | None, typer.Option(min=0)] = None,
+    seed: Annotated[int | None, typer.Option(min=0)] = None,
     device: Device = None,
 ):
     """Trains or fine-tunes a model.
@@ -72,6 +57,16 @@ def train(
       lakhnes train --profile smoke
       lakhnes train --profile laptop --max-minutes 30
       lakhnes train --from assets/pretrained/mini --data FOLDER --out runs/mine
+
+    Options:
+    profile: smoke, laptop, paper, or a YAML file.
+    model: Of the profile's [default: transformer_xl, or own_music].
+    start: Checkpoint to fine-tune [default: none].
+    data: Corpus or folder of music, see above [default: the profile's].
+    out: Folder of the run [default: runs/PROFILE/MODEL].
+    resume: Go on from the run's last snapshot.
+    max_minutes: Stop in good order after so many minutes.
+    seed: Instead of the profile's.
     """
     from lakhnes_lib import profiles
     from lakhnes_lib.data.corpora import PACKED, SONGBOOK, prepare
@@ -118,17 +113,12 @@ def train(
 def evaluate(
     context: typer.Context,
     checkpoint: Checkpoint,
-    split: Annotated[Part, typer.Option(help="Of the corpus.")] = Part.test,
-    protocol: Annotated[Protocol, typer.Option(help="See above.")] = Protocol.exact,
+    split: Part = Part.test,
+    protocol: Protocol = Protocol.exact,
     data: CorpusName = "nesmdb-midi",
-    batch: Annotated[
-        int, typer.Option(min=1, max=4096, help="Songs at once, which only changes the speed.")
-    ] = 16,
-    segment: Annotated[
-        int | None,
-        typer.Option(min=1, max=2**20, help="Events a step [default: 128; per-song: 512]."),
-    ] = None,
-    memory: Annotated[int, typer.Option(min=0, max=2**20, help="Events of history kept.")] = 896,
+    batch: Annotated[int, typer.Option(min=1, max=4096)] = 16,
+    segment: Annotated[int | None, typer.Option(min=1, max=2**20)] = None,
+    memory: Annotated[int, typer.Option(min=0, max=2**20)] = 896,
     device: Device = None,
 ):
     """Measures a model's perplexity on a split.
@@ -146,6 +136,13 @@ def evaluate(
     On the test split of NES-MDB (fetched first, if it is not here), and without any download:
       lakhnes evaluate assets/pretrained/mini
       lakhnes evaluate assets/pretrained/mini --data songbook
+
+    Options:
+    split: Of the corpus.
+    protocol: See above.
+    batch: Songs at once, which only changes the speed.
+    segment: Events a step [default: 128; per-song: 512].
+    memory: Events of history kept.
     """
     from lakhnes_lib.data.corpora import prepare
     from lakhnes_lib.evaluation import perplexity
@@ -178,12 +175,7 @@ def evaluate(
     print(f"{split}: perplexity {scores.perplexity:.4f}, {size}{note}\n{MEANING}")
 
 
-def convert(
-    model_pt: Annotated[
-        Path, typer.Argument(metavar="MODEL_PT", help="A checkpoint of the paper's authors.")
-    ],
-    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Checkpoint folder to write.")],
-):
+def convert(model_pt: Path, folder: Path):
     """Converts a published checkpoint to one of this library.
 
     The file is a whole pickled program; its tensors are read, and nothing in it is run. FOLDER is
@@ -192,6 +184,10 @@ def convert(
 
     \b
       lakhnes convert "$(lakhnes data fetch lakhnes-400k)/model.pt" lakhnes-400k
+
+    Options:
+    model_pt: A checkpoint of the paper's authors.
+    folder: Checkpoint folder to write.
     """
     from lakhnes_lib.models import checkpoints
 
