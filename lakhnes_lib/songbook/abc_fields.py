@@ -5,7 +5,7 @@ are those of the ABC standard 2.1 (2011); lengths are exact fractions of a whole
 """
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 
 BEATS_PER_MINUTE = 120
@@ -14,6 +14,8 @@ FIFTHS = "FCGDAEB"
 """Letters in the order in which key signatures sharpen them."""
 MODES = {"m": -3, "min": -3, "aeo": -3, "dor": -2, "phr": -4, "loc": -5, "lyd": 1, "mix": -1}
 """Sharps more than in the major key on the same tonic. Any other word stands beside major."""
+METRES = {"C": "4/4", "C|": "2/2", "": "4/4", "none": "4/4"}
+"""Metres that are not two numbers. Music without a metre is counted as 4/4."""
 
 
 @dataclass(frozen=True)
@@ -21,27 +23,21 @@ class Signature:
     """What counts for the notes that follow.
 
     metre: its two numbers. unit: length of a note without a number. tempo: quarter notes a minute.
-    tonic: a letter. sharps: of the key, negative for flats. explicit: the semitones of the letters
-    that the key names itself. unit and tempo are None until a field says them.
+    tonic: a letter. alters: the semitones by which the key raises each letter. unit and tempo are
+    None until a field says them.
     """
 
     metre: tuple[int, int] = (4, 4)
     unit: Fraction | None = None
     tempo: Fraction | None = None
     tonic: str = "C"
-    sharps: int = 0
-    explicit: tuple[tuple[str, int], ...] = ()
+    alters: dict[str, int] = field(default_factory=lambda: dict.fromkeys(FIFTHS, 0))
 
     @property
     def beat(self) -> Fraction:
         """Length of a beat: three eighths in 3/8, 6/8, 9/8 and 12/8, otherwise a quarter."""
         over, under = self.metre
         return Fraction(3, under) if under >= 8 and over % 3 == 0 else Fraction(1, 4)
-
-    def alter(self, letter: str) -> int:
-        """Semitones by which the key raises a letter."""
-        regular = (self.sharps + 6 - FIFTHS.index(letter)) // 7
-        return dict(self.explicit).get(letter, regular)
 
     def completed(self) -> "Signature":
         """With a unit by the metre, and a tempo, where no field said them."""
@@ -51,61 +47,59 @@ class Signature:
     def changed(self, letter: str, value: str) -> "Signature":
         """After a field K:, L:, M: or Q:. Raises ValueError for a value that is none.
 
-        >>> Signature().changed("K", "A dorian").alter("F")
+        >>> Signature().changed("K", "A dorian").alters["F"]
         1
         """
-        if letter == "K":
-            return self._in_key(value)
-        if letter == "L":
-            return replace(self, unit=fraction(value))
-        if letter == "M":
-            return replace(self, metre=_metre(value))
-        value = re.sub(r'"[^"]*"', "", value)
-        number = re.search(r"(?:^|=)\s*(\d{1,9}(?:\.\d{1,9})?)\s*$", value)
-        if not number:
-            return self  # words alone
-        beats = sum(map(fraction, re.findall(r"\d+/\d+", value))) or self.beat
-        tempo = 4 * beats * Fraction(number[1])
-        if not 10 <= tempo <= 1000:
-            raise ValueError("a tempo is 10 to 1,000 quarter notes a minute (Q:)")
-        return replace(self, tempo=tempo)
+        change = {"K": _key, "L": _unit, "M": _metre, "Q": _tempo}[letter]
+        return replace(self, **change(value, self.beat))
 
-    def _in_key(self, value: str) -> "Signature":
-        """Bagpipe music (HP, Hp) has the sharps of D; K:none or a clef alone changes nothing."""
-        key = re.match(r"([A-G])([#b]?)\s*([A-Za-z]*)", re.sub("^H[Pp]", "D", value))
-        if not key:
-            return self
-        tonic, accidental, mode = key.groups()
-        sharps = FIFTHS.index(tonic) - 1 + 7 * ((accidental == "#") - (accidental == "b"))
-        sharps += MODES.get(mode if len(mode) == 1 else mode[:3].lower(), 0)
-        clefless = re.sub(r"\b[a-z]{4,}=\S+", "", value)
-        explicit = re.findall(r"([_^=]+)([A-Ga-g])", clefless)
-        return replace(
-            self,
-            tonic=tonic,
-            sharps=0 if mode == "exp" else sharps,
-            explicit=tuple((name.upper(), semitones(sign)) for sign, name in explicit),
-        )
+
+def _key(value: str, beat: Fraction) -> dict:
+    """Bagpipe music (HP, Hp) has the sharps of D; K:none or a clef alone changes nothing."""
+    key = re.match(r"([A-G])([#b]?)\s*([A-Za-z]*)", re.sub("^H[Pp]", "D", value))
+    if not key:
+        return {}
+    tonic, accidental, mode = key.groups()
+    sharps = FIFTHS.index(tonic) - 1 + {"#": 7, "b": -7, "": 0}[accidental]
+    sharps += MODES.get(mode if len(mode) == 1 else mode[:3].lower(), 0)
+    if mode == "exp":
+        sharps = 0
+    alters = {letter: (sharps + 6 - index) // 7 for index, letter in enumerate(FIFTHS)}
+    clefless = re.sub(r"\b[a-z]{4,}=\S+", "", value)
+    for sign, letter in re.findall(r"([_^=]+)([A-Ga-g])", clefless):
+        alters[letter.upper()] = semitones(sign)
+    return {"tonic": tonic, "alters": alters}
+
+
+def _unit(value: str, beat: Fraction) -> dict:
+    match = re.fullmatch(r"0*([1-9]\d{0,3})(?:/0*([1-9]\d{0,3}))?", value)
+    if not match:
+        raise ValueError(f"{value[:20]!r} is no length such as 1/8")
+    return {"unit": Fraction(int(match[1]), int(match[2] or 1))}
+
+
+def _metre(value: str, beat: Fraction) -> dict:
+    value = METRES.get(value, value)
+    match = re.search(r"(?<!\d)(\d{1,3}(?:\s*\+\s*\d{1,3})*)\)?/([1248]|16|32)(?!\d)", value)
+    over = sum(map(int, match[1].split("+"))) if match else 0
+    if not match or not int(match[2]) <= 8 * over <= 32 * int(match[2]):
+        raise ValueError(f"{value[:20]!r} is no metre from 1/8 to 4/1 (M:)")
+    return {"metre": (over, int(match[2]))}
+
+
+def _tempo(value: str, beat: Fraction) -> dict:
+    """A number without a length counts beats of the metre; words alone change nothing."""
+    value = re.sub(r'"[^"]*"', "", value)
+    number = re.search(r"(?:^|=)\s*(\d{1,9}(?:\.\d{1,9})?)\s*$", value)
+    if not number:
+        return {}
+    beats = sum(_unit(text, beat)["unit"] for text in re.findall(r"\d+/\d+", value)) or beat
+    tempo = 4 * beats * Fraction(number[1])
+    if not 10 <= tempo <= 1000:
+        raise ValueError("a tempo is 10 to 1,000 quarter notes a minute (Q:)")
+    return {"tempo": tempo}
 
 
 def semitones(sign: str) -> int:
     """Of an accidental: ^ sharp, _ flat, = natural, doubled for double sharp and flat."""
     return sign.count("^") - sign.count("_")
-
-
-def fraction(text: str) -> Fraction:
-    """A length such as 1/8. Raises ValueError."""
-    match = re.fullmatch(r"0*([1-9]\d{0,3})(?:/0*([1-9]\d{0,3}))?", text)
-    if not match:
-        raise ValueError(f"{text[:20]!r} is no length such as 1/8")
-    return Fraction(int(match[1]), int(match[2] or 1))
-
-
-def _metre(value: str) -> tuple[int, int]:
-    """Music without a metre is counted as 4/4."""
-    value = {"C": "4/4", "C|": "2/2", "": "4/4", "none": "4/4"}.get(value, value)
-    match = re.search(r"(?<!\d)(\d{1,3}(?:\s*\+\s*\d{1,3})*)\)?/([1248]|16|32)(?!\d)", value)
-    over = sum(map(int, match[1].split("+"))) if match else 0
-    if not match or not int(match[2]) <= 8 * over <= 32 * int(match[2]):
-        raise ValueError(f"{value[:20]!r} is no metre from 1/8 to 4/1 (M:)")
-    return over, int(match[2])

@@ -5,25 +5,39 @@ Differences from the paper: it has no arranger; this one serves the songbook, th
 without a download.
 
 P1 plays the melody, P2 a texture that changes from phrase to phrase, TR a bass pattern, NO drums.
-As in a game's sound engine, everything starts and ends on a frame of 1/60 s (735 ticks), and
-loudness falls within a note frame by frame.
+Patterns of one bar are in ``tables.yaml``. A part is a list of rows [start, end, pitch, velocity]
+by start, times in the lead sheet's units. As in a game's sound engine, everything then starts and
+ends on a frame of 1/60 s (735 ticks), and loudness falls within a note frame by frame.
 """
 
 import numpy as np
 
-from lakhnes_lib.errors import BadScore
 from lakhnes_lib.music import nes
-from lakhnes_lib.music.score import NOTE, TIMBRE_CHANGE, VELOCITY_CHANGE, Score
-from lakhnes_lib.songbook import accompaniment
-from lakhnes_lib.songbook.accompaniment import DRUMS, STYLES, TEXTURES, fitting
-from lakhnes_lib.songbook.sheets import EIGHTH, FRAMES_PER_SECOND, LeadSheet
+from lakhnes_lib.music.score import TIMBRE_CHANGE, VELOCITY_CHANGE, Score
+from lakhnes_lib.songbook.sheets import (
+    EIGHTH,
+    FRAMES_PER_SECOND,
+    TABLES,
+    Bar,
+    Chord,
+    LeadSheet,
+    Step,
+    sounding,
+)
 
 FRAME = nes.TICKS_PER_SECOND // FRAMES_PER_SECOND
 """Ticks of a frame."""
-
+STYLES, DRUMS = TABLES["styles"], TABLES["drums"]
+USUAL_STYLES = {(4, 2): "polka", (6, 2): "waltz", (12, 2): "waltz", (3, 3): "etude"}
+"""By the eighth notes of a bar and of a beat; of other bars a jig's patterns or a march's."""
+TEXTURES = ("thirds", "arpeggio", "chop", "counter", "echo", "canon")
+PHRASE = 8
+"""Bars after which P2's texture changes; the last of them has a fill of drums."""
+LOWEST_INNER = 50
+BASS_STEPS = {"r": range(1), "3": range(3, 6), "5": range(6, 10), "8": range(0)}
+"""Semitones above the bass that a character of a bass pattern may stand for, rather than 12."""
 DUTIES = {nes.P1: (2, 1), nes.P2: (1, 2, 0)}
 """Timbre of a pulse in each pass, in turn."""
-
 DECAY = {nes.P1: (6, 1, 10), nes.P2: (4, 1, 4), nes.NO: (1, 2, 1)}
 """Frames between two steps of loudness, size of a step, lowest loudness. The triangle has none."""
 
@@ -33,36 +47,29 @@ def arrange(
 ) -> Score:
     """Score for four voices: the lead sheet once for each pass, then its last note held.
 
-    style: a name of STYLES whose patterns fit the first bar, or nothing for the usual one of each
-    metre. textures: names of TEXTURES, a phrase of 8 bars each, in turn; every pass begins with the
-    next one. The last two fit few tunes. passes: transposition of each pass in semitones. Raises
-    BadScore for an unknown name, a style of another metre, no pass, or a sheet without melody or
-    chords.
+    style: a name of STYLES, or nothing for the usual one of each metre. textures: names of
+    TEXTURES, a phrase of 8 bars each, in turn; every pass begins with the next one. The last two
+    fit few tunes. passes: transposition of each pass in semitones. Raises BadScore for a melody
+    that P1 cannot play.
     """
-    called = name or "lead sheet"
-    if not passes or not len(sheet.melody) or not sheet.chords:
-        raise BadScore(f"{called}: needs a pass, a melody and a chord")
-    patterns, bar = STYLES.get(style), sheet.bars[0]
-    if style and fitting(patterns, bar) is not patterns:
-        raise BadScore(f"{called}: no style {style!r} for bars of {bar.count} eighth notes")
-    for texture in set(textures or [""]) - set(TEXTURES):
-        raise BadScore(f"{called}: no texture {texture!r}, only {', '.join(TEXTURES)}")
-
-    parts = {voice: [] for voice in range(len(nes.VOICES))}
-    length = sheet.bars[-1].end
+    parts, length = [[], [], [], []], sheet.bars[-1].end
     for number, semitones in enumerate(passes):
-        shift = number * length
-        first = number % len(textures)
-        rotated = [*textures[first:], *textures[:first]]
-        for voice, rows in _one_pass(sheet.up(semitones), patterns, rotated).items():
-            parts[voice] += [(start + shift, end + shift, *rest) for start, end, *rest in rows]
+        own, first = sheet.up(semitones), number % len(textures)
+        voices = (
+            [[*note, 14] for note in own.melody.tolist()],
+            inner_voice(own, [*textures[first:], *textures[:first]], style),
+            bass(own, style),
+            drums(own, style),
+        )
+        for part, rows in zip(parts, voices, strict=True):
+            part += [(a + number * length, b + number * length, *rest) for a, b, *rest in rows]
 
     last, _, top, _ = parts[nes.P1][-1]
     end = max(len(passes) * length, last + 4 * EIGHTH)
     chord = sheet.chords[-1][1].up(passes[-1])
     noise_type, frames, velocity = DRUMS["C"]
     held = {
-        nes.P2: (last, end, chord.below(top - 3), 12),
+        nes.P2: (last, end, chord.octave_below(top - 3)[-1], 12),
         nes.TR: (last, end, chord.bass_pitch(), 1),
         nes.NO: (last, last + frames * sheet.frame, noise_type, velocity),
     }
@@ -70,26 +77,118 @@ def arrange(
         parts[voice] = [other for other in parts[voice] if other[0] < last] + [row]
 
     notes = []
-    for voice, rows in parts.items():
-        gate = fitting(patterns, bar).gate if voice == nes.P1 else 1
+    for voice, rows in enumerate(parts):
+        gate = fitting(style, sheet.bars[0])["gate"] if voice == nes.P1 else 1
         notes += [(voice, *row) for row in _in_frames(rows, sheet.frame, gate)]
-    notes = np.array(notes, NOTE)
-    ticks = max(round(end / sheet.frame) * FRAME, int(notes["end"].max()))
+    ticks = max(round(end / sheet.frame) * FRAME, max(note[2] for note in notes))
     pass_starts = [round(n * length / sheet.frame) * FRAME for n in range(len(passes))]
     return Score.build(notes, ticks, _expression(notes, pass_starts), name)
 
 
-def _one_pass(sheet, style, textures) -> dict[int, list[tuple]]:
-    """Rows (start, end, pitch, velocity) of each voice, in units."""
-    return {
-        nes.P1: [(*note, 14) for note in sheet.melody.tolist()],
-        nes.P2: accompaniment.inner_voice(sheet, textures),
-        nes.TR: accompaniment.bass(sheet, style),
-        nes.NO: accompaniment.drums(sheet, style),
-    }
+def fitting(style: str, bar: Bar) -> dict:
+    """The patterns of a style if they fit the bar, otherwise those of the usual one of its metre.
+
+    They are repeated in a longer bar, and cut in a shorter one.
+    """
+    if style in STYLES and len(STYLES[style]["bass"][0]) == bar.count:
+        return STYLES[style]
+    usual = "jig" if bar.beat == 3 else "march"
+    return STYLES[USUAL_STYLES.get((bar.count, bar.beat), usual)]
 
 
-def _in_frames(rows: list[tuple], frame: float, gate: float) -> list[tuple]:
+def inner_voice(sheet: LeadSheet, textures: list[str], style: str) -> list[list]:
+    """P2; textures: one for each phrase, in turn."""
+    rows, last = [], None  # last: the pitch that the counter-voice was on
+    for step in sheet.steps():
+        bar, times = step.bar, (step.start, step.end)
+        texture = textures[max(step.number, 0) // PHRASE % len(textures)]
+        if texture in ("thirds", "echo", "canon"):
+            rows += _follow_melody(sheet, step, texture)
+        elif step.chord:
+            # Below the melody, but never down in the bass.
+            melody_bottom = int(sounding(sheet.melody, bar)[:, 2].min(initial=84))
+            top = max(melody_bottom - 3, LOWEST_INNER + 11)
+            tones = step.chord.octave_below(top)
+            pattern = fitting(style, bar).get(texture, "x")
+            symbol = pattern[step.index % len(pattern)]
+            if texture == "arpeggio":
+                up_and_down = tones + tones[-2:0:-1]
+                middle = (step.start + step.end) // 2
+                for part, times in enumerate([(step.start, middle), (middle, step.end)]):
+                    tone = up_and_down[(2 * step.index + part) % len(up_and_down)]
+                    rows.append([*times, tone, 10])
+            elif symbol == "x":
+                # A chord as a game's engine plays it on one voice: every second frame another tone.
+                for part, tone in enumerate(tones[:3]):
+                    rows.append([step.start + 2 * part * sheet.frame, step.end, tone, 11])
+            elif symbol == "-" and rows and not step.new:
+                rows[-1][1] = step.end
+            elif symbol != ".":
+                last = _nearest_other(tones, last or top - 4)
+                rows.append([*times, last, 10])
+    return sorted(rows)
+
+
+def _nearest_other(tones: list[int], last: int) -> int:
+    """The tone nearest to the last one, but rather one up to three semitones away than the same."""
+    return min(tones, key=lambda tone: (abs(tone - last) or 4, tone))
+
+
+def _follow_melody(sheet: LeadSheet, step: Step, texture: str) -> list[list]:
+    """P2 follows the melody: a third or more below it, or as the melody itself, later."""
+    eighths, velocity = {
+        "thirds": (0, 11),
+        "echo": (1, 5),
+        "canon": (2 * step.bar.count, 11),
+    }[texture]
+    delay = round(eighths * step.bar.eighth)
+    limits = np.searchsorted(sheet.melody[:, 0], (step.start - delay, step.end - delay))
+    rows = (sheet.melody[slice(*limits)] + (delay, delay, 0)).tolist()
+    if texture == "thirds":
+        chord = step.chord
+        rows = [(*times, chord.octave_below(top - 3)[-1]) for *times, top in rows if chord]
+    return [[*row, velocity] for row in rows]
+
+
+def bass(sheet: LeadSheet, style: str) -> list[list]:
+    """TR. A new chord is always struck with its root."""
+    rows = []
+    for step in sheet.steps():
+        patterns = fitting(style, step.bar)["bass"]
+        pattern = patterns[step.number % len(patterns)]
+        symbol = "r" if step.new else pattern[step.index % len(pattern)]
+        if symbol == "-" and rows and rows[-1][1] == step.start:
+            rows[-1][1] = step.end
+        elif step.chord and symbol != ".":
+            pitch = _bass_pitch(step.chord, symbol, sheet.chord(step.bar.end))
+            rows.append([step.start, step.end, pitch, 1])
+    return rows
+
+
+def _bass_pitch(chord: Chord, symbol: str, next_bar: Chord) -> int:
+    root, goal = chord.bass_pitch(), next_bar.bass_pitch()
+    if symbol == "a":
+        return goal + 2 if goal <= root else goal - 1
+    steps = sorted({0, *((tone - chord.bass) % 12 for tone in chord.tones)})
+    return root + next((step for step in steps if step in BASS_STEPS.get(symbol, range(1))), 12)
+
+
+def drums(sheet: LeadSheet, style: str) -> list[list]:
+    """NO; the noise type stands in the pitch's stead. The bars before the first chord are fills."""
+    rows = []
+    for step in sheet.steps(parts=2):
+        patterns = fitting(style, step.bar)
+        is_fill = step.number < 0 or step.number % PHRASE == PHRASE - 1
+        turn = step.number % len(patterns["drums"])
+        pattern = patterns["fill"] if is_fill else patterns["drums"][turn]
+        symbol = pattern[step.index % len(pattern)]
+        if symbol != ".":
+            noise_type, frames, velocity = DRUMS[symbol]
+            rows.append([step.start, step.start + frames * sheet.frame, noise_type, velocity])
+    return rows
+
+
+def _in_frames(rows: list, frame: float, gate: float) -> list[tuple]:
     """Rows of one voice with start and end in ticks, on frames.
 
     frame: units in a frame. gate: the share of a note that sounds. Where there is room a note ends
@@ -106,19 +205,17 @@ def _in_frames(rows: list[tuple], frame: float, gate: float) -> list[tuple]:
     return out
 
 
-def _expression(notes: np.ndarray, pass_starts: list[int]) -> list[tuple]:
+def _expression(notes: list[tuple], pass_starts: list[int]) -> list[tuple]:
     """Controls: the pulses' timbre in each pass, and loudness that falls within a note."""
     controls = [
         (voice, tick, TIMBRE_CHANGE, duties[number % len(duties)])
         for voice, duties in DUTIES.items()
         for number, tick in enumerate(pass_starts)
     ]
-    for voice, (frames, fall, lowest) in DECAY.items():
-        for _, start, end, _, velocity in notes[notes["voice"] == voice].tolist():
-            ticks = range(start + frames * FRAME, end, frames * FRAME)
-            levels = range(velocity - fall, lowest - 1, -fall)
-            controls += [
-                (voice, tick, VELOCITY_CHANGE, level)
-                for tick, level in zip(ticks, levels, strict=False)
-            ]
+    for voice, start, end, _, velocity in notes:
+        frames, fall, lowest = DECAY.get(voice, (1 << 30, 1, 1))
+        ticks = range(start + frames * FRAME, end, frames * FRAME)
+        levels = range(velocity - fall, lowest - 1, -fall)
+        for tick, level in zip(ticks, levels, strict=False):
+            controls.append((voice, tick, VELOCITY_CHANGE, level))
     return controls

@@ -11,9 +11,8 @@ from pathlib import Path
 import symusic
 
 from lakhnes_lib.files import write_file
-from lakhnes_lib.songbook import accompaniment
-from lakhnes_lib.songbook.accompaniment import DRUMS, STYLES
-from lakhnes_lib.songbook.sheets import EIGHTH
+from lakhnes_lib.songbook.arrangement import DRUMS, bass, drums, inner_voice
+from lakhnes_lib.songbook.sheets import EIGHTH, LeadSheet
 from lakhnes_lib.songbook.tunes import Piece, lead_sheet
 
 DRUM_PITCHES = {"K": 36, "S": 38, "h": 42, "H": 46, "T": 45, "C": 49}
@@ -25,75 +24,50 @@ def write(piece: Piece, path) -> Path:
 
     Raises OutOfSpace.
     """
-    sheet, style = lead_sheet(piece.path).up(piece.passes[0]), STYLES[piece.style]
+    sheet, style = lead_sheet(piece.path).up(piece.passes[0]), piece.style
+    bar, beat = sheet.bars[0].count, sheet.bars[0].beat
+    melody = sheet.melody.tolist()
+    hits = {DRUMS[key][0]: pitch for key, pitch in DRUM_PITCHES.items()}
+    kit = [(*times, hits[kind], 8 * velocity) for *times, kind, velocity in drums(sheet, style)]
+    bells = [(start, end, 109 + (tones[0] - 1) % 12) for start, end, tones in _chords(sheet, bar)]
+    kit += [(start, end, TAMBOURINE, 40 + start % 23) for start, end, _ in _chords(sheet, beat)]
+    shaker = [(start, end - EIGHTH // 2, SHAKER) for start, end, _ in _chords(sheet, 1)]
+    parts = [  # name, program (None for drums), velocity unless the rows have their own, rows
+        ("Flute", 73, 90, melody),
+        ("Oboe", 68, 60, [(start, (start + end + 1) // 2, pitch) for start, end, pitch in melody]),
+        ("Trumpet", 56, 80, inner_voice(sheet, ["thirds"], style)),
+        ("Clarinet", 71, 70, inner_voice(sheet, ["counter"], style)),
+        ("Guitar", 25, 70, _played(sheet, beat, 1, 48)),
+        ("Piano", 0, 60, _played(sheet, bar, 2, 48, 60)),
+        ("Strings", 48, 45, _played(sheet, bar, bar, 60)),
+        ("Bells", 14, 30, bells),
+        ("Bass", 33, 100, bass(sheet, style)),
+        ("Drums", None, None, kit),
+        ("Shaker", None, 50, shaker),
+    ]
     song = symusic.Score(2 * EIGHTH)
     song.tempos.append(symusic.Tempo(0, sheet.quarters_per_minute))
-    for name, program, notes in _melodic_parts(sheet, style):
-        song.tracks.append(_track(name, program, False, notes))
-    for name, notes in _drum_parts(sheet, style):
-        song.tracks.append(_track(name, 0, True, notes))
+    for name, program, velocity, rows in parts:
+        track = symusic.Track(name, program or 0, program is None)
+        for start, end, pitch, *own in rows:
+            length = max(1, round(end - start))
+            track.notes.append(symusic.Note(round(start), length, pitch, velocity or own[0]))
+        song.tracks.append(track)
     write_file(path, song.dumps_midi())
     return Path(path)
 
 
-def _melodic_parts(sheet, style):
-    """Name, program and rows (start, end, pitch, velocity) of every instrument but the drums."""
-    _, _, _, _, bar, beat = sheet.bars[0]
-    melody = sheet.melody.tolist()
-    halves = [(start, (start + end + 1) // 2, pitch) for start, end, pitch in melody]
-    bells = [
-        (start, start + EIGHTH, 109 + (chord.tones[0] - 1) % 12)
-        for start, chord in _chords(sheet, bar)
-    ]
-    hands = [_in_chords(sheet, bar, lowest, 2) for lowest in (48, 60)]
-    parts = [
-        ("Flute", 73, 90, melody),
-        ("Oboe", 68, 60, halves),
-        ("Trumpet", 56, 80, accompaniment.inner_voice(sheet, ["thirds"])),
-        ("Clarinet", 71, 70, accompaniment.inner_voice(sheet, ["counter"])),
-        ("Guitar", 25, 70, _in_chords(sheet, beat, 48, 1)),
-        ("Piano", 0, 60, sorted(hands[0] + hands[1])),
-        ("Strings", 48, 45, _in_chords(sheet, bar, 60, bar)),
-        ("Bells", 14, 30, bells),
-        ("Bass", 33, 100, accompaniment.bass(sheet, style)),
-    ]
+def _chords(sheet: LeadSheet, every: int) -> list[tuple]:
+    """An eighth note's start and end, and the chord's tones, at every so many eighths of a bar."""
+    steps = [step for step in sheet.steps() if step.chord and step.index % every == 0]
+    return [(step.start, step.start + EIGHTH, step.chord.tones) for step in steps]
+
+
+def _played(sheet: LeadSheet, every: int, eighths: int, *lowest: int) -> list[tuple]:
+    """The same chords in notes of so many eighths, by one hand above each of the lowest pitches."""
     return [
-        (name, program, [(start, end, pitch, velocity) for start, end, pitch, *_ in rows])
-        for name, program, velocity, rows in parts
+        (start, start + eighths * EIGHTH, pitch + tone)
+        for start, _, tones in _chords(sheet, every)
+        for pitch in lowest
+        for tone in tones
     ]
-
-
-def _drum_parts(sheet, style):
-    """Name and rows of both drum tracks."""
-    pitches = {DRUMS[key][0]: pitch for key, pitch in DRUM_PITCHES.items()}
-    kit = [
-        (start, end, pitches[noise_type], 8 * velocity)
-        for start, end, noise_type, velocity in accompaniment.drums(sheet, style)
-    ]
-    for start, _ in _chords(sheet, sheet.bars[0].beat):
-        kit.append((start, start + EIGHTH, TAMBOURINE, 40 + start % 23))
-    shaker = [(start, start + EIGHTH // 2, SHAKER, 50) for start, _ in _chords(sheet, 1)]
-    return [("Drums", kit), ("Shaker", shaker)]
-
-
-def _chords(sheet, every):
-    """The start and the chord of every so many eighth notes of a bar, where there is a chord."""
-    steps = [step for bar in sheet.bars for step in sheet.steps(bar)]
-    return [(step.start, step.chord) for step in steps if step.chord and step.index % every == 0]
-
-
-def _in_chords(sheet, every, lowest, eighths):
-    """Chords of notes of one length above a pitch."""
-    return [
-        (start, start + eighths * EIGHTH, lowest + tone)
-        for start, chord in _chords(sheet, every)
-        for tone in chord.tones
-    ]
-
-
-def _track(name, program, is_drum, rows):
-    track = symusic.Track(name, program, is_drum)
-    for start, end, pitch, velocity in rows:
-        note = symusic.Note(round(start), max(1, round(end - start)), pitch, velocity)
-        track.notes.append(note)
-    return track

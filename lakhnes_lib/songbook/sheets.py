@@ -11,9 +11,11 @@ import re
 from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import yaml
 
 EIGHTH = 240
 """Units of an eighth note in the first tempo."""
@@ -21,36 +23,29 @@ FRAMES_PER_SECOND = 60
 """Pictures a second, which a game's sound engine keeps time by."""
 LOWEST_BASS = 36
 
+TABLES = yaml.safe_load(Path(__file__).with_name("tables.yaml").read_text(encoding="utf-8"))
+"""Styles, drums and kinds of chord; ``tables.yaml`` says what they mean."""
 NATURALS = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
 """Pitch classes of the letters."""
 ACCIDENTALS = {"": 0, "#": 1, "♯": 1, "b": -1, "♭": -1}
+_KINDS = "|".join(map(re.escape, sorted(TABLES["chords"], key=len, reverse=True)))
 SYMBOL = re.compile(
-    r"([A-G])([#b♯♭]?)((?:maj|min|dim|aug|sus|add|[mM°+-]|[#b]?\d)*)(?:\(.*)?"
+    rf"([A-G])([#b♯♭]?)({_KINDS})(?:maj|min|dim|aug|sus|add|[mM°+-]|[#b]?\d)*(?:\(.*)?"
     r"(?:/([A-Ga-g])([#b]?)\+?)?"
 )
-"""A chord symbol: root, kind and bass."""
+"""A chord symbol: root, kind, what else it says, and bass."""
 
 
-@dataclass(frozen=True)
-class Chord:
+class Chord(NamedTuple):
     """bass: pitch class 0-11; tones: pitch classes of the chord, ascending."""
 
     bass: int
     tones: tuple[int, ...]
 
-    @classmethod
-    def of(cls, root: int, steps, bass: int | None = None) -> "Chord":
-        """The chord of these steps in semitones over a root."""
-        tones = sorted({(root + step) % 12 for step in steps})
-        return cls((root if bass is None else bass) % 12, tuple(tones))
-
     def up(self, semitones: int) -> "Chord":
         """The chord transposed."""
-        return self.of(semitones, self.tones, self.bass + semitones)
-
-    def below(self, pitch: int) -> int:
-        """The highest pitch of the chord's tones at or below this one."""
-        return max(pitch - (pitch - tone) % 12 for tone in self.tones)
+        tones = sorted((tone + semitones) % 12 for tone in self.tones)
+        return Chord((self.bass + semitones) % 12, tuple(tones))
 
     def octave_below(self, top: int) -> list[int]:
         """The chord's tones as pitches, ascending, the highest at or below ``top``."""
@@ -58,11 +53,13 @@ class Chord:
 
     def bass_pitch(self) -> int:
         """The bass from 36 to 47: low, but not so low that the console's output filter takes it."""
-        return LOWEST_BASS + (self.bass - LOWEST_BASS) % 12
+        return LOWEST_BASS + self.bass
 
 
 def chord_named(symbol: str) -> Chord | None:
     """The chord of a symbol such as "Am", "F#m7", "Bbmaj7", "Dsus4" or "C/E"; None for other text.
+
+    Of a kind that ``tables.yaml`` lacks, the longest beginning that it has counts.
 
     >>> chord_named("Am/C")
     Chord(bass=0, tones=(0, 4, 9))
@@ -72,19 +69,8 @@ def chord_named(symbol: str) -> Chord | None:
         return None
     letter, accidental, kind, bass, bass_accidental = match.groups()
     root = NATURALS[letter] + ACCIDENTALS[accidental]
-    diminished = kind.startswith(("dim", "°"))
-    minor = diminished or re.match("m(?!aj)|-", kind)
-    steps = [0, 3 if minor else 4, 6 if diminished or "b5" in kind else 7]
-    if "sus" in kind:
-        steps[1] = 2 if "2" in kind else 5
-    if re.search(r"aug|\+|#5", kind):
-        steps[2] = 8
-    if re.search("7|9|11|13", kind) and "add" not in kind:
-        steps.append(11 if re.search("maj|M", kind) else 9 if diminished else 10)
-    if "6" in kind:
-        steps.append(9)
-    under = NATURALS[bass.upper()] + ACCIDENTALS[bass_accidental] if bass else None
-    return Chord.of(root, steps, under)
+    under = NATURALS[bass.upper()] + ACCIDENTALS[bass_accidental] if bass else root
+    return Chord(under - root, TABLES["chords"][kind]).up(root)
 
 
 class Bar(NamedTuple):
@@ -104,8 +90,13 @@ class Bar(NamedTuple):
 
 
 class Step(NamedTuple):
-    """An eighth note of a bar, counted from 0, with its chord; new: the chord begins here."""
+    """A part of a bar, counted from 0, with its chord; new: the chord begins here.
 
+    number: of the bar; the first that has a chord is 0, those before it are negative.
+    """
+
+    number: int
+    bar: Bar
     index: int
     start: int
     end: int
@@ -150,15 +141,14 @@ class LeadSheet:
         number = bisect_right(self.chords, at, key=lambda row: row[0])
         return self.chords[number - 1][1] if number else None
 
-    def numbered_bars(self) -> Iterator[tuple[int, Bar]]:
-        """Number and bar; the first that has a chord is 0, those before it are negative."""
+    def steps(self, parts: int = 1) -> Iterator[Step]:
+        """The eighth notes of all bars; parts: steps of an eighth note, 2 for sixteenths."""
         before = sum(bar.end <= self.chords[0][0] for bar in self.bars)
-        yield from enumerate(self.bars, start=-before)
-
-    def steps(self, bar: Bar) -> Iterator[Step]:
-        """The eighth notes of a bar."""
-        times = [round(bar.first + index * bar.eighth) for index in range(bar.count + 1)]
-        for index, (start, end) in enumerate(zip(times, times[1:], strict=False)):
-            if bar.start <= start < bar.end:
-                chord, before = self.chord(start), self.chord(round(start - bar.eighth))
-                yield Step(index, start, min(end, bar.end), chord, start > 0 and chord != before)
+        for number, bar in enumerate(self.bars, start=-before):
+            length = bar.eighth / parts
+            for index in range(bar.count * parts):
+                start, end = (round(bar.first + n * length) for n in (index, index + 1))
+                if bar.start <= start < bar.end:
+                    chord = self.chord(start)
+                    is_new = chord != self.chord(round(start - length))
+                    yield Step(number, bar, index, start, min(end, bar.end), chord, is_new)

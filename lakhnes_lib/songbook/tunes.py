@@ -25,8 +25,8 @@ from lakhnes_lib.songbook.sheets import EIGHTH, Bar, LeadSheet
 
 FOLDER = Path(__file__).resolve().parents[2] / "assets" / "songbook"
 SPLITS = ("train", "valid", "test")
-LONGEST = 2000
-"""Whole notes of a tune as it is played."""
+LONGEST, MOST_NOTES = 2000, 10_000
+"""Whole notes and notes of a tune as it is played."""
 
 
 @dataclass(frozen=True)
@@ -43,77 +43,52 @@ class Piece:
 
 @cache
 def pieces() -> tuple[Piece, ...]:
-    """All pieces, in the order of ``songbook.yaml``.
-
-    Raises DataNotFound if there is no songbook.
-    """
-    try:
-        entries = yaml.safe_load((FOLDER / "songbook.yaml").read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        missing = "no songbook here; the library runs from a clone of its repository"
-        raise DataNotFound(f"{FOLDER}: {missing}") from None
-    return tuple(
-        Piece(slug, FOLDER / f"{slug}.abc", **choices) for slug, choices in entries.items()
-    )
+    """All pieces, in the order of ``songbook.yaml``; none where there is no songbook."""
+    path = FOLDER / "songbook.yaml"
+    entries = yaml.safe_load(path.read_text(encoding="utf-8")) if path.exists() else {}
+    return tuple(Piece(slug, FOLDER / f"{slug}.abc", **row) for slug, row in entries.items())
 
 
 @cache
 def score(slug: str) -> Score:
     """One piece for four voices. Raises DataNotFound for a slug that is not in the songbook."""
-    for piece in pieces():
-        if piece.slug == slug:
-            return read(piece.path)
-    known = ", ".join(piece.slug for piece in pieces())
-    raise DataNotFound(f"{slug}: not in the songbook, which has {known}")
+    known = {piece.slug: piece.path for piece in pieces()}
+    if slug not in known:
+        raise DataNotFound(f"{slug}: not in the songbook, which has {', '.join(known)}")
+    return read(known[slug])
 
 
 def scores(split: str | None = None) -> list[Score]:
-    """The pieces of a split (``train``, ``valid`` or ``test``), or all of them, named by slug."""
-    if split is not None and split not in SPLITS:
-        raise DataNotFound(f"{split}: no such split of the songbook, only {', '.join(SPLITS)}")
-    return [score(piece.slug) for piece in pieces() if split in (None, piece.split)]
+    """The pieces of a split (``train``, ``valid`` or ``test``), or all of them, named by slug.
+
+    Raises DataNotFound if there are none.
+    """
+    slugs = [piece.slug for piece in pieces() if split in (None, piece.split)]
+    if not slugs:
+        rule = f"no pieces of {split}; its splits, in a clone of the library, are"
+        raise DataNotFound(f"{FOLDER}: {rule} {', '.join(SPLITS)}")
+    return [score(slug) for slug in slugs]
 
 
-def read(path) -> Score:
-    """The tune of an ABC file for four voices; of several the first, with a line on stderr.
+def read(path, number: int | None = None) -> Score:
+    """A tune of an ABC file for four voices.
 
-    A piece of the songbook is arranged as ``songbook.yaml`` says, others in the usual style of
-    their metre; where no chords are written they are derived (``harmony.py``). Raises BadScore,
+    number: of the tune in the file, from 0; None for the first, with a line on stderr if there are
+    others. A piece of the songbook is arranged as ``songbook.yaml`` says, others in the usual style
+    of their metre; where no chords are written they are derived (``harmony.py``). Raises BadScore,
     which names file and line, for a file that cannot be read or is not ABC.
 
     >>> read("assets/songbook/greensleeves.abc")
     Score('greensleeves', 60.30 s, notes: P1 144, P2 162, TR 64, NO 135)
     """
-    path, tunes = Path(path), abc_reader.split(path)
-    if len(tunes) > 1:
+    path, tunes, choices = Path(path), abc_reader.split(path), {}
+    if number is None and len(tunes) > 1:
         print(f"{path}: the first of its {len(tunes):,} tunes is read", file=sys.stderr)
-    return _arranged(path, tunes[0], path.stem)
-
-
-def read_all(path) -> tuple[list[Score], list[str]]:
-    """Every tune of an ABC file, numbered if there are several, and why others were left out.
-
-    Raises BadScore for a file that cannot be read.
-
-    >>> read_all("assets/songbook/greensleeves.abc")
-    ([Score('greensleeves', 60.30 s, notes: P1 144, P2 162, TR 64, NO 135)], [])
-    """
-    path, tunes, songs, reasons = Path(path), abc_reader.split(path), [], []
-    for number, lines in enumerate(tunes, start=1):
-        try:
-            name = path.stem if len(tunes) == 1 else f"{path.stem} {number}"
-            songs.append(_arranged(path, lines, name))
-        except BadScore as error:
-            reasons.append(str(error))
-    return songs, reasons
-
-
-def _arranged(path: Path, lines, name: str) -> Score:
-    choices = {}
-    for piece in pieces() if path.resolve().parent == FOLDER else ():
-        if piece.path.name == path.name:
+    for piece in pieces():
+        if piece.path == path.resolve():
             choices = {key: getattr(piece, key) for key in ("style", "textures", "passes")}
-    return arrangement.arrange(lead_sheet(path, lines), name=str(path), **choices).renamed(name)
+    sheet = lead_sheet(path, tunes[number or 0])
+    return arrangement.arrange(sheet, name=str(path), **choices).renamed(path.stem)
 
 
 def lead_sheet(path, lines: list[tuple[int, str]] | None = None) -> LeadSheet:
@@ -123,12 +98,12 @@ def lead_sheet(path, lines: list[tuple[int, str]] | None = None) -> LeadSheet:
     which names file and line.
     """
     lines = lines or abc_reader.split(path)[0]
-    written = abc_reader.played(abc_reader.read(lines, path), path)
-    melody, chords, spans, now, tied = [], [], [], Fraction(0), False
-    for bar in written:
-        whole = 8 * EIGHTH * written[0].signature.tempo / bar.signature.tempo
-        start = now
-        for note in bar.notes:
+    melody, chords, bars, now, tied, first, count = [], [], [], Fraction(0), False, None, 0
+    for notes, signature in abc_reader.played(abc_reader.read(lines, path)):
+        first = first or signature
+        whole = 8 * EIGHTH * first.tempo / signature.tempo
+        start, count = now, count + len(notes)
+        for note in notes:
             begin, now = now, now + note.length * whole
             if note.chord and note.chord != (chords and chords[-1][1]):
                 chords.append((round(begin), note.chord))
@@ -137,37 +112,33 @@ def lead_sheet(path, lines: list[tuple[int, str]] | None = None) -> LeadSheet:
             elif note.pitch is not None:
                 melody.append([round(begin), round(now), note.pitch])
             tied = note.tied
-        if now > 8 * EIGHTH * LONGEST:
-            raise BadScore(f"{path}: line {lines[0][0]}: a tune of over {LONGEST:,} whole notes")
-        _add_bar(spans, start, now, bar.signature.metre, whole)
+        if now > 8 * EIGHTH * LONGEST or count > MOST_NOTES:
+            most = f"{LONGEST:,} whole notes or {MOST_NOTES:,} notes with its repeats"
+            raise BadScore(f"{path}: line {lines[0][0]}: a tune of over {most}")
+        _add_bar(bars, start, now, signature.metre, whole)
     if not melody:
         raise BadScore(f"{path}: line {lines[0][0]}: a tune without a note")
-    bars = tuple(_bar(*span, is_last=span is spans[-1]) for span in spans)
+    bars[-1] = bars[-1]._replace(first=bars[-1].start)  # ends early rather than begins late
     rows = np.array(melody, np.int64)
-    chords = chords or harmony.chords(rows, bars, written[0].signature)
-    microseconds = 60_000_000 // written[0].signature.tempo  # of a quarter note, as in MIDI
-    return LeadSheet(rows, tuple(chords), bars, 60_000_000 / microseconds)
+    chords = chords or harmony.chords(rows, bars, first)
+    microseconds = 60_000_000 // first.tempo  # of a quarter note, as in MIDI
+    return LeadSheet(rows, tuple(chords), tuple(bars), 60_000_000 / microseconds)
 
 
-def _add_bar(spans: list, start, end, metre, whole):
+def _add_bar(bars: list[Bar], start: Fraction, end: Fraction, metre, whole: Fraction):
     """Adds what stands between two bar lines: start, end, metre, and the units of a whole note.
 
     The end of a bar that a repeat has cut joins its beginning; what is longer than the metre, as
-    where a bar line is missing, is divided.
+    where a bar line is missing, is divided. A short bar is the end of a full one, as a pickup is.
     """
-    full = Fraction(*metre) * whole
-    if spans and spans[-1][2:] == [metre, whole] and end - spans[-1][0] <= full:
-        start = spans.pop()[0]
-    while start < end:
-        spans.append([start, min(start + full, end), metre, whole])
-        start += full
-
-
-def _bar(start, end, metre, whole, is_last) -> Bar:
-    """A short bar is the end of a full one, as a pickup is; the last one is the beginning."""
     over, under = metre
-    part = max(under, 8)
-    count, eighth = over * part // under, whole / part
-    first = start if is_last else end - count * eighth
-    beat = 3 if under >= 8 and over % 3 == 0 else 2
-    return Bar(round(first), round(start), round(end), float(eighth), count, beat)
+    parts = max(under, 8)
+    count, eighth = over * parts // under, whole / parts
+    full, beat = count * eighth, 3 if under >= 8 and over % 3 == 0 else 2
+    shape = (float(eighth), count, beat)
+    if bars and bars[-1][3:] == shape and round(end - full) <= bars[-1].start:
+        start = bars.pop().start
+    while start < end:
+        stop = min(start + full, end)
+        bars.append(Bar(round(stop - full), round(start), round(stop), *shape))
+        start += full
