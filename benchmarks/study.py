@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from _shared import arguments, corpus_at_hand, keep
 from scipy.special import expit
-from simulate_study import simulate
+from simulate_study import save, simulate
 
 from lakhnes_lib import profiles
 from lakhnes_lib.__main__ import main as lakhnes
@@ -82,7 +82,7 @@ def whole_study(kind: str, sources: dict, folder: Path) -> dict:
     made = time.perf_counter() - begin
     page = study_page.write(design, folder / f"{kind}.html")
     strengths = {"real": 1.1, "mini": 0.0, "5-gram": -1.2, "random": -20.0}
-    answers.write(folder / f"{kind}.csv", design, simulate(design, strengths, 30, seed=7))
+    save(folder / f"{kind}.csv", design, simulate(design, strengths, 30, seed=7))
     remark = "30 simulated listeners, who heard nothing"
     paths = [str(folder / name) for name in (kind, f"{kind}.csv")]
     assert (

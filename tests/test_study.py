@@ -433,7 +433,7 @@ def test_the_authors_questionnaire(tmp_path, capsys):
 
 def test_a_report_on_a_terminal_that_knows_only_ascii(design, tmp_path, monkeypatch):
     rows = [(f"p{n}", trial.id, "ab"[n % 2]) for n in range(4) for trial in design.trials]
-    answers.write(tmp_path / "a.csv", design, rows)
+    simulate_study.save(tmp_path / "a.csv", design, rows)
     terminal = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
     monkeypatch.setattr(sys, "stdout", terminal)
     command = ["study", "report", str(design.folder), str(tmp_path / "a.csv"), "--no-controls"]

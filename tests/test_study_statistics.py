@@ -69,7 +69,7 @@ def test_turing_against_sums_by_hand():
     answers = Answers("turing", judged(*counts), {0: 225})
     a, b = study_statistics.shares(answers)
     assert (a.name, a.hits, a.n, b.hits, b.n) == ("a", 61, 100, 80, 95)
-    assert a.error == pytest.approx(sqrt(0.61 * 0.39 / 100))
+    assert a.standard_error == pytest.approx(sqrt(0.61 * 0.39 / 100))
     assert (a.p, b.p) == pytest.approx((binomial(61, 100), binomial(80, 95)))
     for row in (a, b):  # Wilson: the borders are where the score test is at its limit
         for border in (row.low, row.high):
@@ -77,7 +77,7 @@ def test_turing_against_sums_by_hand():
                 1.959964, abs=1e-5
             )
     (pair,) = study_statistics.compare(answers)
-    error = sqrt(a.error**2 + b.error**2)
+    error = sqrt(a.standard_error**2 + b.standard_error**2)
     assert pair.p_normal == pytest.approx(erfc(abs(a.share - b.share) / error / sqrt(2)))
     assert pair.p_exact == pytest.approx(fisher(61, 39, 80, 15))
 

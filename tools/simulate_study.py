@@ -59,6 +59,15 @@ def simulate(
     return rows
 
 
+def save(out, design: Design, rows) -> None:
+    """Writes the rows of ``simulate`` as a file of answers, with "simulated" in place of times.
+
+    Raises BadStudy if the file exists.
+    """
+    study = design.fingerprint
+    answers.write(out, [(who, study, trial, choice, "simulated") for who, trial, choice in rows])
+
+
 def strength(text: str) -> tuple[str, float]:
     """Name and number of NAME=NUMBER."""
     name, sign, number = text.partition("=")
@@ -86,7 +95,7 @@ def main(arguments=None) -> int:
             raise BadSetting(f"the test has no method {', '.join(unknown)}")
         options = dict(batches=chosen.batches, careless=chosen.careless, seed=chosen.seed)
         rows = simulate(design, strengths, chosen.listeners, **options)
-        answers.write(chosen.out, design, rows)
+        save(chosen.out, design, rows)
     except LakhnesError as error:
         print(error, file=sys.stderr)
         return 2 if isinstance(error, BadSetting) else 1

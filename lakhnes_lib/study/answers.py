@@ -149,7 +149,7 @@ def merge(paths: Iterable, out) -> int:
     for path in paths:
         for _, row in read_rows(path, FIELDS):
             rows[tuple(row.get(name) or "" for name in FIELDS)] = None
-    _write_new(out, rows)
+    write(out, rows)
     return len(rows)
 
 
@@ -162,12 +162,10 @@ def filter_listeners(
     Returns also why each other listener was left out. Control judgements stay in. Raises BadStudy
     if nobody is left.
     """
-    answered, fooled, complete, reasons = Counter(), Counter(), Counter(), {}
-    for judgement in answers.judgements:
-        answered[judgement.listener, judgement.batch] += 1
-        fooled[judgement.listener] += judgement.chosen == CONTROL
-    for (listener, batch), count in answered.items():
-        complete[listener] += count >= answers.pairs[batch]
+    fooled = Counter(each.listener for each in answers.judgements if each.chosen == CONTROL)
+    answered = Counter((each.listener, each.batch) for each in answers.judgements)
+    complete = Counter(who for (who, batch), n in answered.items() if n >= answers.pairs[batch])
+    reasons = {}
     for listener in answers.listeners:
         if complete[listener] < batches:
             reasons[listener] = f"completed {complete[listener]} of at least {batches} batches"
@@ -201,14 +199,8 @@ def read_rows(path, fields: tuple[str, ...]) -> list[tuple[int, dict]]:
         raise BadStudy(f"{path}: cannot be read as CSV ({error})") from None
 
 
-def write(out, design: Design, rows: Iterable[tuple[str, str, str]]) -> None:
-    """A new file of rows (listener, trial, choice), "simulated" in place of times. Raises BadStudy
-    if it exists."""
-    study = design.fingerprint
-    _write_new(out, [(who, study, trial, choice, "simulated") for who, trial, choice in rows])
-
-
-def _write_new(out, rows) -> None:
+def write(out, rows: Iterable[tuple]) -> None:
+    """A new file of rows with all ``FIELDS``. Raises BadStudy if it exists."""
     if Path(out).exists():
         raise BadStudy(f"{out}: is there already, and answers are never written over")
     with replacing(out) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:

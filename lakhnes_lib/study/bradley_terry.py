@@ -5,27 +5,22 @@ Source: Bradley and Terry, Rank analysis of incomplete block designs, Biometrika
 Differences from the paper: §7 counts the comparisons that each method won (``study_statistics``).
 """
 
-from collections import defaultdict
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import optimize, stats
+from scipy import stats
 from scipy.special import expit
 
 from lakhnes_lib.study.answers import Answers
-from lakhnes_lib.study.study_statistics import (
-    CONFIDENCE,
-    compared_judgements,
-    count_wins,
-    methods_of,
-    wins,
-)
+from lakhnes_lib.study.study_statistics import CONFIDENCE, methods_of, wins_by_listener
 
 FEW_LISTENERS = 10
 """With fewer, the bootstrap draws single judgements instead of listeners."""
 RIDGE = 0.001
 """Keeps the strength of a method that always or never won finite; beside real numbers of judgements
 it is nothing."""
+NEWTON_STEPS = 30
+"""Of a method that always won, each step adds about one to the strength, up to about ten."""
 
 
 @dataclass(frozen=True)
@@ -66,43 +61,32 @@ class Strengths:
 def strengths(answers: Answers, draws: int = 1000, seed: int = 0) -> Strengths:
     """Bradley and Terry's strengths, with a bootstrap over listeners, or over judgements if there
     are few listeners."""
-    methods, table, listeners = methods_of(answers), wins(answers), defaultdict(list)
-    for judgement in compared_judgements(answers):
-        listeners[judgement.listener].append(judgement)
-    if len(listeners) >= FEW_LISTENERS:
-        unit, count = "listeners", len(listeners)
-        units = np.stack([count_wins(theirs, methods) for theirs in listeners.values()])
-        probabilities = np.full(count, 1 / count)
-    else:
-        unit, count = "judgements", int(table.sum())
+    by_listener = wins_by_listener(answers)
+    table = by_listener.sum(0)
+    unit, units, weights = "listeners", by_listener, np.ones(len(by_listener))
+    if len(by_listener) < FEW_LISTENERS:
+        unit, weights = "judgements", table.ravel()
         units = np.eye(table.size).reshape(-1, *table.shape)  # a single win of each kind
-        probabilities = table.ravel() / count
-    times = np.random.default_rng(seed).multinomial(count, probabilities, size=draws)
+    count = int(weights.sum())
+    times = np.random.default_rng(seed).multinomial(count, weights / count, size=draws)
     tables = np.tensordot(times, units, 1)  # (draws, units) · (units, methods, methods)
-    return Strengths(methods, fit(table), fit(tables), unit, count)
+    return Strengths(methods_of(answers), fit(table), fit(tables), unit, count)
 
 
 def fit(table) -> np.ndarray:
     """Strengths of most likelihood: float (..., methods), mean 0, of wins of row over column (...,
     methods, methods).
 
-    P(row over column) = 1 / (1 + exp(strength of column - strength of row)). Many tables are fitted
-    as one problem.
+    P(row over column) = 1 / (1 + exp(strength of column - strength of row)). By Newton's method,
+    for all tables at once.
     """
     table = np.asarray(table, float)
-    shape = table.shape[:-1]
-    table = table.reshape(-1, *table.shape[-2:])
-    met = table + table.transpose(0, 2, 1)
-
-    def loss(x):
-        strength = x.reshape(len(table), -1)
-        ahead = strength[:, :, None] - strength[:, None, :]
-        nats = (table * np.logaddexp(0, -ahead)).sum() + RIDGE / 2 * (strength**2).sum()
-        gradient = (met * expit(ahead) - table).sum(2) + RIDGE * strength
-        return nats, gradient.ravel()
-
-    options = {"gtol": 1e-6, "ftol": 1e-15, "maxiter": 2000, "maxfun": 4000}
-    start = np.zeros(table.shape[0] * table.shape[1])
-    fit = optimize.minimize(loss, start, jac=True, method="L-BFGS-B", options=options)
-    strength = fit.x.reshape(shape)
+    met = table + np.swapaxes(table, -1, -2)
+    strength = np.zeros(table.shape[:-1])
+    for _ in range(NEWTON_STEPS):
+        chance = expit(strength[..., :, None] - strength[..., None, :])
+        slope = (table - met * chance).sum(-1) - RIDGE * strength
+        weight = met * chance * (1 - chance)
+        curvature = (weight.sum(-1) + RIDGE)[..., None] * np.eye(table.shape[-1]) - weight
+        strength += np.linalg.solve(curvature, slope[..., None])[..., 0]
     return strength - strength.mean(-1, keepdims=True)

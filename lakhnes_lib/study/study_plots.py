@@ -31,7 +31,7 @@ def bars(shares: list[Share], kind: str, remark: str = "") -> Picture:
         colour = "#999999" if row.name == REAL else MODEL_COLOURS[1]
         ax.bar(x, row.share, width=0.62, color=colour, alpha=0.75)
         ax.vlines(x, row.low, row.high, color=INK, linewidth=1)
-        ax.errorbar(x, row.share, row.error, color=INK, linewidth=3, capsize=6, capthick=1.5)
+        ax.errorbar(x, row.share, row.standard_error, color=INK, linewidth=3, capsize=6)
         ax.text(x + 0.07, row.high + 0.02, f"{row.share:.0%}", fontsize=10, color=INK)
     ax.axhline(0.5, color=INK, linestyle=":", linewidth=1)
     ax.set(ylim=(0, 1.12), xlim=(-0.6, len(shares) - 0.4))

@@ -24,26 +24,19 @@ CONFIDENCE = 0.95
 
 @dataclass(frozen=True)
 class Share:
-    """``hits`` of ``n`` judgements. low, high: Wilson's 95 % interval; p: exact binomial test
-    against one half."""
+    """``hits`` of ``n`` judgements. share: hits / n; standard_error: as published, the square root
+    of share (1 - share) / n; low, high: Wilson's 95 % interval; p: exact binomial test against one
+    half; p_holm: p after Holm's correction."""
 
     name: str
     hits: int
     n: int
+    share: float
+    standard_error: float
     low: float
     high: float
     p: float
     p_holm: float
-
-    @property
-    def share(self) -> float:
-        """hits / n."""
-        return self.hits / self.n
-
-    @property
-    def error(self) -> float:
-        """Standard error as published, sqrt(a (1 - a) / n)."""
-        return float(np.sqrt(self.share * (1 - self.share) / self.n))
 
 
 @dataclass(frozen=True)
@@ -76,10 +69,11 @@ def shares(answers: Answers) -> list[Share]:
     tests = [stats.binomtest(hits, n) for hits, n in counts.values()]
     corrected = holm([test.pvalue for test in tests])
     rows = []
-    for (name, (hits, n)), test, p_holm in zip(counts.items(), tests, corrected, strict=True):
+    for name, test, p_holm in zip(counts, tests, corrected, strict=True):
+        error = np.sqrt(test.statistic * (1 - test.statistic) / test.n)
         interval = test.proportion_ci(CONFIDENCE, method="wilson")
-        numbers = (interval.low, interval.high, test.pvalue, p_holm)
-        rows.append(Share(name, hits, n, *map(float, numbers)))
+        numbers = (test.statistic, error, *interval, test.pvalue, p_holm)
+        rows.append(Share(name, test.k, test.n, *map(float, numbers)))
     return rows
 
 
@@ -115,7 +109,19 @@ def compare(answers: Answers) -> list[Comparison]:
 def wins(answers: Answers) -> np.ndarray:
     """int64 (methods, methods): how often the row's method was chosen over the column's, in
     ``methods_of``'s order."""
-    return count_wins(compared_judgements(answers), methods_of(answers))
+    return wins_by_listener(answers).sum(0)
+
+
+def wins_by_listener(answers: Answers) -> np.ndarray:
+    """int64 (listeners, methods, methods): the same for each listener who judged anything but
+    controls."""
+    judgements, methods = compared_judgements(answers), methods_of(answers)
+    listeners = dict.fromkeys(judgement.listener for judgement in judgements)
+    tables = {name: np.zeros((len(methods), len(methods)), int) for name in listeners}
+    for judgement in judgements:
+        winner, loser = methods.index(judgement.chosen), methods.index(judgement.other)
+        tables[judgement.listener][winner, loser] += 1
+    return np.stack(list(tables.values()))
 
 
 def holm(p) -> np.ndarray:
@@ -153,15 +159,6 @@ def compared_judgements(answers: Answers) -> list[Judgement]:
     if not judgements:
         raise BadStudy("there are answers to control pairs alone, so nothing was compared")
     return judgements
-
-
-def count_wins(judgements, methods: list[str]) -> np.ndarray:
-    """int64 (methods, methods): how often the row's method was chosen over the column's."""
-    table = np.zeros((len(methods), len(methods)), int)
-    index = {name: number for number, name in enumerate(methods)}
-    for judgement in judgements:
-        table[index[judgement.chosen], index[judgement.other]] += 1
-    return table
 
 
 def _hits(answers: Answers) -> dict[str, tuple[int, int]]:

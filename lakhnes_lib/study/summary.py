@@ -69,9 +69,7 @@ def write(report: StudyReport, folder) -> Path:
         "kind": report.answers.kind,
         "listeners": report.answers.listeners,
         "dropped": report.dropped,
-        "shares": [
-            asdict(row) | {"share": row.share, "standard_error": row.error} for row in report.shares
-        ],
+        "shares": [asdict(row) for row in report.shares],
         "comparisons": [asdict(row) for row in report.comparisons],
         "strengths": {
             name: {"strength": float(strength), "low": float(low), "high": float(high)}
