@@ -16,11 +16,9 @@ import numpy as np
 from lakhnes_lib.music import nes
 from lakhnes_lib.sound import chip
 
-LENGTHS = np.array(
-    [
-        *(10, 254, 20, 2, 40, 4, 80, 6, 160, 8, 60, 10, 14, 12, 26, 14),
-        *(12, 16, 24, 18, 48, 20, 96, 22, 192, 24, 72, 26, 16, 28, 32, 30),
-    ]
+LENGTHS = (
+    *(10, 254, 20, 2, 40, 4, 80, 6, 160, 8, 60, 10, 14, 12, 26, 14),
+    *(12, 16, 24, 18, 48, 20, 96, 22, 192, 24, 72, 26, 16, 28, 32, 30),
 )
 """Half frames that the length counter is loaded with, by the upper five bits of a voice's fourth
 register."""
@@ -65,9 +63,8 @@ def _count_down(loads, amount, falls) -> np.ndarray:
 def length(events: Events, voice: int) -> np.ndarray:
     """Half frames for which the voice still sounds, after each event; 0: it is silent."""
     enabled = events.written(ENABLE) >> voice & 1
-    loads = events.register == 4 * voice + 3
-    amount = LENGTHS[events.value >> 3] * (loads & (enabled > 0))
-    loads = loads & (enabled > 0) | (events.register == ENABLE) & (enabled == 0)
+    loads = (events.register == 4 * voice + 3) | (events.register == ENABLE) & (enabled == 0)
+    amount = np.take(LENGTHS, events.value >> 3) * enabled
     halted = events.written(4 * voice) & HALT[voice]
     return _count_down(loads, amount, (events.register == HALF_FRAME) & (halted == 0))
 
@@ -88,8 +85,7 @@ def decay(events: Events, voice: int) -> np.ndarray:
     control = events.written(4 * voice)
     clock = events.register >= QUARTER_FRAME
     at = clock | (events.register == 4 * voice + 3)
-    begins, level, divider = False, 0, 0
-    levels = []
+    begins, level, divider, levels = False, 0, 0, []
     for is_clock, value in zip(clock[at].tolist(), control[at].tolist(), strict=True):
         if not is_clock:
             begins = True
@@ -114,7 +110,7 @@ def timer(events: Events, voice: int) -> np.ndarray:
     sweeps = is_pulse and (events.value[which == 1] & 0x80).any()
     at = (which > 0) & (which < 4) | sweeps & (events.register == HALF_FRAME)
     period, sweep, divider, reload = 0, 0, 0, False
-    periods = []
+    timers, sounding = [], -1
     for kind, value in zip(which[at].tolist(), events.value[at].tolist(), strict=True):
         if kind == 1:
             sweep, reload = value, True
@@ -124,22 +120,20 @@ def timer(events: Events, voice: int) -> np.ndarray:
             period = period & 0xFF | (value & 7) << 8
         else:
             due = divider == 0
-            if due and sweep & 0x80 and sweep & 7 and not _muted(period, sweep):
+            if due and sweep & 0x80 and sweep & 7 and sounding >= 0:
                 period = _sweep_target(period, sweep, voice)
             if due or reload:
                 divider, reload = sweep >> 4 & 7, False
             else:
                 divider -= 1
-        periods.append(-1 if is_pulse and _muted(period, sweep) else period)
-    return after(at, periods)
+        too_short = period < chip.SHORTEST_PULSE_TIMER
+        muted = is_pulse and (too_short or _sweep_target(period, sweep, voice) > 0x7FF)
+        sounding = -1 if muted else period
+        timers.append(sounding)
+    return after(at, timers)
 
 
 def _sweep_target(period: int, sweep: int, voice: int) -> int:
     """Timer that the sweep unit would set; pulse 1 subtracts one more than pulse 2."""
     change = period >> (sweep & 7)
     return max(period - change - (voice == nes.P1), 0) if sweep & 8 else period + change
-
-
-def _muted(period: int, sweep: int) -> bool:
-    """Whether a pulse is silent: its timer is too short, or would be swept beyond 11 bits."""
-    return period < chip.SHORTEST_PULSE_TIMER or _sweep_target(period, sweep, nes.P2) > 0x7FF

@@ -7,8 +7,6 @@ at one semitone (one period index on the noise).
 Differences from NES-MDB's own conversion: frame counter steps fall on their CPU cycles.
 """
 
-from collections.abc import Iterable
-
 import numpy as np
 
 from lakhnes_lib.music import nes
@@ -22,13 +20,11 @@ PAL_STEPS = (8313, 16627, 24939, 33253), (8313, 16627, 24939, 41565)
 frame begins one cycle after the last; every second clock is a half frame."""
 
 
-def run(
-    writes: Iterable[tuple[int, int, int]], length: int, clock: int = chip.CLOCK, name: str = ""
-) -> Score:
+def run(writes, length: int, clock: int = chip.CLOCK, name: str = "") -> Score:
     """The score that a register stream sounds.
 
-    writes: (tick, register, value) in order; length: ticks; clock: the CPU's cycles a second (NTSC
-    or PAL). Writes of one tick count together. The timbre in force at a note goes with it as
+    writes: (tick, register, value) each, in order; length: ticks; clock: the CPU's cycles a second
+    (NTSC or PAL). Writes of one tick count together. The timbre in force at a note goes with it as
     controls, also between notes.
     """
     events = _with_clocks(np.array(writes, np.int64).reshape(-1, 3), length, clock)
@@ -94,15 +90,14 @@ def _states(events: Events, voice: int, clock: int) -> tuple[np.ndarray, np.ndar
 
 
 def _pitches(voice: int, clock: int) -> np.ndarray:
-    """Nearest MIDI pitch of a melodic voice by timer, int64 (2049,); the last is for timer -1.
+    """Nearest MIDI pitch of a melodic voice by timer, int64 (2049,), with 0 for timer -1.
 
     0 where the voice has no such note.
     """
-    hertz = clock / (chip.cycles_per_period(voice) * np.arange(1.0, 2050.0))
+    hertz = clock / (chip.cycles_per_period(voice) * np.arange(1.0, 2049.0))
     pitch = np.rint(69 + 12 * np.log2(hertz / 440)).astype(np.int64)
     known = (nes.LOWEST_PITCH[voice] <= pitch) & (pitch <= nes.HIGHEST_PITCH[voice])
-    known[-1] = False
-    return pitch * known
+    return np.append(pitch * known, 0)
 
 
 def _notes(voice, tick, pitch, level, timbre, length) -> tuple[np.ndarray, list[np.ndarray]]:

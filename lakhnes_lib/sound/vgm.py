@@ -33,11 +33,13 @@ TAGS = ("title", "title_original", "game", "game_original", "system", "system_or
 TAGS += ("author", "author_original", "date", "converted_by", "notes")
 """The eleven texts of a file's tags (GD3) in their order."""
 
-_END, _CHIP_WRITE, _WAIT, _WAIT_NTSC, _WAIT_PAL, _DATA_BLOCK = 0x66, 0xB4, 0x61, 0x62, 0x63, 0x67
+_END, _CHIP_WRITE, _WAIT, _DATA_BLOCK = 0x66, 0xB4, 0x61, 0x67
+_WAITS = {0x62: 735, 0x63: 882} | {0x70 + ticks: ticks + 1 for ticks in range(16)}
+"""Ticks of the commands that only wait: a frame of NTSC, one of PAL, and 1 to 16."""
 _SIZES = (
     {0x4F: 2, 0x50: 2, 0x64: 4, 0x68: 12, 0x90: 5, 0x91: 5, 0x92: 6, 0x93: 11, 0x94: 2, 0x95: 5}
-    | {_WAIT: 3, _WAIT_NTSC: 1, _WAIT_PAL: 1, _DATA_BLOCK: 7}
-    | dict.fromkeys(range(0x70, 0x90), 1)
+    | {_WAIT: 3, _DATA_BLOCK: 7}
+    | dict.fromkeys([*_WAITS, *range(0x80, 0x90)], 1)
     | dict.fromkeys(range(0x30, 0x40), 2)
     | dict.fromkeys(range(0x40, 0x4F), 3)
     | dict.fromkeys(range(0x51, 0x60), 3)
@@ -107,12 +109,9 @@ def write(score: Score, path, title: str = "", author: str = "", loop: int | Non
 
 def to_bytes(score: Score, title: str = "", author: str = "", loop: int | None = None) -> bytes:
     """The VGM file of a score, not compressed; the arguments are those of ``write``."""
-    if score.length >= 1 << 32:
-        rule = f"{score.seconds:.0f} s are more than VGM can count"
-        raise BadAudio(f"{score.name or 'score'}: {rule}")
-    if loop is not None and not 0 <= loop < score.length:
-        rule = f"a loop from tick {loop} is not within its {score.length} ticks"
-        raise BadAudio(f"{score.name or 'score'}: {rule}")
+    name, within = score.name or "score", loop is None or 0 <= loop < score.length
+    _check(score.length < 1 << 32, name, f"{score.seconds:.0f} s are more than VGM can count")
+    _check(within, name, f"a loop from tick {loop} is not within its {score.length} ticks")
     header, body, now = bytearray(HEADER), bytearray(), 0
     for tick, rank, register, value in registers.writes(score, loop).tolist():
         body += _wait(tick - now)
@@ -140,6 +139,11 @@ def _wait(ticks: int) -> bytes:
     return longest * whole + (struct.pack("<BH", _WAIT, rest) if rest else b"")
 
 
+def _check(right: bool, name, rule: str) -> None:
+    if not right:
+        raise BadAudio(f"{name}: {rule}")
+
+
 def _unpacked(path: Path, faults: list[str]) -> bytearray:
     data = bytearray()
     try:
@@ -152,12 +156,10 @@ def _unpacked(path: Path, faults: list[str]) -> bytearray:
         faults.append(f"its gzip data is damaged or cut off after {len(data):,} bytes")
     except OSError as error:
         raise BadAudio(f"{path}: cannot be read ({error.strerror})") from None
-    if len(data) > MOST_BYTES:
-        raise BadAudio(f"{path}: is larger than {MOST_BYTES // 1_000_000} MB, too large for a song")
-    if not data:
-        raise BadAudio(f"{path}: {faults[0] if faults else 'is empty'}")
-    if data[:4] != MAGIC:
-        raise BadAudio(f"{path}: is not a VGM file (it does not start with 'Vgm ')")
+    _check(len(data) <= MOST_BYTES, path, f"is larger than {MOST_BYTES // 1_000_000} MB")
+    _check(data or faults, path, "is empty")
+    rule = faults[0] if faults else "is not a VGM file (it does not start with 'Vgm ')"
+    _check(data[:4] == MAGIC, path, rule)
     return data
 
 
@@ -167,21 +169,16 @@ def _number(data: bytes, offset: int) -> int:
 
 def _header(path: Path, data: bytes, faults: list[str]) -> tuple[int, int]:
     """Start of the commands (byte), and the chip's clock (Hz)."""
-
-    def check(right, rule):
-        if not right:
-            raise BadAudio(f"{path}: {rule}")
-
     size, start, version = len(data), _number(data, 0x34) + 0x34, _number(data, 0x08)
     shown = f"VGM version {version >> 8:x}.{version & 0xFF:02x}"
-    check(size >= 0x40, f"is cut off within its header ({size} bytes)")
+    _check(size >= 0x40, path, f"is cut off within its header ({size} bytes)")
     # The header of an older version ends before the chip's clock.
-    check(version >= 0x161 or start >= 0x88, f"is {shown}; an NES chip came with 1.61")
+    _check(version >= 0x161 or start >= 0x88, path, f"is {shown}; an NES chip came with 1.61")
     within = f"not between its header and its end at {size}"
-    check(0x88 <= start < size, f"its commands start at byte {start}, {within}")
+    _check(0x88 <= start < size, path, f"its commands start at byte {start}, {within}")
     clock = _number(data, 0x84) & 0x3FFF_FFFF
-    check(clock, "holds no NES sound chip")
-    check(1_000_000 <= clock <= 4_000_000, f"its NES chip runs at {clock} Hz, not 1 to 4 MHz")
+    _check(clock, path, "holds no NES sound chip")
+    _check(1e6 <= clock <= 4e6, path, f"its NES chip runs at {clock} Hz, not 1 to 4 MHz")
     if not 0x161 <= version <= 0x1FF:
         faults.append(f"claims {shown}; it is read as 1.61")
     return start, clock
@@ -221,17 +218,15 @@ def _commands(path: Path, data: bytes, start: int, end: int, faults: list[str]):
                 left_out["DPCM samples"] += 1
         elif command == _WAIT:
             now += data[position + 1] | data[position + 2] << 8
-        elif command in (_WAIT_NTSC, _WAIT_PAL):
-            now += 735 if command == _WAIT_NTSC else 882
-        elif 0x70 <= command < 0x80:
-            now += command - 0x6F
+        elif command in _WAITS:
+            now += _WAITS[command]
         else:
             left_out["data blocks" if command == _DATA_BLOCK else "other chips"] += 1
             if 0x80 <= command < 0x90:  # plays a byte on another chip, and waits
                 now += command - 0x80
         if now > LONGEST:
-            limit = f"more than the {LONGEST // nes.TICKS_PER_SECOND} s of a song"
-            raise BadAudio(f"{path}: lasts {now / nes.TICKS_PER_SECOND:.0f} s, {limit}")
+            longest, lasts = (n // nes.TICKS_PER_SECOND for n in (LONGEST, now))
+            raise BadAudio(f"{path}: lasts {lasts} s, more than the {longest} s of a song")
         position += size
     if position >= end or data[position] != _END:
         faults.append(f"its commands are cut off at byte {position} (no end command)")
@@ -240,11 +235,10 @@ def _commands(path: Path, data: bytes, start: int, end: int, faults: list[str]):
 
 def _tags(data: bytes, start: int, faults: list[str]) -> tuple[int, dict[str, str]]:
     """Where the commands, which begin at byte ``start``, end at the latest; and the tags."""
-    offset = _number(data, 0x14)
-    claimed = offset + 0x14
+    claimed = _number(data, 0x14) + 0x14
     at = claimed if data[claimed : claimed + 4] == b"Gd3 " else data.rfind(b"Gd3 ")
     if at < 0:
-        if offset:
+        if claimed > 0x14:
             faults.append(f"its tags at byte {claimed} are damaged or missing")
         return len(data), {}
     after = at + 12 + _number(data, at + 8)
