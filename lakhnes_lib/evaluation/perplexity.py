@@ -137,7 +137,7 @@ def per_song(model: LanguageModel, songs: list[np.ndarray], **settings) -> Score
 def whole(song: Score) -> np.ndarray:
     """What a model sees of a song whose edge waits stay: uint16 (events + 2,), ``<S>`` before and
     after."""
-    return np.pad(events.encode(song), 1, constant_values=events.START)
+    return events.with_starts(events.encode(song))
 
 
 def _score_batch(model, songs, segment, memory_length, bar) -> list[np.ndarray]:

@@ -22,7 +22,7 @@ import numpy as np
 
 from lakhnes_lib.errors import LakhnesError
 from lakhnes_lib.music import events, nes
-from lakhnes_lib.music.score import NOTE, Score
+from lakhnes_lib.music.score import NOTE, Score, records
 
 SETTINGS = ("paper", "published", "transposed")
 CHANGE = np.dtype([("semitones", "i1"), ("speed", "f8"), ("voices", "i1", 4)])
@@ -90,9 +90,8 @@ def change_songs(notes: np.ndarray, offsets, lengths, changes: np.ndarray):
         (old_voice == nes.TR) == (voice == nes.TR), notes["velocity"], nes.HIGHEST_VELOCITY[voice]
     )
     keep = (voice != DROPPED) & _in_range(voice, pitch) & (end > start)
-    changed = np.empty(np.count_nonzero(keep), NOTE)
-    for name, column in zip(NOTE.names, (voice, start, end, pitch, velocity), strict=True):
-        changed[name] = column[keep]
+    columns = (voice, start, end, pitch, velocity)
+    changed = records(NOTE, *(column[keep] for column in columns))
     return changed, _offsets_of_kept(keep, offsets), _in_ticks(lengths * factor)
 
 
@@ -151,6 +150,12 @@ def change_score(score: Score, change: np.void) -> Score:
     return Score.build(notes, lengths[0], controls[keep], score.name)
 
 
+def _changed(score: Score, semitones=0, speed=1.0, voices=range(4)) -> Score:
+    """The same; the arguments are the fields of a ``CHANGE`` record."""
+    change = np.array((semitones, speed, tuple(voices)), CHANGE)
+    return change_score(score, change[()])
+
+
 def transpose(score: Score, semitones: int) -> Score:
     """The melodic voices this much higher; notes that leave their voice's range are left out.
 
@@ -159,9 +164,7 @@ def transpose(score: Score, semitones: int) -> Score:
     >>> song.notes["pitch"].max(), nes.transpose(song, 2).notes["pitch"].max()
     (np.uint8(79), np.uint8(81))
     """
-    change = unchanged()[0]
-    change["semitones"] = semitones
-    return change_score(score, change)
+    return _changed(score, semitones=semitones)
 
 
 def change_speed(score: Score, speed: float) -> Score:
@@ -176,9 +179,7 @@ def change_speed(score: Score, speed: float) -> Score:
     """
     if not 0.01 <= speed <= 100:
         raise LakhnesError(f"speed must be between 0.01 and 100, not {speed}")
-    change = unchanged()[0]
-    change["speed"] = speed
-    return change_score(score, change)
+    return _changed(score, speed=speed)
 
 
 def change_voices(score: Score, voices) -> Score:
@@ -193,9 +194,7 @@ def change_voices(score: Score, voices) -> Score:
     if not different or noise not in (nes.NO, DROPPED):
         rule = "P1, P2, TR go to different ones of these, NO to itself"
         raise LakhnesError(f"voices {voices}: {rule}")
-    change = unchanged()[0]
-    change["voices"] = voices
-    return change_score(score, change)
+    return _changed(score, voices=voices)
 
 
 def framed_songs(
@@ -222,17 +221,9 @@ def framed_songs(
             ids, starts = change_events(*part, changes[songs])
         else:
             ids, starts = events.encode_songs(*change_songs(*part, changes[songs]))
+        # The published steps leave edge waits out first; one that begins a song since then stays.
         for song in np.split(ids, starts[1:-1]):
-            framed.append(_framed(song, edge_waits=setting == "published"))
-    return framed
-
-
-def _framed(ids: np.ndarray, edge_waits: bool) -> np.ndarray:
-    """One song with ``<S>`` around it; edge_waits: whether a wait at either end stays."""
-    if len(ids) and not edge_waits:
-        ids = ids[int(events.IS_WAIT[ids[0]]) : len(ids) - int(events.IS_WAIT[ids[-1]])]
-    framed = np.full(len(ids) + 2, events.START, np.uint16)
-    framed[1:-1] = ids
+            framed.append(events.with_starts(song, edge_waits=setting == "published"))
     return framed
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from lakhnes_lib.errors import BadEvents
 from lakhnes_lib.music import nes
-from lakhnes_lib.music.score import LONGEST_SECONDS, NOTE, Score
+from lakhnes_lib.music.score import LONGEST_SECONDS, NOTE, Score, records
 
 WAIT_TICKS = np.r_[1:101, 110:1001:10, 1100:10_001:100, 11_000:100_001:1000]
 """int64 (370,): the waits that have an event of their own, in ticks; the longer, the coarser."""
@@ -139,10 +139,17 @@ def frame(ids) -> np.ndarray:
     >>> nes.frame(nes.encode(song))[[0, -1]]
     array([0, 0], dtype=uint16)
     """
-    ids = strip(ids)
-    notes = np.flatnonzero(~IS_WAIT[ids])
-    inner = ids[notes[0] : notes[-1] + 1] if len(notes) else ids[:0]
-    return np.concatenate([[START], inner, [START]]).astype(np.uint16)
+    return with_starts(strip(ids), edge_waits=False)
+
+
+def with_starts(ids: np.ndarray, edge_waits: bool = True) -> np.ndarray:
+    """A song's raw ids with ``<S>`` before and after: uint16; edge_waits: whether those stay."""
+    if not edge_waits:
+        notes = np.flatnonzero(~IS_WAIT[ids])
+        ids = ids[notes[0] : notes[-1] + 1] if len(notes) else ids[:0]
+    out = np.full(len(ids) + 2, START, np.uint16)
+    out[1:-1] = ids
+    return out
 
 
 def strip(ids, name: str = "events") -> np.ndarray:
@@ -165,11 +172,7 @@ def strip(ids, name: str = "events") -> np.ndarray:
         raise BadEvents(
             f"{name}: <S> stands inside the song, at event {index}; it belongs to the ends"
         )
-    if len(ids) and ids[0] == START:
-        ids = ids[1:]
-    if len(ids) and ids[-1] == START:
-        ids = ids[:-1]
-    return ids
+    return np.trim_zeros(ids)  # <S> is 0
 
 
 def decode(ids, name: str = "") -> Score:
@@ -198,24 +201,20 @@ def _score(ids, ticks, length, name) -> Score:
     # A note lasts until the next event of its voice, and the last one until the song's end.
     ends = np.full(len(ids), length)
     ends[:-1] = np.where(voices[1:] == voices[:-1], ticks[1:], length)
-    sounds = IS_NOTE_ON[ids] & (ends > ticks)
-    ids, voices = ids[sounds], voices[sounds]
-    notes = np.empty(len(ids), NOTE)
-    notes["voice"], notes["start"], notes["end"] = voices, ticks[sounds], ends[sounds]
-    notes["pitch"], notes["velocity"] = PITCH_OF[ids], nes.HIGHEST_VELOCITY[voices]
-    return Score.build(notes, length, name=name)
+    notes = records(NOTE, voices, ticks, ends, PITCH_OF[ids], nes.HIGHEST_VELOCITY[voices])
+    return Score.build(notes[IS_NOTE_ON[ids] & (ends > ticks)], length, name=name)
 
 
 def to_tx1(score: Score) -> str:
     """The song as TX1 text: an event a line, exact waits (``WT_3755``), edge waits included."""
     ids, ticks, _ = timeline(score.notes, [0, len(score.notes)], [score.length])
-    lines, now = [], 0
-    for event, tick in zip(ids.tolist(), ticks.tolist(), strict=True):
-        if tick > now:
-            lines.append(f"WT_{tick - now}")
-            now = tick
-        lines.append(VOCABULARY[event])
-    return "".join(line + "\n" for line in lines[:-1])  # the last one is <S>
+    waits = np.diff(ticks, prepend=0).tolist()
+    lines = []
+    for event, wait in zip(ids.tolist(), waits, strict=True):
+        if wait:
+            lines.append(f"WT_{wait}\n")
+        lines.append(f"{VOCABULARY[event]}\n")
+    return "".join(lines[:-1])  # the last one is <S>
 
 
 _ID_OF = {name: number for number, name in enumerate(VOCABULARY) if not IS_WAIT[number]}
@@ -232,10 +231,9 @@ def from_tx1(text: str, name: str = "") -> Score:
 
     lines = [(number, line.strip()) for number, line in enumerate(text.splitlines(), 1)]
     lines = [(number, event) for number, event in lines if event]
-    if lines and lines[0][1] == "<S>":
-        lines = lines[1:]
-    if lines and lines[-1][1] == "<S>":
-        lines = lines[:-1]
+    for edge in (0, -1):
+        if lines and lines[edge][1] == "<S>":
+            del lines[edge]
     ids, ticks, now = [], [], 0
     for number, event in lines:
         if event.startswith("WT_"):

@@ -91,14 +91,12 @@ class Candidates:
 
 def candidates(path, options: MappingOptions = PUBLISHED) -> Candidates:
     """The parts of a MIDI file that the NES may play. Raises Rejected."""
-    path = Path(path)
     try:
-        if path.stat().st_size > options.most_bytes:
-            raise rejected("too_large", path)
-        data = path.read_bytes()
+        with open(path, "rb") as file:
+            data = file.read(options.most_bytes + 1)  # the last byte tells that it is too large
     except OSError as error:
         raise Rejected("unreadable", f"{path}: cannot be read ({error.strerror})") from None
-    return replace(candidates_of(data, str(path), options), name=path.stem)
+    return replace(candidates_of(data, str(path), options), name=Path(path).stem)
 
 
 def candidates_of(data: bytes, name: str, options: MappingOptions = PUBLISHED) -> Candidates:

@@ -12,7 +12,7 @@ import numpy as np
 
 from lakhnes_lib.music import nes
 from lakhnes_lib.music.filters import PUBLISHED, Candidates, MappingOptions, candidates, rejected
-from lakhnes_lib.music.score import NOTE, Score
+from lakhnes_lib.music.score import NOTE, Score, records
 
 NOISE_TYPES = int(nes.HIGHEST_PITCH[nes.NO])
 SILENT = -1
@@ -99,13 +99,8 @@ def draw(
 
 def _for_voice(voice: int, part: np.ndarray) -> np.ndarray:
     """``NOTE`` records of one voice, with velocities 1-127 brought to the voice's 1-15, or 1."""
-    notes = np.empty(len(part), NOTE)
-    notes["voice"] = voice
-    for field in ("start", "end", "pitch"):
-        notes[field] = part[field]
-    highest = float(nes.HIGHEST_VELOCITY[voice])
-    notes["velocity"] = np.rint(1 + (highest - 1) * part["velocity"] / 127)
-    return notes
+    velocity = np.rint(1 + (float(nes.HIGHEST_VELOCITY[voice]) - 1) * part["velocity"] / 127)
+    return records(NOTE, voice, part["start"], part["end"], part["pitch"], velocity)
 
 
 def examples(song: Candidates, seed: int = 0, options: MappingOptions = PUBLISHED) -> list[Score]:

@@ -22,6 +22,7 @@ from lakhnes_lib.music.score import (
     TIMBRE_CHANGE,
     VELOCITY_CHANGE,
     Score,
+    records,
 )
 
 RESOLUTION = 22_050
@@ -137,10 +138,8 @@ def read(path) -> Score:
 def _notes_of(track: Instrument, voice: int, song: Song) -> np.ndarray:
     order = np.lexsort((track.notes.time, track.notes.pitch))
     columns = track.notes[order]
-    notes = np.empty(len(columns), NOTE)
-    notes["voice"], notes["pitch"], notes["velocity"] = voice, columns.pitch, columns.velocity
-    notes["start"] = to_samples(columns.time, song)
-    notes["end"] = to_samples(columns.end, song)
+    start, end = to_samples(columns.time, song), to_samples(columns.end, song)
+    notes = records(NOTE, voice, start, end, columns.pitch, columns.velocity)
     # A strike without its note-off ends where the same pitch is struck again.
     again = np.flatnonzero(columns.pitch[1:] == columns.pitch[:-1])
     notes["end"][again] = np.minimum(notes["end"][again], notes["start"][again + 1])
@@ -149,10 +148,7 @@ def _notes_of(track: Instrument, voice: int, song: Song) -> np.ndarray:
 
 def _controls_of(track: Instrument, voice: int, song: Song) -> np.ndarray:
     known = track.controls[np.isin(track.controls.number, (VELOCITY_CHANGE, TIMBRE_CHANGE))]
-    controls = np.empty(len(known), CONTROL)
-    controls["voice"], controls["tick"] = voice, to_samples(known.time, song)
-    controls["kind"], controls["value"] = known.number, known.value
-    return controls
+    return records(CONTROL, voice, to_samples(known.time, song), known.number, known.value)
 
 
 def write(score: Score, path) -> None:

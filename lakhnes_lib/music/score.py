@@ -23,7 +23,15 @@ LONGEST_SECONDS = 3600
 """What is taken for a song when a file is read: the longest of NES-MDB lasts five minutes."""
 
 
-def _records(rows, dtype: np.dtype, name: str) -> np.ndarray:
+def records(dtype: np.dtype, *columns) -> np.ndarray:
+    """Records of columns in the order of the dtype's fields; a number stands for a whole column."""
+    rows = np.empty(np.broadcast(*columns).shape, dtype)
+    for name, column in zip(dtype.names, columns, strict=True):
+        rows[name] = column
+    return rows
+
+
+def _from_rows(rows, dtype: np.dtype, name: str) -> np.ndarray:
     """Records of tuples. Raises BadScore for one of another size, or with a number out of range."""
     if isinstance(rows, np.ndarray):
         return rows
@@ -120,7 +128,7 @@ class Score:
         notes: ``NOTE`` records or ``(voice, start, end, pitch, velocity)`` tuples; controls
         likewise. length: ticks; the last note's end if None.
         """
-        notes, controls = _records(notes, NOTE, name), _records(controls, CONTROL, name)
+        notes, controls = _from_rows(notes, NOTE, name), _from_rows(controls, CONTROL, name)
         notes = notes[np.lexsort((notes["voice"], notes["start"]))]
         controls = controls[np.argsort(controls["tick"], kind="stable")]
         if length is None:

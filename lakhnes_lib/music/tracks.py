@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lakhnes_lib.music import midi
+from lakhnes_lib.music.score import records
 
 TRACK_NOTE = np.dtype([("start", "i8"), ("end", "i8"), ("pitch", "u1"), ("velocity", "u1")])
 """A note of any instrument: half-open ``[start, end)`` in ticks of 1/44,100 s, MIDI pitch and
@@ -49,9 +50,7 @@ def parse_tracks(data: bytes, name="MIDI data") -> tuple[list[Track], int]:
     times = np.split(samples, np.cumsum([len(ticks) for ticks in times]))
     tracks = []
     for track, start, end in zip(song.tracks, times[0::2], times[1::2], strict=False):
-        notes = np.empty(len(start), TRACK_NOTE)
-        notes["start"], notes["end"] = start, end
-        notes["pitch"], notes["velocity"] = track.notes.pitch, track.notes.velocity
+        notes = records(TRACK_NOTE, start, end, track.notes.pitch, track.notes.velocity)
         notes = notes[np.lexsort((notes["pitch"], end, start))]
         notes = notes[notes["end"] > notes["start"]]
         if len(notes):
