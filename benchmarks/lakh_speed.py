@@ -85,7 +85,7 @@ def killed_and_resumed(source: Path, folder: Path, count: int) -> None:
     command += [str(source), str(folder), "--workers", "2"]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     partial = folder.with_name(f"{folder.name}.partial")
-    while len(list(partial.glob("[0-9]*.npz"))) < count / 2:
+    while len(list(partial.glob("??????.json"))) < count / 2:
         if process.poll() is not None:
             raise SystemExit("the command ended before it was killed")
         time.sleep(0.05)

@@ -81,11 +81,12 @@ def test_candidates_come_out_as_they_went_in(songs, data):
     assert len(split) == len(songs)
     assert all(same(split.candidates(i), song) for i, song in enumerate(songs))
     places = data.draw(st.permutations(range(len(songs))))
-    chosen = lakh.LakhSplit.joined(
-        "", [split.part(places[:1]), lakh.pack([]), split.part(places[1:])]
-    )
-    assert all(same(chosen.candidates(i), songs[place]) for i, place in enumerate(places))
-    assert lakh.LakhSplit.joined("", [split]).fingerprint == split.fingerprint
+    other = lakh.pack(songs[::-1])
+    places = [(split, i) if i % 2 else (other, len(songs) - 1 - i) for i in places]
+    chosen = lakh.LakhSplit.gathered(places)
+    assert all(same(chosen.candidates(i), part.candidates(n)) for i, (part, n) in enumerate(places))
+    everything = lakh.LakhSplit.gathered([(split, i) for i in range(len(split))])
+    assert everything.fingerprint == split.fingerprint
     assert split.seconds == pytest.approx(
         sum(max(track["end"].max() for track in (*song.melodies, *song.drums)) for song in songs)
         / 44_100

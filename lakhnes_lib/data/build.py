@@ -10,7 +10,7 @@ from pathlib import Path
 from joblib import Parallel, delayed
 from tqdm.auto import tqdm
 
-from lakhnes_lib.data.corpus import NAMES, SPLITS, VALID_SHARE, Corpus, write_corpus
+from lakhnes_lib.data.corpus import NAMES, SPLITS, Corpus, split_of, write_corpus
 from lakhnes_lib.errors import BadEvents, BadMidi, BadSetting, DataNotFound, LakhnesError
 from lakhnes_lib.files import check_target
 from lakhnes_lib.music import events, midi
@@ -20,7 +20,6 @@ from lakhnes_lib.sound import song_files, vgm
 
 ENDINGS = tuple(ending for ending in song_files.READABLE if ending != ".txt")
 """Of what is taken for music in a folder; another text may lie there too."""
-_FILES_A_TASK = 64
 
 
 def read_song(path) -> Score:
@@ -33,19 +32,26 @@ def read_song(path) -> Score:
     >>> nes.read("assets/songbook/greensleeves.abc")
     Score('greensleeves', 60.30 s, notes: P1 144, P2 162, TR 64, NO 135)
     """
-    path = Path(path)
+    return _read(Path(path))[0]
+
+
+def _read(path: Path) -> tuple[Score, list[str]]:
+    """The same, with a line on what was left out of the song."""
     ending = song_files.ending(path, song_files.READABLE, "read as music")
     if ending in song_files.MIDI:
-        return midi.read(path)
-    if ending in song_files.VGM:
-        return vgm.read(path)
+        return midi.read(path), []
     if ending in song_files.ABC:
-        return tunes.read(path)
+        return tunes.read(path), []
+    if ending in song_files.VGM:
+        recording = vgm.load(path)
+        counts = ", ".join(f"{kind} ({count:,})" for kind, count in recording.left_out.items())
+        remark = f"{path}: left out of the song (commands): {counts}"
+        return recording.score, [remark] if counts else []
     try:
         text = path.read_bytes().decode("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise BadEvents(f"{path}: cannot be read as event text ({error})") from None
-    return events.from_tx1(text, str(path)).renamed(path.name[: -len(ending)])
+    return events.from_tx1(text, str(path)).renamed(path.name[: -len(ending)]), []
 
 
 def read_any(path) -> Score:
@@ -71,19 +77,13 @@ def read_with_remarks(
 
     Example: ``score, remarks = build.read_with_remarks("band.mid", voices="P1=Lead")``
     """
-    path, remarks = Path(path), []
+    path = Path(path)
     if voices and not path.name.lower().endswith(song_files.MIDI):
         raise BadSetting(f"{path}: is no MIDI file, whose tracks could be given to voices")
     if voices:
         return roles.read(path, voices, seconds)
     try:
-        if path.name.lower().endswith(song_files.VGM):
-            recording = vgm.load(path)
-            score, kinds = recording.score, recording.left_out.items()
-            counts = ", ".join(f"{kind} ({count:,})" for kind, count in kinds)
-            remarks = [f"{path}: left out of the song (commands): {counts}"] if kinds else []
-        else:
-            score = read_song(path)
+        score, remarks = _read(path)
     except BadMidi:  # for other instruments
         return roles.read(path, seconds=seconds)
     return (score if seconds is None else score.excerpt(0, seconds)), remarks
@@ -108,9 +108,7 @@ def find_files(folder) -> dict[str, list[Path]]:
     if not splits:
         splits = {"train": [], "valid": []}
         for path in music_files(folder):
-            digest = hashlib.sha256(path.read_bytes()).hexdigest()
-            is_valid = int(digest[:8], 16) % VALID_SHARE == 0
-            splits["valid" if is_valid else "train"].append(path)
+            splits[split_of(hashlib.sha256(path.read_bytes()).hexdigest())].append(path)
     if not any(splits.values()):
         raise DataNotFound(f"{folder}: holds no music file ({', '.join(ENDINGS)})")
     return splits
@@ -129,35 +127,36 @@ def build_corpus(source, folder, workers: int = -1, progress: bool = True) -> Co
     """
     check_target(folder, NAMES)  # before the work
     files = find_files(source)
-    tasks = [
-        (name, paths[first : first + _FILES_A_TASK])
-        for name, paths in files.items()
-        for first in range(0, len(paths), _FILES_A_TASK)
-    ]
-    songs: dict[str, list[Score]] = {name: [] for name in files}
-    rejected: dict[str, str] = {}
-    remarks: list[str] = []
+    every = [path for paths in files.values() for path in paths]
+    songs, rejected, remarks = read_all(every, source, workers, progress)
+    splits = {name: [songs[path] for path in files[name] if path in songs] for name in files}
+    return write_corpus(splits, folder, rejected, remarks=remarks)
+
+
+def read_all(
+    paths: list[Path], folder, workers: int = -1, progress: bool = True
+) -> tuple[dict[Path, Score], dict[str, str], list[str]]:
+    """Reads files below a folder as ``read_any`` does, on so many processes, -1 for all cores.
+
+    Returns the songs by path, why the others cannot be read, by name in the folder, and remarks.
+    """
     results = Parallel(workers, return_as="generator")(
-        delayed(_read_songs)(paths) for _, paths in tasks
+        delayed(_try_to_read)(path) for path in paths
     )
-    total = sum(map(len, files.values()))
-    with tqdm(total=total, unit="song", desc="packing", disable=not progress) as bar:
-        for (name, paths), (scores, reasons, lines) in zip(tasks, results, strict=True):
-            songs[name] += scores
-            rejected |= reasons
+    bar = tqdm(results, "reading", len(paths), unit="file", disable=not progress)
+    songs, rejected, remarks = {}, {}, []
+    for path, (song, lines, reason) in zip(paths, bar, strict=True):
+        if reason:
+            rejected[path.relative_to(folder).as_posix()] = reason
+        else:
+            songs[path] = song
             remarks += lines
-            bar.update(len(paths))
-    return write_corpus(songs, folder, rejected, remarks=remarks)
-
-
-def _read_songs(paths: list[Path]) -> tuple[list[Score], dict[str, str], list[str]]:
-    """The songs of some files, the reasons why files were left out, and remarks on the others."""
-    songs, rejected, remarks = [], {}, []
-    for path in paths:
-        try:
-            song, lines = read_with_remarks(path)
-            songs.append(song)
-            remarks += lines
-        except LakhnesError as error:
-            rejected[path.name] = str(error)
     return songs, rejected, remarks
+
+
+def _try_to_read(path: Path) -> tuple[Score | None, list[str], str]:
+    """A file's song and remarks, or the reason why there is none."""
+    try:
+        return *read_with_remarks(path), ""
+    except LakhnesError as error:
+        return None, [], str(error)

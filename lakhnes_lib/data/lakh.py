@@ -57,14 +57,18 @@ class LakhSplit(Packed):
         offsets = self._offsets[part]
         return getattr(self, part)[offsets[index] : offsets[index + 1]]
 
-    def part(self, indices, name: str = "", settings: dict | None = None) -> "LakhSplit":
-        """These songs alone, in this order, in memory."""
+    @classmethod
+    def gathered(
+        cls, songs: list[tuple["LakhSplit", int]], name: str = "", settings: dict | None = None
+    ) -> "LakhSplit":
+        """Songs of any splits, each named by its split and index, in this order, in memory."""
         notes, tracks = (
-            np.concatenate([getattr(self, part)[:0], *(self._of_song(part, i) for i in indices)])
+            np.concatenate([np.zeros(0, cls.PARTS[part]), *(s._of_song(part, i) for s, i in songs)])
             for part in ("notes", "tracks")
         )
-        names = [self.names[index] for index in indices]
-        return LakhSplit(name, names, notes, tracks, self.songs[indices], settings=settings)
+        names = [split.names[index] for split, index in songs]
+        rows = np.array([split.songs[index] for split, index in songs], SONG)
+        return cls(name, names, notes, tracks, rows, settings=settings)
 
     def candidates(self, index: int) -> filters.Candidates:
         """What the NES may play of one song, as ``filters.candidates`` gave it."""

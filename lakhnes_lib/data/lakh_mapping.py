@@ -2,17 +2,19 @@
 
 Paper: §4.2.1. Notebook: 03_lakh_to_nes. Files are handed to workers in shards, as bytes, so that an
 archive is never unpacked and a cluster needs no common disk. Each finished shard is saved in a
-folder beside the corpus. At the end all shards are joined in the order of the files' content. So
-neither the number of workers nor the order of their answers nor an interruption changes the result.
+folder beside the corpus. At the end all songs are sorted by their files' content. So neither the
+number of workers nor the order of their answers nor an interruption changes the result.
 Differences from the paper: songs are split into train and valid by their content.
 """
 
+import json
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import asdict
+from hashlib import sha256
 from itertools import islice
 from pathlib import Path
 from shutil import rmtree
@@ -22,10 +24,9 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from lakhnes_lib.data import archives, shards
-from lakhnes_lib.data.corpus import NAMES, VALID_SHARE, Corpus, write_corpus
+from lakhnes_lib.data.corpus import NAMES, Corpus, split_of, write_corpus
 from lakhnes_lib.data.lakh import LakhSplit
 from lakhnes_lib.data.mapping_worker import MappingJob, map_files
-from lakhnes_lib.data.shards import Shard
 from lakhnes_lib.errors import BadArchive, DataNotFound, LakhnesError
 from lakhnes_lib.files import check_target
 from lakhnes_lib.music import nes
@@ -63,28 +64,43 @@ def map_corpus(
     partial = folder.with_name(f"{folder.name}.partial")
     most_bytes = job.options.most_bytes + 1  # enough to see that a file is too large
     files, number_of_files, identity = _open_source(source, most_bytes)
-    origin = {"source": identity, "files_a_shard": FILES_A_SHARD, "job": asdict(job)}
-    done = shards.begin(partial, origin)
+    described = {"source": identity, "files_a_shard": FILES_A_SHARD, "job": asdict(job)}
+    origin = sha256(json.dumps(described).encode()).hexdigest()
+    shards.check_folder(partial)
+    mapped = []
     bar = tqdm(total=number_of_files, unit="file", desc="mapping", disable=not progress)
     with bar, _workers(workers, scheduler) as (submit, count_workers):
-        waiting: dict[Future, int] = {}  # the number of each shard that is being mapped
-        for number, shard_files in enumerate(_in_groups(files)):
-            if number in done:
-                bar.update(len(shard_files))
-                continue
-            waiting[submit(map_files, job, shard_files)] = number
-            if len(waiting) >= 2 * count_workers():  # never more of an archive in memory than this
-                bar.update(_save_finished(waiting, partial))
-        while waiting:
-            bar.update(_save_finished(waiting, partial))
-
-    mapped = shards.load_all(partial)
+        for songs, details in _map(files, partial, origin, job, submit, count_workers):
+            mapped.append((songs, details))
+            bar.update(len(details["files"]) + len(details["rejected"]))
     if mapped:
         corpus = _merge(mapped, folder, job)
-    rmtree(partial)
+    rmtree(partial, ignore_errors=True)
     if not mapped:
         raise DataNotFound(f"{source}: holds no MIDI file ({', '.join(ENDINGS)})")
     return corpus
+
+
+def _map(files, partial, origin, job, submit, count_workers) -> Iterator[tuple[LakhSplit, dict]]:
+    """Each shard of the files, from the folder of shards if it is there, else mapped and saved."""
+    waiting: dict[Future, int] = {}  # the number of each shard that is being mapped
+    for number, shard_files in enumerate(iter(lambda: list(islice(files, FILES_A_SHARD)), [])):
+        if shard := shards.load(partial, number, origin):
+            yield shard
+            continue
+        waiting[submit(map_files, job, shard_files)] = number
+        if len(waiting) >= 2 * count_workers():  # never more of an archive in memory than this
+            yield from _save_finished(waiting, partial, origin)
+    while waiting:
+        yield from _save_finished(waiting, partial, origin)
+
+
+def _save_finished(waiting, partial, origin) -> Iterator[tuple[LakhSplit, dict]]:
+    """Waits until a shard is mapped; saves and yields all that are."""
+    for future in wait(waiting, return_when=FIRST_COMPLETED).done:
+        songs, details = future.result()
+        shards.save(partial, waiting.pop(future), songs, details | {"origin": origin})
+        yield songs, details
 
 
 # What is read
@@ -138,11 +154,6 @@ def _read_archive(archive: Path, most_bytes: int) -> Iterator[tuple[str, bytes |
             yield numbered, "no_access" if data is None else data
 
 
-def _in_groups(files: Iterator) -> Iterator[list]:
-    while group := list(islice(files, FILES_A_SHARD)):
-        yield group
-
-
 # Who maps it
 
 
@@ -170,52 +181,46 @@ def _workers(count: int, scheduler: str | None) -> Iterator[tuple[Callable, Call
         yield client.get_executor().submit, lambda: max(1, sum(client.nthreads().values()))
 
 
-def _save_finished(waiting: dict[Future, int], partial: Path) -> int:
-    """Waits until a shard is mapped, saves all that are, and returns how many files they had."""
-    files = 0
-    for future in wait(waiting, return_when=FIRST_COMPLETED).done:
-        shard = future.result()
-        shards.save(partial, waiting.pop(future), shard)
-        files += len(shard.files) + len(shard.rejected)
-    return files
-
-
 # What becomes of it
 
 
-def _merge(mapped: list[Shard], folder: Path, job: MappingJob) -> Corpus:
+def _merge(mapped: list[tuple[LakhSplit, dict]], folder: Path, job: MappingJob) -> Corpus:
     """All shards as one corpus, songs by content, each content once."""
-    songs = LakhSplit.joined("", [shard.songs for shard in mapped])
-    counts = np.concatenate([shard.counts for shard in mapped])
-    files = [name for shard in mapped for name in shard.files]
-    rejected = {name: reason for shard in mapped for name, reason in shard.rejected.items()}
-    content, last = songs.songs["content"], b""
-    splits: dict[str, list[int]] = {"train": [], "valid": []}
-    for index in sorted(range(len(files)), key=lambda index: (content[index], files[index])):
-        if content[index] == last:
-            rejected[files[index]] = "duplicate"
+    rows, rejected = [], {}
+    for songs, details in mapped:
+        content = songs.songs["content"].tolist()
+        columns = content, details["files"], details["counts"], range(len(songs))
+        rows += [(*row, songs) for row in zip(*columns, strict=True)]
+        rejected |= details["rejected"]
+    seen = len(rows) + len(rejected)
+    splits: dict[str, list[tuple[LakhSplit, int]]] = {"train": [], "valid": []}
+    counts, last = np.zeros(7, np.int64), b""
+    for content, file, drawn, index, songs in sorted(rows, key=lambda row: row[:2]):
+        if content == last:
+            rejected[file] = "duplicate"
             continue
-        last = content[index]
-        is_valid = int(last[:8], 16) % VALID_SHARE == 0
-        splits["valid" if is_valid else "train"].append(index)
+        last = content
+        counts += drawn
+        splits[split_of(content)].append((songs, index))
 
-    accepted = counts[splits["train"] + splits["valid"]]
-    total = {field: accepted[field].sum(axis=0).tolist() for field in counts.dtype.names}
-    drawn = {
-        "examples": total["examples"],
-        "events": total["events"],
-        "hours": round(total["ticks"] / nes.TICKS_PER_SECOND / 3600, 3),
-        "voices": dict(zip(nes.VOICES, total["voices"], strict=True)),
-    }
+    examples, events, ticks, *voices = counts.tolist()
     reasons = Counter(rejected.values())
-    seen = len(files) + len(rejected) - reasons["duplicate"]  # a duplicate is among the files too
     settings = {"seed": job.seed, "options": asdict(job.options)}
     return write_corpus(
-        {name: songs.part(indices, name, settings) for name, indices in splits.items()},
+        {name: LakhSplit.gathered(songs, name, settings) for name, songs in splits.items()},
         folder,
         dict(sorted(rejected.items())),
         settings=settings,
         limits={"seconds": job.seconds, "megabytes": job.megabytes},
-        files={"seen": seen, "accepted": len(accepted), "rejected": dict(sorted(reasons.items()))},
-        published_examples=drawn,
+        files={
+            "seen": seen,
+            "accepted": sum(map(len, splits.values())),
+            "rejected": dict(sorted(reasons.items())),
+        },
+        published_examples={
+            "examples": examples,
+            "events": events,
+            "hours": round(ticks / nes.TICKS_PER_SECOND / 3600, 3),
+            "voices": dict(zip(nes.VOICES, voices, strict=True)),
+        },
     )

@@ -7,7 +7,6 @@ new child. ``python -m lakhnes_lib.data.mapping_worker`` runs the child's side.
 """
 
 import os
-import pickle
 import resource
 import signal
 import subprocess
@@ -15,12 +14,13 @@ import sys
 import threading
 from contextlib import suppress
 from dataclasses import dataclass
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection
 from pathlib import PurePosixPath
 
 import numpy as np
 
-from lakhnes_lib.data.lakh import pack
-from lakhnes_lib.data.shards import COUNTS, Shard
+from lakhnes_lib.data.lakh import LakhSplit, pack
 from lakhnes_lib.errors import LakhnesError, Rejected
 from lakhnes_lib.music import events, filters, mapping
 
@@ -36,8 +36,12 @@ class MappingJob:
     megabytes: int = 500
 
 
-def map_files(job: MappingJob, files: list[tuple[str, bytes | str]]) -> Shard:
-    """Maps files given by name and content, or by name and the reason why there is no content."""
+def map_files(job: MappingJob, files: list[tuple[str, bytes | str]]) -> tuple[LakhSplit, dict]:
+    """Maps files given by name and content, or by name and the reason why there is no content.
+
+    Returns the songs that were accepted, and the details of the shard: ``files``, the name of each
+    song's file; ``counts``, as ``_map`` gives them for each; ``rejected``, file -> reason.
+    """
     if getattr(_thread, "job", None) != job:
         _thread.job, _thread.child = job, Child(job)
     songs, counts, names, rejected = [], [], [], {}
@@ -49,7 +53,7 @@ def map_files(job: MappingJob, files: list[tuple[str, bytes | str]]) -> Shard:
             songs.append(answer[0])
             counts.append(answer[1])
             names.append(name)
-    return Shard(pack(songs), np.array(counts, COUNTS), names, rejected)
+    return pack(songs), {"files": names, "counts": counts, "rejected": rejected}
 
 
 _thread = threading.local()
@@ -58,7 +62,7 @@ _thread = threading.local()
 
 class Child:
     """The parent's side of a child process, which is started when it is first asked, and again
-    after it was lost. Questions and answers go through its standard input and output."""
+    after it was lost. Questions and answers go through a pipe."""
 
     def __init__(self, job: MappingJob):
         self.job, self.process = job, None
@@ -69,67 +73,65 @@ class Child:
             self._start()
         try:
             return self._exchange((name, data))
-        except (EOFError, OSError, pickle.UnpicklingError):
+        except (EOFError, OSError):
             return "too_slow" if self.stop() == -signal.SIGALRM else "crashed"
 
     def _start(self) -> None:
         variables = {"PYTHONPATH": os.pathsep.join(sys.path)}
         variables |= dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")  # less memory
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "lakhnes_lib.data.mapping_worker"],
-            env=os.environ | variables,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            start_new_session=True,  # Ctrl-C goes to the parent alone
-        )
+        self.pipe, other_end = Pipe()
+        with other_end:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "lakhnes_lib.data.mapping_worker", str(other_end.fileno())],
+                env=os.environ | variables,
+                pass_fds=[other_end.fileno()],
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,  # Ctrl-C goes to the parent alone
+            )
         try:
             self._exchange(self.job)
-        except (EOFError, OSError, pickle.UnpicklingError):
+        except (EOFError, OSError):
             raise LakhnesError(
                 f"a process to read files in cannot be started (it ended with {self.stop()})"
             ) from None
 
     def _exchange(self, question):
-        pickle.dump(question, self.process.stdin)
-        self.process.stdin.flush()
-        return pickle.load(self.process.stdout)  # of our own process, never of a file
+        self.pipe.send(question)
+        return self.pipe.recv()
 
     def stop(self) -> int:
         """Ends the process. Returns its exit code, or minus the signal that killed it."""
         process, self.process = self.process, None
-        with suppress(BrokenPipeError), process:
-            process.stdin.close()
-        return process.returncode
+        self.pipe.close()
+        return process.wait()
 
     def __del__(self):
         if self.process is not None:
             self.stop()
 
 
-def serve() -> None:
+def serve(pipe: Connection) -> None:
     """The child's side: receives a ``MappingJob``, then files, until the parent is gone."""
-    questions, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # what a library prints must not get between the answers
-
-    def answer(content) -> None:
-        pickle.dump(content, answers)
-        answers.flush()
-
-    with suppress(EOFError, BrokenPipeError):
-        job = pickle.load(questions)
+    os.dup2(2, 1)  # what a library prints does not get into the command's output
+    with suppress(EOFError, ConnectionError):
+        job = pipe.recv()
         with suppress(OSError, ValueError):  # not every system has this limit
             resource.setrlimit(resource.RLIMIT_AS, (job.megabytes << 20, resource.RLIM_INFINITY))
-        answer(None)
+        pipe.send(None)
         while True:
-            name, data = pickle.load(questions)
+            name, data = pipe.recv()
             signal.setitimer(signal.ITIMER_REAL, job.seconds)
             result = _map(job, name, data)
             signal.setitimer(signal.ITIMER_REAL, 0)
-            answer(result)
+            pipe.send(result)
 
 
 def _map(job: MappingJob, name: str, data: bytes):
-    """A song's candidates and the values of ``COUNTS``, or the reason why there is none."""
+    """A song's candidates and counts, or the reason why there is none.
+
+    The counts are of its published examples: how many, their events and their ticks together, and
+    in how many P1, P2, TR and NO sound.
+    """
     try:
         song = filters.candidates_of(data, PurePosixPath(name).stem, job.options)
         examples = mapping.examples(song, job.seed, options=job.options)
@@ -137,8 +139,8 @@ def _map(job: MappingJob, name: str, data: bytes):
             return "nothing_left"
         event_count = sum(len(events.encode(score)) for score in examples)
         ticks = sum(score.length for score in examples)
-        sounding = [np.isin(np.arange(4), score.notes["voice"]) for score in examples]
-        return song, (len(examples), event_count, ticks, np.sum(sounding, axis=0))
+        sounding = np.sum([np.isin(range(4), score.notes["voice"]) for score in examples], axis=0)
+        return song, [len(examples), event_count, ticks, *sounding.tolist()]
     except Rejected as error:
         return error.reason
     except MemoryError:
@@ -146,4 +148,4 @@ def _map(job: MappingJob, name: str, data: bytes):
 
 
 if __name__ == "__main__":
-    serve()
+    serve(Connection(int(sys.argv[1])))

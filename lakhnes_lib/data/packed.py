@@ -59,15 +59,6 @@ class Packed:
         counts = {"songs": len(self), "notes": len(self.notes), "seconds": seconds}
         return counts | {"fingerprint": self.fingerprint}
 
-    @classmethod
-    def joined(cls, name: str, parts: list) -> "Packed":
-        """The songs of several splits, in order; the arrays one after the other, as they are."""
-        arrays = [
-            np.concatenate([np.zeros(0, dtype), *(getattr(part, array) for part in parts)])
-            for array, dtype in cls.PARTS.items()
-        ]
-        return cls(name, [title for part in parts for title in part.names], *arrays)
-
     def save(self, folder: Path) -> None:
         """Writes the split's files into an existing folder."""
         for part in self.PARTS:
@@ -75,14 +66,20 @@ class Packed:
         (folder / f"{self.name}.names.json").write_text(json.dumps(self.names), encoding="utf-8")
 
     @classmethod
-    def opened(cls, folder: Path, name: str, settings: dict | None) -> "Packed":
-        """A split from its files, as memory maps. Raises BadCorpus for arrays of other types."""
+    def opened(cls, folder: Path, name: str, manifest: dict, mmap_mode="r") -> "Packed":
+        """A split from its files, as memory maps, or in memory if ``mmap_mode`` is None.
+
+        Raises BadCorpus for arrays of other types, and unless the split is as the manifest says.
+        """
         names = json.loads((folder / f"{name}.names.json").read_text(encoding="utf-8"))
         arrays = []
         for part, dtype in cls.PARTS.items():
             file = f"{name}.{part}.npy"
-            array = np.load(folder / file, mmap_mode="r", allow_pickle=False)
+            array = np.load(folder / file, mmap_mode, allow_pickle=False)
             if array.dtype != dtype or array.ndim != 1:
                 raise BadCorpus(f"{folder}: {file} is of another version; build the corpus anew")
             arrays.append(array)
-        return cls(name, names, *arrays, settings=settings)
+        split = cls(name, names, *arrays, settings=manifest.get("settings"))
+        if split.described() != manifest["splits"][name] or len(split) != len(names):
+            raise BadCorpus(f"{folder}: the split {name} was changed; build the corpus anew")
+        return split
