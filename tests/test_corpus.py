@@ -216,6 +216,7 @@ def test_folder_with_splits_and_bad_files(tmp_path):
     )
     (source / "train" / "empty.mid").write_bytes(b"")
     (source / "train" / "foreign.tx1").write_text("WT_5\nHELLO\n")
+    (source / "valid" / "empty.mid").write_bytes(b"")
     (source / "valid" / "binary.tx1").write_bytes(b"\xff\xfe\x00")
     (source / "valid" / "notes.txt").write_text("not music")
     made = build.build_corpus(source, tmp_path / "packed", workers=1, progress=False)
@@ -227,11 +228,11 @@ def test_folder_with_splits_and_bad_files(tmp_path):
     assert made["train"].score(0) == song(0)
     assert np.array_equal(events.encode(made["train"].score(2)), events.encode(song(4)))
     reasons = made.manifest["rejected"]
-    assert set(reasons) == {"empty.mid", "foreign.tx1", "binary.tx1"}
-    assert "empty.mid: is empty" in reasons["empty.mid"]
-    assert (
-        "line 2 holds 'HELLO'" in reasons["foreign.tx1"] and "binary.tx1" in reasons["binary.tx1"]
-    )
+    bad = {"train/empty.mid", "train/foreign.tx1", "valid/empty.mid", "valid/binary.tx1"}
+    assert set(reasons) == bad
+    assert "empty.mid: is empty" in reasons["train/empty.mid"]
+    assert "line 2 holds 'HELLO'" in reasons["train/foreign.tx1"]
+    assert "binary.tx1" in reasons["valid/binary.tx1"]
     again = build.build_corpus(source, tmp_path / "again", workers=2, progress=False)
     assert again.fingerprint == made.fingerprint
 

@@ -14,11 +14,9 @@ from math import isfinite
 from pathlib import Path
 from typing import NamedTuple
 
-from tqdm.auto import tqdm
-
 from lakhnes_lib.data import build
 from lakhnes_lib.data.corpus import Corpus, pack
-from lakhnes_lib.errors import DataNotFound, LakhnesError
+from lakhnes_lib.errors import DataNotFound
 from lakhnes_lib.evaluation import perplexity
 from lakhnes_lib.models import checkpoints
 from lakhnes_lib.models.devices import choose_device
@@ -52,24 +50,18 @@ def gather(folder, progress: bool = True) -> Corpus:
     how they were read.
     Raises DataNotFound if fewer than five files can be used, and says why the others cannot.
     """
-    folder, usable, rejected, remarks = Path(folder), {}, {}, []
+    folder, usable = Path(folder), {}
     files = sorted(path for paths in build.find_files(folder).values() for path in paths)
-    for path in tqdm(files, unit="file", desc="reading", disable=not progress):
+    songs, rejected, remarks = build.read_all(files, folder, 1, progress)
+    for path, score in songs.items():
         name = path.relative_to(folder).as_posix()
         content = hashlib.sha256(path.read_bytes()).hexdigest()
         if content in usable:
             rejected[name] = f"{name}: has the same content as another file"
-            continue
-        try:
-            score, lines = build.read_with_remarks(path)
-        except LakhnesError as error:
-            rejected[name] = str(error)
-            continue
-        if len(score.notes):
-            usable[content] = name, score
-            remarks += lines
-        else:
+        elif not len(score.notes):
             rejected[name] = f"{name}: has no notes"
+        else:
+            usable[content] = name, score
     if len(usable) < FEWEST:
         reasons = "".join(f"; {reason}" for reason in list(rejected.values())[:5])
         counts = f"{len(usable)} of its {len(files)} files can be used"
