@@ -12,6 +12,7 @@ each row reads music of its own. In every epoch the songs are shuffled anew. The
 """
 
 from dataclasses import astuple, dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -56,8 +57,9 @@ class Streams:
     """
 
     def __init__(self, songs, batch: int, segment: int, seed: int, kind: str):
-        self._source = songs if callable(songs) else lambda epoch: songs
-        self._songs: dict[int, list[np.ndarray]] = {}  # of every epoch that a row still reads
+        source = songs if callable(songs) else lambda epoch: songs
+        # Rows may still read songs of the epochs before.
+        self._songs = lru_cache(4)(lambda epoch: [ids for ids in source(epoch) if len(ids) > 2])
         self.batch, self.segment, self.seed, self.kind = batch, segment, seed, kind
         self.epoch = 0
         self.begun = 0  # how many pieces of this epoch rows have begun
@@ -72,11 +74,8 @@ class Streams:
         targets = np.full((self.batch, self.segment), IGNORED, np.int64)
         fresh = np.zeros(self.batch, bool)
         for row, cursor in enumerate(self.rows):
-            if self.kind == "endless":
-                events = self._read_on(cursor)
-            else:
-                fresh[row] = cursor.left == 0
-                events = self._read_piece(cursor)
+            fresh[row] = cursor.left == 0 and self.kind != "endless"
+            events = self._read(cursor)
             ids[row, : len(events) - 1] = events[:-1]
             targets[row, : len(events) - 1] = events[1:]
         return Segment(ids, targets, fresh)
@@ -94,21 +93,16 @@ class Streams:
         self._start_epoch()
 
     def _start_epoch(self) -> None:
-        used = {self.epoch} | {cursor.epoch for cursor in self.rows if cursor.left}
-        self._songs = {epoch: self._songs.get(epoch) or self._songs_of(epoch) for epoch in used}
+        songs = self._songs(self.epoch)
+        if not songs:
+            raise DataNotFound("the training split holds no song with events to train on")
         # A piece is what a row reads from end to end: (song, its first input, number of targets).
         self._pieces = [
             (song, first, targets)
-            for song, ids in enumerate(self._songs[self.epoch])
+            for song, ids in enumerate(songs)
             for first, targets in self._cut(len(ids) - 1)
         ]
         self._order = np.random.default_rng([self.seed, self.epoch]).permutation(len(self._pieces))
-
-    def _songs_of(self, epoch: int) -> list[np.ndarray]:
-        songs = [ids for ids in self._source(epoch) if len(ids) > 2]
-        if not songs:
-            raise DataNotFound("the training split holds no song with events to train on")
-        return songs
 
     def _cut(self, targets: int) -> list[tuple[int, int]]:
         """The pieces of a song with so many targets: first input and number of targets of each."""
@@ -126,25 +120,17 @@ class Streams:
         cursor.epoch = self.epoch
         self.begun += 1
 
-    def _read_piece(self, cursor: Cursor) -> np.ndarray:
-        """Up to segment + 1 events of the row's piece, or of the next piece if it has ended."""
-        if cursor.left == 0:
-            self._begin_piece(cursor)
-        count = min(cursor.left, self.segment)
-        events = self._songs[cursor.epoch][cursor.song][cursor.next_event :][: count + 1]
-        cursor.next_event += count
-        cursor.left -= count
-        return events
-
-    def _read_on(self, cursor: Cursor) -> np.ndarray:
-        """segment + 1 events of a row that runs on from song to song."""
+    def _read(self, cursor: Cursor) -> np.ndarray:
+        """Up to segment + 1 events of the row's piece; if endless, of the pieces after it too."""
+        is_endless = self.kind == "endless"
         parts, missing = [], self.segment + 1
-        while missing:
+        while missing and (is_endless or not parts):
             if cursor.left == 0:
                 self._begin_piece(cursor)
-                cursor.left += 1  # the song's first event, <S>, is a target too
-            count = min(cursor.left, missing)
-            parts.append(self._songs[cursor.epoch][cursor.song][cursor.next_event :][:count])
+                cursor.left += is_endless  # the song's first event, <S>, is a target too
+            count = min(cursor.left + (not is_endless), missing)
+            song = self._songs(cursor.epoch)[cursor.song]
+            parts.append(song[cursor.next_event :][:count])
             cursor.next_event += count
             cursor.left -= count
             missing -= count
