@@ -34,12 +34,12 @@ TOKEN = re.compile(
     \[(?P<field>[A-Za-z]:[^\]]*)\]
     | "(?P<text>[^"]*)"
     | (?P<bar>\[?[|:][|:\]]*)
-    | \[?(?P<ending>\d{1,2}(?:[,.-]\d{1,2})*)
+    | \[?(?P<ending>[1-9]\d?(?:[,.-]\d{1,2})*)
     | (?P<tuplet>\((?P<several>[2-9])(?::(?P<time>\d?)(?::(?P<scope>\d?))?)?)
     | (?P<note>
         (?:(?P<pitch>(?P<sign>[_^=]*)(?P<letter>[A-Ga-g])(?P<octaves>[,']*))
           |(?P<rest>[xzXZ])|\[(?P<chord>[^\]|:"]+)\])
-        (?P<over>\d{0,4})(?:(?P<slashes>/{1,6})(?P<under>\d{0,4}))?)
+        (?P<over>\d{0,4})(?:(?P<slashes>/{1,6})(?P<under>(?:[1-9]\d{0,3})?))?)
     | (?P<link>-|>{1,3}|<{1,3})
     | (?:!\S*?!|\+\S*?\+|\{[^}]*\}|&[^|]*|[\s\\`$!~.()*;?@\#yH-Wh-w])
     """,
@@ -60,23 +60,23 @@ class Note:
 
 
 class WrittenBar(NamedTuple):
-    """What stands between two bar lines, and the signature at its end."""
+    """What stands between two bar lines, and the signature at its end.
+
+    endings: in which turns of its section the bar is played, empty for all.
+    """
 
     notes: list[Note]
     signature: Signature
+    endings: set[int]
 
 
 @dataclass
 class Section:
-    """Bars that are played so many times, and the bars of the ending of each turn.
-
-    opens: the sign before it, DOUBLE_BAR, REPEAT or 0.
-    """
+    """Bars that are played so many times. opens: the sign before them, DOUBLE_BAR, REPEAT or 0."""
 
     opens: int = 0
     times: int = 1
     bars: list[WrittenBar] = field(default_factory=list)
-    endings: dict[int, list[WrittenBar]] = field(default_factory=dict)
 
 
 def split(path) -> list[list[tuple[int, str]]]:
@@ -127,9 +127,8 @@ def read(lines: list[tuple[int, str]], path) -> list[Section]:
 def played(sections: list[Section]) -> Iterator[WrittenBar]:
     """The bars in the order of playing: repeats and endings are written out."""
     for section in sections:
-        for turn in range(1, max([section.times, *section.endings]) + 1):
-            yield from section.bars
-            yield from section.endings.get(turn, ())
+        for turn in range(1, section.times + 1):
+            yield from (bar for bar in section.bars if turn in (bar.endings or {turn}))
 
 
 class _Reader:
@@ -175,6 +174,8 @@ class _Reader:
         self.end_bar()
         ranges = re.findall(r"(\d+)(?:-(\d+))?", token["ending"])
         self.endings = {n for a, b in ranges for n in range(int(a), int(b or a) + 1)}
+        if self.sections[-1].times > 1:
+            self.sections[-1].times = max([self.sections[-1].times, *self.endings])
 
     def tuplet(self, token: re.Match):
         several = int(token["several"])
@@ -232,23 +233,16 @@ class _Reader:
 
     def end_bar(self):
         """Adds the bar, if there is anything in it, to the last section or to a new one."""
-        if not self.notes:
-            return
-        bar, section = WrittenBar(self.notes, self.signature), self.sections[-1]
-        is_over = section.times > 1 or section.endings or self.opens >= max(section.opens, 1)
-        if is_over and not self.endings:
-            section = Section(self.opens)
-            self.sections.append(section)
-        for turn in self.endings:
-            section.endings.setdefault(turn, []).append(bar)
-        if not self.endings:
-            section.bars.append(bar)
-        self.notes, self.opens = [], 0
+        if self.notes:
+            section = self.sections[-1]
+            is_over = section.times > 1 or self.opens >= max(section.opens, 1)
+            if is_over and not self.endings:
+                section = Section(self.opens)
+                self.sections.append(section)
+            section.bars.append(WrittenBar(self.notes, self.signature, self.endings))
+            self.notes, self.opens = [], 0
 
 
 def _length(note: re.Match) -> Fraction:
     """In unit notes."""
-    under = int(note["under"] or 2 ** len(note["slashes"] or ""))
-    if not under:
-        raise ValueError("a length is divided by zero")
-    return Fraction(int(note["over"] or 1), under)
+    return Fraction(int(note["over"] or 1), int(note["under"] or 2 ** len(note["slashes"] or "")))

@@ -14,16 +14,7 @@ import numpy as np
 
 from lakhnes_lib.music import nes
 from lakhnes_lib.music.score import TIMBRE_CHANGE, VELOCITY_CHANGE, Score
-from lakhnes_lib.songbook.sheets import (
-    EIGHTH,
-    FRAMES_PER_SECOND,
-    TABLES,
-    Bar,
-    Chord,
-    LeadSheet,
-    Step,
-    sounding,
-)
+from lakhnes_lib.songbook.sheets import EIGHTH, FRAMES_PER_SECOND, TABLES, Bar, LeadSheet, Step
 
 FRAME = nes.TICKS_PER_SECOND // FRAMES_PER_SECOND
 """Ticks of a frame."""
@@ -31,8 +22,10 @@ STYLES, DRUMS = TABLES["styles"], TABLES["drums"]
 USUAL_STYLES = {(4, 2): "polka", (6, 2): "waltz", (12, 2): "waltz", (3, 3): "etude"}
 """By the eighth notes of a bar and of a beat; of other bars a jig's patterns or a march's."""
 TEXTURES = ("thirds", "arpeggio", "chop", "counter", "echo", "canon")
+FOLLOWING = {"thirds": (0, 0, 11), "echo": (0, 1, 5), "canon": (2, 0, 11)}
+"""How many bars and eighth notes after the melody a texture follows it, and its loudness."""
 PHRASE = 8
-"""Bars after which P2's texture changes; the last of them has a fill of drums."""
+"""Bars after which P2's texture changes."""
 LOWEST_INNER = 50
 BASS_STEPS = {"r": range(1), "3": range(3, 6), "5": range(6, 10), "8": range(0)}
 """Semitones above the bass that a character of a bass pattern may stand for, rather than 12."""
@@ -52,37 +45,37 @@ def arrange(
     fit few tunes. passes: transposition of each pass in semitones. Raises BadScore for a melody
     that P1 cannot play.
     """
-    parts, length = [[], [], [], []], sheet.bars[-1].end
+    parts, controls, length = [[], [], [], []], [], sheet.bars[-1].end
     for number, semitones in enumerate(passes):
-        own, first = sheet.up(semitones), number % len(textures)
-        voices = (
-            [[*note, 14] for note in own.melody.tolist()],
-            inner_voice(own, [*textures[first:], *textures[:first]], style),
-            bass(own, style),
-            drums(own, style),
-        )
+        own, start = sheet.up(semitones), number * length
+        melody = [(*note, 14) for note in own.melody.tolist()]
+        inner = inner_voice(own, textures, style, number)
+        voices = (melody, inner, bass(own, style), drums(own, style))
         for part, rows in zip(parts, voices, strict=True):
-            part += [(a + number * length, b + number * length, *rest) for a, b, *rest in rows]
+            part += [(begin + start, end + start, *rest) for begin, end, *rest in rows]
+        tick = round(start / sheet.frame) * FRAME
+        for voice, duties in DUTIES.items():
+            controls.append((voice, tick, TIMBRE_CHANGE, duties[number % len(duties)]))
 
     last, _, top, _ = parts[nes.P1][-1]
-    end = max(len(passes) * length, last + 4 * EIGHTH)
-    chord = sheet.chords[-1][1].up(passes[-1])
-    noise_type, frames, velocity = DRUMS["C"]
+    end, chord = max(len(passes) * length, last + 4 * EIGHTH), own.chords[-1][1]
+    crash, frames, velocity = DRUMS["C"]
     held = {
         nes.P2: (last, end, chord.octave_below(top - 3)[-1], 12),
         nes.TR: (last, end, chord.bass_pitch(), 1),
-        nes.NO: (last, last + frames * sheet.frame, noise_type, velocity),
+        nes.NO: (last, last + frames * sheet.frame, crash, velocity),
     }
     for voice, row in held.items():
         parts[voice] = [other for other in parts[voice] if other[0] < last] + [row]
-
-    notes = []
-    for voice, rows in enumerate(parts):
-        gate = fitting(style, sheet.bars[0])["gate"] if voice == nes.P1 else 1
-        notes += [(voice, *row) for row in _in_frames(rows, sheet.frame, gate)]
+    gates = {nes.P1: fitting(style, sheet.bars[0])["gate"]}
+    notes = [
+        (voice, *row)
+        for voice, rows in enumerate(parts)
+        for row in _in_frames(rows, sheet.frame, gates.get(voice, 1))
+    ]
+    controls += [change for note in notes if note[0] in DECAY for change in _decay(*note)]
     ticks = max(round(end / sheet.frame) * FRAME, max(note[2] for note in notes))
-    pass_starts = [round(n * length / sheet.frame) * FRAME for n in range(len(passes))]
-    return Score.build(notes, ticks, _expression(notes, pass_starts), name)
+    return Score.build(notes, ticks, controls, name)
 
 
 def fitting(style: str, bar: Bar) -> dict:
@@ -96,27 +89,31 @@ def fitting(style: str, bar: Bar) -> dict:
     return STYLES[USUAL_STYLES.get((bar.count, bar.beat), usual)]
 
 
-def inner_voice(sheet: LeadSheet, textures: list[str], style: str) -> list[list]:
-    """P2; textures: one for each phrase, in turn."""
+def _symbol(step: Step, style: str, part: str) -> str:
+    """The character of a part's pattern at a step."""
+    patterns = fitting(style, step.bar)[part]
+    pattern = patterns[max(step.number, -1) % len(patterns)]
+    return pattern[step.index % len(pattern)]
+
+
+def inner_voice(sheet: LeadSheet, textures, style: str, first: int = 0) -> list[list]:
+    """P2; textures: one for each phrase, in turn, from the one of this index."""
     rows, last = [], None  # last: the pitch that the counter-voice was on
     for step in sheet.steps():
-        bar, times = step.bar, (step.start, step.end)
-        texture = textures[max(step.number, 0) // PHRASE % len(textures)]
-        if texture in ("thirds", "echo", "canon"):
+        texture = textures[(max(step.number, 0) // PHRASE + first) % len(textures)]
+        if texture in FOLLOWING:
             rows += _follow_melody(sheet, step, texture)
         elif step.chord:
+            symbol = _symbol(step, style, texture)
             # Below the melody, but never down in the bass.
-            melody_bottom = int(sounding(sheet.melody, bar)[:, 2].min(initial=84))
+            melody_bottom = int(sheet.sounding(step.bar)[:, 2].min(initial=84))
             top = max(melody_bottom - 3, LOWEST_INNER + 11)
             tones = step.chord.octave_below(top)
-            pattern = fitting(style, bar).get(texture, "x")
-            symbol = pattern[step.index % len(pattern)]
-            if texture == "arpeggio":
-                up_and_down = tones + tones[-2:0:-1]
+            if symbol == "u":
+                up_and_down = (tones + tones[-2:0:-1]) * 2 * step.bar.count
                 middle = (step.start + step.end) // 2
-                for part, times in enumerate([(step.start, middle), (middle, step.end)]):
-                    tone = up_and_down[(2 * step.index + part) % len(up_and_down)]
-                    rows.append([*times, tone, 10])
+                one, two = up_and_down[2 * step.index :][:2]
+                rows += [[step.start, middle, one, 10], [middle, step.end, two, 10]]
             elif symbol == "x":
                 # A chord as a game's engine plays it on one voice: every second frame another tone.
                 for part, tone in enumerate(tones[:3]):
@@ -124,24 +121,17 @@ def inner_voice(sheet: LeadSheet, textures: list[str], style: str) -> list[list]
             elif symbol == "-" and rows and not step.new:
                 rows[-1][1] = step.end
             elif symbol != ".":
-                last = _nearest_other(tones, last or top - 4)
-                rows.append([*times, last, 10])
+                # The nearest tone, but rather one up to three semitones away than the same.
+                goal = last or top - 4
+                last = min(tones, key=lambda tone: (abs(tone - goal) or 4, tone))
+                rows.append([step.start, step.end, last, 10])
     return sorted(rows)
-
-
-def _nearest_other(tones: list[int], last: int) -> int:
-    """The tone nearest to the last one, but rather one up to three semitones away than the same."""
-    return min(tones, key=lambda tone: (abs(tone - last) or 4, tone))
 
 
 def _follow_melody(sheet: LeadSheet, step: Step, texture: str) -> list[list]:
     """P2 follows the melody: a third or more below it, or as the melody itself, later."""
-    eighths, velocity = {
-        "thirds": (0, 11),
-        "echo": (1, 5),
-        "canon": (2 * step.bar.count, 11),
-    }[texture]
-    delay = round(eighths * step.bar.eighth)
+    bars, eighths, velocity = FOLLOWING[texture]
+    delay = round((bars * step.bar.count + eighths) * step.bar.eighth)
     limits = np.searchsorted(sheet.melody[:, 0], (step.start - delay, step.end - delay))
     rows = (sheet.melody[slice(*limits)] + (delay, delay, 0)).tolist()
     if texture == "thirds":
@@ -154,9 +144,7 @@ def bass(sheet: LeadSheet, style: str) -> list[list]:
     """TR. A new chord is always struck with its root."""
     rows = []
     for step in sheet.steps():
-        patterns = fitting(style, step.bar)["bass"]
-        pattern = patterns[step.number % len(patterns)]
-        symbol = "r" if step.new else pattern[step.index % len(pattern)]
+        symbol = "r" if step.new else _symbol(step, style, "bass")
         if symbol == "-" and rows and rows[-1][1] == step.start:
             rows[-1][1] = step.end
         elif step.chord and symbol != ".":
@@ -165,7 +153,7 @@ def bass(sheet: LeadSheet, style: str) -> list[list]:
     return rows
 
 
-def _bass_pitch(chord: Chord, symbol: str, next_bar: Chord) -> int:
+def _bass_pitch(chord, symbol: str, next_bar) -> int:
     root, goal = chord.bass_pitch(), next_bar.bass_pitch()
     if symbol == "a":
         return goal + 2 if goal <= root else goal - 1
@@ -177,11 +165,7 @@ def drums(sheet: LeadSheet, style: str) -> list[list]:
     """NO; the noise type stands in the pitch's stead. The bars before the first chord are fills."""
     rows = []
     for step in sheet.steps(parts=2):
-        patterns = fitting(style, step.bar)
-        is_fill = step.number < 0 or step.number % PHRASE == PHRASE - 1
-        turn = step.number % len(patterns["drums"])
-        pattern = patterns["fill"] if is_fill else patterns["drums"][turn]
-        symbol = pattern[step.index % len(pattern)]
+        symbol = _symbol(step, style, "drums")
         if symbol != ".":
             noise_type, frames, velocity = DRUMS[symbol]
             rows.append([step.start, step.start + frames * sheet.frame, noise_type, velocity])
@@ -205,17 +189,9 @@ def _in_frames(rows: list, frame: float, gate: float) -> list[tuple]:
     return out
 
 
-def _expression(notes: list[tuple], pass_starts: list[int]) -> list[tuple]:
-    """Controls: the pulses' timbre in each pass, and loudness that falls within a note."""
-    controls = [
-        (voice, tick, TIMBRE_CHANGE, duties[number % len(duties)])
-        for voice, duties in DUTIES.items()
-        for number, tick in enumerate(pass_starts)
-    ]
-    for voice, start, end, _, velocity in notes:
-        frames, fall, lowest = DECAY.get(voice, (1 << 30, 1, 1))
-        ticks = range(start + frames * FRAME, end, frames * FRAME)
-        levels = range(velocity - fall, lowest - 1, -fall)
-        for tick, level in zip(ticks, levels, strict=False):
-            controls.append((voice, tick, VELOCITY_CHANGE, level))
-    return controls
+def _decay(voice: int, start: int, end: int, pitch: int, velocity: int) -> list[tuple]:
+    """Controls: loudness that falls within a note."""
+    frames, fall, lowest = DECAY[voice]
+    ticks = range(start + frames * FRAME, end, frames * FRAME)
+    changes = zip(ticks, range(velocity - fall, lowest - 1, -fall), strict=False)
+    return [(voice, tick, VELOCITY_CHANGE, level) for tick, level in changes]

@@ -9,7 +9,7 @@ tempo notes have more or fewer units, so that a unit is always the same time.
 
 import re
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -28,6 +28,9 @@ TABLES = yaml.safe_load(Path(__file__).with_name("tables.yaml").read_text(encodi
 NATURALS = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
 """Pitch classes of the letters."""
 ACCIDENTALS = {"": 0, "#": 1, "♯": 1, "b": -1, "♭": -1}
+PREFERENCE = {0: 0.25, 3: 0.15, 4: 0.15}
+"""What the first, fourth and fifth degrees of a key count more when chords are derived, as a share
+of the bar."""
 _KINDS = "|".join(map(re.escape, sorted(TABLES["chords"], key=len, reverse=True)))
 SYMBOL = re.compile(
     rf"([A-G])([#b♯♭]?)({_KINDS})(?:maj|min|dim|aug|sus|add|[mM°+-]|[#b]?\d)*(?:\(.*)?"
@@ -104,12 +107,6 @@ class Step(NamedTuple):
     new: bool
 
 
-def sounding(melody: np.ndarray, bar: Bar) -> np.ndarray:
-    """The notes of a melody, rows as in ``LeadSheet``, that sound in a bar."""
-    first = np.searchsorted(melody[:, 1], bar.start, side="right")
-    return melody[first : np.searchsorted(melody[:, 0], bar.end)]
-
-
 @dataclass(frozen=True, eq=False)
 class LeadSheet:
     """One voice of melody with chords, repeats written out.
@@ -122,13 +119,13 @@ class LeadSheet:
     """
 
     melody: np.ndarray
-    chords: tuple[tuple[int, Chord], ...]
-    bars: tuple[Bar, ...]
+    chords: Sequence[tuple[int, Chord]]
+    bars: Sequence[Bar]
     quarters_per_minute: float
 
     def up(self, semitones: int) -> "LeadSheet":
         """The lead sheet transposed."""
-        chords = tuple((start, chord.up(semitones)) for start, chord in self.chords)
+        chords = [(start, chord.up(semitones)) for start, chord in self.chords]
         return replace(self, melody=self.melody + (0, 0, semitones), chords=chords)
 
     @property
@@ -141,6 +138,11 @@ class LeadSheet:
         number = bisect_right(self.chords, at, key=lambda row: row[0])
         return self.chords[number - 1][1] if number else None
 
+    def sounding(self, bar: Bar) -> np.ndarray:
+        """The notes of the melody that sound in a bar."""
+        first = np.searchsorted(self.melody[:, 1], bar.start, side="right")
+        return self.melody[first : np.searchsorted(self.melody[:, 0], bar.end)]
+
     def steps(self, parts: int = 1) -> Iterator[Step]:
         """The eighth notes of all bars; parts: steps of an eighth note, 2 for sixteenths."""
         before = sum(bar.end <= self.chords[0][0] for bar in self.bars)
@@ -152,3 +154,27 @@ class LeadSheet:
                     chord = self.chord(start)
                     is_new = chord != self.chord(round(start - length))
                     yield Step(number, bar, index, start, min(end, bar.end), chord, is_new)
+
+    def fitting_chords(self, tonic: str, alters: dict[str, int]) -> list[tuple[int, Chord]]:
+        """In each bar the triad of the key that fits the melody best: its start and chord.
+
+        Folk tunes are often written without chord symbols. tonic, alters: the key, as in
+        ``abc_fields.Signature``. A pickup has no chord. A note on a beat counts twice.
+        """
+        first = list(NATURALS).index(tonic)
+        scale = [pitch + alters[letter] for letter, pitch in NATURALS.items()]
+        triads = {}
+        for degree in range(7):
+            root, third, fifth = (scale[(first + degree + up) % 7] for up in (0, 2, 4))
+            if (fifth - root) % 12 == 7:  # not the diminished triad
+                chord = Chord(0, (0, third - root, 7)).up(root)
+                triads[chord] = PREFERENCE.get(degree, 0)
+        rows = []
+        for bar in self.bars[self.bars[0].first < self.bars[0].start and len(self.bars) > 1 :]:
+            starts, ends, pitches = self.sounding(bar).T
+            lengths = np.minimum(ends, bar.end) - np.maximum(starts, bar.start)
+            weights = lengths * (1 + ((starts - bar.first) % round(bar.beat * bar.eighth) == 0))
+            share = np.bincount(pitches % 12, weights, 12) / max(weights.sum(), 1)
+            best = max(triads, key=lambda chord: triads[chord] + share[list(chord.tones)].sum())
+            rows.append((bar.start, best))
+        return rows

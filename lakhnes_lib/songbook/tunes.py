@@ -10,7 +10,7 @@ files are read and arranged in the same way.
 """
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cache
 from pathlib import Path
@@ -20,11 +20,10 @@ import yaml
 
 from lakhnes_lib.errors import BadScore, DataNotFound
 from lakhnes_lib.music.score import Score
-from lakhnes_lib.songbook import abc_reader, arrangement, harmony
+from lakhnes_lib.songbook import abc_reader, arrangement
 from lakhnes_lib.songbook.sheets import EIGHTH, Bar, LeadSheet
 
 FOLDER = Path(__file__).resolve().parents[2] / "assets" / "songbook"
-SPLITS = ("train", "valid", "test")
 LONGEST, MOST_NOTES = 2000, 10_000
 """Whole notes and notes of a tune as it is played."""
 
@@ -49,25 +48,20 @@ def pieces() -> tuple[Piece, ...]:
     return tuple(Piece(slug, FOLDER / f"{slug}.abc", **row) for slug, row in entries.items())
 
 
-@cache
 def score(slug: str) -> Score:
     """One piece for four voices. Raises DataNotFound for a slug that is not in the songbook."""
-    known = {piece.slug: piece.path for piece in pieces()}
-    if slug not in known:
-        raise DataNotFound(f"{slug}: not in the songbook, which has {', '.join(known)}")
-    return read(known[slug])
+    return scores(slug=slug)[0]
 
 
-def scores(split: str | None = None) -> list[Score]:
-    """The pieces of a split (``train``, ``valid`` or ``test``), or all of them, named by slug.
+def scores(split: str | None = None, slug: str | None = None) -> list[Score]:
+    """The pieces of a split (``train``, ``valid`` or ``test``), one piece, or all, named by slug.
 
     Raises DataNotFound if there are none.
     """
-    slugs = [piece.slug for piece in pieces() if split in (None, piece.split)]
-    if not slugs:
-        rule = f"no pieces of {split}; its splits, in a clone of the library, are"
-        raise DataNotFound(f"{FOLDER}: {rule} {', '.join(SPLITS)}")
-    return [score(slug) for slug in slugs]
+    asked = [row for row in pieces() if split in (None, row.split) and slug in (None, row.slug)]
+    if not asked:
+        raise DataNotFound(f"{FOLDER / 'songbook.yaml'}: has no piece or split {slug or split}")
+    return [_read_once(piece.path) for piece in asked]
 
 
 def read(path, number: int | None = None) -> Score:
@@ -75,7 +69,7 @@ def read(path, number: int | None = None) -> Score:
 
     number: of the tune in the file, from 0; None for the first, with a line on stderr if there are
     others. A piece of the songbook is arranged as ``songbook.yaml`` says, others in the usual style
-    of their metre; where no chords are written they are derived (``harmony.py``). Raises BadScore,
+    of their metre; where no chords are written they are derived (``sheets.py``). Raises BadScore,
     which names file and line, for a file that cannot be read or is not ABC.
 
     >>> read("assets/songbook/greensleeves.abc")
@@ -91,6 +85,9 @@ def read(path, number: int | None = None) -> Score:
     return arrangement.arrange(sheet, name=str(path), **choices).renamed(path.stem)
 
 
+_read_once = cache(read)
+
+
 def lead_sheet(path, lines: list[tuple[int, str]] | None = None) -> LeadSheet:
     """Melody, chords and bars of a tune, repeats written out.
 
@@ -99,7 +96,7 @@ def lead_sheet(path, lines: list[tuple[int, str]] | None = None) -> LeadSheet:
     """
     lines = lines or abc_reader.split(path)[0]
     melody, chords, bars, now, tied, first, count = [], [], [], Fraction(0), False, None, 0
-    for notes, signature in abc_reader.played(abc_reader.read(lines, path)):
+    for notes, signature, _ in abc_reader.played(abc_reader.read(lines, path)):
         first = first or signature
         whole = 8 * EIGHTH * first.tempo / signature.tempo
         start, count = now, count + len(notes)
@@ -115,27 +112,26 @@ def lead_sheet(path, lines: list[tuple[int, str]] | None = None) -> LeadSheet:
         if now > 8 * EIGHTH * LONGEST or count > MOST_NOTES:
             most = f"{LONGEST:,} whole notes or {MOST_NOTES:,} notes with its repeats"
             raise BadScore(f"{path}: line {lines[0][0]}: a tune of over {most}")
-        _add_bar(bars, start, now, signature.metre, whole)
+        _add_bar(bars, start, now, signature, whole)
     if not melody:
         raise BadScore(f"{path}: line {lines[0][0]}: a tune without a note")
     bars[-1] = bars[-1]._replace(first=bars[-1].start)  # ends early rather than begins late
-    rows = np.array(melody, np.int64)
-    chords = chords or harmony.chords(rows, bars, first)
     microseconds = 60_000_000 // first.tempo  # of a quarter note, as in MIDI
-    return LeadSheet(rows, tuple(chords), tuple(bars), 60_000_000 / microseconds)
+    sheet = LeadSheet(np.array(melody, np.int64), chords, bars, 60_000_000 / microseconds)
+    return (
+        sheet if chords else replace(sheet, chords=sheet.fitting_chords(first.tonic, first.alters))
+    )
 
 
-def _add_bar(bars: list[Bar], start: Fraction, end: Fraction, metre, whole: Fraction):
-    """Adds what stands between two bar lines: start, end, metre, and the units of a whole note.
+def _add_bar(bars: list[Bar], start: Fraction, end: Fraction, signature, whole: Fraction):
+    """Adds what stands between two bar lines; whole: the units of a whole note.
 
     The end of a bar that a repeat has cut joins its beginning; what is longer than the metre, as
     where a bar line is missing, is divided. A short bar is the end of a full one, as a pickup is.
     """
-    over, under = metre
-    parts = max(under, 8)
-    count, eighth = over * parts // under, whole / parts
-    full, beat = count * eighth, 3 if under >= 8 and over % 3 == 0 else 2
-    shape = (float(eighth), count, beat)
+    parts = max(signature.metre[1], 8)
+    count, beat = (int(length * parts) for length in (Fraction(*signature.metre), signature.beat))
+    full, shape = count * whole / parts, (float(whole / parts), count, beat)
     if bars and bars[-1][3:] == shape and round(end - full) <= bars[-1].start:
         start = bars.pop().start
     while start < end:
