@@ -1,15 +1,20 @@
-"""Composing measured: pieces of every way, all checked, and what particles gain.
+"""Composing with something given, measured: around voices, between two cuts, on from a beginning.
 
-python benchmarks/composing_quality.py [--pieces 100] [--around 100] [--checkpoint FOLDER] [--write]
+python benchmarks/composing_quality.py [--songs 40] [--candidates 16] [--write]
 
 What is given are the first seconds of songs of NES-MDB's test split (one of each game first) in
-which all four voices play. Pieces from nothing; on from a beginning; to a rhythm; around triangle
-and noise by one particle and by many, and how well these fit what was given. Every piece is checked
-against the grammar and what was given, and rendered. Needs NES-MDB. With --write the numbers go to
-results/composing.json.
+which all four voices play.
+- around: P1 and P2 are composed around the triangle and the noise, by one candidate and by many.
+  Drones are pieces with a composed note of more than 4 seconds. Key and rhythm: as in
+  ``companions/agreement.py``, beside the composed voices of other pieces; p is the share of 10,000
+  random pairings that agree as well or better. Likelihood: of the given events, in nats an event.
+- between: 3 seconds in the middle are composed anew, by one candidate and by many; how likely the
+  64 events after the span are then, beside the song's own span.
+- continued: pieces that go on from the first 3 seconds, auditioned; how many had a fault.
+- rhythm: the song's own rhythm with new pitches; everything else has to stay as it is.
+Every piece is checked against the grammar and what was given. Needs NES-MDB. With --write the
+numbers go to results/composing.json.
 """
-
-import time
 
 import numpy as np
 from _shared import arguments, corpus_at_hand, keep
@@ -18,13 +23,14 @@ from tqdm import tqdm
 from lakhnes_lib import profiles
 from lakhnes_lib.companions import agreement
 from lakhnes_lib.evaluation import musical_metrics
-from lakhnes_lib.generation import continuation, given_voices, rhythm, sampling
+from lakhnes_lib.generation import auditions, continuation, given_voices, infilling, rhythm
 from lakhnes_lib.models import checkpoints
 from lakhnes_lib.music import events, grammar, nes
-from lakhnes_lib.sound import apu
 
-SETTINGS = dict(temperature=0.95, top_k=32, top_p=1.0, memory_length=512)
-SECONDS, LENGTH, BATCH = 6.0, 256, 20
+DEFAULTS = profiles.Sampling()
+SETTINGS = dict(temperature=1.0, top_k=None, top_p=DEFAULTS.top_p, memory_length=512)
+FAST = SETTINGS | dict(precision="int8")
+SECONDS, PAIRINGS, DRONE = 12.0, 10_000, 4.0
 GIVEN, FREE = (nes.TR, nes.NO), (nes.P1, nes.P2)
 
 
@@ -34,160 +40,144 @@ def songs(split, count: int) -> list:
         range(len(split)),
         key=lambda i: (sum(split.names[i][:3] == name[:3] for name in split.names[:i]), i),
     )
-    found = []
+    chosen = []
     for number in order:
         score = split.score(number)
         part = score.excerpt(0, min(SECONDS, score.seconds)) if score.length else score
-        if part.seconds >= SECONDS and all(len(part.voice(voice)) > 1 for voice in range(4)):
-            found.append(part)
-        if len(found) == count:
+        if part.seconds >= SECONDS and all(len(part.voice(voice)) > 8 for voice in range(4)):
+            chosen.append(part)
+        if len(chosen) == count:
             break
-    return found
+    return chosen
 
 
-def last(steps) -> list[np.ndarray]:
-    *_, made = steps
-    return [np.array(ids) for ids in made]
+def last(steps):
+    *_, result = steps
+    return result
 
 
-def check(pieces: list[np.ndarray]) -> list:
-    """The scores of pieces that keep the grammar, come back from their events, and sound."""
-    scores = []
-    for ids in pieces:
+def drones(scores, voices=nes.MELODIC) -> float:
+    """Share of the pieces in which one of these voices holds a note for more than 4 seconds."""
+    longest = musical_metrics.measure([score.only(voices) for score in scores])["longest_note"]
+    return float((longest > DRONE).mean())
+
+
+def _far_apart(a: np.ndarray, b: np.ndarray) -> float:
+    """Mean edit distance of two rhythms, two seconds by two seconds."""
+    rows = min(len(a), len(b))
+    return float(agreement.edit_distance(a[:rows], b[:rows]).mean())
+
+
+def p_values(given: list, composed: list) -> dict:
+    """How often random pairings of given and composed voices agree as well, in key and rhythm."""
+    keys = [np.array([agreement.keys(score) for score in each]) for each in (given, composed)]
+    known = ~(np.isnan(keys[0]).any(1) | np.isnan(keys[1]).any(1))
+    fits = keys[0][known] @ keys[1][known].T  # how alike the keys' profiles are
+    patterns = [[agreement.onsets(score) for score in each] for each in (given, composed)]
+    far = np.array([[_far_apart(a, b) for b in patterns[1]] for a in patterns[0]])
+    random = np.random.default_rng(0)
+    values = {}
+    for name, matrix, sign in (("key", fits, 1), ("rhythm", far, -1)):
+        own = sign * np.trace(matrix)
+        orders = (random.permutation(len(matrix)) for _ in range(PAIRINGS))
+        others = [sign * matrix[np.arange(len(matrix)), order].sum() for order in orders]
+        values[f"{name}_p"] = float((1 + np.sum(np.array(others) >= own)) / (1 + PAIRINGS))
+        values[f"{name}_paired"] = float(sign * own / len(matrix))
+        values[f"{name}_shuffled"] = float(sign * np.mean(others) / len(matrix))
+    return values
+
+
+def around(folder, given, candidates: int) -> tuple[dict, np.ndarray]:
+    """What is measured of pieces around two voices, and each one's nats a given event."""
+    pieces, nats = [], []
+    for number, song in enumerate(tqdm(given, desc=f"around, {candidates}", unit="piece")):
+        wanted = given_voices.given_events(song, GIVEN)
+        options = dict(candidates=candidates, seed=[0, number]) | FAST
+        accompaniment = given_voices.Accompaniment(folder, wanted, FREE, **options)
+        while not accompaniment.done:
+            accompaniment.step()
+        rows, ids = accompaniment.composed(), accompaniment.best()
         grammar.check(ids)
-        scores.append(events.decode(ids))
-        assert np.array_equal(
-            events.frame(events.encode(scores[-1]))[1:-1], events.frame(ids)[1:-1]
-        )
-        assert np.abs(apu.render(scores[-1], sample_rate=11_025)).max() > 0
-    return scores
+        ours = np.isin(events.VOICE_OF[ids], GIVEN)
+        assert np.array_equal(ids[ours], wanted[1])
+        row = next(i for i, each in enumerate(rows) if np.array_equal(each, ids))
+        nats.append(-accompaniment.fit[row] / len(wanted[1]))
+        pieces.append(events.decode(ids))
+    given_parts, composed = ([s.only(each) for s in pieces] for each in (GIVEN, FREE))
+    values = {
+        "drones": drones(pieces, FREE),
+        "faults": float(np.mean([bool(auditions.faults(s)) for s in composed])),
+        "nats_a_given_event": float(np.mean(nats)),
+        "agreement": agreement.agreement(given_parts, composed),
+    }
+    return values | p_values(given_parts, composed), np.array(nats)
 
 
-def from_nothing(model, _, count):
-    for first in range(0, count, BATCH):
-        yield from last(
-            continuation.compose(
-                model, n=min(BATCH, count - first), length=LENGTH, seed=first, **SETTINGS
-            )
-        )
+def between(folder, model, given, candidates: int) -> dict:
+    """What is measured of songs with three seconds composed anew."""
+    begin, end = SECONDS / 2 - 1.5, SECONDS / 2 + 1.5
+    made = []
+    for number, song in enumerate(tqdm(given, desc=f"between, {candidates}", unit="piece")):
+        options = dict(candidates=candidates, seed=number) | FAST
+        (piece,) = last(infilling.compose(folder, song, begin, end, **options))
+        kept = song.notes[song.notes["end"] <= round(begin * nes.TICKS_PER_SECOND)]
+        assert set(kept.tolist()) <= set(piece.notes.tolist())
+        made.append(piece)
+    tick = round(end * nes.TICKS_PER_SECOND)
+    values = {"drones": drones(made)}
+    for name, pieces in (("composed", made), ("own", given)):
+        pairs = [infilling.split(piece, tick) for piece in pieces]
+        fits = [infilling.likelihood(model, [pair], 512)[0] / len(pair[1]) for pair in pairs]
+        values[f"nats_after_{name}"] = -float(np.mean(fits))
+    return values
 
 
-def continued(model, given, _):
-    for first in range(0, len(given), BATCH):
-        primes = [
-            continuation.cut(song, seconds=SECONDS / 2) for song in given[first : first + BATCH]
-        ]
-        steps = sampling.stream(
-            model,
-            n=len(primes),
-            length=LENGTH,
-            seed=first,
-            prime=list(map(np.array, primes)),
-            **SETTINGS,
-        )
-        grown = np.stack(list(steps), 1)
-        for prime, row in zip(primes, grown, strict=True):
-            yield np.concatenate([prime, row[row >= 0]])
+def continued(folder, given) -> dict:
+    taken, left_out = [], 0
+    for number, song in enumerate(tqdm(given, desc="continued", unit="piece")):
+        prime = continuation.cut(song, seconds=3.0)
+        result = last(auditions.compose(folder, prime, n=1, seconds=12.0, seed=number, **FAST))
+        taken += result.pieces
+        left_out += len(result.left_out)
+    return {"pieces": len(taken), "left_out": left_out, "drones": drones(taken)}
 
 
-def to_rhythm(model, given, _):
-    for number, song in enumerate(given):
-        (ids,) = last(rhythm.compose(model, song, n=1, seed=number, **SETTINGS))
+def to_rhythm(folder, given) -> dict:
+    pieces = []
+    for number, song in enumerate(tqdm(given, desc="rhythm", unit="piece")):
+        ids = np.array(last(rhythm.compose(folder, song, n=1, seed=number, **FAST))[0])
         script = events.frame(events.encode(song))[1:-1]
         pitched = events.IS_NOTE_ON[script] & (events.VOICE_OF[script] != nes.NO)
         assert np.array_equal(ids[~pitched], script[~pitched])
-        yield ids
+        pieces.append(events.decode(ids))
+    return {"pieces": len(pieces), "drones": drones(pieces)}
 
 
-def around(model, given, particles: int, found: dict):
-    """Pieces around two voices; evidence and timing errors go into ``found``."""
-    found |= {"evidence": [], "given_events": [], "milliseconds": [], "multiplied": []}
-    for number, song in enumerate(given):
-        wanted = given_voices.given_events(song, GIVEN)
-        search = given_voices.Search(
-            model, wanted, GIVEN, particles=particles, seed=[0, number], **SETTINGS
-        )
-        while not search.done:
-            search.step()
-        ids = search.best().astype(np.int64)
-        ours = np.isin(events.VOICE_OF[ids], GIVEN)
-        assert np.array_equal(ids[ours], wanted[1])
-        late = np.cumsum(events.TICKS_OF[ids])[ours] - (wanted[0] - wanted[0][0])
-        found["milliseconds"] += (np.abs(late) / nes.TICKS_PER_SECOND * 1000).tolist()
-        found["evidence"].append(search.evidence)
-        found["given_events"].append(len(wanted[0]))
-        found["multiplied"].append(search.resampled)
-        yield ids
-
-
-def main():
+def main() -> None:
     parser = arguments("composing", __doc__)
-    parser.add_argument("--pieces", type=int, default=100, help="of every way")
-    parser.add_argument(
-        "--around", type=int, default=100, help="of them around given voices, which takes longest"
-    )
-    parser.add_argument("--particles", type=int, default=16)
+    parser.add_argument("--songs", type=int, default=40)
+    parser.add_argument("--candidates", type=int, default=16)
     parser.add_argument("--checkpoint", default=str(profiles.root() / "assets/pretrained/mini"))
     chosen = parser.parse_args()
-    corpus = corpus_at_hand()
-    model = checkpoints.load(chosen.checkpoint)
-    given = songs(corpus["test"], chosen.pieces)
-    one, many = {}, {}
-    ways = {
-        "from_nothing": from_nothing(model, given, chosen.pieces),
-        "continued": continued(model, given, chosen.pieces),
-        "to_rhythm": to_rhythm(model, given, chosen.pieces),
-        "one_particle": around(model, given[: chosen.around], 1, one),
-        "particles": around(model, given[: chosen.around], chosen.particles, many),
-    }
+    corpus, folder = corpus_at_hand(), chosen.checkpoint
+    model = checkpoints.load(folder)
+    given = songs(corpus["test"], chosen.songs)
+    parts = [[song.only(each) for song in given] for each in (GIVEN, FREE)]
+    one, alone = around(folder, given, 1)
+    many, best = around(folder, given, chosen.candidates)
     values = {
-        "particle_count": chosen.particles,
+        "candidates": chosen.candidates,
         "seconds_given": SECONDS,
-        "parameters": model.parameter_count(),
-    }
-    measured = {"real": musical_metrics.measure(given)}
-    pieces = {}
-    for name, way in ways.items():
-        begin = time.perf_counter()
-        ids = list(tqdm(way, desc=name, unit="piece"))
-        seconds = time.perf_counter() - begin
-        pieces[name] = check(ids)
-        measured[name] = musical_metrics.measure(pieces[name])
-        values[name] = {
-            "pieces": len(ids),
-            "valid": len(pieces[name]),
-            "events": sum(map(len, ids)),
-        }
-        values[name] |= {"seconds": seconds, "events_a_second": sum(map(len, ids)) / seconds}
-    for name, found in (("one_particle", one), ("particles", many)):
-        late = np.array(found["milliseconds"])
-        values[name] |= {
-            "nats_a_given_event": sum(found["evidence"]) / sum(found["given_events"]),
-            "multiplied_a_piece": float(np.mean(found["multiplied"])),
-            "milliseconds_off": {
-                "median": np.median(late),
-                "p99": np.percentile(late, 99),
-                "worst": late.max(),
-            },
-            "agreement": agreement.agreement(
-                [score.only(GIVEN) for score in pieces[name]],
-                [score.only(FREE) for score in pieces[name]],
-            ),
-        }
-    gains = (np.array(many["evidence"]) - one["evidence"]) / np.array(one["given_events"])
-    values["gain"] = {
-        "nats_a_given_event": float(gains.mean()),
-        "pieces_that_gain": int((gains > 0).sum()),
-    }
-    values["real_songs_agreement"] = agreement.agreement(
-        [s.only(GIVEN) for s in given], [s.only(FREE) for s in given]
-    )
-    values["figures_median"] = {
-        name: {
-            figure: None if np.isnan(all_).all() else float(np.nanmedian(all_))
-            for figure, all_ in found.items()
-        }
-        for name, found in measured.items()
+        "songs": len(given),
+        "real": {"drones": drones(given, FREE), "agreement": agreement.agreement(*parts)}
+        | p_values(*parts),
+        "around_one_candidate": one,
+        "around_candidates": many,
+        "pieces_that_gain": int((best < alone).sum()),
+        "between_one_candidate": between(folder, model, given, 1),
+        "between_candidates": between(folder, model, given, chosen.candidates),
+        "continued": continued(folder, given),
+        "rhythm": to_rhythm(folder, given),
     }
     keep("composing", values, chosen.write, corpus=corpus, packages=("numpy", "torch"))
 

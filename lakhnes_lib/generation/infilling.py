@@ -68,7 +68,7 @@ def compose(
             _spliced(score, events.decode(row), prime_end, first, last, voices)
             for row in accompaniment.composed()
         ]
-        pairs = [_split(song, last) for song in songs]
+        pairs = [split(song, last) for song in songs]
         fit = accompaniment.fit + likelihood(model, pairs, options["memory_length"])
         spans = [song.excerpt(begin, end).only(voices) for song in songs]
         counts = [len(auditions.faults(span)) for span in spans]
@@ -76,7 +76,7 @@ def compose(
     yield done
 
 
-def _split(score: Score, tick: int) -> tuple[np.ndarray, np.ndarray]:
+def split(score: Score, tick: int) -> tuple[np.ndarray, np.ndarray]:
     """Ids of a song up to a tick, and so many of what follows as ``AFTER`` says."""
     ids = events.frame(events.encode(score))[1:-1]
     times = score.notes["start"].min(initial=score.length) + np.cumsum(events.TICKS_OF[ids])
@@ -134,7 +134,7 @@ def loop(model, score: Score, memory_length: int | None = 512) -> tuple[Score, f
     seconds = [length / nes.TICKS_PER_SECOND for length in sorted(lengths) if length > bar]
     ends = [auditions.end_with_a_bar(score, each) for each in seconds] or [score]
     opening = events.frame(events.encode(score))[1:-1][:AFTER]
-    pairs = [([], opening), *((_split(end, end.length)[0], opening) for end in ends)]
+    pairs = [([], opening), *((split(end, end.length)[0], opening) for end in ends)]
     start, *fits = likelihood(model, pairs, memory_length)
     best = int(np.argmax(fits))
     return ends[best], float(start - fits[best]) / len(opening)
