@@ -171,12 +171,14 @@ def test_every_piece_has_its_source():
         assert died and int(died[1] or 0) < 1955, why
 
 
-def test_patterns_have_the_length_of_their_bar():
-    for style in STYLES.values():
-        eighths = [*style["bass"], style["counter"], style["chop"]]
-        sixteenths = [*style["drums"], style["fill"]]
-        assert {len(bar) for bar in eighths} == {len(bar) / 2 for bar in sixteenths}
-        assert len({len(bar) for bar in eighths}) == 1
+@pytest.mark.parametrize("name", STYLES)
+def test_patterns_have_the_length_of_their_bar(name):
+    style = STYLES[name]
+    parts = ("bass", "counter", "chop", "arpeggio")
+    eighths = {len(bar) for part in parts for bar in style[part]}
+    assert len(eighths) == 1
+    assert {len(bar) for bar in style["drums"]} == {2 * max(eighths)}
+    assert len(style["drums"]) == arrangement.PHRASE, "seven bars and a fill"
 
 
 def test_choices_of_the_songbook_fit_its_pieces():
