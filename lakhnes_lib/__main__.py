@@ -13,10 +13,13 @@ from typing import Annotated
 import typer
 
 from lakhnes_lib import __version__
-from lakhnes_lib.cli import generate, map, render, train
 from lakhnes_lib.cli.fetch import data
+from lakhnes_lib.cli.generate import generate
+from lakhnes_lib.cli.map import map_songs
 from lakhnes_lib.cli.options import SETTINGS, Verb
+from lakhnes_lib.cli.render import render, tokens
 from lakhnes_lib.cli.studies import study
+from lakhnes_lib.cli.train import convert, evaluate, train
 from lakhnes_lib.errors import BadSetting, LakhnesError
 
 app = typer.Typer(
@@ -28,35 +31,19 @@ app = typer.Typer(
 )
 
 
-def _version(asked: bool) -> None:
-    if asked:
+@app.callback(invoke_without_command=True)
+def _options(
+    version: Annotated[bool, typer.Option("--version", help="Show the version and exit.")] = False,
+) -> None:
+    if version:
         print(f"lakhnes {__version__}")
-        raise typer.Exit
-
-
-Version = Annotated[
-    bool,
-    typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit."),
-]
-
-
-@app.callback()
-def _options(version: Version = False) -> None:
-    pass
 
 
 app.add_typer(data, name="data")
 app.add_typer(study, name="study")
-for verb in (
-    render.tokens,
-    render.render,
-    train.train,
-    train.evaluate,
-    train.convert,
-    generate.generate,
-):
+for verb in (tokens, render, train, evaluate, convert, generate):
     app.command(cls=Verb)(verb)
-app.command("map", cls=Verb)(map.map_songs)
+app.command("map", cls=Verb)(map_songs)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -67,12 +54,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         app(arguments, prog_name="lakhnes")
     except SystemExit as end:
-        code = end.code if isinstance(end.code, int) else int(end.code is not None)
-        if code == 130:
-            return _stop("interrupted", 130)
-        return code
-    except KeyboardInterrupt:
-        return _stop("interrupted", 130)
+        return _stop("interrupted", 130) if end.code == 130 else end.code
     except LakhnesError as error:
         return _stop(f"error: {error}", 2 if isinstance(error, BadSetting) else 1)
     except BrokenPipeError:

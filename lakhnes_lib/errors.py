@@ -86,8 +86,11 @@ class BadStudy(LakhnesError):
 def first_problem(error) -> str:
     """The first fault that a ``pydantic.ValidationError`` names, as "position: rule, not value".
 
-    Example: "training: small: steps: must be greater than or equal to 1, not 0".
+    Example: "training: small: steps: must be greater than or equal to 1, not 0". Of any other error
+    it is the message.
     """
+    if not hasattr(error, "errors"):
+        return str(error)
     problem = error.errors(include_url=False)[0]
     path, kind = list(problem["loc"]), problem["type"]
     if path[-1:] == ["[key]"]:

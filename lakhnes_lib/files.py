@@ -117,8 +117,6 @@ def replacing(path, folder: bool = False, names=()):
     except OSError as error:
         raise explained(error, path) from None
     finally:
-        if temporary.is_dir():
-            shutil.rmtree(temporary, ignore_errors=True)
-        else:
-            with suppress(OSError):
-                temporary.unlink(missing_ok=True)
+        shutil.rmtree(temporary, ignore_errors=True)
+        with suppress(OSError):  # a file, or nothing any more
+            temporary.unlink()

@@ -208,9 +208,9 @@ def test_damaged_designs(design, tmp_path):
         (changed(trials=[first | {"a": "c0"}, *others]), "has a clip c0 that is not listed"),
         (changed(trials=[first | {"c": "x"}, *others]), "trials: 0: c: is not known"),
         (changed(colour="blue"), "colour: is not known"),
-        (changed(clips=values["clips"] | {name: without_hash}), f"{name} lacks .* its sha256"),
+        (changed(clips=values["clips"] | {name: without_hash}), "was changed"),
         (changed(clips=values["clips"] | {name: clip | {"sha256": "12"}}), f"{name}: sha256: "),
-        (changed(fingerprint=None), "has no fingerprint"),
+        (changed(fingerprint=None), "was changed"),
     ):
         (tmp_path / "design.json").write_text(broken)
         with pytest.raises(BadStudy, match=words) as raised:

@@ -17,14 +17,6 @@ Home = Annotated[
     Path | None,
     typer.Option(help="Folder for data sets [default: LAKHNES_HOME, or data/ of the checkout]."),
 ]
-CorpusName = Annotated[
-    str | None,
-    typer.Option(
-        "--data",
-        help="songbook, nesmdb-midi, nesmdb-tx1, or a folder that `lakhnes tokens` or "
-        "`lakhnes map` wrote.",
-    ),
-]
 Checkpoint = Annotated[
     Path,
     typer.Argument(metavar="CHECKPOINT", help="Folder with model.safetensors and config.json."),

@@ -10,14 +10,7 @@ from typing import Annotated
 
 import typer
 
-from lakhnes_lib.cli.options import (
-    Checkpoint,
-    CorpusName,
-    Device,
-    chosen_device,
-    only_where,
-    progress,
-)
+from lakhnes_lib.cli.options import Checkpoint, Device, chosen_device, only_where, progress
 from lakhnes_lib.errors import DataNotFound
 
 Protocol = StrEnum("Protocol", {"exact": "exact", "paper": "paper", "per_song": "per-song"})
@@ -115,7 +108,7 @@ def evaluate(
     checkpoint: Checkpoint,
     split: Part = Part.test,
     protocol: Protocol = Protocol.exact,
-    data: CorpusName = "nesmdb-midi",
+    data: str = "nesmdb-midi",
     batch: Annotated[int, typer.Option(min=1, max=4096)] = 16,
     segment: Annotated[int | None, typer.Option(min=1, max=2**20)] = None,
     memory: Annotated[int, typer.Option(min=0, max=2**20)] = 896,
@@ -140,6 +133,8 @@ def evaluate(
     Options:
     split: Of the corpus.
     protocol: See above.
+    data: songbook, nesmdb-midi, nesmdb-tx1, or a folder that `lakhnes tokens` or `lakhnes map`
+        wrote.
     batch: Songs at once, which only changes the speed.
     segment: Events a step [default: 128; per-song: 512].
     memory: Events of history kept.

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.ticker import EngFormatter, FuncFormatter, LogLocator, MaxNLocator, NullLocator
+from scipy.ndimage import uniform_filter1d
 
 from lakhnes_lib.errors import LakhnesError
 from lakhnes_lib.listening.pictures import FAINT, INK, MODEL_COLOURS, axes, finish, legend
@@ -85,25 +86,26 @@ def loss_curve(log, ax=None, *, x: str = "events", title: str = ""):
     try:
         lines = Path(log).read_text(encoding="utf-8").splitlines()
         rows = [json.loads(line) for line in lines if line.strip()]
-        steps, losses = _series(rows, x, "train_loss")
-        valid_steps, valid_losses = _series(rows, x, "valid_loss")
+        columns = [[row.get(key) for row in rows] for key in (x, "train_loss", "valid_loss")]
+        steps, train, valid = np.array(columns, float)
     except (OSError, ValueError, TypeError, AttributeError) as error:
         raise LakhnesError(f"{log}: not a training log in JSON lines ({error})") from None
-    if not len(losses) + len(valid_losses):
+    train, valid = (
+        np.stack([steps, losses])[:, np.isfinite(steps + losses)] for losses in (train, valid)
+    )  # (2, points) each
+    drawn = {}
+    if valid.size:
+        loss = valid[1].min()
+        label = f"valid; best: {loss:.3f} nats,\nperplexity {np.exp(loss):.2f}"
+        drawn[label] = valid[0], np.exp(valid[1])
+    if train.size:
+        window = train.shape[1] // 50 if train.shape[1] > 200 else 1
+        label = f"train (mean of {window})" if window > 1 else "train"
+        steps, losses = uniform_filter1d(train, window)
+        drawn[label] = steps, np.exp(losses)
+    if not drawn:
         keys = f"{x!r} together with 'train_loss' or 'valid_loss'"
         raise LakhnesError(f"{log}: no row of {len(rows)} has {keys}")
-    drawn = {}
-    if len(valid_losses):
-        loss = valid_losses.min()
-        label = f"valid; best: {loss:.3f} nats,\nperplexity {np.exp(loss):.2f}"
-        drawn[label] = valid_steps, np.exp(valid_losses)
-    if len(losses):
-        window = len(losses) // 50 if len(losses) > 200 else 1
-        steps, losses = (
-            np.convolve(each, np.ones(window) / window, "valid") for each in (steps, losses)
-        )
-        label = f"train (mean of {window})" if window > 1 else "train"
-        drawn[label] = steps, np.exp(losses)
     made = curves(drawn, ax, x="events seen" if x == "events" else x, title=title)
     (ax or made.axes[0]).xaxis.set_major_formatter(EngFormatter(sep=" "))
     return made
@@ -170,10 +172,3 @@ def _perplexity_scale(axis, values):
     axis.set_major_locator(LogLocator(subs=(1, 2, 3, 5)) if wide else MaxNLocator(6))
     axis.set_minor_locator(NullLocator())
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-
-
-def _series(rows, x, y) -> tuple[np.ndarray, np.ndarray]:
-    pairs = [(row[x], row[y]) for row in rows if row.get(x) is not None and row.get(y) is not None]
-    steps, losses = np.array(pairs, float).reshape(-1, 2).T
-    finite = np.isfinite(losses)
-    return steps[finite], losses[finite]

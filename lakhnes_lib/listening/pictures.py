@@ -12,16 +12,7 @@ from matplotlib.figure import Figure
 VOICE_COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7")
 """P1 blue, P2 orange, TR green, NO purple: used by every plot and by the player."""
 
-MODEL_COLOURS = (
-    "#D55E00",
-    "#56B4E9",
-    "#333333",
-    "#9A8B00",
-    "#882255",
-    "#999999",
-    "#117733",
-    "#CC6677",
-)
+MODEL_COLOURS = "#D55E00 #56B4E9 #333333 #9A8B00 #882255 #999999 #117733 #CC6677".split()
 """For models, and whatever else is no voice: none of them is a voice's."""
 
 INK, FAINT = "#333333", "#D9D9D9"

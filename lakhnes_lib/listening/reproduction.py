@@ -37,8 +37,7 @@ def known_answers() -> dict:
     table_2: rows with title, size, perplexity on test, and the name of ours. figure_3: epochs of
     Lakh, and perplexity on test and valid after fine-tuning. published: the authors' checkpoints.
     """
-    path = results.path_of("known_answers")
-    return json.loads(path.read_text(encoding="utf-8"))
+    return json.loads(results.path_of("known_answers").read_text(encoding="utf-8"))
 
 
 @dataclass(frozen=True)
@@ -89,17 +88,14 @@ def runs(row: str, models: dict) -> list[str]:
 def after_lakh(models: dict) -> dict[str, dict[int, str]]:
     """Profile (but smoke) -> amount of pre-training -> the model fine-tuned after it, 0: the one
     trained without; only those measured on test, and profiles with any after Lakh."""
-    pattern = re.compile(r"(?!smoke/)(?P<profile>.+)/transformer_xl_lakh_(?P<amount>[1-9]\d*)")
+    pattern = re.compile(r"(?!smoke/)(.+)/transformer_xl_(?:augmented|lakh_(\d+))")
     points_of = defaultdict(dict)
     for name, entry in models.items():
         match = pattern.fullmatch(name)
         if match and "test" in entry:
-            points_of[match["profile"]][int(match["amount"])] = name
-    for profile, points in points_of.items():
-        without = f"{profile}/transformer_xl_augmented"
-        if "test" in models.get(without, ()):
-            points[0] = without
-    return dict(points_of)
+            profile, amount = match.groups(default="0")
+            points_of[profile][int(amount)] = name
+    return {profile: points for profile, points in points_of.items() if max(points) > 0}
 
 
 def table_2(models: dict | None = None) -> list[Row]:

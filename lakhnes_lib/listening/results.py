@@ -9,7 +9,7 @@ import json
 import re
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from lakhnes_lib import profiles
 from lakhnes_lib.errors import DataNotFound, LakhnesError, first_problem
@@ -52,10 +52,8 @@ def read(name: str, folder=None) -> dict:
         Result.model_validate(result)
     except FileNotFoundError:
         raise DataNotFound(f"{path}: there is no such result; `make bench` measures it") from None
-    except ValidationError as error:
-        raise LakhnesError(f"{path}: is not a result ({first_problem(error)})") from None
     except (OSError, ValueError, RecursionError) as error:
-        raise LakhnesError(f"{path}: is not a result ({error})") from None
+        raise LakhnesError(f"{path}: is not a result ({first_problem(error)})") from None
     if result["name"] != name:
         raise LakhnesError(f"{path}: is not a result called {name!r}")
     return result

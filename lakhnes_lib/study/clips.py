@@ -49,7 +49,7 @@ def make_study(
     names_of = defaultdict(list)
     for name, clip in design.clips.items():
         names_of[clip.method].append(name)
-    clips, sounds = {}, {}
+    origins, sounds, clips = {}, {}, {}
     methods = tqdm(sorted(names_of), unit="method", desc="clips", disable=not progress)
     for number, method in enumerate(methods):
         names, seed = names_of[method], [design.seed, number]
@@ -57,15 +57,15 @@ def make_study(
         for name, (piece, start) in zip(names, excerpts, strict=True):
             excerpt = piece.excerpt(start, start + design.seconds)
             sounds[name] = _fade(apu.render(excerpt, PREVIEW_RATE))
-            clips[name] = Clip(method=method, piece=piece.name, start=round(start, 6))
+            origins[name] = dict(method=method, piece=piece.name, start=round(start, 6))
     with replacing(folder, folder=True) as temporary:
-        for name, samples in sorted(_equally_loud(sounds).items()):
+        sounds = _equally_loud(sounds)
+        for name in design.clips:
             path = temporary / "clips" / f"{name}.wav"
-            audio.write_wav(samples, path, PREVIEW_RATE)
+            audio.write_wav(sounds[name], path, PREVIEW_RATE)
             sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
-            clips[name] = clips[name].model_copy(update={"sha256": sha256})
-        in_order = {name: clips[name] for name in design.clips}
-        text = design.model_copy(update={"clips": in_order}).to_json()
+            clips[name] = Clip(**origins[name], sha256=sha256)
+        text = design.model_copy(update={"clips": clips}).to_json()
         (temporary / "design.json").write_text(text, encoding="utf-8")
     return open_design(folder)
 

@@ -54,7 +54,8 @@ def analyse(
     pictures = {"shares": study_plots.bars(statistics["shares"], answers.kind, remark)}
     if answers.kind == "preference":
         pictures["strengths"] = study_plots.strengths(statistics["strengths"], remark)
-    words = {"kind": answers.kind, "remark": remark, "advice": _advice(statistics["shares"])}
+    words = {"kind": answers.kind, "remark": remark, "needed": study_statistics.needed}
+    words |= {"closest": _closest(statistics["shares"])}
     filtered = {"answers": answers, "dropped": dropped, "batches": batches, "controls": controls}
     text = render(TEMPLATE, **words, **filtered, **statistics)
     return StudyReport(answers, dropped, **statistics, text=text, pictures=pictures)
@@ -83,18 +84,8 @@ def write(report: StudyReport, folder) -> Path:
     return folder
 
 
-def _advice(rows: list[Share]) -> str:
-    """How many judgements would tell the two closest methods apart."""
-    if len(rows) < 2:
-        return ""
+def _closest(rows: list[Share]) -> tuple[Share, Share] | None:
+    """The two methods whose shares differ least."""
     ordered = sorted(rows, key=lambda row: row.share)
     neighbours = zip(ordered, ordered[1:], strict=False)
-    one, other = min(neighbours, key=lambda pair: pair[1].share - pair[0].share)
-    if one.share == other.share:
-        return f"{one.name} and {other.name} have the same share."
-    needed = study_statistics.needed(one.share, other.share)
-    return (
-        f"If the shares of {one.name} and {other.name} are what they seem, {needed:,} judgements "
-        "of each would show the difference in 80 % of studies; "
-        f"there are {one.n:,} and {other.n:,}."
-    )
+    return min(neighbours, key=lambda pair: pair[1].share - pair[0].share, default=None)
