@@ -17,22 +17,12 @@ from lakhnes_lib.errors import BadMidi, LakhnesError
 from lakhnes_lib.generation import sampling
 from lakhnes_lib.music import events, midi, nes
 from lakhnes_lib.music.score import Score
+from lakhnes_lib.songbook import roles
 
 PLAYED_BY = {nes.TR: (1, 6), nes.P1: (7, 13), nes.P2: (14, 16)}
 """Which noise types (1 is the deepest) give which melodic voice its notes."""
 LONGEST_TICKS = {nes.TR: 44_100, nes.P1: 22_050, nes.P2: 22_050, nes.NO: 4_410}
 """A drum hit has no length. A note made of it lasts until its voice's next, and at most so long."""
-_KITS = {
-    4: (35, 36),  # bass drums
-    6: (41, 43, 45, 47, 48, 50),  # toms
-    10: (37, 38, 39, 40),  # snares
-    12: (49, 52, 55, 57),  # crash cymbals
-    15: (46, 51, 53, 59),  # open hi-hat, ride cymbals
-}
-_TYPE_OF = np.full(128, 16, np.int64)
-"""Noise type of each General MIDI drum."""
-for _type, _drums in _KITS.items():
-    _TYPE_OF[list(_drums)] = _type
 
 
 def read(path) -> Score:
@@ -47,7 +37,9 @@ def read(path) -> Score:
         tracks = [track for track in parsed.tracks if len(track.notes)]
         if not all(track.is_drum for track in tracks):
             return read_any(path)
-        hits = [(note.time, _TYPE_OF[note.pitch]) for track in tracks for note in track.notes]
+        hits = [
+            (note.time, roles.NOISE_TYPE[note.pitch]) for track in tracks for note in track.notes
+        ]
         times, types = np.array(hits, np.int64).reshape(-1, 2).T
         return from_drums(midi.to_samples(times, parsed), types, Path(path).stem)
     if np.all(song.notes["voice"] == nes.NO):
