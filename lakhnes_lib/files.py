@@ -75,15 +75,12 @@ def check_target(path, names=()) -> None:
     path = Path(path)
     if path.is_dir():
         if path.samefile(os.curdir):
-            raise LakhnesError(
-                f"{path}: is the folder you are in, which cannot be replaced; name another one"
-            )
+            rule = "is the folder you are in, which cannot be replaced; name another one"
+            raise LakhnesError(f"{path}: {rule}")
         for entry in sorted(path.iterdir()):
             if entry.is_dir() or entry.name not in names:
-                raise LakhnesError(
-                    f"{path}: holds {entry.name}, which would be lost; "
-                    "name a new or an empty folder"
-                )
+                rule = f"holds {entry.name}, which would be lost; name a new or an empty folder"
+                raise LakhnesError(f"{path}: {rule}")
     elif path.exists():
         raise LakhnesError(f"{path}: is a file, and a folder is to be written; name another path")
 

@@ -146,18 +146,17 @@ def render(
     from lakhnes_lib.data import build
 
     paths = build.music_files(source)
-    taken, rendered = set(paths), 0
+    sources, written = set(paths), set()
     for path in tqdm(paths, unit="file", desc="rendering", disable=not progress()):
         stem = path.name[: -len(song_files.ending(path, song_files.READABLE, "read"))]
         target = out / path.relative_to(source).with_name(stem + ending)
         try:
-            if target in taken:
+            if target in sources or target in written:
                 raise LakhnesError(f"{path}: would become {target}, which is taken")
-            taken.add(target)
             _write_song(presets.dress(read_song(path), duty, volume), target, rate)
-            rendered += 1
+            written.add(target)
         except LakhnesError as error:
             tqdm.write(f"left out: {error}", file=sys.stderr)
-    if not rendered:
+    if not written:
         raise DataNotFound(f"{source}: holds no music file that can be rendered")
-    print(f"{out}: {rendered:,} files rendered, {len(paths) - rendered:,} left out")
+    print(f"{out}: {len(written):,} files rendered, {len(paths) - len(written):,} left out")

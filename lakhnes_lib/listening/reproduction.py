@@ -24,11 +24,7 @@ MEMORY = "_memory"
 protocol's."""
 SHIPPED = ("mini", f"mini{MEMORY}", "transformer_xl")
 """Of ``assets/pretrained``."""
-ARCHITECTURES = {
-    "lstm": "LSTM",
-    "transformer_xl": "Transformer-XL",
-    "modern_decoder": "modern decoder",
-}
+ARCHITECTURES = dict(lstm="LSTM", transformer_xl="Transformer-XL", modern_decoder="modern decoder")
 
 
 def known_answers() -> dict:
@@ -56,12 +52,9 @@ class Row:
         """Perplexities on test: the paper's, ours exact, ours by the paper's protocol; as far as
         there are any."""
         test = self.ours.get("test", {})
-        numbers = {
-            "paper": self.paper,
-            "here, exact": test.get("exact"),
-            "here, paper's protocol": test.get("paper"),
-        }
-        return {kind: number for kind, number in numbers.items() if number is not None}
+        kinds = ("paper", "here, exact", "here, paper's protocol")
+        numbers = zip(kinds, (self.paper, test.get("exact"), test.get("paper")), strict=True)
+        return {kind: number for kind, number in numbers if number is not None}
 
 
 def measured() -> dict:

@@ -31,13 +31,9 @@ def render(path, **values) -> str:
 @cache
 def _environment(folder: Path) -> Environment:
     loader = FileSystemLoader([folder, HERE])
-    environment = Environment(
-        loader=loader,
-        autoescape=select_autoescape(),  # for the ending .html, not for Markdown
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
+    whitespace = dict(trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True)
+    escaped = select_autoescape()  # for the ending .html, not for Markdown
+    strict = dict(loader=loader, autoescape=escaped, undefined=StrictUndefined)
+    environment = Environment(**strict, **whitespace)
     environment.globals["asset"] = lambda name: loader.get_source(environment, name)[0]
     return environment

@@ -67,9 +67,8 @@ def append(path, listener: str, design: Design, trial: str, choice: str) -> None
     """
     path = Path(path)
     if not re.fullmatch(r"[\w.-]{1,40}", listener):
-        raise BadStudy(
-            f"{listener!r}: a listener's name is up to 40 letters, digits, dots and dashes"
-        )
+        rule = "a listener's name is up to 40 letters, digits, dots and dashes"
+        raise BadStudy(f"{listener!r}: {rule}")
     head = ",".join(FIELDS)
     time = datetime.now(UTC).isoformat(timespec="milliseconds")
     row = ",".join((listener, design.fingerprint, trial, choice, time)) + "\n"

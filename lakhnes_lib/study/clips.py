@@ -100,17 +100,15 @@ def _cut(pieces: list[Score], count: int, width: int, random) -> list[tuple[Scor
     pieces = dict(enumerate(pieces))
     starts_of, excerpts = defaultdict(list), []
     while pieces and len(excerpts) < count:
-        for number, piece in list(pieces.items()):
-            if len(excerpts) == count:
-                break
-            if not starts_of[number]:
-                piece = pieces[number] = events.decode(events.encode(piece), piece.name)
-            start = _start(piece, width, starts_of[number], random)
-            if start is None:
-                del pieces[number]
-            else:
-                starts_of[number].append(start)
-                excerpts.append((piece, start / nes.TICKS_PER_SECOND))
+        number = min(pieces, key=lambda number: len(starts_of[number]))
+        if not starts_of[number]:
+            pieces[number] = events.decode(events.encode(pieces[number]), pieces[number].name)
+        start = _start(pieces[number], width, starts_of[number], random)
+        if start is None:
+            del pieces[number]
+        else:
+            starts_of[number].append(start)
+            excerpts.append((pieces[number], start / nes.TICKS_PER_SECOND))
     return excerpts
 
 

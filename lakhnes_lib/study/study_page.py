@@ -18,40 +18,31 @@ from lakhnes_lib.study.designs import Design
 
 TEMPLATE = Path(__file__).with_name("study_page.html")
 TITLE = "Listening test: music for a game console"
-CONSENT = (
-    "Taking part is voluntary. You may stop at any time, and delete your answers.",
-    "Your answers stay in this browser. Nothing is sent anywhere; you download them yourself and "
-    "hand them in.",
-    "Stored are a random number for you, your choices and their times: no name, no address, "
-    "nothing about your device.",
-    "Please play the clips at a moderate volume.",
-)
-"""What a listener agrees to, line by line."""
 QUESTIONS = {
     "turing": "Which of the two was composed by a human?",
     "preference": "Which of the two do you prefer?",
 }
 
 
-def write(design: Design, path, batches=None, *, title: str = TITLE, consent=CONSENT) -> Path:
+def write(design: Design, path, batches=None, *, title: str = TITLE, consent=()) -> Path:
     """Writes the page of a design and returns its path.
 
     batches: their numbers, all if None; a batch of 10 pairs takes 6 MB of 5-second clips, 12 MB of
-    10-second ones. Raises BadStudy for a batch that is not there and for clips that are missing.
+    10-second ones. consent: what a listener agrees to, line by line; the template's own lines if
+    empty. Raises BadStudy for a batch that is not there and for clips that are missing.
     """
     numbers = sorted({trial.batch for trial in design.trials} if batches is None else set(batches))
     trials = [trial for number in numbers for trial in design.batch(number)]
+    pairs = []
+    for trial in trials:
+        sounds = [base64.b64encode(design.sound(name)).decode() for name in trial.clips]
+        pairs.append({"id": trial.id, "clips": sounds})
     data = {
         "design": design.fingerprint,
         "key": f"{design.fingerprint}-{'-'.join(map(str, numbers))}",
-        "trials": [{"id": trial.id, "clips": _sounds(design, trial)} for trial in trials],
+        "trials": pairs,
     }
     texts = {"title": title, "consent": consent, "question": QUESTIONS[design.kind]}
     page = render(TEMPLATE, design=design, count=len(trials), data=data, **texts)
     write_file(path, page)
     return Path(path)
-
-
-def _sounds(design: Design, trial) -> list[str]:
-    """Both clips of a pair as WAV files in base64."""
-    return [base64.b64encode(design.sound(name)).decode() for name in trial.clips]

@@ -8,7 +8,6 @@ many tests, and how many judgements a test needs; ``bradley_terry`` has a model 
 All of these take judgements as independent of one another.
 """
 
-from collections import Counter
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -17,7 +16,7 @@ from scipy import stats
 
 from lakhnes_lib.errors import BadStudy
 from lakhnes_lib.study.answers import Answers, Judgement
-from lakhnes_lib.study.designs import REAL, real_first
+from lakhnes_lib.study.designs import real_first
 
 CONFIDENCE = 0.95
 
@@ -163,16 +162,13 @@ def compared_judgements(answers: Answers) -> list[Judgement]:
 
 def _hits(answers: Answers) -> dict[str, tuple[int, int]]:
     """hits and n of each method, as ``shares`` has them."""
-    hits, totals = Counter(), Counter()
-    for judgement in compared_judgements(answers):
-        totals.update((judgement.chosen, judgement.other))
-        if answers.kind == "preference":
-            hits[judgement.chosen] += 1
-        elif judgement.chosen == REAL:
-            hits[judgement.other] += 1
+    table = wins(answers)
+    met = table + table.T
+    hits, totals = table.sum(1), met.sum(1)
     if answers.kind == "turing":
-        del totals[REAL]  # chosen over the others or not, it has no row of its own
-    return {name: (hits[name], totals[name]) for name in real_first(totals)}
+        hits, totals = table[0], met[0]  # of real music, the first, with each other method
+    counts = zip(hits.tolist(), totals.tolist(), strict=True)
+    return {name: pair for name, pair in zip(methods_of(answers), counts, strict=True) if pair[1]}
 
 
 def _normal_test(difference: float, variance: float) -> float:
