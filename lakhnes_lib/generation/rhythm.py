@@ -12,12 +12,14 @@ from pathlib import Path
 
 import numpy as np
 
-from lakhnes_lib.data.build import read_any, read_song
-from lakhnes_lib.errors import BadMidi, LakhnesError
+from lakhnes_lib.data.build import read_any
+from lakhnes_lib.errors import LakhnesError
 from lakhnes_lib.generation import sampling
-from lakhnes_lib.music import events, midi, nes
-from lakhnes_lib.music.score import Score
+from lakhnes_lib.music import events, nes
+from lakhnes_lib.music.score import NOTE, Score, records
+from lakhnes_lib.music.tracks import read_tracks
 from lakhnes_lib.songbook import roles
+from lakhnes_lib.sound import song_files
 
 PLAYED_BY = {nes.TR: (1, 6), nes.P1: (7, 13), nes.P2: (14, 16)}
 """Which noise types (1 is the deepest) give which melodic voice its notes."""
@@ -30,21 +32,13 @@ def read(path) -> Score:
 
     Raises as ``build.read_any``.
     """
-    try:
-        song = read_song(path)
-    except BadMidi:  # for other instruments
-        parsed = midi.parse(path)
-        tracks = [track for track in parsed.tracks if len(track.notes)]
-        if not all(track.is_drum for track in tracks):
-            return read_any(path)
-        hits = [
-            (note.time, roles.NOISE_TYPE[note.pitch]) for track in tracks for note in track.notes
-        ]
-        times, types = np.array(hits, np.int64).reshape(-1, 2).T
-        return from_drums(midi.to_samples(times, parsed), types, Path(path).stem)
-    if np.all(song.notes["voice"] == nes.NO):
-        return from_drums(song.notes["start"], song.notes["pitch"], song.name)
-    return song
+    song = read_any(path)
+    if len(song.only(nes.MELODIC).notes):
+        return song
+    hits = song.notes
+    if Path(path).suffix.lower() in song_files.MIDI:  # a song has one of the hits of an instant
+        hits = np.concatenate([track.notes for track in read_tracks(path)])
+    return from_drums(hits["start"], roles.NOISE_TYPE[hits["pitch"]], song.name)
 
 
 def from_drums(times: np.ndarray, types: np.ndarray, name: str = "") -> Score:
@@ -59,11 +53,9 @@ def from_drums(times: np.ndarray, types: np.ndarray, name: str = "") -> Score:
         starts, first = np.unique(times[hits], return_index=True)
         following = np.append(starts[1:], starts[-1:] + nes.TICKS_PER_SECOND)
         ends = np.minimum(following, starts + LONGEST_TICKS[voice])
-        pitches = types[hits][first] if voice == nes.NO else np.full(len(starts), 60)
-        velocity = int(nes.HIGHEST_VELOCITY[voice])
-        for start, end, pitch in zip(starts.tolist(), ends.tolist(), pitches.tolist(), strict=True):
-            notes.append((voice, start, end, pitch, velocity))
-    return Score.build(notes, name=name)
+        pitches = types[hits][first] if voice == nes.NO else 60
+        notes.append(records(NOTE, voice, starts, ends, pitches, nes.HIGHEST_VELOCITY[voice]))
+    return Score.build(np.concatenate(notes), name=name)
 
 
 def compose(model, score: Score, *, n: int, **options) -> Iterator[list[list[int]]]:
