@@ -87,6 +87,7 @@ def test_notes(music, bars):
         ("A B |]", "AB"),
         ("[| A :||: B :|] c", "A A B B c"),
         ("|:A|\nB:|\n|:c:|", "A B A B c c"),
+        ("|: A | B [|]:| c |]", "A B A B c"),
     ],
 )
 def test_repeats(music, played):

@@ -50,11 +50,12 @@ class Signature:
         >>> Signature().changed("K", "A dorian").alters["F"]
         1
         """
-        change = {"K": _key, "L": _unit, "M": _metre, "Q": _tempo}[letter]
-        return replace(self, **change(value, self.beat))
+        if letter == "Q":
+            return replace(self, **_tempo(value, self.beat))
+        return replace(self, **{"K": _key, "L": _unit, "M": _metre}[letter](value))
 
 
-def _key(value: str, beat: Fraction) -> dict:
+def _key(value: str) -> dict:
     """Bagpipe music (HP, Hp) has the sharps of D; K:none or a clef alone changes nothing."""
     key = re.match(r"([A-G])([#b]?)\s*([A-Za-z]*)", re.sub("^H[Pp]", "D", value))
     if not key:
@@ -71,14 +72,14 @@ def _key(value: str, beat: Fraction) -> dict:
     return {"tonic": tonic, "alters": alters}
 
 
-def _unit(value: str, beat: Fraction) -> dict:
+def _unit(value: str) -> dict:
     match = re.fullmatch(r"0*([1-9]\d{0,3})(?:/0*([1-9]\d{0,3}))?", value)
     if not match:
         raise ValueError(f"{value[:20]!r} is no length such as 1/8")
     return {"unit": Fraction(int(match[1]), int(match[2] or 1))}
 
 
-def _metre(value: str, beat: Fraction) -> dict:
+def _metre(value: str) -> dict:
     value = METRES.get(value, value)
     match = re.search(r"(?<!\d)(\d{1,3}(?:\s*\+\s*\d{1,3})*)\)?/([1248]|16|32)(?!\d)", value)
     over = sum(map(int, match[1].split("+"))) if match else 0
@@ -93,7 +94,7 @@ def _tempo(value: str, beat: Fraction) -> dict:
     number = re.search(r"(?:^|=)\s*(\d{1,9}(?:\.\d{1,9})?)\s*$", value)
     if not number:
         return {}
-    beats = sum(_unit(text, beat)["unit"] for text in re.findall(r"\d+/\d+", value)) or beat
+    beats = sum(_unit(text)["unit"] for text in re.findall(r"\d+/\d+", value)) or beat
     tempo = 4 * beats * Fraction(number[1])
     if not 10 <= tempo <= 1000:
         raise ValueError("a tempo is 10 to 1,000 quarter notes a minute (Q:)")

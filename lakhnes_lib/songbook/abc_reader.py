@@ -82,8 +82,8 @@ class Section:
 def split(path) -> list[list[tuple[int, str]]]:
     """The lines of each tune of a file with their numbers; L:, M: and Q: before all are for all.
 
-    The text is UTF-8, with or without its mark, or Latin-1. Raises BadScore for a file that cannot
-    be read or is too large.
+    The text is UTF-8, with or without its mark. In another encoding only words are lost, which are
+    not read. Raises BadScore for a file that cannot be read or is too large.
     """
     try:
         with Path(path).open("rb") as file:
@@ -92,11 +92,7 @@ def split(path) -> list[list[tuple[int, str]]]:
         raise BadScore(f"{path}: cannot be read ({error.strerror})") from None
     if len(data) > MOST_BYTES:
         raise BadScore(f"{path}: has more than {MOST_BYTES:,} bytes, the most for ABC")
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        text = data.decode("latin-1")
-    tunes = [[]]
+    text, tunes = data.decode("utf-8-sig", errors="replace"), [[]]
     for number, line in enumerate(text.splitlines() or [""], start=1):
         if line.startswith("X:"):
             tunes.append([row for row in tunes[0] if row[1][:2] in ("L:", "M:", "Q:")])
@@ -218,10 +214,10 @@ class _Reader:
 
     def bar(self, token: re.Match):
         marks = token["bar"].strip("[]")
-        before, line, after = marks.partition("|")
-        ends, begins = before.count(":"), after.count(":")
-        if not line:  # a colon alone belongs to a bar line near it, two end a repeat and begin one
-            ends, begins = ends // 2 or bool(self.notes), ends // 2 or not self.notes
+        begins = len(marks) - len(marks.rstrip(":"))
+        ends = marks.count(":") - begins
+        if begins == len(marks):  # one belongs to a bar line near it, two end and begin a repeat
+            ends, begins = begins // 2 or bool(self.notes), begins // 2 or not self.notes
         self.carried = self.accidentals if self.notes and self.notes[-1].tied else {}
         self.accidentals = {}
         self.end_bar()

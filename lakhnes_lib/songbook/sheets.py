@@ -145,15 +145,15 @@ class LeadSheet:
 
     def steps(self, parts: int = 1) -> Iterator[Step]:
         """The eighth notes of all bars; parts: steps of an eighth note, 2 for sixteenths."""
-        before = sum(bar.end <= self.chords[0][0] for bar in self.bars)
+        before, last = sum(bar.end <= self.chords[0][0] for bar in self.bars), None
         for number, bar in enumerate(self.bars, start=-before):
             length = bar.eighth / parts
             for index in range(bar.count * parts):
                 start, end = (round(bar.first + n * length) for n in (index, index + 1))
                 if bar.start <= start < bar.end:
                     chord = self.chord(start)
-                    is_new = chord != self.chord(round(start - length))
-                    yield Step(number, bar, index, start, min(end, bar.end), chord, is_new)
+                    yield Step(number, bar, index, start, min(end, bar.end), chord, chord != last)
+                    last = chord
 
     def fitting_chords(self, tonic: str, alters: dict[str, int]) -> list[tuple[int, Chord]]:
         """In each bar the triad of the key that fits the melody best: its start and chord.
