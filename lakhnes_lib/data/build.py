@@ -44,9 +44,7 @@ def _read(path: Path) -> tuple[Score, list[str]]:
         return tunes.read(path), []
     if ending in song_files.VGM:
         recording = vgm.load(path)
-        counts = ", ".join(f"{kind} ({count:,})" for kind, count in recording.left_out.items())
-        remark = f"{path}: left out of the song (commands): {counts}"
-        return recording.score, [remark] if counts else []
+        return recording.score, recording.remarks
     try:
         text = path.read_bytes().decode("utf-8")
     except (OSError, UnicodeDecodeError) as error:
