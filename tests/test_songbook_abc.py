@@ -79,6 +79,8 @@ def test_notes(music, bars):
         ("|: A | B [1 c :| [2 d || e :|", "A B c A B d e e"),
         ("|: A |[1,3 B :|[2 c :|[4 d |", "A B A c A B A d"),
         ("|: A |1-2 B :|3 c |]", "A B A B A c"),
+        ("|: A |1-2 B :|3 c :| d |]", "A B A B A c d"),
+        ("|: A |[1,3 B :|[2 c :|[4 d :|", "A B A c A B A d"),
         ("|:: A ::| B |", "A A A B"),
         ("A | B || c :| d |", "A B c c d"),
         ("|: A || B :| c |", "A B A B c"),

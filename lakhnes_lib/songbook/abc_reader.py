@@ -222,7 +222,7 @@ class _Reader:
         self.accidentals = {}
         self.end_bar()
         if ends:
-            self.sections[-1].times = ends + 1
+            self.sections[-1].times = max(self.sections[-1].times, ends + 1)
         if token["bar"] != "|":
             self.endings = set()
             self.opens = max(self.opens, REPEAT if begins else DOUBLE_BAR)
