@@ -1,6 +1,6 @@
 """Auditions measured: what real songs pass, which way of drawing is best, and what 200 pieces are.
 
-python benchmarks/audition_goals.py [real] [grid] [pieces] [--candidates 48] [--pieces 200] [--write]
+python benchmarks/audition_goals.py [real] [grid] [pieces] [--candidates 48] [--pieces 200]
 
 - real: how many songs of valid and test, their first 30 seconds, have a fault;
 - grid: candidates of every way of drawing, as they come: how many have no fault, and how far their
