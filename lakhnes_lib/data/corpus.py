@@ -14,7 +14,6 @@ such a folder too, with arrays of its own.
 import hashlib
 import json
 from functools import cached_property
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -56,11 +55,6 @@ class Split(Packed):
         """Raw events of all songs: uint16 (events,), and int64 (songs + 1,) offsets. Edge waits are
         included, and there is no ``<S>``."""
         return events.encode_songs(self.notes, self.offsets, self.songs["length"])
-
-    def framed(self) -> list[np.ndarray]:
-        """What models see of each song, uint16: edge waits off, ``<S>`` before and after."""
-        ids, offsets = self.ids()
-        return [events.frame(ids[first:last]) for first, last in pairwise(offsets)]
 
     def packed(self, epoch: int, seed: int, draws: str):
         """Notes, offsets and lengths of all songs, the same every epoch."""

@@ -13,8 +13,8 @@ from functools import cached_property
 import numpy as np
 
 from lakhnes_lib.data.packed import Packed
-from lakhnes_lib.music import events, filters, mapping
-from lakhnes_lib.music.score import NOTE, Score
+from lakhnes_lib.music import filters, mapping
+from lakhnes_lib.music.score import NOTE, Score, records
 from lakhnes_lib.music.tracks import TRACK_NOTE
 
 PACKED_NOTE = np.dtype([("wait", "u4"), ("ticks", "u4"), ("pitch", "u1"), ("velocity", "u1")])
@@ -45,17 +45,10 @@ class LakhSplit(Packed):
         return self.settings.get("seed", 0)
 
     @cached_property
-    def _offsets(self) -> dict[str, np.ndarray]:
-        """int64 (songs + 1,) each: where every song's tracks and notes begin, and the last end."""
-        return {
-            part: np.append(0, np.cumsum(self.songs[part], dtype=np.int64))
-            for part in ("tracks", "notes")
-        }
-
-    def _of_song(self, part: str, index: int) -> np.ndarray:
-        """One song's ``tracks`` or ``notes``."""
-        offsets = self._offsets[part]
-        return getattr(self, part)[offsets[index] : offsets[index + 1]]
+    def _parts(self) -> dict[str, list[np.ndarray]]:
+        """Each song's ``tracks`` and each song's ``notes``."""
+        ends = {part: np.cumsum(self.songs[part], dtype=np.int64) for part in ("tracks", "notes")}
+        return {part: np.split(getattr(self, part), ends[part][:-1]) for part in ends}
 
     @classmethod
     def gathered(
@@ -63,7 +56,7 @@ class LakhSplit(Packed):
     ) -> "LakhSplit":
         """Songs of any splits, each named by its split and index, in this order, in memory."""
         notes, tracks = (
-            np.concatenate([np.zeros(0, cls.PARTS[part]), *(s._of_song(part, i) for s, i in songs)])
+            np.concatenate([np.zeros(0, cls.PARTS[part]), *(s._parts[part][i] for s, i in songs)])
             for part in ("notes", "tracks")
         )
         names = [split.names[index] for split, index in songs]
@@ -72,14 +65,11 @@ class LakhSplit(Packed):
 
     def candidates(self, index: int) -> filters.Candidates:
         """What the NES may play of one song, as ``filters.candidates`` gave it."""
-        tracks, parts = self._of_song("tracks", index), []
-        ends = np.cumsum(tracks["notes"])
-        for track in np.split(self._of_song("notes", index), ends[:-1]):
-            notes = np.empty(len(track), TRACK_NOTE)
-            notes["start"] = np.cumsum(track["wait"], dtype=np.int64)
-            notes["end"] = notes["start"] + track["ticks"]
-            notes["pitch"], notes["velocity"] = track["pitch"], track["velocity"]
-            parts.append(notes)
+        tracks, parts = self._parts["tracks"][index], []
+        for track in np.split(self._parts["notes"][index], np.cumsum(tracks["notes"])[:-1]):
+            start = np.cumsum(track["wait"], dtype=np.int64)
+            columns = (start, start + track["ticks"], track["pitch"], track["velocity"])
+            parts.append(records(TRACK_NOTE, *columns))
         melodies = int(np.count_nonzero(~tracks["drums"]))  # they stand before the drum tracks
         content_hash = self.songs["content"][index].decode()
         return filters.Candidates(
@@ -93,10 +83,6 @@ class LakhSplit(Packed):
         rng = mapping.generator(song.content_hash, self.seed)
         first = mapping.assignments(len(song.melodies), rng, self.options)[0]
         return mapping.draw(song, first, rng, self.options)
-
-    def framed(self) -> list[np.ndarray]:
-        """What models see of the first published example of each song; uint16 each."""
-        return [events.frame(events.encode(self.score(index))) for index in range(len(self))]
 
     def fresh(self, index: int, seed: int, turn: int) -> Score:
         """An example of one song, drawn anew for each time (``turn``) that all songs are read; it
@@ -116,11 +102,10 @@ class LakhSplit(Packed):
         """
         songs = max(len(self), 1)
         count = min(SONGS_A_PART[draws], len(self))
-        first, last = epoch * count, (epoch + 1) * count
-        turns = range(first // songs, -(-last // songs))
+        turns = range(epoch * count // songs, -(-(epoch + 1) * count // songs))
         orders = {turn: np.random.default_rng([seed, turn, 2]).permutation(songs) for turn in turns}
         scores = []
-        for position in range(first, last):
+        for position in range(epoch * count, (epoch + 1) * count):
             turn, position_in_turn = divmod(position, songs)
             index = int(orders[turn][position_in_turn])
             if draws == "fresh":
@@ -137,16 +122,14 @@ def pack(songs: list[filters.Candidates]) -> LakhSplit:
     tracks, rows, parts = [], [], []
     for song in songs:
         own = [*song.melodies, *song.drums]
-        tracks += [(len(notes), False) for notes in song.melodies]
-        tracks += [(len(notes), True) for notes in song.drums]
+        tracks += [(len(notes), number >= len(song.melodies)) for number, notes in enumerate(own)]
         length = max(int(notes["end"].max()) for notes in own)
         rows.append((len(own), sum(map(len, own)), length, song.content_hash))
         parts += own
     every = np.concatenate([np.zeros(0, TRACK_NOTE), *parts])
-    packed = np.zeros(len(every), PACKED_NOTE)
     waits = [np.diff(notes["start"], prepend=0) for notes in parts]
-    packed["wait"] = np.concatenate([every["start"][:0], *waits])
-    packed["ticks"] = every["end"] - every["start"]
-    packed["pitch"], packed["velocity"] = every["pitch"], every["velocity"]
+    wait = np.concatenate([every["start"][:0], *waits])
+    columns = (wait, every["end"] - every["start"], every["pitch"], every["velocity"])
+    packed = records(PACKED_NOTE, *columns)
     names = [song.name for song in songs]
     return LakhSplit("", names, packed, np.array(tracks, TRACK), np.array(rows, SONG))

@@ -73,11 +73,10 @@ def map_corpus(
         for songs, details in _map(files, partial, origin, job, submit, count_workers):
             mapped.append((songs, details))
             bar.update(len(details["files"]) + len(details["rejected"]))
-    if mapped:
-        corpus = _merge(mapped, folder, job)
-    rmtree(partial, ignore_errors=True)
     if not mapped:
         raise DataNotFound(f"{source}: holds no MIDI file ({', '.join(ENDINGS)})")
+    corpus = _merge(mapped, folder, job)
+    rmtree(partial)
     return corpus
 
 

@@ -44,16 +44,14 @@ def map_files(job: MappingJob, files: list[tuple[str, bytes | str]]) -> tuple[La
     """
     if getattr(_thread, "job", None) != job:
         _thread.job, _thread.child = job, Child(job)
-    songs, counts, names, rejected = [], [], [], {}
-    for name, data in files:
-        answer = data if isinstance(data, str) else _thread.child.ask(name, data)
-        if isinstance(answer, str):
-            rejected[name] = answer
-        else:
-            songs.append(answer[0])
-            counts.append(answer[1])
-            names.append(name)
-    return pack(songs), {"files": names, "counts": counts, "rejected": rejected}
+    answers = {
+        name: data if isinstance(data, str) else _thread.child.ask(name, data)
+        for name, data in files
+    }
+    rejected = {name: answer for name, answer in answers.items() if isinstance(answer, str)}
+    accepted = {name: answer for name, answer in answers.items() if name not in rejected}
+    songs, counts = zip(*accepted.values(), strict=True) if accepted else ((), ())
+    return pack(songs), {"files": list(accepted), "counts": counts, "rejected": rejected}
 
 
 _thread = threading.local()

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from lakhnes_lib.errors import BadCorpus
-from lakhnes_lib.music import nes
+from lakhnes_lib.music import events, nes
 
 
 class Packed:
@@ -19,8 +19,8 @@ class Packed:
     cannot be written when they come from files.
 
     ``songs`` is one of them, with a field ``length`` in ticks. settings: how the corpus was made.
-    Subclasses have ``packed(epoch, seed, draws)``, the notes, offsets and lengths that training
-    reads in an epoch, as ``events.encode_songs`` takes them.
+    Subclasses have ``score(index)``, and ``packed(epoch, seed, draws)``, the notes, offsets and
+    lengths that training reads in an epoch, as ``events.encode_songs`` takes them.
     """
 
     FORMAT: int | str
@@ -38,6 +38,10 @@ class Packed:
         """Raises IndexError unless there is a song with this index."""
         if not 0 <= index < len(self):
             raise IndexError(f"{self.name} has {len(self)} songs, there is no song {index}")
+
+    def framed(self) -> list[np.ndarray]:
+        """What models see of the score of each song, uint16: edge waits off, ``<S>`` around it."""
+        return [events.frame(events.encode(self.score(index))) for index in range(len(self))]
 
     @cached_property
     def fingerprint(self) -> str:
