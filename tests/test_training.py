@@ -540,14 +540,6 @@ def test_damaged_snapshot(music, tmp_path):
         train(music, tmp_path, resume=True)
 
 
-def test_a_snapshot_of_the_old_format_is_refused_by_name(music, tmp_path):
-    (tmp_path / "snapshot").mkdir()
-    with pytest.raises(LakhnesError, match="already holds a training run"):
-        train(music, tmp_path)
-    with pytest.raises(BadCheckpoint, match="/snapshot: is a snapshot of an older version, which"):
-        train(music, tmp_path, resume=True)
-
-
 # --- steps
 
 

@@ -57,17 +57,16 @@ class Learner:
         rate: the learning rates, as a share of the highest.
         Raises LakhnesError, before the weights have changed, if the loss or its gradient is lost.
         """
-        self._set_learning_rates(rate)
-        loss = self._add_up_gradients(segment)
-        length = clip_grad_norm_(self.model.parameters(), self.settings.clip)
-        self._check(loss, length)
-        self._update_weights()
-        return float(loss)
-
-    def _set_learning_rates(self, rate: float) -> None:
         for optimiser in self.optimisers:
             for group in optimiser.param_groups:
                 group["lr"] = group["highest"] * rate
+        loss = self._add_up_gradients(segment)
+        length = clip_grad_norm_(self.model.parameters(), self.settings.clip)
+        if not (loss < LARGEST_LOSS and length.isfinite()):
+            values = f"{float(loss):.6g}, with a gradient of length {float(length):.6g}"
+            raise LakhnesError(f"the loss became {values}; lower the learning rate")
+        self._update_weights()
+        return float(loss)
 
     def _add_up_gradients(self, segment: Segment) -> Tensor:
         """The mean loss over all batches of the segment; the parameters get its gradient."""
@@ -105,12 +104,6 @@ class Learner:
         """Log-probabilities of the targets, float32 (batch, time), and the state after them."""
         with self.autocast():
             return self.model.target_log_probs(ids, targets, state)
-
-    @staticmethod
-    def _check(loss: Tensor, length: Tensor) -> None:
-        if not (loss < LARGEST_LOSS and length.isfinite()):
-            values = f"{float(loss):.6g}, with a gradient of length {float(length):.6g}"
-            raise LakhnesError(f"the loss became {values}; lower the learning rate")
 
     def _update_weights(self) -> None:
         for optimiser in self.optimisers:

@@ -32,12 +32,10 @@ def build_optimisers(model: nn.Module, settings: Training) -> list[torch.optim.O
     if settings.optimizer == "muon":
         modules = list(model.modules())
         tables = {module.weight for module in modules if isinstance(module, nn.Embedding)}
-        linear = [module.weight for module in modules if isinstance(module, nn.Linear)]
-        matrices = [
-            weight for weight in linear if weight not in tables
-        ]  # output weights may be one
-        chosen = set(matrices)
-        rest = [weight for weight in model.parameters() if weight not in chosen]
+        linear = {module.weight for module in modules if isinstance(module, nn.Linear)}
+        linear -= tables  # the output weights may be one of the tables
+        matrices = [weight for weight in model.parameters() if weight in linear]
+        rest = [weight for weight in model.parameters() if weight not in linear]
         muon = torch.optim.Muon(
             matrices, lr=settings.matrix_learning_rate, weight_decay=decay, momentum=MOMENTUM
         )

@@ -10,6 +10,7 @@ Differences from the paper: it fine-tuned on NES-MDB alone.
 
 import hashlib
 import time
+from itertools import cycle
 from math import isfinite
 from pathlib import Path
 from typing import NamedTuple
@@ -20,7 +21,6 @@ from lakhnes_lib.errors import DataNotFound
 from lakhnes_lib.evaluation import perplexity
 from lakhnes_lib.models import checkpoints
 from lakhnes_lib.models.devices import choose_device
-from lakhnes_lib.profiles import Profile
 from lakhnes_lib.training import trainer
 
 FEWEST = 5
@@ -66,13 +66,12 @@ def gather(folder, progress: bool = True) -> Corpus:
         reasons = "".join(f"; {reason}" for reason in list(rejected.values())[:5])
         counts = f"{len(usable)} of its {len(files)} files can be used"
         raise DataNotFound(f"{folder}: {counts}, and at least {FEWEST} are needed{reasons}")
-    songs = {part: [] for part in _PARTS}
-    taken = {part: [] for part in _PARTS}
-    for number, content in enumerate(sorted(usable)):
-        part, (name, score) = _PARTS[number % len(_PARTS)], usable[content]
-        taken[part].append(name)
-        songs[part].append(score)
-    splits = {part: pack(part, scores) for part, scores in songs.items()}
+    ordered = [usable[content] for content in sorted(usable)]
+    parts = {part: [] for part in _PARTS}
+    for pair, part in zip(ordered, cycle(_PARTS)):
+        parts[part].append(pair)
+    taken = {part: [name for name, _ in pairs] for part, pairs in parts.items()}
+    splits = {part: pack(part, [score for _, score in pairs]) for part, pairs in parts.items()}
     manifest = {"taken": taken, "rejected": rejected, "remarks": remarks}
     return Corpus(folder, manifest, splits)
 
@@ -87,22 +86,13 @@ def describe(corpus: Corpus) -> str:
     return "\n".join(lines)
 
 
-def tune(
-    profile: Profile,
-    corpus: Corpus,
-    folder,
-    *,
-    start=None,
-    device=None,
-    max_minutes=None,
-    **options,
-) -> Tuned:
+def tune(profile, corpus: Corpus, folder, *, start=None, max_minutes=None, **options) -> Tuned:
     """Trains as ``trainer.train`` does (its arguments), and measures the files held back.
 
     start may be of any architecture. max_minutes: training has what the measuring before leaves of
     them, less as much again for the measuring after.
     """
-    device, began = choose_device(device), time.monotonic()
+    device, began = choose_device(options.get("device")), time.monotonic()
     songs, shown = corpus["test"].framed(), options.get("progress", True)
 
     def held_back(checkpoint) -> float:
@@ -116,6 +106,6 @@ def tune(
         profile = profile.model_copy(update={"models": profile.models | {MODEL: sizes}})
     if max_minutes is not None:
         max_minutes -= 2 * (time.monotonic() - began) / 60
-    options = {"model": MODEL, "start": start, "device": device} | options
-    run = trainer.train(profile, corpus, folder, max_minutes=max_minutes, **options)
+    options = {"model": MODEL, "start": start, "max_minutes": max_minutes} | options
+    run = trainer.train(profile, corpus, folder, **options)
     return Tuned(run, before, held_back(run.folder / "best") if isfinite(run.best) else None)

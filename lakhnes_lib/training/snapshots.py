@@ -19,13 +19,12 @@ from lakhnes_lib.errors import BadCheckpoint
 from lakhnes_lib.files import replacing, write_synced
 
 FORMAT = 2
-NAME, OLD_NAME = "snapshot.pt", "snapshot"
-"""A folder ``snapshot`` was format 1, which is not read any more."""
+NAME = "snapshot.pt"
 
 
 def exists(folder) -> bool:
-    """Whether a run's folder holds a snapshot, be it of this format or of the old one."""
-    return (Path(folder) / NAME).is_file() or (Path(folder) / OLD_NAME).is_dir()
+    """Whether a run's folder holds a snapshot."""
+    return (Path(folder) / NAME).is_file()
 
 
 def write(folder, values: dict) -> None:
@@ -41,9 +40,6 @@ def write(folder, values: dict) -> None:
 def read(folder) -> dict:
     """What ``write`` wrote, on the CPU. Raises BadCheckpoint if it is damaged or of old format."""
     path = Path(folder) / NAME
-    if not path.exists():
-        message = "is a snapshot of an older version, which cannot go on; begin the run anew"
-        raise BadCheckpoint(f"{Path(folder) / OLD_NAME}: {message}")
     try:
         values = torch.load(path, map_location="cpu", weights_only=True)
         if values["format"] == FORMAT:

@@ -9,6 +9,7 @@ run that was killed goes on from its last snapshot, on a CPU with the losses of 
 import json
 from math import inf
 from pathlib import Path
+from statistics import fmean
 from time import monotonic
 
 import torch
@@ -56,12 +57,8 @@ class TrainingRun:
         self.step, self.events, self.seconds, self.rate = 0, 0, 0.0, 0.0
         self.best, self.best_step, self.since_best = inf, 0, 0
         self.window: list[float] = []
-        self.details = {
-            "profile": profile.name,
-            "seed": seed,
-            "data": corpus.fingerprint,
-            "training": settings.model_dump(),
-        }
+        self.details = {"profile": profile.name, "seed": seed, "data": corpus.fingerprint}
+        self.details |= {"training": settings.model_dump()}
 
     @property
     def model(self) -> LanguageModel:
@@ -82,9 +79,9 @@ class TrainingRun:
         It ends with a snapshot, after Ctrl-C too, which waits for the end of the step.
         Raises LakhnesError if the loss is lost; the snapshot is then the last good one.
         """
-        settings, started = self.settings, monotonic()
-        saved, deadline = started, started + 60 * (inf if max_minutes is None else max_minutes)
-        seconds_before, events_before = self.seconds, self.events
+        settings, now = self.settings, monotonic()
+        began, saved = now - self.seconds, now
+        deadline = now + 60 * (inf if max_minutes is None else max_minutes)
         shown = dict(total=settings.steps, initial=self.step, desc="training", unit="step")
         self.model.train()
         with (
@@ -94,13 +91,11 @@ class TrainingRun:
         ):
             while not self._is_over() and not interrupted and monotonic() < deadline:
                 self.train_step()
-                spent = monotonic() - started
-                self.seconds = seconds_before + spent
+                self.seconds = monotonic() - began
                 bar.update()
                 is_last = self.progress_in_steps >= settings.steps
                 if self.step % LOG_EVERY == 0 or is_last:
-                    speed = (self.events - events_before) / max(spent, 1e-9)
-                    loss = sum(self.window) / len(self.window)
+                    speed, loss = self.events / max(self.seconds, 1e-9), fmean(self.window)
                     bar.set_postfix_str(f"loss {loss:.3f}, {speed:,.0f} events/s")
                     self._log(train_loss=round(loss, 5), rate=self.rate, speed=round(speed))
                     self.window = []
@@ -140,7 +135,7 @@ class TrainingRun:
         if valid.nats < self.best:
             self.best, self.best_step, self.since_best = valid.nats, self.step, 0
             metrics = {"valid_perplexity": valid.perplexity, "valid_targets": valid.targets}
-            metrics["step"] = self.step
+            metrics |= {"step": self.step}
             checkpoints.save(model, self.folder / "best", metrics=metrics, **self.details)
 
     def _log(self, **values) -> None:
