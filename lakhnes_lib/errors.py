@@ -83,6 +83,9 @@ class BadStudy(LakhnesError):
     """A listening test that cannot be made, is damaged, or whose answers cannot be used."""
 
 
+_RULES = {"missing": "is missing", "extra_forbidden": "is not known"}
+
+
 def first_problem(error) -> str:
     """The first fault that a ``pydantic.ValidationError`` names, as "position: rule, not value".
 
@@ -96,10 +99,8 @@ def first_problem(error) -> str:
     if path[-1:] == ["[key]"]:
         path.pop()
         rule = "a key must be text"
-    elif kind == "missing":
-        rule = "is missing"
-    elif kind == "extra_forbidden":
-        rule = "is not known"
+    elif kind in _RULES:
+        rule = _RULES[kind]
     elif kind == "value_error":
         rule = str(problem["ctx"]["error"])
     elif kind in ("model_type", "dict_type"):

@@ -13,7 +13,6 @@ from pathlib import Path
 
 from lakhnes_lib.errors import LakhnesError, OutOfSpace
 
-_DISK_FULL = {errno.ENOSPC, errno.EDQUOT}
 _NOT_WRITABLE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST}
 
 
@@ -34,7 +33,7 @@ def write_synced(path, content: bytes) -> None:
 def explained(error: OSError, path) -> Exception:
     """What to raise instead of the system's error while ``path`` is written: OutOfSpace if the disk
     is full, LakhnesError if the path cannot be written, the error itself for any other reason."""
-    if error.errno in _DISK_FULL:
+    if error.errno in {errno.ENOSPC, errno.EDQUOT}:
         return OutOfSpace(f"{path}: the disk is full; nothing of it was saved")
     if error.errno in _NOT_WRITABLE:
         return LakhnesError(f"{path}: cannot be written ({error.strerror})")

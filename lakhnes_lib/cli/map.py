@@ -55,15 +55,11 @@ def map_songs(
         raise
     files, drawn = corpus.manifest["files"], corpus.manifest["published_examples"]
     if not files["accepted"]:
-        raise DataNotFound(
-            f"{source}: none of its {files['seen']:,} files can be used; "
-            f"{out / 'corpus.json'} says why"
-        )
+        rule = f"none of its {files['seen']:,} files can be used; {out / 'corpus.json'} says why"
+        raise DataNotFound(f"{source}: {rule}")
     for name, split in corpus.splits.items():
         print(f"{name}: {len(split):,} songs, {len(split.notes):,} notes")
-    print(
-        f"published draws: {drawn['examples']:,} examples, {drawn['events']:,} events, "
-        f"{drawn['hours']:.1f} h"
-    )
+    size = f"{drawn['events']:,} events, {drawn['hours']:.1f} h"
+    print(f"published draws: {drawn['examples']:,} examples, {size}")
     for reason, count in sorted(files["rejected"].items(), key=lambda pair: -pair[1]):
         print(f"left out: {count:,} {reason}")

@@ -104,7 +104,6 @@ def chosen_device(name: str | None):
         device = choose_device(name)
         torch.zeros(1, device=device).tolist()  # fails on "meta", which holds no values
     except (RuntimeError, AssertionError):
-        raise typer.BadParameter(
-            f"PyTorch finds no device {name!r} on this machine", param_hint="--device"
-        ) from None
+        rule = f"PyTorch finds no device {name!r} on this machine"
+        raise typer.BadParameter(rule, param_hint="--device") from None
     return device

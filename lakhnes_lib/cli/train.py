@@ -89,9 +89,9 @@ def train(
     best = f"best valid perplexity: {math.exp(run.best):.4f}, at step {run.best_step:,}: {out}/best"
     if not math.isfinite(run.best):
         print(f"no valid perplexity measured yet; --resume goes on: {out}")
-    elif run.best_step == 0:
-        print(f"nothing was learned: no step was better than {start}\n{best}\n{MEANING}")
     else:
+        if run.best_step == 0:
+            print(f"nothing was learned: no step was better than {start}")
         print(f"{best}\n{MEANING}")
     if own and tuned.after:
         before = f", {tuned.before:.4f} before" if tuned.before else ""
@@ -158,9 +158,8 @@ def evaluate(
     if not scores.songs:
         raise DataNotFound(f"{data}: {split} has no song of {perplexity.SHORTEST} events or more")
     if not scores.targets:
-        raise DataNotFound(
-            f"{data}: {split} has too few songs for ten streams; use the exact protocol"
-        )
+        rule = "has too few songs for ten streams; use the exact protocol"
+        raise DataNotFound(f"{data}: {split} {rule}")
     scored = sum(len(song) > 0 for song in scores.songs)
     size = f"{scored:,} songs, {scores.targets:,} events"
     print(f"{split}: perplexity {scores.perplexity:.4f}, {size}{note}\n{MEANING}")

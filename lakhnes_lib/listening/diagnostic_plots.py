@@ -44,9 +44,7 @@ def groups(models: dict, ax=None, *, title: str = ""):
     return drawn
 
 
-def curves(
-    models: dict, ax=None, *, x: str, scale: str = "linear", title: str = "", y: str = "perplexity"
-):
+def curves(models: dict, ax=None, *, x: str, scale="linear", title="", y="perplexity"):
     """Perplexity over anything: position in the song, memory, minutes of training.
 
     models: name -> (x, perplexities), float (points,) each; points that are not finite are left
@@ -90,14 +88,12 @@ def loss_curve(log, ax=None, *, x: str = "events", title: str = ""):
         steps, train, valid = np.array(columns, float)
     except (OSError, ValueError, TypeError, AttributeError) as error:
         raise LakhnesError(f"{log}: not a training log in JSON lines ({error})") from None
-    train, valid = (
-        np.stack([steps, losses])[:, np.isfinite(steps + losses)] for losses in (train, valid)
-    )  # (2, points) each
+    train = np.stack([steps, train])[:, np.isfinite(steps + train)]  # (2, points)
     drawn = {}
-    if valid.size:
-        loss = valid[1].min()
+    if np.isfinite(steps + valid).any():
+        loss = np.nanmin(valid)
         label = f"valid; best: {loss:.3f} nats,\nperplexity {np.exp(loss):.2f}"
-        drawn[label] = valid[0], np.exp(valid[1])
+        drawn[label] = steps, np.exp(valid)
     if train.size:
         window = train.shape[1] // 50 if train.shape[1] > 200 else 1
         label = f"train (mean of {window})" if window > 1 else "train"

@@ -27,14 +27,12 @@ def metrics_table(measured: dict[str, dict[str, np.ndarray]], *, real: str) -> T
     """
     far = {name: distances(values, measured[real]) for name, values in measured.items()}
 
-    def cell(name: str, figure: str) -> str:
-        values, distance = measured[name][figure], far[name][figure]
+    def cell(name: str, key: str) -> str:
+        values, distance = measured[name][key], far[name][key]
         middle = "–" if np.isnan(values).all() else f"{np.nanmedian(values):.2f}"
         return middle if name == real or np.isnan(distance) else f"{middle} ({distance:.2f})"
 
-    rows = [
-        (title, *(cell(name, figure) for name in measured)) for figure, title in METRICS.items()
-    ]
+    rows = [(title, *(cell(name, key) for name in measured)) for key, title in METRICS.items()]
     return table(("figure", *measured), *rows)
 
 

@@ -18,9 +18,8 @@ from matplotlib.ticker import FuncFormatter
 from lakhnes_lib.listening.pictures import INK, VOICE_COLOURS, axes, colour_scale, finish, legend
 from lakhnes_lib.music import nes
 
-PITCH_NAMES = tuple(
-    f"{name}{octave - 1}" for octave in range(11) for name in "C C# D D# E F F# G G# A A# B".split()
-)
+_IN_AN_OCTAVE = "C C# D D# E F F# G G# A A# B".split()
+PITCH_NAMES = tuple(f"{name}{octave - 1}" for octave in range(11) for name in _IN_AN_OCTAVE)
 """Names of MIDI pitches; 60 is C4."""
 
 _NOTE_HEIGHT = np.array([1.2, 0.7, 1.2, 1.0])

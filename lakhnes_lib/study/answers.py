@@ -152,9 +152,7 @@ def merge(paths: Iterable, out) -> int:
     return len(rows)
 
 
-def filter_listeners(
-    answers: Answers, batches: int = 3, controls: bool = True
-) -> tuple[Answers, dict[str, str]]:
+def filter_listeners(answers: Answers, batches=3, controls=True) -> tuple[Answers, dict[str, str]]:
     """The answers of listeners who completed so many batches and, with ``controls``, never took
     random for real.
 

@@ -88,10 +88,8 @@ def _excerpts(method, source, count, seconds, seed, length) -> list[tuple[Score,
         excerpts += _cut(pieces, missing, width, random)
         if len(excerpts) == count:
             return excerpts
-    raise BadStudy(
-        f"{method}: {count} clips of {seconds:g} s in which all four voices begin a note are "
-        f"needed, and its music holds only {len(excerpts)}"
-    )
+    needed = f"{count} clips of {seconds:g} s in which all four voices begin a note are needed"
+    raise BadStudy(f"{method}: {needed}, and its music holds only {len(excerpts)}")
 
 
 def _cut(pieces: list[Score], count: int, width: int, random) -> list[tuple[Score, float]]:

@@ -97,12 +97,9 @@ def compare(answers: Answers) -> list[Comparison]:
         else:
             continue
         rows.append((first, second, p - q, won, won + lost, normal, float(exact)))
-    normal_holm = holm([row[5] for row in rows]).tolist()
-    exact_holm = holm([row[6] for row in rows]).tolist()
-    return [
-        Comparison(*row, *corrected)
-        for row, *corrected in zip(rows, normal_holm, exact_holm, strict=True)
-    ]
+    normal, exact = (holm([row[column] for row in rows]).tolist() for column in (5, 6))
+    corrected = zip(normal, exact, strict=True)
+    return [Comparison(*row, *pair) for row, pair in zip(rows, corrected, strict=True)]
 
 
 def wins(answers: Answers) -> np.ndarray:

@@ -8,6 +8,8 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import numpy as np
+
 from lakhnes_lib.files import write_file
 from lakhnes_lib.listening.pictures import Picture
 from lakhnes_lib.listening.templates import render
@@ -35,9 +37,7 @@ class StudyReport:
     pictures: dict[str, Picture]
 
 
-def analyse(
-    answers: Answers, batches: int | None = None, controls: bool = True, remark: str = ""
-) -> StudyReport:
+def analyse(answers: Answers, batches=None, controls=True, remark="") -> StudyReport:
     """Filters the answers and analyses those that are left.
 
     batches, controls: as in ``answers.filter_listeners``; the published ones if None and True.
@@ -65,17 +65,16 @@ def write(report: StudyReport, folder) -> Path:
     """Writes ``report.md``, ``report.json`` and a PNG of each picture into a folder, and returns
     it."""
     folder, model = Path(folder), report.strengths
-    rows = zip(model.methods, model.strength, model.low, model.high, strict=True)
+    keys = ("strength", "low", "high")
+    rows = np.stack([model.strength, model.low, model.high], axis=1).tolist()
+    strengths = [dict(zip(keys, row, strict=True)) for row in rows]
     values = {
         "kind": report.answers.kind,
         "listeners": report.answers.listeners,
         "dropped": report.dropped,
         "shares": [asdict(row) for row in report.shares],
         "comparisons": [asdict(row) for row in report.comparisons],
-        "strengths": {
-            name: {"strength": float(strength), "low": float(low), "high": float(high)}
-            for name, strength, low, high in rows
-        },
+        "strengths": dict(zip(model.methods, strengths, strict=True)),
     }
     write_file(folder / "report.md", report.text)
     write_file(folder / "report.json", json.dumps(values, indent=1))
