@@ -9,91 +9,36 @@ from typing import Annotated
 
 import typer
 
-from lakhnes_lib.cli.options import Checkpoint, Device, Voices, only_where, read_song
+from lakhnes_lib.cli.options import Checkpoint, Device, Natural, Voices, only_where, read_song
 
 
 # The defaults are those of ``profiles.Sampling`` (a test compares them), which is slow to import.
 def generate(
     context: typer.Context,
     checkpoint: Checkpoint,
-    out: Annotated[Path, typer.Argument(metavar="OUT_DIR", help="Folder for the pieces.")],
-    pieces: Annotated[int, typer.Option("-n", "--pieces", min=1, help="How many.")] = 4,
-    seed: Annotated[
-        int | None, typer.Option(min=0, help="Composes the same pieces again [default: drawn].")
-    ] = None,
-    beginning: Annotated[
-        Path | None,
-        typer.Option("--continue", metavar="FILE", help="Go on from this song's beginning."),
-    ] = None,
-    rhythm: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE", help="Keep this song's rhythm and drums, compose new pitches."
-        ),
-    ] = None,
-    given: Annotated[
-        tuple[str, Path] | None,
-        typer.Option(
-            metavar="VOICES FILE",
-            help="Keep these voices of a song (P1,P2,TR,NO), compose the others.",
-        ),
-    ] = None,
-    between: Annotated[
-        tuple[float, float, Path] | None,
-        typer.Option(metavar="A B FILE", help="Compose seconds A to B of a song anew."),
-    ] = None,
+    out: Annotated[Path, typer.Argument(metavar="OUT_DIR")],
+    pieces: Annotated[int, typer.Option("-n", "--pieces", min=1)] = 4,
+    seed: Annotated[int | None, typer.Option(min=0)] = None,
+    beginning: Annotated[Path | None, typer.Option("--continue", metavar="FILE")] = None,
+    rhythm: Annotated[Path | None, typer.Option(metavar="FILE")] = None,
+    given: Annotated[tuple[str, Path] | None, typer.Option(metavar="VOICES FILE")] = None,
+    between: Annotated[tuple[float, float, Path] | None, typer.Option(metavar="A B FILE")] = None,
     voices: Voices = "",
-    only: Annotated[
-        str, typer.Option(metavar="VOICES", help="With --between: compose only these voices.")
-    ] = "P1,P2,TR,NO",
-    loop: Annotated[
-        bool, typer.Option("--loop", help="End each piece where its beginning can follow.")
-    ] = False,
-    first_seconds: Annotated[
-        float | None,
-        typer.Option(
-            min=0.01, max=3_600.0, help="Of FILE take only so many seconds [default: all]."
-        ),
-    ] = None,
-    first_events: Annotated[
-        int | None,
-        typer.Option(min=1, help="With --continue: take only so many events [default: 512]."),
-    ] = None,
-    candidates: Annotated[
-        int,
-        typer.Option(
-            min=1, max=1_000, help="With --given and --between: attempts, of which one is taken."
-        ),
-    ] = 16,
-    seconds: Annotated[
-        float, typer.Option(min=0.1, max=3_600.0, help="Greatest length of what is composed.")
-    ] = 30.0,
-    length: Annotated[
-        int | None, typer.Option(min=1, help="The same in events, about 57 a second.")
-    ] = None,
-    audition: Annotated[
-        bool,
-        typer.Option(
-            "--audition/--no-audition", help="Leave out pieces that freeze, loop or end at once."
-        ),
-    ] = True,
-    temperature: Annotated[float, typer.Option(help="Above 0; above 1 is bolder.")] = 1.0,
-    top_k: Annotated[int, typer.Option(min=0, help="So many of the likeliest; 0: all.")] = 0,
-    top_p: Annotated[float, typer.Option(help="The likeliest that hold this share.")] = 0.98,
-    memory: Annotated[int, typer.Option(min=0, help="Events of history kept.")] = 512,
-    as_published: Annotated[
-        bool,
-        typer.Option(
-            "--as-published",
-            help="As the paper: 1,024 events, no end, temperature 0.95, top-k 32, no audition.",
-        ),
-    ] = False,
-    masked: Annotated[
-        bool, typer.Option("--masked/--free", help="Keep the grammar of events, or not.")
-    ] = True,
-    precision: Annotated[
-        str, typer.Option(help="Weights in 8 bits (int8), or in 32 (fp32), which is slower.")
-    ] = "int8",
+    only: Annotated[str, typer.Option(metavar="VOICES")] = "P1,P2,TR,NO",
+    loop: Annotated[bool, typer.Option("--loop")] = False,
+    first_seconds: Annotated[float | None, typer.Option(min=0.01, max=3_600.0)] = None,
+    first_events: Annotated[int | None, typer.Option(min=1)] = None,
+    candidates: Annotated[int, typer.Option(min=1, max=1_000)] = 16,
+    seconds: Annotated[float, typer.Option(min=0.1, max=3_600.0)] = 30.0,
+    length: Annotated[int | None, typer.Option(min=1)] = None,
+    audition: bool = True,
+    temperature: float = 1.0,
+    top_k: Natural = 0,
+    top_p: float = 0.98,
+    memory: Natural = 512,
+    as_published: Annotated[bool, typer.Option("--as-published")] = False,
+    masked: Annotated[bool, typer.Option("--masked/--free")] = True,
+    precision: str = "int8",
     device: Device = None,
 ):
     """Composes new pieces: from nothing, or from what you bring.
@@ -128,6 +73,30 @@ def generate(
       lakhnes generate assets/pretrained/mini pieces --between 8 16 song.mid --only P1,P2
     A loop of at most 20 seconds for a game:
       lakhnes generate assets/pretrained/mini pieces -n 1 --loop --seconds 20
+
+    Options:
+    out: Folder for the pieces.
+    pieces: How many.
+    seed: Composes the same pieces again [default: drawn].
+    beginning: Go on from this song's beginning.
+    rhythm: Keep this song's rhythm and drums, compose new pitches.
+    given: Keep these voices of a song (P1,P2,TR,NO), compose the others.
+    between: Compose seconds A to B of a song anew.
+    only: With --between: compose only these voices.
+    loop: End each piece where its beginning can follow.
+    first_seconds: Of FILE take only so many seconds [default: all].
+    first_events: With --continue: take only so many events [default: 512].
+    candidates: With --given and --between: attempts, of which one is taken.
+    seconds: Greatest length of what is composed.
+    length: The same in events, about 57 a second.
+    audition: Leave out pieces that freeze, loop or end at once.
+    temperature: Above 0; above 1 is bolder.
+    top_k: So many of the likeliest; 0: all.
+    top_p: The likeliest that hold this share.
+    memory: Events of history kept.
+    as_published: As the paper: 1,024 events, no end, temperature 0.95, top-k 32, no audition.
+    masked: Keep the grammar of events, or not.
+    precision: Weights in 8 bits (int8), or in 32 (fp32), which is slower.
     """
     from lakhnes_lib.generation import given_voices, sampling
 
