@@ -10,6 +10,7 @@ import symusic
 import torch
 from songs import tune
 
+from lakhnes_lib.cli.composing import voices_of
 from lakhnes_lib.data.build import read_any, read_song
 from lakhnes_lib.errors import BadMidi, LakhnesError
 from lakhnes_lib.generation import continuation, given_voices, rhythm
@@ -335,8 +336,8 @@ def test_settings_out_of_range(model):
             with pytest.raises(LakhnesError, match=rule):
                 next(rhythm.compose(model, SONG, **{"n": 1, "seed": 0} | SETTINGS | wrong))
     with pytest.raises(LakhnesError, match="'DRUMS' is no voice"):
-        given_voices.voices_of("TR,drums")
-    assert given_voices.voices_of("no, p1") == [nes.NO, nes.P1]
+        voices_of("TR,drums")
+    assert voices_of("no, p1") == [nes.NO, nes.P1]
 
 
 # Keeping

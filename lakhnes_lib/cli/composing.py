@@ -9,9 +9,20 @@ from pathlib import Path
 from tqdm import tqdm
 
 from lakhnes_lib.cli.options import chosen_device, progress
+from lakhnes_lib.errors import BadSetting
 from lakhnes_lib.generation.auditions import Audition
-from lakhnes_lib.music import events
+from lakhnes_lib.music import events, nes
 from lakhnes_lib.music.score import Score
+
+
+def voices_of(text: str) -> list[int]:
+    """Voice numbers of titles such as ``TR,NO``. Raises BadSetting for another title."""
+    titles = [title.strip().upper() for title in text.split(",")]
+    for title in titles:
+        if title not in nes.VOICES:
+            known = ", ".join(nes.VOICES)
+            raise BadSetting(f"{text}: {title!r} is no voice; name some of {known}, such as TR,NO")
+    return [nes.VOICES.index(title) for title in titles]
 
 
 def run(steps, out: Path, name: str, caption: str, join: float = 0.0, loop_of=None) -> None:

@@ -98,7 +98,8 @@ def generate(
     masked: Keep the grammar of events, or not.
     precision: Weights in 8 bits (int8), or in 32 (fp32), which is slower.
     """
-    from lakhnes_lib.generation import given_voices, sampling
+    from lakhnes_lib.cli import composing
+    from lakhnes_lib.generation import sampling
 
     ways = (beginning, rhythm, given, between)
     if sum(way is not None for way in ways) > 1:
@@ -130,11 +131,10 @@ def generate(
     options = dict(temperature=temperature, top_k=top_k or None, top_p=top_p, seed=seed)
     options |= dict(n=pieces, memory_length=memory, precision=precision)
     sampling.check(length=length or 1, **options)
-    kept = given_voices.voices_of(given[0]) if given else []
-    composed = given_voices.voices_of(only) if between else []
+    kept = composing.voices_of(given[0]) if given else []
+    composed = composing.voices_of(only) if between else []
 
     # What takes long to import is imported where it is needed, so that composing begins at once.
-    from lakhnes_lib.cli import composing
     from lakhnes_lib.generation import auditions, continuation
     from lakhnes_lib.music import events, nes
 
@@ -165,6 +165,8 @@ def generate(
         caption += f", to the rhythm of {file.name}"
         steps = rhythms.compose(model, song, masked=masked, **options)
     elif given:
+        from lakhnes_lib.generation import given_voices
+
         caption += f", around {given[0]} of {file.name}"
         steps = given_voices.compose(model, song, kept, candidates=candidates, **options)
     else:

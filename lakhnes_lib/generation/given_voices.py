@@ -28,16 +28,6 @@ _HALF_STEP = 500  # ticks, of the coarsest part of the time grid
 _LEAST = -1e4  # natural logarithm for probability 0: a model may rule out what is given
 
 
-def voices_of(text: str) -> list[int]:
-    """Voice numbers of titles such as ``TR,NO``. Raises BadSetting for another title."""
-    titles = [title.strip().upper() for title in text.split(",")]
-    for title in titles:
-        if title not in nes.VOICES:
-            known = ", ".join(nes.VOICES)
-            raise BadSetting(f"{text}: {title!r} is no voice; name some of {known}, such as TR,NO")
-    return [nes.VOICES.index(title) for title in titles]
-
-
 def given_events(score: Score, voices) -> tuple[np.ndarray, np.ndarray]:
     """Times in ticks and ids of all events of these voices, in order: int64 (events,) each.
 
