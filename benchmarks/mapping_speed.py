@@ -10,6 +10,7 @@ hashes of their content. With --write the numbers go to results/mapping.json.
 import time
 import warnings
 from collections import Counter
+from unittest.mock import patch
 
 import numpy as np
 import pretty_midi
@@ -95,7 +96,8 @@ EXPLAINED = {
 def outcome(tracks: list[Track], length: int) -> tuple[str, list, list]:
     """By the library's filters: a reason or "accepted", melodies, onsets of the thinned drums."""
     try:
-        song = filters.candidates_of_tracks(tracks, length, "", "")
+        with patch.object(filters, "parse_tracks", lambda *_: (tracks, length)):
+            song = filters.candidates_of(b"", "")
     except Rejected as error:
         return error.reason, [], []
     return (

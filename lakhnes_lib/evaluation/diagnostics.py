@@ -102,11 +102,8 @@ def by_memory(model, songs: list[np.ndarray], lengths=MEMORIES, **settings) -> n
     The later events of a segment also see its earlier ones, whatever the memory, so a short
     ``segment`` shows more of the memory's effect.
     """
-    measured = []
-    for length in lengths:
-        scores = perplexity.exact(model, songs, memory_length=length, **settings)
-        measured.append(scores.perplexity)
-    return np.array(measured)
+    runs = [perplexity.exact(model, songs, memory_length=length, **settings) for length in lengths]
+    return np.array([scores.perplexity for scores in runs])
 
 
 _VOICE_OF = np.where(events.VOICE_OF < 0, len(nes.VOICES), events.VOICE_OF)

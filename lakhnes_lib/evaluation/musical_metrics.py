@@ -145,9 +145,8 @@ def _repetition(notes: np.ndarray, song: np.ndarray, count: int) -> np.ndarray:
 
 def _sounding_ticks(notes: np.ndarray, song: np.ndarray, lengths: np.ndarray) -> np.ndarray:
     """Ticks of each song in which some voice sounds; notes: sorted by song, then by start."""
-    begin = np.append(0, np.cumsum(lengths))[
-        song
-    ]  # all songs one after the other on one line of time
+    # All songs one after the other on one line of time.
+    begin = np.append(0, np.cumsum(lengths))[song]
     start = notes["start"] + begin
     end = np.maximum.accumulate(notes["end"] + begin)
     end_before = np.append(0, end[:-1])[: len(end)]

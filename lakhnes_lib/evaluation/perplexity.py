@@ -26,6 +26,7 @@ from math import exp
 
 import numpy as np
 import torch
+from torch.nn.utils.rnn import pad_sequence
 from tqdm.auto import tqdm
 
 from lakhnes_lib.errors import BadSetting, DataNotFound, LakhnesError
@@ -117,12 +118,11 @@ def exact(
     indices = _long_enough(songs, shortest)
     by_length = sorted(indices, key=lambda index: -len(songs[index]))
     scores: dict[int, np.ndarray] = {}
-    with _evaluating(model), _progress_bar(songs, indices, progress) as bar:
+    with _evaluating(model, songs, indices, progress) as bar:
         for first in range(0, len(by_length), batch):
             group = by_length[first : first + batch]
-            rows = _score_batch(
-                model, [songs[index] for index in group], segment, memory_length, bar
-            )
+            chosen = [songs[index] for index in group]
+            rows = _score_batch(model, chosen, segment, memory_length, bar)
             scores.update(zip(group, rows, strict=True))
     return Scores([scores[index] for index in indices], tuple(indices))
 
@@ -144,13 +144,9 @@ def _score_batch(model, songs, segment, memory_length, bar) -> list[np.ndarray]:
     """Log-probabilities of songs that are sorted from long to short; a row leaves the batch when
     its song is over."""
     lengths = np.array([len(song) - 1 for song in songs])
-    ids = torch.zeros(len(songs), lengths[0], dtype=torch.int64)
-    targets = torch.full_like(ids, -1)  # -1 is padding, which is not scored
-    for row, song in enumerate(songs):
-        events_of_song = torch.from_numpy(song.astype(np.int64))
-        ids[row, : lengths[row]] = events_of_song[:-1]
-        targets[row, : lengths[row]] = events_of_song[1:]
-    ids, targets = ids.to(model.device), targets.to(model.device)
+    padded = pad_sequence([torch.from_numpy(song.astype(np.int64)) for song in songs], True, -1)
+    padded = padded.to(model.device)
+    ids, targets = padded[:, :-1].clamp_min(0), padded[:, 1:]  # targets of -1 are not scored
     log_probs = np.zeros(ids.shape, np.float32)
     state, rows = None, len(songs)
     for start in range(0, lengths[0], segment):
@@ -189,25 +185,21 @@ def paper(
         indices.sort(key=lambda index: names[index])
     log_probs, owners = [np.zeros(0, np.float32)], [np.zeros(0, np.int64)]
     state = None
-    with _evaluating(model), _progress_bar(songs, indices, progress) as bar:
-        for step in _stream_segments([songs[index] for index in indices], streams, segment):
-            ids, targets, owner = step
-            scored, state = model.target_log_probs(
-                torch.from_numpy(ids).to(model.device),
-                torch.from_numpy(targets).to(model.device),
-                state,
-                memory_length=memory_length,
-            )
+    read = [songs[index] for index in indices]
+    with _evaluating(model, songs, indices, progress) as bar:
+        for step in _stream_segments(read, streams, segment):
+            ids, targets = torch.from_numpy(step[:2]).to(model.device)
+            scored, state = model.target_log_probs(ids, targets, state, memory_length=memory_length)
             log_probs.append(scored.float().cpu().numpy().ravel())
-            owners.append(owner.ravel())
-            bar.update(ids.size)
+            owners.append(step[2].ravel())
+            bar.update(ids.numel())
     # One stream reads all of a song, so a stable sort leaves the events of each song in order.
     owner = np.concatenate(owners)
     order = np.argsort(owner, kind="stable")
     counts = np.bincount(owner, minlength=len(indices))
     by_song = np.split(np.concatenate(log_probs)[order], np.cumsum(counts)[:-1])
-    total = sum(len(songs[index]) - 1 for index in indices)
-    return Scores(by_song[: len(indices)], tuple(indices), total - len(owner))
+    unscored = sum(len(song) - 1 for song in read) - len(owner)
+    return Scores(by_song[: len(indices)], tuple(indices), unscored)
 
 
 def _stream_segments(songs, streams: int, segment: int) -> Iterator[np.ndarray]:
@@ -236,19 +228,17 @@ def _long_enough(songs, shortest: int = SHORTEST) -> list[int]:
 
 
 @contextmanager
-def _evaluating(model: LanguageModel):
-    """The model is in evaluation mode inside, and afterwards in the mode in which it was."""
+def _evaluating(model: LanguageModel, songs, indices, progress: bool):
+    """The model is in evaluation mode inside, and afterwards in the mode in which it was.
+
+    Gives a progress bar over the events of the songs with these indices.
+    """
+    total = sum(len(songs[index]) - 1 for index in indices)
+    shown = dict(desc="measuring perplexity", unit="event", unit_scale=True, disable=not progress)
     training = model.training
     model.eval()
     try:
-        with without_denormals():
-            yield
+        with without_denormals(), tqdm(total=total, **shown) as bar:
+            yield bar
     finally:
         model.train(training)
-
-
-def _progress_bar(songs, indices, shown: bool) -> tqdm:
-    total = sum(len(songs[index]) - 1 for index in indices)
-    return tqdm(
-        total=total, desc="measuring perplexity", unit="event", unit_scale=True, disable=not shown
-    )

@@ -237,7 +237,6 @@ def convert_published(model_pt, folder) -> LanguageModel:
     config, tensors = published.read(model_pt)
     settings = {"architecture": TransformerXL.architecture, "config": config}
     model = assembled(settings, tensors, model_pt)
-    with open(model_pt, "rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    digest = hashlib.sha256(Path(model_pt).read_bytes()).hexdigest()
     save(model, folder, published={"file": Path(model_pt).name, "sha256": digest})
     return model.eval()

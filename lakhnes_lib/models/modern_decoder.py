@@ -160,17 +160,12 @@ class ModernDecoder(NeuralModel):
         exact = self.device.type == "cuda" and self.blocks[0].sharpness is not None
         key_dtype = torch.float32 if exact else dtype
         rows = batch, self.blocks[0].heads
-
-        def zeros(length, width, dtype):
-            return torch.zeros(*rows, length, width, dtype=dtype, device=self.device)
-
+        value = torch.zeros(
+            *rows, self.memory_length, self.head_width, dtype=dtype, device=self.device
+        )
+        late = value.new_zeros(*rows, 1, self.head_width // 2, dtype=key_dtype)
         layers = [
-            (
-                zeros(self.memory_length, self.head_width, key_dtype),
-                zeros(self.memory_length, self.head_width, dtype),
-                zeros(1, self.head_width // 2, key_dtype),
-            )
-            for _ in self.blocks
+            (value.to(key_dtype, copy=True), value.clone(), late.clone()) for _ in self.blocks
         ]
         ids = torch.full((batch, len(self.embeddings) - 1), _ABSENT, device=self.device)
         return Past(layers, self.memory_length, 0, ids.new_zeros(batch), ids)

@@ -16,10 +16,9 @@ code. That it backs off without normalising is inferred from the number: ``backo
 perplexity of 37.26, the paper has 37.25; a smoothed model that sums to one is far from it.
 """
 
-from dataclasses import dataclass
-
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from lakhnes_lib.errors import BadCheckpoint, DataNotFound
@@ -36,7 +35,6 @@ FALLBACK_DISCOUNTS = (0.5, 1.0, 1.5)
 """D(1), D(2), D(3 or more) of a corpus so small that the usual estimate does not exist."""
 
 
-@dataclass(frozen=True)
 class Table:
     """The n-grams of one length, and what is looked up of them.
 
@@ -45,19 +43,10 @@ class Table:
     over all n-grams before the first, the second, … and over all.
     """
 
-    keys: Tensor
-    counts: Tensor
-    discounts: Tensor
-    count_sums: Tensor
-    discount_sums: Tensor
-
-    @classmethod
-    def build(cls, keys: Tensor, counts: Tensor, discounts: Tensor) -> "Table":
-        discounted = discounts[counts.clamp_max(3)]
-        nothing = keys.new_zeros(1)
-        count_sums = torch.cat([nothing, counts.cumsum(0)])
-        discount_sums = torch.cat([nothing.double(), discounted.cumsum(0)])
-        return cls(keys, counts, discounts, count_sums, discount_sums)
+    def __init__(self, keys: Tensor, counts: Tensor, discounts: Tensor):
+        self.keys, self.counts, self.discounts = keys, counts, discounts
+        self.count_sums = F.pad(counts.cumsum(0), (1, 0))
+        self.discount_sums = F.pad(discounts[counts.clamp_max(3)].cumsum(0), (1, 0))
 
     def count(self, key: Tensor) -> Tensor:
         """c of these n-grams, 0 of those never seen: int64 of key's shape."""
@@ -174,7 +163,7 @@ class NGram(LanguageModel):
                 counts = torch.where(preceding > 0, preceding, counts)
             of_counts = torch.bincount(counts.clamp_max(5), minlength=6)
             discounts = modified_discounts(of_counts[1:5].tolist())
-        return Table.build(keys, counts, discounts.to(keys.device))
+        return Table(keys, counts, discounts.to(keys.device))
 
     @property
     def tables(self) -> list[Table]:

@@ -18,23 +18,13 @@ WAIT_TICKS = np.r_[1:101, 110:1001:10, 1100:10_001:100, 11_000:100_001:1000]
 LONGEST_WAIT = int(WAIT_TICKS[-1])
 
 
-def _build_vocabulary() -> tuple[list[str], list[int], list[int], list[int]]:
-    """Each event's name, voice (-1: none) and pitch (0: none); each voice's note-off id."""
-    names = ["<S>", *(f"WT_{ticks}" for ticks in WAIT_TICKS)]
-    voices = [-1] * len(names)
-    pitches = [0] * len(names)
-    note_offs = []
-    for voice, title in enumerate(nes.VOICES):
-        voice_range = range(int(nes.LOWEST_PITCH[voice]), int(nes.HIGHEST_PITCH[voice]) + 1)
-        note_offs.append(len(names))
-        names += [f"{title}_NOTEOFF", *(f"{title}_NOTEON_{pitch}" for pitch in voice_range)]
-        voices += [voice] * (1 + len(voice_range))
-        pitches += [0, *voice_range]
-    return names, voices, pitches, note_offs
-
-
-_names, _voices, _pitches, _note_offs = _build_vocabulary()
-VOCABULARY = tuple(_names)
+# Of each event its name, voice (-1: none), pitch and ticks (0: none).
+_rows = [("<S>", -1, 0, 0), *((f"WT_{ticks}", -1, 0, ticks) for ticks in WAIT_TICKS)]
+for _voice, _title in enumerate(nes.VOICES):
+    _range = range(int(nes.LOWEST_PITCH[_voice]), int(nes.HIGHEST_PITCH[_voice]) + 1)
+    _rows.append((f"{_title}_NOTEOFF", _voice, 0, 0))
+    _rows += [(f"{_title}_NOTEON_{pitch}", _voice, pitch, 0) for pitch in _range]
+VOCABULARY, _voices, _pitches, _ticks = zip(*_rows, strict=True)
 """The 631 names in order of their ids."""
 START = 0
 """Id of ``<S>``, which stands at both ends of a song."""
@@ -42,13 +32,12 @@ VOICE_OF = np.array(_voices, np.int8)
 """int8 (631,): the voice of a note-on or note-off, -1 for the other events."""
 PITCH_OF = np.array(_pitches, np.uint8)
 """uint8 (631,): the pitch of a note-on, 0 for the other events."""
-NOTE_OFF = np.array(_note_offs)
+NOTE_OFF = np.flatnonzero((VOICE_OF >= 0) & (PITCH_OF == 0))
 """int64 (4,): id of each voice's note-off."""
 NOTE_ON = NOTE_OFF + 1 - nes.LOWEST_PITCH.astype(int)
 """int64 (4,): id of a voice's note-on is this plus its pitch."""
-TICKS_OF = np.zeros(len(VOCABULARY), np.int64)
+TICKS_OF = np.array(_ticks, np.int64)
 """int64 (631,): the ticks that a wait lasts, 0 for the other events."""
-TICKS_OF[1 : 1 + len(WAIT_TICKS)] = WAIT_TICKS
 IS_WAIT = TICKS_OF > 0
 IS_NOTE_ON = PITCH_OF > 0
 IS_NOTE_OFF = (VOICE_OF >= 0) & ~IS_NOTE_ON
@@ -93,14 +82,20 @@ def timeline(notes, offsets, lengths) -> tuple[np.ndarray, np.ndarray, np.ndarra
     return ids, ticks - np.repeat(begins[:-1], np.diff(offsets)), offsets
 
 
+def waits_before(ticks, offsets) -> np.ndarray:
+    """The ticks between each event of a ``timeline`` and the one before it in its song."""
+    waits = np.diff(ticks, prepend=0)
+    firsts = offsets[:-1][np.diff(offsets) > 0]
+    waits[firsts] = ticks[firsts]
+    return waits
+
+
 def insert_waits(ids, ticks, offsets) -> tuple[np.ndarray, np.ndarray]:
     """The events of a ``timeline``, and a wait before each that does not follow at once.
 
     Returns ids uint16 (events,), and int64 (songs + 1,) offsets of the songs into them.
     """
-    waits = np.diff(ticks, prepend=0)
-    firsts = offsets[:-1][np.diff(offsets) > 0]
-    waits[firsts] = ticks[firsts]
+    waits = waits_before(ticks, offsets)
     waited = waits > 0
     ends = np.append(0, np.cumsum(1 + waited))  # an event, and the wait before it if there is one
     out = np.empty(ends[-1], np.uint16)

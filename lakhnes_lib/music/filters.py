@@ -16,7 +16,7 @@ import numpy as np
 
 from lakhnes_lib.errors import BadMidi, Rejected
 from lakhnes_lib.music import nes
-from lakhnes_lib.music.tracks import Track, parse_tracks
+from lakhnes_lib.music.tracks import parse_tracks
 
 REASONS = {
     "too_large": "is larger than a song should be",
@@ -101,49 +101,30 @@ def candidates(path, options: MappingOptions = PUBLISHED) -> Candidates:
 
 def candidates_of(data: bytes, name: str, options: MappingOptions = PUBLISHED) -> Candidates:
     """The same of a MIDI file's bytes; messages call it by its name. Raises Rejected."""
-    if len(data) > options.most_bytes:
-        raise rejected("too_large", name)
+    require(len(data) <= options.most_bytes, "too_large", name)
     try:
         tracks, length = parse_tracks(data, name)
     except BadMidi as error:
         raise Rejected("unreadable", str(error)) from None
-    return candidates_of_tracks(tracks, length, name, hashlib.sha256(data).hexdigest(), options)
-
-
-def candidates_of_tracks(
-    tracks: list[Track],
-    length: int,
-    name: str,
-    content_hash: str,
-    options: MappingOptions = PUBLISHED,
-) -> Candidates:
-    """The same of tracks and length (1/44,100 s) as ``tracks.parse_tracks`` gives them."""
-
-    def check_enough(reason):
-        if len(melodies) < options.least_melodies:
-            raise rejected(reason, name)
-
-    if not tracks:
-        raise rejected("no_notes", name)
-    if length < options.least_seconds * nes.TICKS_PER_SECOND:
-        raise rejected("too_short", name)
-    if length > options.most_seconds * nes.TICKS_PER_SECOND:
-        raise rejected("too_long", name)
+    require(tracks, "no_notes", name)
+    require(length >= options.least_seconds * nes.TICKS_PER_SECOND, "too_short", name)
+    require(length <= options.most_seconds * nes.TICKS_PER_SECOND, "too_long", name)
     melodies = [track.notes for track in tracks if not track.is_drum]
-    check_enough("only_drums")
+    require(len(melodies) >= options.least_melodies, "only_drums", name)
     melodies = [notes for notes in melodies if in_range(notes, options)]
-    check_enough("out_of_range")
+    require(len(melodies) >= options.least_melodies, "out_of_range", name)
     melodies = [notes for notes in melodies if is_monophonic(notes)]
     if options.drop_duplicates:
         melodies = without_duplicates(melodies, options)
-    check_enough("polyphonic")
+    require(len(melodies) >= options.least_melodies, "polyphonic", name)
     drums = [thin(track.notes, options) for track in tracks if track.is_drum and options.drums]
-    return Candidates(name, content_hash, melodies, drums)
+    return Candidates(name, hashlib.sha256(data).hexdigest(), melodies, drums)
 
 
-def rejected(reason: str, name) -> Rejected:
-    """The exception for a file of this name and one of ``REASONS``."""
-    return Rejected(reason, f"{name}: {REASONS[reason]}")
+def require(condition, reason: str, name) -> None:
+    """Raises Rejected, for one of ``REASONS`` and the file of this name, unless this holds."""
+    if not condition:
+        raise Rejected(reason, f"{name}: {REASONS[reason]}")
 
 
 def in_range(notes: np.ndarray, options: MappingOptions = PUBLISHED) -> bool:

@@ -11,7 +11,7 @@ import itertools
 import numpy as np
 
 from lakhnes_lib.music import nes
-from lakhnes_lib.music.filters import PUBLISHED, Candidates, MappingOptions, candidates, rejected
+from lakhnes_lib.music.filters import PUBLISHED, Candidates, MappingOptions, candidates, require
 from lakhnes_lib.music.score import NOTE, Score, records
 
 NOISE_TYPES = int(nes.HIGHEST_PITCH[nes.NO])
@@ -33,8 +33,7 @@ def map_to_nes(path, seed: int = 0, options: MappingOptions = PUBLISHED) -> list
     Score('song_000', 60.30 s, notes: P1 144, P2 162, TR 64, NO 135)
     """
     scores = examples(candidates(path, options), seed, options)
-    if not scores:
-        raise rejected("nothing_left", path)
+    require(scores, "nothing_left", path)
     return scores
 
 

@@ -44,13 +44,8 @@ def read_bytes(path) -> bytes:
     return data
 
 
-def parse(path) -> Song:
-    """A MIDI file of any kind, in MIDI ticks. Raises BadMidi."""
-    return parse_bytes(read_bytes(path), path)
-
-
 def parse_bytes(data: bytes, name) -> Song:
-    """The same of the bytes of a MIDI file; name: the file, for messages.
+    """The bytes of a MIDI file of any kind, in MIDI ticks; name: the file, for messages.
 
     Raises BadMidi for what is not MIDI, is cut off or damaged, or counts no time.
     """
@@ -89,16 +84,16 @@ def to_samples(ticks: np.ndarray, song: Song) -> np.ndarray:
     return whole[tempo] + np.rint(since).astype(np.int64)
 
 
-def _voice_of(track: Instrument, path) -> int:
-    name = track.name.strip().lower()
+def _voice_of(instrument: Instrument, path) -> int:
+    name = instrument.name.strip().lower()
     if name in nes.MIDI_NAMES:
         return nes.MIDI_NAMES.index(name)
-    if not name and track.is_drum:
+    if not name and instrument.is_drum:
         return nes.NO
-    if not name and track.program in nes.MIDI_PROGRAMS[:3]:
-        return nes.MIDI_PROGRAMS.index(track.program)
+    if not name and instrument.program in nes.MIDI_PROGRAMS[:3]:
+        return nes.MIDI_PROGRAMS.index(instrument.program)
     raise BadMidi(
-        f"{path}: instrument {track.name!r} (program {track.program}) is none of "
+        f"{path}: instrument {instrument.name!r} (program {instrument.program}) is none of "
         f"{', '.join(nes.MIDI_NAMES)}; "
         "a MIDI file of other instruments must be mapped to the NES first"
     )
@@ -115,18 +110,17 @@ def read(path) -> Score:
 
     A pitch that is struck again while it sounds begins anew. Raises BadMidi.
     """
-    song = parse(path)
-    count = sum(len(track.notes) for track in song.tracks)
+    song = parse_bytes(read_bytes(path), path)
+    count = len(song.notes)
     if count > MOST_NOTES:
         raise BadMidi(f"{path}: holds {count} notes, more than the {MOST_NOTES} of a song")
-    notes, controls = [np.zeros(0, NOTE)], [np.zeros(0, CONTROL)]
-    for track in song.tracks:
-        voice = _voice_of(track, path)
-        notes.append(_notes_of(track, voice, song))
-        controls.append(_controls_of(track, voice, song))
-    notes, controls = np.concatenate(notes), np.concatenate(controls)
-    controls = controls[np.lexsort((controls["voice"], controls["tick"]))]
-    end = int(to_samples(np.array([song.end]), song)[0])
+    voices = np.array([_voice_of(part, path) for part in song.instruments], np.uint8)
+    notes = _notes(song, voices)
+    rows = song.controls[np.isin(song.controls.number, (VELOCITY_CHANGE, TIMBRE_CHANGE))]
+    ticks = to_samples(rows.time, song)
+    controls = records(CONTROL, voices[rows.instrument], ticks, rows.number, rows.value)
+    controls = controls[np.lexsort((controls["voice"], ticks))]
+    end = int(to_samples([song.end], song)[0])
     length = max(end, int(notes["end"].max(initial=0)), int(controls["tick"].max(initial=0)))
     _refuse_long(length, path)
     try:
@@ -135,20 +129,16 @@ def read(path) -> Score:
         raise BadMidi(f"{path}: {error}") from None
 
 
-def _notes_of(track: Instrument, voice: int, song: Song) -> np.ndarray:
-    order = np.lexsort((track.notes.time, track.notes.pitch))
-    columns = track.notes[order]
-    start, end = to_samples(columns.time, song), to_samples(columns.end, song)
-    notes = records(NOTE, voice, start, end, columns.pitch, columns.velocity)
+def _notes(song: Song, voices: np.ndarray) -> np.ndarray:
+    """``NOTE`` records; voices: of each instrument."""
+    rows = song.notes[np.lexsort((song.notes.time, song.notes.pitch, song.notes.instrument))]
+    start, end = to_samples(rows.time, song), to_samples(rows.end, song)
     # A strike without its note-off ends where the same pitch is struck again.
-    again = np.flatnonzero(columns.pitch[1:] == columns.pitch[:-1])
-    notes["end"][again] = np.minimum(notes["end"][again], notes["start"][again + 1])
-    return notes[notes["end"] > notes["start"]]
-
-
-def _controls_of(track: Instrument, voice: int, song: Song) -> np.ndarray:
-    known = track.controls[np.isin(track.controls.number, (VELOCITY_CHANGE, TIMBRE_CHANGE))]
-    return records(CONTROL, voice, to_samples(known.time, song), known.number, known.value)
+    key = rows.instrument * 128 + rows.pitch
+    again = np.flatnonzero(key[1:] == key[:-1])
+    end[again] = np.minimum(end[again], start[again + 1])
+    notes = records(NOTE, voices[rows.instrument], start, end, rows.pitch, rows.velocity)
+    return notes[end > start]
 
 
 def write(score: Score, path) -> None:

@@ -23,15 +23,12 @@ TEMPO = 500_000
 class Instrument:
     """What one channel plays with one program in one track of the file.
 
-    program: 0-127. name: the track's. notes: records of int64 ``(time, end, pitch, velocity)`` by
-    time, with ``end > time``. controls: records of int64 ``(time, number, value)``.
+    program: 0-127. name: the track's.
     """
 
     program: int
     is_drum: bool
     name: str
-    notes: np.recarray
-    controls: np.recarray
 
 
 @dataclass(frozen=True)
@@ -41,15 +38,19 @@ class Song:
     resolution: ticks a quarter note. tempos: microseconds a quarter note by tick, from tick 0 on,
     in order; of several in one tick the last of the file counts. end: the tick of the time
     signature 1/1 by which NES-MDB ends a song, or 0. last: the last end of a note, or the last
-    control, pitch bend, lyric, or change of tempo, time or key signature. tracks: the instruments
-    that play notes.
+    control, pitch bend, lyric, or change of tempo, time or key signature. instruments: those that
+    play notes. notes: records of int64 ``(instrument, time, end, pitch, velocity)`` by instrument
+    (an index) and time, with ``end > time``. controls: records of int64 ``(instrument, time,
+    number, value)``, in the order of the file for each instrument.
     """
 
     resolution: int
     tempos: dict[int, int]
     end: int
     last: int
-    tracks: list[Instrument]
+    instruments: list[Instrument]
+    notes: np.recarray
+    controls: np.recarray
 
 
 def read_song(data: bytes) -> Song:
@@ -57,15 +58,15 @@ def read_song(data: bytes) -> Song:
     events = midi_bytes.read_events(data)
     line = events.track * 16 + events.channel  # one channel of one track
     part = line * 128 + _programs(events, line)
-    note_part, notes = _notes(events, line, part)
-    parts = np.unique(note_part)
+    parts, notes = _notes(events, line, part)
     moves = np.flatnonzero((events.kind == CONTROL) | (events.kind == PITCH_BEND))
     moves = moves[np.isin(part[moves], parts)]  # controls of what never plays do not count
     ends = [int(notes.end.max(initial=0)), int(events.tick[moves].max(initial=0))]
     moves = moves[events.kind[moves] == CONTROL]
     moves = moves[np.argsort(part[moves], kind="stable")]
-    columns = [events.tick[moves], events.first[moves], events.second[moves]]
-    controls = np.rec.fromarrays(columns, names="time,number,value")
+    instrument = np.searchsorted(parts, part[moves])
+    columns = [instrument, events.tick[moves], events.first[moves], events.second[moves]]
+    controls = np.rec.fromarrays(columns, names="instrument,time,number,value")
 
     names, tempos, end = {}, {0: TEMPO}, 0
     tempo = TEMPO
@@ -84,16 +85,11 @@ def read_song(data: bytes) -> Song:
     if 0 in tempos.values():
         raise ValueError("it counts no time: a tempo is 0")
 
-    tracks = [
-        Instrument(code % 128, code // 128 % 16 == DRUMS, names.get(code // 2048, ""), *own)
-        for code, *own in zip(
-            parts.tolist(),
-            np.split(notes, np.searchsorted(note_part, parts[1:])),
-            np.split(controls, np.searchsorted(part[moves], parts[1:])),
-            strict=False,
-        )
+    instruments = [
+        Instrument(code % 128, code // 128 % 16 == DRUMS, names.get(code // 2048, ""))
+        for code in parts.tolist()
     ]
-    return Song(events.resolution, tempos, end, max(ends), tracks)
+    return Song(events.resolution, tempos, end, max(ends), instruments, notes, controls)
 
 
 def _programs(events: Events, line: np.ndarray) -> np.ndarray:
@@ -108,7 +104,7 @@ def _programs(events: Events, line: np.ndarray) -> np.ndarray:
 
 
 def _notes(events: Events, line: np.ndarray, part: np.ndarray) -> tuple[np.ndarray, np.recarray]:
-    """The part of each note, and the notes with a length by part and time."""
+    """The parts that play, sorted, and the notes with a length by part and time."""
     key = line * 128 + events.first
     order = np.flatnonzero((events.kind == NOTE_ON) | (events.kind == NOTE_OFF))
     order = order[np.argsort(key[order], kind="stable")]
@@ -119,8 +115,10 @@ def _notes(events: Events, line: np.ndarray, part: np.ndarray) -> tuple[np.ndarr
     sounding = np.flatnonzero(end > start)
     sounding = sounding[np.lexsort((start[sounding], part[strikes[sounding]]))]
     strikes, end = strikes[sounding], end[sounding]
-    columns = [events.tick[strikes], end, events.first[strikes], events.second[strikes]]
-    return part[strikes], np.rec.fromarrays(columns, names="time,end,pitch,velocity")
+    parts, instrument = np.unique(part[strikes], return_inverse=True)
+    pitch, velocity = events.first[strikes], events.second[strikes]
+    columns = [instrument, events.tick[strikes], end, pitch, velocity]
+    return parts, np.rec.fromarrays(columns, names="instrument,time,end,pitch,velocity")
 
 
 def _releases(key, tick, is_strike) -> tuple[np.ndarray, np.ndarray]:

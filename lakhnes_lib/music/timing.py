@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lakhnes_lib.music import nes
+from lakhnes_lib.music import events, nes
 from lakhnes_lib.music.events import LONGEST_WAIT, TICKS_OF, wait_ids
 
 
@@ -31,22 +31,16 @@ class GridLoss:
 
 def grid_loss(notes: np.ndarray, offsets, lengths) -> GridLoss:
     """The loss of many songs at once; arguments as in ``events.encode_songs``."""
-    offsets, lengths = np.asarray(offsets, np.int64), np.asarray(lengths, np.int64)
-    # The songs are laid end to end, one tick apart, and all their moments sorted at once.
-    begins = np.append(0, np.cumsum(lengths + 1))[:-1]
-    shift = np.repeat(begins, np.diff(offsets))
-    starts, ends = shift + notes["start"], shift + notes["end"]
-    times = np.unique(np.concatenate([begins, begins + lengths, starts, ends]))
-    first = np.searchsorted(times, begins)  # each song's first moment
-    waits = np.diff(times, prepend=0)
-    waits[first] = 0  # no wait leads from one song to the next
+    ids, ticks, offsets = events.timeline(notes, offsets, lengths)
+    waits = events.waits_before(ticks, offsets)
     written = TICKS_OF[wait_ids(waits)] * (waits > 0)
-    late = np.cumsum(written - waits)
-    late -= np.repeat(late[first], np.diff(first, append=len(times)))
+    late = np.append(0, np.cumsum(written - waits))  # before each event of all songs
+    onset_errors = late[1:] - np.repeat(late[offsets[:-1]], np.diff(offsets))
     missing = np.append(0, np.cumsum(np.maximum(waits - LONGEST_WAIT, 0)))
-    cut = np.diff(missing[np.append(first, len(times))])
-    onset_errors = late[np.searchsorted(times, starts)]
-    return GridLoss(waits[waits > 0], written[waits > 0], onset_errors, cut)
+    cut = np.diff(missing[offsets])
+    # A song's note-ons stand in the order of its notes: by start, then voice.
+    is_note_on = events.IS_NOTE_ON[ids]
+    return GridLoss(waits[waits > 0], written[waits > 0], onset_errors[is_note_on], cut)
 
 
 def spread(ticks: np.ndarray) -> dict[str, float]:

@@ -45,14 +45,14 @@ def parse_tracks(data: bytes, name="MIDI data") -> tuple[list[Track], int]:
     is cut off, or counts time in an impossible way.
     """
     song = midi.parse_bytes(data, name)
-    times = [ticks for track in song.tracks for ticks in (track.notes.time, track.notes.end)]
-    samples = midi.to_samples(np.concatenate([*times, [song.last]]), song)
-    times = np.split(samples, np.cumsum([len(ticks) for ticks in times]))
-    tracks = []
-    for track, start, end in zip(song.tracks, times[0::2], times[1::2], strict=False):
-        notes = records(TRACK_NOTE, start, end, track.notes.pitch, track.notes.velocity)
-        notes = notes[np.lexsort((notes["pitch"], end, start))]
-        notes = notes[notes["end"] > notes["start"]]
-        if len(notes):
-            tracks.append(Track(track.program, track.is_drum, track.name, notes))
-    return tracks, int(samples[-1])
+    ticks = np.concatenate([song.notes.time, song.notes.end, [song.last]])
+    start, end, (length,) = np.split(midi.to_samples(ticks, song), [len(song.notes), -1])
+    order = np.lexsort((song.notes.pitch, end, start, song.notes.instrument))
+    order = order[(end > start)[order]]
+    notes = records(TRACK_NOTE, start, end, song.notes.pitch, song.notes.velocity)[order]
+    owner, tracks = song.notes.instrument[order], []
+    for index, part in enumerate(song.instruments):
+        own = notes[owner == index]
+        if len(own):
+            tracks.append(Track(part.program, part.is_drum, part.name, own))
+    return tracks, int(length)
