@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 from test_tracks import midi_file, off, on
 
+from lakhnes_lib import profiles
 from lakhnes_lib.data import archives
 from lakhnes_lib.errors import Rejected
 from lakhnes_lib.music import filters, mapping, nes
 from lakhnes_lib.music.mapping import PUBLISHED, MappingOptions
 from lakhnes_lib.music.tracks import TRACK_NOTE, parse_tracks, read_tracks
-from lakhnes_lib.songbook import band, tunes
 
 SECOND = nes.TICKS_PER_SECOND
 
@@ -372,8 +372,8 @@ def test_real_files_equal_the_oracle(lakh):
     assert accepted > 8 and different <= accepted / 4
 
 
-def test_band_of_the_songbook_has_something_to_keep_and_something_to_drop(tmp_path):
-    path = band.write(tunes.pieces()[0], tmp_path / "song.mid")
+def test_band_of_the_songbook_has_something_to_keep_and_something_to_drop():
+    path = profiles.root() / "assets/band/ode_to_joy.mid"
     tracks = {track.name: track.notes for track in read_tracks(path)}
     found = mapping.candidates(path)
     kept_names = [

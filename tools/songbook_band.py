@@ -1,5 +1,7 @@
 """The songbook for a band: MIDI files of many instruments, so that there is something to map.
 
+python tools/songbook_band.py        writes assets/band/NAME.mid, one for each piece
+
 Paper: stands in for Lakh MIDI (§4.2.1) where that is not at hand. Notebook: 03_lakh_to_nes.
 Differences from the paper: a band by code. Flute, trumpet, clarinet and bass play one note at a
 time; guitar, piano and strings play chords; the oboe doubles the flute; bells ring above every
@@ -10,10 +12,11 @@ from pathlib import Path
 
 import symusic
 
+from lakhnes_lib import profiles
 from lakhnes_lib.files import write_file
 from lakhnes_lib.songbook.arrangement import DRUMS, bass, drums, inner_voice
 from lakhnes_lib.songbook.sheets import EIGHTH, LeadSheet
-from lakhnes_lib.songbook.tunes import Piece, lead_sheet
+from lakhnes_lib.songbook.tunes import Piece, lead_sheet, pieces
 
 DRUM_PITCHES = {"K": 36, "S": 38, "h": 42, "H": 46, "T": 45, "C": 49}
 TAMBOURINE, SHAKER = 54, 70
@@ -71,3 +74,8 @@ def _played(sheet: LeadSheet, every: int, eighths: int, *lowest: int) -> list[tu
         for pitch in lowest
         for tone in tones
     ]
+
+
+if __name__ == "__main__":
+    for piece in pieces():
+        print(write(piece, profiles.root() / "assets/band" / f"{piece.slug}.mid"))
