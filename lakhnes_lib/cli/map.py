@@ -20,8 +20,6 @@ def map_songs(
     workers: Workers = -1,
     scheduler: str | None = None,
     seed: Natural = 0,
-    seconds: Annotated[float, typer.Option(min=0.1, max=3_600.0)] = 20.0,
-    megabytes: Annotated[int, typer.Option(min=200)] = 500,
 ):
     """Maps MIDI files of any instruments to the NES, as a corpus to train on.
 
@@ -39,17 +37,14 @@ def map_songs(
     out: Folder of the corpus to write.
     scheduler: Use the workers of a Dask scheduler, such as tcp://host:8786.
     seed: Draws the examples that a profile with `draws: published` trains on.
-    seconds: Time limit of one file.
-    megabytes: Memory limit of the process that reads a file.
     """
     from lakhnes_lib.data.lakh_mapping import map_corpus
     from lakhnes_lib.data.mapping_worker import MappingJob
 
     only_where(scheduler is None, context, "--workers", why="--scheduler has workers of its own")
-    job = MappingJob(seed=seed, seconds=seconds, megabytes=megabytes)
     options = {"workers": workers, "scheduler": scheduler, "progress": progress()}
     try:
-        corpus = map_corpus(source, out, job, **options)
+        corpus = map_corpus(source, out, MappingJob(seed=seed), **options)
     except KeyboardInterrupt:
         print("what is done is saved; the same command goes on from there", file=sys.stderr)
         raise

@@ -9,9 +9,16 @@ Differences from the paper: songs are split into train and valid by their conten
 
 import json
 import os
+import signal
 from collections import Counter
 from collections.abc import Callable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import (
+    FIRST_COMPLETED,
+    BrokenExecutor,
+    Future,
+    ThreadPoolExecutor,
+    wait,
+)
 from contextlib import contextmanager
 from dataclasses import asdict
 from hashlib import sha256
@@ -21,6 +28,7 @@ from shutil import rmtree
 
 import joblib
 import numpy as np
+from joblib.externals.loky import get_reusable_executor
 from tqdm.auto import tqdm
 
 from lakhnes_lib.data import archives, shards
@@ -43,11 +51,11 @@ def map_corpus(
     """Packs the candidates of all MIDI files of a folder or an archive (tar, zip).
 
     folder: the corpus to write; the shards are in ``NAME.partial`` beside it until all is done.
-    job: seed, options and limits. workers: processes, -1 for all cores. scheduler: the address of a
+    job: seed and options. workers: processes, -1 for all cores. scheduler: the address of a
         Dask scheduler, whose workers are used instead.
     A file that gives nothing is named in the manifest with its reason: one of ``filters.REASONS``;
-        ``too_slow``, ``too_much_memory``, ``crashed`` (its process ended); ``no_access`` (it cannot
-        be opened, or is encrypted); ``duplicate`` (another file has its content).
+        ``too_much_memory``; ``crashed`` (a fault of this library); ``no_access`` (it cannot be
+        opened, or is encrypted); ``duplicate`` (another file has its content).
     Nothing stops the run, and after an interruption the same call goes on.
     Raises DataNotFound if there is no MIDI file, BadArchive, OutOfSpace, and LakhnesError if
     ``NAME.partial`` was begun from another source or with another job, or if one of the two folders
@@ -162,12 +170,18 @@ def _workers(count: int, scheduler: str | None) -> Iterator[tuple[Callable, Call
     returns the number of workers."""
     if scheduler is None:
         count = joblib.effective_n_jobs(count)
-        # Threads, each with a child process: unlike a pool's, it may be lost without the rest.
-        threads = ThreadPoolExecutor(count)
+        # Ctrl-C is for the process that hands out the work. Processes without work end by
+        # themselves, also when that one was killed.
+        options = dict(timeout=10, initializer=signal.signal)
+        options |= dict(initargs=(signal.SIGINT, signal.SIG_IGN))
+        pool = ThreadPoolExecutor(1) if count == 1 else get_reusable_executor(count, **options)
         try:
-            yield threads.submit, lambda: count
+            yield pool.submit, lambda: count
+        except BrokenExecutor:
+            rule = "a process that maps was killed; the same command goes on from there"
+            raise LakhnesError(rule) from None
         finally:
-            threads.shutdown(wait=False, cancel_futures=True)
+            pool.shutdown(wait=False)
         return
     from distributed import Client  # here, since it takes long to import
 
@@ -210,7 +224,6 @@ def _merge(mapped: list[tuple[LakhSplit, dict]], folder: Path, job: MappingJob) 
         folder,
         dict(sorted(rejected.items())),
         settings=settings,
-        limits={"seconds": job.seconds, "megabytes": job.megabytes},
         files={
             "seen": seen,
             "accepted": sum(map(len, splits.values())),
