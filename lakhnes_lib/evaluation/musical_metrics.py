@@ -132,14 +132,12 @@ def _repetition(notes: np.ndarray, song: np.ndarray, count: int) -> np.ndarray:
     melodic ones."""
     line = song * len(nes.VOICES) + notes["voice"]  # one number for each voice of each song
     order = np.argsort(line, kind="stable")
-    line, pitch = line[order], notes["pitch"][order].astype(np.uint64)
+    line, pitch = line[order], notes["pitch"][order]
     starts = np.flatnonzero(line[: max(len(line) - PHRASE + 1, 0)] == line[PHRASE - 1 :])
-    phrase = np.zeros(len(starts), np.uint64)  # eight pitches of seven bits
-    for step in range(PHRASE):
-        phrase = phrase << np.uint64(7) | pitch[starts + step]
-    distinct = np.unique(np.stack([line[starts].astype(np.uint64), phrase]), axis=1)
+    phrases = pitch[starts[:, None] + np.arange(PHRASE)]  # (phrases, 8)
+    distinct = np.unique(np.column_stack([line[starts], phrases]), axis=0)
     total = np.bincount(line[starts] // len(nes.VOICES), minlength=count)
-    different = np.bincount(distinct[0].astype(np.int64) // len(nes.VOICES), minlength=count)
+    different = np.bincount(distinct[:, 0] // len(nes.VOICES), minlength=count)
     return 1 - different / total
 
 

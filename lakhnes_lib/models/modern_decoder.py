@@ -123,11 +123,8 @@ class ModernDecoder(NeuralModel):
         history: int64 (batch, previous + time), the last ``time`` events and those before them.
         """
         rows = history.where(history >= 0, self.vocabulary_size)
-        previous = history.shape[1] - time
-        x = sum(
-            table(rows[:, previous - back : previous - back + time])
-            for back, table in enumerate(self.embeddings)
-        )
+        newest_first = reversed(rows.unfold(1, time, 1).unbind(1))  # each (batch, time)
+        x = sum(table(ids) for table, ids in zip(self.embeddings, newest_first, strict=True))
         x = x * x.shape[-1] ** 0.5
         # Under autocast the sums from block to block stay in its precision, too.
         device = x.device.type
