@@ -12,13 +12,7 @@ import os
 import signal
 from collections import Counter
 from collections.abc import Callable, Iterator
-from concurrent.futures import (
-    FIRST_COMPLETED,
-    BrokenExecutor,
-    Future,
-    ThreadPoolExecutor,
-    wait,
-)
+from concurrent import futures
 from contextlib import contextmanager
 from dataclasses import asdict
 from hashlib import sha256
@@ -90,7 +84,7 @@ def map_corpus(
 
 def _map(files, partial, origin, job, submit, count_workers) -> Iterator[tuple[LakhSplit, dict]]:
     """Each shard of the files, from the folder of shards if it is there, else mapped and saved."""
-    waiting: dict[Future, int] = {}  # the number of each shard that is being mapped
+    waiting: dict[futures.Future, int] = {}  # the number of each shard that is being mapped
     for number, shard_files in enumerate(iter(lambda: list(islice(files, FILES_A_SHARD)), [])):
         if shard := shards.load(partial, number, origin):
             yield shard
@@ -104,7 +98,7 @@ def _map(files, partial, origin, job, submit, count_workers) -> Iterator[tuple[L
 
 def _save_finished(waiting, partial, origin) -> Iterator[tuple[LakhSplit, dict]]:
     """Waits until a shard is mapped; saves and yields all that are."""
-    for future in wait(waiting, return_when=FIRST_COMPLETED).done:
+    for future in futures.wait(waiting, return_when=futures.FIRST_COMPLETED).done:
         songs, details = future.result()
         shards.save(partial, waiting.pop(future), songs, details | {"origin": origin})
         yield songs, details
@@ -174,10 +168,12 @@ def _workers(count: int, scheduler: str | None) -> Iterator[tuple[Callable, Call
         # themselves, also when that one was killed.
         options = dict(timeout=10, initializer=signal.signal)
         options |= dict(initargs=(signal.SIGINT, signal.SIG_IGN))
-        pool = ThreadPoolExecutor(1) if count == 1 else get_reusable_executor(count, **options)
+        pool = futures.ThreadPoolExecutor(1)
+        if count > 1:
+            pool = get_reusable_executor(count, **options)
         try:
             yield pool.submit, lambda: count
-        except BrokenExecutor:
+        except futures.BrokenExecutor:
             rule = "a process that maps was killed; the same command goes on from there"
             raise LakhnesError(rule) from None
         finally:

@@ -50,7 +50,6 @@ def sample(
     """
     from tqdm.auto import tqdm
 
-    check(n, length, temperature, top_k, top_p, seed, memory_length)
     options |= dict(temperature=temperature, top_k=top_k, top_p=top_p, seed=seed, prime=prime)
     steps = stream(model, n=n, length=length, memory_length=memory_length, **options)
     bar = tqdm(steps, f"composing {n}", total=length, unit="event", disable=not progress)

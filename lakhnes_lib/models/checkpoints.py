@@ -81,9 +81,8 @@ def build(architecture: str, **config) -> LanguageModel:
         _settings_of(architecture).model_validate(config)
         return ARCHITECTURES[architecture](**config)
     except (TypeError, ValueError, RuntimeError, AssertionError) as error:
-        reason = first_problem(error) if isinstance(error, ValidationError) else error
-        message = f"a {architecture} cannot be built of these settings ({reason})"
-        raise BadCheckpoint(message) from None
+        reason = f"cannot be built of these settings ({first_problem(error)})"
+        raise BadCheckpoint(f"a {architecture} {reason}") from None
 
 
 @cache
