@@ -69,6 +69,8 @@ def all_results() -> str:
         best=best,
         shortest_listed=song_by_song.SHORTEST_LISTED,
         sampled=value("sampling"),
+        auditions=value("auditions"),
+        composing=value("composing"),
         furthest=song_by_song.furthest(best) if best else None,
         metrics={name: title for name, title in musical_metrics.METRICS.items() if name in heard},
         left_out=left_out(),
