@@ -245,11 +245,18 @@ def test_commands_of_the_readme_run(tmp_path, monkeypatch, capsys):
     done = set()
     for verb, *words in composing_commands():
         given = "--rhythm" in words or "--given" in words
+        if "--between" in words:
+            words[words.index("12")] = "9"
         if verb == "train":
             monkeypatch.setattr(own_music, "tune", lambda *a, **k: done.add("train") or sys.exit(0))
             assert main([verb, *words[:-1], "0"]) == 0 and "train: " in capsys.readouterr().out
         elif words[0] == "assets/pretrained/mini":
             less = ["--first-seconds", "1"] if given else ["--length", "60"]
+            if "--between" in words:
+                less = ["--candidates", "2"]
+            elif "--loop" in words:
+                less = ["--no-audition"]
+                words[words.index("20")] = "4"
             assert (
                 main(
                     [
@@ -268,7 +275,7 @@ def test_commands_of_the_readme_run(tmp_path, monkeypatch, capsys):
             )
             done.add(words[1])
             assert (tmp_path / words[1] / "seed0_00.wav").stat().st_size > 1000
-    assert len(done) == 5
+    assert len(done) == 7
 
 
 def test_bad_input(generate, place, tmp_path):
