@@ -71,10 +71,9 @@ def by_event(
 
     group_of: integers (631,), the group of each event id, from 0 to len(labels) - 1.
     """
-    targets = [np.zeros(0, np.uint16)]
-    for index, song in zip(scores.indices, scores.songs, strict=True):
-        targets.append(songs[index][1 : 1 + len(song)])
-    return _group(scores, group_of[np.concatenate(targets)], labels)
+    scored = zip(scores.indices, scores.songs, strict=True)
+    targets = [songs[index][1 : 1 + len(song)] for index, song in scored]
+    return _group(scores, group_of[np.concatenate([np.zeros(0, np.uint16), *targets])], labels)
 
 
 def by_position(scores: Scores, edges: np.ndarray | None = None) -> tuple[np.ndarray, Groups]:
@@ -89,9 +88,8 @@ def by_position(scores: Scores, edges: np.ndarray | None = None) -> tuple[np.nda
     if edges is None:
         edges = 2 ** np.arange(int(position.max(initial=1)).bit_length() + 1)
     edges = np.asarray(edges, np.int64)
-    labels = tuple(
-        f"{a}" if b - a == 1 else f"{a}-{b - 1}" for a, b in zip(edges[:-1], edges[1:], strict=True)
-    )
+    ranges = zip(edges[:-1], edges[1:] - 1, strict=True)
+    labels = tuple(f"{a}" if a == b else f"{a}-{b}" for a, b in ranges)
     return edges, _group(scores, np.searchsorted(edges, position, side="right") - 1, labels)
 
 

@@ -162,8 +162,7 @@ def distances(metrics: dict[str, np.ndarray], reference: dict[str, np.ndarray]) 
     distance = {}
     for name, values in metrics.items():
         ours, theirs = (each[~np.isnan(each)] for each in (values, reference[name]))
+        distance[name] = float("nan")
         if len(ours) and len(theirs) and theirs.std():
             distance[name] = float(stats.wasserstein_distance(ours, theirs) / theirs.std())
-        else:
-            distance[name] = float("nan")
     return distance

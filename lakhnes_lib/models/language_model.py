@@ -29,9 +29,8 @@ def check_ids(ids: Tensor, vocabulary_size: int = VOCABULARY_SIZE) -> None:
     if ids.numel():
         low, high = torch.aminmax(ids)
         if low < 0 or high >= vocabulary_size:
-            raise BadEvents(
-                f"ids must lie in 0-{vocabulary_size - 1}, found {int(low)} to {int(high)}"
-            )
+            found = f"found {int(low)} to {int(high)}"
+            raise BadEvents(f"ids must lie in 0-{vocabulary_size - 1}, {found}")
 
 
 class LanguageModel(nn.Module):

@@ -156,11 +156,9 @@ class ModernDecoder(NeuralModel):
         # Keys that are normalised are float32 on a GPU, also under autocast.
         exact = self.device.type == "cuda" and self.blocks[0].sharpness is not None
         key_dtype = torch.float32 if exact else dtype
-        rows = batch, self.blocks[0].heads
-        value = torch.zeros(
-            *rows, self.memory_length, self.head_width, dtype=dtype, device=self.device
-        )
-        late = value.new_zeros(*rows, 1, self.head_width // 2, dtype=key_dtype)
+        shape = batch, self.blocks[0].heads, self.memory_length, self.head_width
+        value = torch.zeros(shape, dtype=dtype, device=self.device)
+        late = value.new_zeros(*shape[:2], 1, self.head_width // 2, dtype=key_dtype)
         layers = [
             (value.to(key_dtype, copy=True), value.clone(), late.clone()) for _ in self.blocks
         ]

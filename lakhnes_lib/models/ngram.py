@@ -170,9 +170,8 @@ class NGram(LanguageModel):
         """Of every length, built when first needed. Raises BadCheckpoint, DataNotFound."""
         if self._tables is None:
             if not all(self.sizes):
-                raise DataNotFound(
-                    "this n-gram model has counted nothing yet: fit it, or load a checkpoint"
-                )
+                advice = "fit it, or load a checkpoint"
+                raise DataNotFound(f"this n-gram model has counted nothing yet: {advice}")
             self._tables = [self._table(length) for length in range(1, self.order + 1)]
         return self._tables
 

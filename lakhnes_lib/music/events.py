@@ -164,10 +164,10 @@ def strip(ids, name: str = "events") -> np.ndarray:
         highest = len(VOCABULARY) - 1
         raise BadEvents(f"{name}: event {index} has id {ids[index]}, ids go from 0 to {highest}")
     for index in np.flatnonzero(ids[1:-1] == START) + 1:
-        raise BadEvents(
-            f"{name}: <S> stands inside the song, at event {index}; it belongs to the ends"
-        )
-    return np.trim_zeros(ids)  # <S> is 0
+        rule = f"<S> stands inside the song, at event {index}; it belongs to the ends"
+        raise BadEvents(f"{name}: {rule}")
+    ids = ids[np.count_nonzero(ids[:1] == START) :]
+    return ids[: len(ids) - np.count_nonzero(ids[-1:] == START)]
 
 
 def decode(ids, name: str = "") -> Score:
@@ -237,10 +237,8 @@ def from_tx1(text: str, name: str = "") -> Score:
                 refuse(number, f"waits {wait[:20]!r} ticks; a wait is a whole number")
             now += int(wait)
             if now > LONGEST_SECONDS * nes.TICKS_PER_SECOND:
-                seconds = now // nes.TICKS_PER_SECOND
-                refuse(
-                    number, f"comes after {seconds} s, more than the {LONGEST_SECONDS} s of a song"
-                )
+                late = f"after {now // nes.TICKS_PER_SECOND} s"
+                refuse(number, f"comes {late}, more than the {LONGEST_SECONDS} s of a song")
         elif event == "<S>":
             refuse(number, "holds <S>, which belongs to the ends")
         elif event not in _ID_OF:

@@ -15,15 +15,7 @@ from lakhnes_lib.errors import BadMidi, BadScore
 from lakhnes_lib.files import write_file
 from lakhnes_lib.music import midi_song, nes
 from lakhnes_lib.music.midi_song import Instrument, Song
-from lakhnes_lib.music.score import (
-    CONTROL,
-    LONGEST_SECONDS,
-    NOTE,
-    TIMBRE_CHANGE,
-    VELOCITY_CHANGE,
-    Score,
-    records,
-)
+from lakhnes_lib.music.score import CONTROL, CONTROL_KINDS, LONGEST_SECONDS, NOTE, Score, records
 
 RESOLUTION = 22_050
 """MIDI ticks a quarter note; at 120 beats a minute that is 44,100 a second."""
@@ -116,7 +108,7 @@ def read(path) -> Score:
         raise BadMidi(f"{path}: holds {count} notes, more than the {MOST_NOTES} of a song")
     voices = np.array([_voice_of(part, path) for part in song.instruments], np.uint8)
     notes = _notes(song, voices)
-    rows = song.controls[np.isin(song.controls.number, (VELOCITY_CHANGE, TIMBRE_CHANGE))]
+    rows = song.controls[np.isin(song.controls.number, CONTROL_KINDS)]
     ticks = to_samples(rows.time, song)
     controls = records(CONTROL, voices[rows.instrument], ticks, rows.number, rows.value)
     controls = controls[np.lexsort((controls["voice"], ticks))]

@@ -17,7 +17,7 @@ NOTE = np.dtype(
     [("voice", "u1"), ("start", "i8"), ("end", "i8"), ("pitch", "u1"), ("velocity", "u1")]
 )
 CONTROL = np.dtype([("voice", "u1"), ("tick", "i8"), ("kind", "u1"), ("value", "u1")])
-VELOCITY_CHANGE, TIMBRE_CHANGE = 11, 12
+VELOCITY_CHANGE, TIMBRE_CHANGE = CONTROL_KINDS = 11, 12
 """Kinds of control, by the MIDI control numbers that NES-MDB uses."""
 LONGEST_SECONDS = 3600
 """What is taken for a song when a file is read: the longest of NES-MDB lasts five minutes."""
@@ -70,30 +70,35 @@ class Score:
         self._check()
 
     def _check(self):
-        notes, length = self.notes, self.length
-        if length < 0:
-            raise BadScore(f"{self._called}: length {length} is negative")
-        voice, start, end = notes["voice"], notes["start"], notes["end"]
-        self._refuse(voice > nes.NO, "has a voice that is not one of P1, P2, TR, NO")
-        low, high = nes.LOWEST_PITCH[voice], nes.HIGHEST_PITCH[voice]
-        loudest = nes.HIGHEST_VELOCITY[voice]
-        pitch, velocity = notes["pitch"], notes["velocity"]
-        self._refuse((pitch < low) | (pitch > high), "is out of its voice's range")
-        self._refuse(
-            (velocity < 1) | (velocity > loudest), "has a velocity its voice does not have"
-        )
-        self._refuse(start < 0, "starts before the beginning")
-        self._refuse(end <= start, "ends no later than it starts")
-        self._refuse(end > length, f"ends after the song's length of {length} ticks")
-        unsorted = np.zeros(len(notes), bool)
+        if self.length < 0:
+            raise BadScore(f"{self._called}: length {self.length} is negative")
+        voice, start, end, pitch, velocity = (self.notes[name] for name in NOTE.names)
+        known = np.minimum(voice, nes.NO)  # an unknown voice is refused first
+        low, high = nes.LOWEST_PITCH[known], nes.HIGHEST_PITCH[known]
+        loudest = nes.HIGHEST_VELOCITY[known]
+        unsorted, overlapping = np.zeros((2, len(voice)), bool)
         unsorted[1:] = start[1:] < start[:-1]
         unsorted[1:] |= (start[1:] == start[:-1]) & (voice[1:] < voice[:-1])
-        self._refuse(unsorted, "is out of order (notes go by start, then voice)")
-        overlapping = np.zeros(len(notes), bool)
         for number in range(len(nes.VOICES)):
             own = np.flatnonzero(voice == number)
             overlapping[own[1:]] = start[own[1:]] < end[own[:-1]]
-        self._refuse(overlapping, "starts before its voice's last note ends")
+        rules = {
+            "has a voice that is not one of P1, P2, TR, NO": voice > nes.NO,
+            "is out of its voice's range": (pitch < low) | (pitch > high),
+            "has a velocity its voice does not have": (velocity < 1) | (velocity > loudest),
+            "starts before the beginning": start < 0,
+            "ends no later than it starts": end <= start,
+            f"ends after the song's length of {self.length} ticks": end > self.length,
+            "is out of order (notes go by start, then voice)": unsorted,
+            "starts before its voice's last note ends": overlapping,
+        }
+        for rule, broken in rules.items():
+            for index in np.flatnonzero(broken):
+                number = voice[index]
+                title = nes.VOICES[number] if number <= nes.NO else f"voice {number}"
+                note = f"{title}, pitch {pitch[index]}, velocity {velocity[index]}"
+                ticks = f"ticks {start[index]}-{end[index]}"
+                raise BadScore(f"{self._called}: note {index} ({note}, {ticks}) {rule}")
         self._check_controls()
 
     def _check_controls(self):
@@ -108,14 +113,6 @@ class Score:
         for index in np.flatnonzero(bad):
             rule = "is out of range, out of order or of no known kind"
             raise BadScore(f"{self._called}: control {index} {controls[index]} {rule}")
-
-    def _refuse(self, bad: np.ndarray, rule: str):
-        """Raises BadScore with the first note that is bad, if there is one."""
-        for index in np.flatnonzero(bad):
-            voice, start, end, pitch, velocity = self.notes[index].tolist()
-            title = nes.VOICES[voice] if voice < len(nes.VOICES) else f"voice {voice}"
-            note = f"{title}, pitch {pitch}, velocity {velocity}, ticks {start}-{end}"
-            raise BadScore(f"{self._called}: note {index} ({note}) {rule}")
 
     @property
     def _called(self) -> str:
