@@ -200,6 +200,7 @@ def test_ctrl_c_keeps_what_is_done(place):
         "from lakhnes_lib.__main__ import main; sys.exit(main())"
     )
     options = ["-n", "2", "--length", "1000000", "--memory", "8", "--device", "cpu", "--seed", "0"]
+    options += ["--no-audition"]
     command = [sys.executable, "-c", code, "generate", str(place / "model"), str(out), *options]
     process = subprocess.Popen(
         command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ

@@ -51,7 +51,20 @@ def by_hand(score: Score) -> dict[str, float]:
                 bool({onset - bar + near for near in (-1, 0, 1)} & onsets) for onset in later
             )
             shares.append(heard / len(later))
+    ids = events.encode(score).tolist()
+    halves = [
+        ("wait", int(events.TICKS_OF[event]) * 60 // SECOND) if events.IS_WAIT[event] else event
+        for event in ids
+    ][len(ids) // 2 :]
+    loops = [
+        np.mean([one == other for one, other in zip(halves[n:], halves[:-n], strict=True)])
+        for n in range(1, min(64, len(halves) // 3) + 1)
+    ]
+    held = [sum(e - s for v, s, e, _, _ in rows if v == voice) for voice in nes.MELODIC]
     return {
+        "longest_note": max((e - s for v, s, e, _, _ in rows if v != nes.NO), default=0) / SECOND,
+        "looping": max(loops, default=nan),
+        "silent_voices": sum(ticks < 0.02 * score.length for ticks in held),
         "pitch_class_entropy": -sum(n / total * log2(n / total) for n in classes.values())
         if total
         else nan,
@@ -103,8 +116,10 @@ def test_music_made_to_have_them():
         for i, pitch in enumerate(sorted(MAJOR) * 3)
     ]
     measured = musical_metrics.measure([Score.build(scale, 21 * step)])
-    expected = [log2(7), 1, 1, 7 / 14, 0.5, 4, 0.5]
-    assert [float(values[0]) for values in measured.values()] == pytest.approx(expected, abs=1e-3)
+    # The scale's seven notes are a loop of 28 events, of which the second half holds no third.
+    expected = [log2(7), 1, 1, 7 / 14, 0.5, 4, 0.5, 1 / 8]
+    values = [float(values[0]) for values in measured.values()]
+    assert values[:8] == pytest.approx(expected, abs=1e-3) and values[9] == 2
 
 
 def test_distances():
@@ -160,6 +175,6 @@ def test_table_and_picture(measured):
     assert 0 <= distance[1] < 0.5 * distance[0]
     picture = metrics_picture(shown, real="songbook")
     assert picture.png().startswith(b"\x89PNG")
-    assert [panel.get_title(loc="left") for panel in picture.axes[:7]] == list(
-        musical_metrics.METRICS.values()
-    )
+    assert [
+        panel.get_title(loc="left") for panel in picture.axes[: len(musical_metrics.METRICS)]
+    ] == list(musical_metrics.METRICS.values())

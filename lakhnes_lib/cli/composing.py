@@ -46,7 +46,7 @@ def run(steps, out: Path, name: str, caption: str, join: float = 0.0, loop_of=No
         interrupted = True
     if isinstance(made, Audition):
         print(made)
-        made = made.pieces or made.growing
+        made = [*made.pieces, *filter(len, made.growing)]  # growing: at Ctrl-C
     pieces = [piece if isinstance(piece, Score) else events.decode(piece) for piece in made]
     if loop_of is not None:
         pieces = [_looped(piece, loop_of) for piece in pieces]

@@ -154,6 +154,7 @@ def generate(
         if as_published:
             steps = continuation.compose(model, prime, length=length, masked=masked, **options)
         else:
+            seconds = 3_600.0 if length else seconds  # then the events alone count
             options |= dict(length=length, masked=masked, audition=audition)
             steps = auditions.compose(model, prime, seconds=seconds, **options)
     elif rhythm:

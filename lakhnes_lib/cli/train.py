@@ -62,10 +62,14 @@ def train(
     seed: Instead of the profile's.
     """
     from lakhnes_lib import profiles
-    from lakhnes_lib.data.corpora import prepare
+    from lakhnes_lib.data.corpora import PACKED, SONGBOOK, prepare
     from lakhnes_lib.training import own_music, trainer
 
-    own = data is not None and Path(data).is_dir() and not (Path(data) / "corpus.json").exists()
+    known, is_folder = (SONGBOOK, *PACKED), data is not None and Path(data).is_dir()
+    if not is_folder and data not in (None, *known):
+        names = ", ".join(known)
+        raise DataNotFound(f"{data}: is neither a corpus folder, nor one of music, nor of {names}")
+    own = is_folder and not (Path(data) / "corpus.json").exists()
     if profile is None and not own:
         rule = "name one (smoke, laptop, paper, or a YAML file), or a folder of music as --data"
         raise typer.BadParameter(rule, param_hint="--profile")
