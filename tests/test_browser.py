@@ -158,7 +158,10 @@ def test_players_on_one_page_do_not_interfere(page, tmp_path):
         p.querySelectorAll('.strip.silent').length])"""
     assert page.run(state) == [[1, False, True, 0]] * 3
     page.click("document.querySelectorAll('[data-solo=\"2\"]')[1]")
-    _press_play(page, "document.querySelectorAll('audio')[1]")
+    second = "document.querySelectorAll('audio')[1]"
+    # The browser's controls take no key before the new mix is loaded.
+    page.until(f"{second}.src.startsWith('blob:') && {second}.readyState >= 1")
+    _press_play(page, second)
     page.until("document.querySelectorAll('audio')[1].currentTime > 0.1")
     assert page.run(state) == [[1, False, True, 0], [1, True, False, 3], [1, False, True, 0]]
 
