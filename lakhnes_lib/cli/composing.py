@@ -40,7 +40,7 @@ def run(steps, out: Path, name: str, caption: str, join: float = 0.0, loop_of=No
     bar = tqdm(steps, unit="event", desc="composing", initial=1, disable=not progress())
     try:
         for made in bar:
-            if isinstance(made, Audition):
+            if isinstance(made, Audition) and not bar.disable:
                 bar.set_postfix_str(str(made), refresh=False)
     except KeyboardInterrupt:
         interrupted = True
@@ -49,7 +49,7 @@ def run(steps, out: Path, name: str, caption: str, join: float = 0.0, loop_of=No
         made = [*made.pieces, *filter(len, made.growing)]  # growing: at Ctrl-C
     pieces = [piece if isinstance(piece, Score) else events.decode(piece) for piece in made]
     if loop_of is not None:
-        pieces = [_looped(piece, loop_of) for piece in pieces]
+        pieces = _looped(pieces, loop_of)
     about = dict(caption=caption, join=join, loops=loop_of is not None)
     paths = gallery.save_pieces(pieces, out, name, **about)
     for path, piece in zip(paths, pieces, strict=True):
@@ -59,12 +59,15 @@ def run(steps, out: Path, name: str, caption: str, join: float = 0.0, loop_of=No
         raise KeyboardInterrupt
 
 
-def _looped(piece: Score, model) -> Score:
+def _looped(pieces: list[Score], model) -> list[Score]:
     from lakhnes_lib.generation import infilling
 
-    piece, seam = infilling.loop(model, piece)
-    print(f"a loop of {piece.seconds:.1f} s: its first events are {seam:+.2f} nats less likely")
-    return piece
+    reader, loops = infilling.reader_of(model), []
+    for piece in pieces:
+        loop, seam = infilling.loop(reader, piece)
+        print(f"a loop of {loop.seconds:.1f} s: its first events are {seam:+.2f} nats less likely")
+        loops.append(loop)
+    return loops
 
 
 def model(checkpoint: Path, device: str | None):

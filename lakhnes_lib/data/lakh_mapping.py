@@ -168,8 +168,9 @@ def _workers(count: int, scheduler: str | None) -> Iterator[tuple[Callable, Call
         # themselves, also when that one was killed.
         options = dict(timeout=10, initializer=signal.signal)
         options |= dict(initargs=(signal.SIGINT, signal.SIG_IGN))
-        pool = futures.ThreadPoolExecutor(1)
-        if count > 1:
+        if count == 1:
+            pool = futures.ThreadPoolExecutor(count)  # this process does the work itself
+        else:
             pool = get_reusable_executor(count, **options)
         try:
             yield pool.submit, lambda: count

@@ -56,7 +56,7 @@ def compose(
         prime_end = int(score.notes["start"].min() + events.TICKS_OF[prime].sum())
     times, ids = given_voices.timed_events(score.excerpt(begin, end), kept)
     options |= dict(given=(times + first - prime_end, ids), prime=prime, end=last - prime_end)
-    done = []
+    reader, done = reader_of(model), []
     for piece in range(n):
         accompaniment = given_voices.Accompaniment(
             model, free=voices, candidates=candidates, seed=[seed, piece], **options
@@ -69,7 +69,7 @@ def compose(
             for row in accompaniment.composed()
         ]
         pairs = [split(song, last) for song in songs]
-        fit = accompaniment.fit + likelihood(model, pairs, options["memory_length"])
+        fit = accompaniment.fit + likelihood(reader, pairs, options["memory_length"])
         spans = [song.excerpt(begin, end).only(voices) for song in songs]
         counts = [len(auditions.faults(span)) for span in spans]
         done.append(songs[int(np.lexsort((-fit, counts))[0])])
@@ -106,14 +106,17 @@ def _spliced(song: Score, composed: Score, offset: int, first: int, last: int, v
     return Score.build(notes, song.length, controls, song.name)
 
 
+def reader_of(model):
+    """The LanguageModel of a checkpoint folder; a model is its own."""
+    return checkpoints.load(model) if isinstance(model, str | os.PathLike) else model
+
+
 def likelihood(model, pairs, memory_length: int | None) -> np.ndarray:
-    """Log-probability of what follows, in nats: float64 (pairs,).
+    """Log-probability of what follows under a LanguageModel, in nats: float64 (pairs,).
 
     pairs: for each the ids before, without ``<S>``, and the ids that follow, of which as many count
     as the shortest has.
     """
-    if isinstance(model, str | os.PathLike):
-        model = checkpoints.load(model)
     length = min(len(after) for _, after in pairs)
     songs = [np.concatenate([[events.START], *pair]).astype(np.int64) for pair in pairs]
     ends = [1 + len(before) + length for before, _ in pairs]
@@ -135,6 +138,6 @@ def loop(model, score: Score, memory_length: int | None = 512) -> tuple[Score, f
     ends = [auditions.end_with_a_bar(score, each) for each in seconds] or [score]
     opening = events.frame(events.encode(score))[1:-1][:AFTER]
     pairs = [([], opening), *((split(end, end.length)[0], opening) for end in ends)]
-    start, *fits = likelihood(model, pairs, memory_length)
+    start, *fits = likelihood(reader_of(model), pairs, memory_length)
     best = int(np.argmax(fits))
     return ends[best], float(start - fits[best]) / len(opening)
