@@ -40,6 +40,15 @@ def corpus_at_hand(name="nesmdb-midi"):
     return at_hand(prepare, name)
 
 
+def earlier(name: str, fingerprint: str) -> dict:
+    """The values of a result that was measured before on the same data, or none."""
+    try:
+        result = results.read(name)
+    except DataNotFound:
+        return {}
+    return result["values"] if result["data_fingerprint"] == fingerprint else {}
+
+
 def command() -> str:
     """The command line that runs now, with the options really given, as one types it in the
     repository's root."""

@@ -14,12 +14,10 @@ import time
 
 import numpy as np
 import torch
-from _shared import arguments, circumstances, command, corpus_at_hand, keep
+from _shared import arguments, circumstances, command, corpus_at_hand, earlier, keep
 from perplexity_table import PUBLISHED, folders, published, weights
 
-from lakhnes_lib.errors import DataNotFound
 from lakhnes_lib.evaluation import diagnostics, perplexity
-from lakhnes_lib.listening import results
 from lakhnes_lib.models import checkpoints
 from lakhnes_lib.models.devices import choose_device
 
@@ -45,15 +43,6 @@ def measure(model, split) -> dict:
     }
 
 
-def earlier(fingerprint: str) -> dict:
-    """The models measured before on the same data."""
-    try:
-        result = results.read("per_song")
-    except DataNotFound:
-        return {}
-    return result["values"]["models"] if result["data_fingerprint"] == fingerprint else {}
-
-
 def main():
     parser = arguments("per_song", __doc__)
     parser.add_argument(
@@ -76,7 +65,7 @@ def main():
         entry |= measure(checkpoints.load(folder_of[name], device), corpus["test"])
         how = {"device": device.type, "threads": torch.get_num_threads(), "command": command()}
         entry["measured"] = how | circumstances(PACKAGES)
-        models = earlier(corpus.fingerprint) | {name: entry}
+        models = earlier("per_song", corpus.fingerprint).get("models", {}) | {name: entry}
         shown = {key: value for key, value in entry.items() if key != "songs"}
         values = {"models": models}
         keep("per_song", values, chosen.write, shown=shown, corpus=corpus, packages=PACKAGES)

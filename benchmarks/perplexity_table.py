@@ -22,13 +22,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from _shared import arguments, circumstances, command, corpus_at_hand, keep
+from _shared import arguments, circumstances, command, corpus_at_hand, earlier, keep
 
 from lakhnes_lib import profiles
 from lakhnes_lib.data import fetching, registry
 from lakhnes_lib.errors import DataNotFound, LakhnesError
 from lakhnes_lib.evaluation import perplexity
-from lakhnes_lib.listening import reproduction, results
+from lakhnes_lib.listening import reproduction
 from lakhnes_lib.models import checkpoints
 from lakhnes_lib.models.devices import choose_device
 from lakhnes_lib.models.language_model import RandomModel, UnigramModel
@@ -178,16 +178,10 @@ def measure(model, split, streams: bool, settings: dict) -> dict:
     return values
 
 
-def earlier(fingerprint: str) -> dict:
-    """The models measured before on the same data."""
-    try:
-        result = results.read("perplexity")
-    except DataNotFound:
-        return {}
-    same = (
-        result["data_fingerprint"] == fingerprint and result["values"].items() >= SETTINGS.items()
-    )
-    return result["values"]["models"] if same else {}
+def models_before(fingerprint: str) -> dict:
+    """The models measured before on the same data with the same settings."""
+    values = earlier("perplexity", fingerprint)
+    return values["models"] if values.items() >= SETTINGS.items() else {}
 
 
 def main():
@@ -205,7 +199,7 @@ def main():
     parser.add_argument("--device", help="cpu or cuda; the best there is if not given")
     chosen = parser.parse_args()
     corpus = corpus_at_hand()
-    device, models = choose_device(chosen.device), earlier(corpus.fingerprint)
+    device, models = choose_device(chosen.device), models_before(corpus.fingerprint)
     checkpoint_of = (
         published(chosen.only)
         if chosen.published
@@ -226,7 +220,8 @@ def main():
             left_out.append(name)
             continue
         models[name] = entry
-        kept = earlier(corpus.fingerprint)  # anew: another process may have measured meanwhile
+        # Read anew: another process may have measured meanwhile.
+        kept = models_before(corpus.fingerprint)
         if "weights" in entry and kept.get(name, {}).get("weights") == entry["weights"]:
             models[name] = kept[name] | entry
         values = SETTINGS | {"streams": STREAMS, "models": kept | {name: models[name]}}

@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 import torch
+from small_models import small_transformer
 from songs import tune
 
 from lakhnes_lib.errors import BadSetting
 from lakhnes_lib.generation import auditions, infilling
 from lakhnes_lib.models.language_model import LanguageModel, RandomModel
-from lakhnes_lib.models.transformer_xl import TransformerXL
 from lakhnes_lib.music import events, grammar, nes
 from lakhnes_lib.music.score import Score
 
@@ -122,9 +122,7 @@ SONG = tune(3, beats=24)
 
 @pytest.fixture(scope="module")
 def model():
-    torch.manual_seed(0)
-    size = dict(layers=1, width=16, heads=2, head_width=8, feed_forward=16, memory_length=32)
-    return TransformerXL(**size).eval()
+    return small_transformer()
 
 
 @pytest.mark.parametrize("voices", [(0, 1, 2, 3), (nes.P1, nes.P2), (nes.NO,)], ids=str)

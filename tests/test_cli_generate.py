@@ -9,14 +9,13 @@ import wave
 from pathlib import Path
 
 import pytest
-import torch
 from bands import band
+from small_models import small_transformer
 from songs import tune
 
 from lakhnes_lib.__main__ import main
 from lakhnes_lib.models import checkpoints
 from lakhnes_lib.models.fast import engine
-from lakhnes_lib.models.transformer_xl import TransformerXL
 from lakhnes_lib.music import events, midi, nes
 from lakhnes_lib.music.score import Score
 from lakhnes_lib.training import own_music
@@ -29,9 +28,7 @@ SONG = tune(1, beats=12)
 def place(tmp_path_factory):
     """A folder with a checkpoint and a song."""
     folder = tmp_path_factory.mktemp("generate")
-    torch.manual_seed(0)
-    size = dict(layers=1, width=16, heads=2, head_width=8, feed_forward=16, memory_length=32)
-    checkpoints.save(TransformerXL(**size), folder / "model")
+    checkpoints.save(small_transformer(), folder / "model")
     midi.write(SONG, folder / "song.mid")
     return folder
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import symusic
 import torch
+from small_models import small_transformer
 from songs import tune
 
 from lakhnes_lib.cli.composing import voices_of
@@ -16,7 +17,6 @@ from lakhnes_lib.errors import BadMidi, LakhnesError
 from lakhnes_lib.generation import continuation, given_voices, rhythm
 from lakhnes_lib.listening import gallery
 from lakhnes_lib.models.language_model import LanguageModel, RandomModel, UnigramModel
-from lakhnes_lib.models.transformer_xl import TransformerXL
 from lakhnes_lib.music import events, grammar, midi, nes
 from lakhnes_lib.music.score import Score
 
@@ -26,9 +26,7 @@ SONG = tune(3, beats=8)
 
 @pytest.fixture(scope="module")
 def model():
-    torch.manual_seed(0)
-    size = dict(layers=1, width=16, heads=2, head_width=8, feed_forward=16, memory_length=32)
-    return TransformerXL(**size).eval()
+    return small_transformer()
 
 
 def last(steps) -> list[np.ndarray]:

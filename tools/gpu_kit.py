@@ -33,6 +33,7 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 from machine import circumstances
+from one_line_errors import one_line_errors
 from split_checkpoint import split
 
 from lakhnes_lib import profiles
@@ -279,6 +280,7 @@ class Kit:
             self.write("results.json", values)
 
 
+@one_line_errors
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     verbs = parser.add_subparsers(dest="verb", required=True)
@@ -295,18 +297,14 @@ def main() -> int:
     running.add_argument("--profile", default="paper", help="a profile's name or file")
     running.add_argument("--device", help="cpu or cuda [default: cuda if there is one]")
     chosen = parser.parse_args()
-    try:
-        if chosen.verb == "pack":
-            pack(chosen.archive, chosen.corpora)
-            return 0
-        with tempfile.TemporaryDirectory() as work:
-            paths = chosen.archive, Path(work), chosen.out
-            kit = Kit(*paths, chosen.profile, chosen.row, chosen.device)
-            kit.checks(chosen.check_seconds)
-            kit.evaluate(kit.train(chosen.minutes, chosen.lakh_minutes))
-    except LakhnesError as error:
-        print(error, file=sys.stderr)
-        return 1
+    if chosen.verb == "pack":
+        pack(chosen.archive, chosen.corpora)
+        return 0
+    with tempfile.TemporaryDirectory() as work:
+        paths = chosen.archive, Path(work), chosen.out
+        kit = Kit(*paths, chosen.profile, chosen.row, chosen.device)
+        kit.checks(chosen.check_seconds)
+        kit.evaluate(kit.train(chosen.minutes, chosen.lakh_minutes))
     return 0
 
 

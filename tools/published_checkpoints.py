@@ -18,14 +18,14 @@ from pathlib import Path
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "benchmarks"))
 sys.path.append(str(Path(__file__).resolve().parent / "tables"))
-from _shared import arguments, corpus_at_hand, write
+from _shared import arguments, corpus_at_hand, earlier, write
 from perplexity_table import PUBLISHED, converted
 from published_table import HEADING, PROTOCOLS, rows
 
 from lakhnes_lib.data import fetching
-from lakhnes_lib.errors import DataNotFound, LakhnesError
+from lakhnes_lib.errors import LakhnesError
 from lakhnes_lib.evaluation import perplexity
-from lakhnes_lib.listening import reproduction, results
+from lakhnes_lib.listening import reproduction
 from lakhnes_lib.models import checkpoints
 from lakhnes_lib.models.devices import choose_device
 
@@ -45,15 +45,6 @@ def measured(model, corpus, known: dict) -> dict[str, float]:
             scores = perplexity.paper(model, split.framed(), split.names, **settings)
         values[what] = scores.perplexity
     return values
-
-
-def earlier(fingerprint: str) -> dict:
-    """What was measured before on the same data."""
-    try:
-        result = results.read("published")
-    except DataNotFound:
-        return {}
-    return result["values"] if result["data_fingerprint"] == fingerprint else {}
 
 
 def main() -> int:
@@ -79,7 +70,7 @@ def main() -> int:
         for cells in rows(known, values):
             print(" | ".join(cells), flush=True)
     if all_values and chosen.write:
-        values = earlier(corpus.fingerprint) | all_values
+        values = earlier("published", corpus.fingerprint) | all_values
         said = shlex.join(["python", "tools/published_checkpoints.py", *sys.argv[1:]])
         fingerprint = corpus.fingerprint
         write("published", values, command=said, data_fingerprint=fingerprint, packages=PACKAGES)

@@ -13,7 +13,9 @@ import re
 import sys
 from collections.abc import Iterable
 
-from lakhnes_lib.errors import BadStudy, LakhnesError
+from one_line_errors import one_line_errors
+
+from lakhnes_lib.errors import BadStudy
 from lakhnes_lib.study import summary
 from lakhnes_lib.study.answers import Answers, Judgement, read_rows
 from lakhnes_lib.study.designs import CONTROL, REAL
@@ -60,6 +62,7 @@ def read(paths: Iterable, key) -> Answers:
     return Answers(kind, judgements, pairs, tuple(refused))
 
 
+@one_line_errors
 def main(arguments=None) -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -71,18 +74,14 @@ def main(arguments=None) -> int:
     parser.add_argument("--no-controls", action="store_true", help="keep who failed a control")
     parser.add_argument("--remark", default="", help="a line to put over report and figures")
     chosen = parser.parse_args(arguments)
-    try:
-        answers = read(chosen.answers, chosen.key)
-        for line in answers.refused:
-            print(f"not used: {line}", file=sys.stderr)
-        controls = not chosen.no_controls
-        report = summary.analyse(answers, chosen.min_batches, controls, chosen.remark)
-        print(report.text, end="")
-        if chosen.out:
-            summary.write(report, chosen.out)
-    except LakhnesError as error:
-        print(error, file=sys.stderr)
-        return 1
+    answers = read(chosen.answers, chosen.key)
+    for line in answers.refused:
+        print(f"not used: {line}", file=sys.stderr)
+    controls = not chosen.no_controls
+    report = summary.analyse(answers, chosen.min_batches, controls, chosen.remark)
+    print(report.text, end="")
+    if chosen.out:
+        summary.write(report, chosen.out)
     return 0
 
 

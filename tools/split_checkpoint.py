@@ -19,8 +19,9 @@ from pathlib import Path
 import safetensors
 import safetensors.torch
 import torch
+from one_line_errors import one_line_errors
 
-from lakhnes_lib.errors import BadCheckpoint, LakhnesError
+from lakhnes_lib.errors import BadCheckpoint
 from lakhnes_lib.files import replacing
 from lakhnes_lib.models import checkpoints
 
@@ -99,6 +100,7 @@ def join(parts: Path, folder: Path) -> None:
     checkpoints.save(model, folder, **about)
 
 
+@one_line_errors
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     verbs = parser.add_subparsers(dest="verb", required=True)
@@ -112,16 +114,12 @@ def main() -> int:
         "--bits", type=int, choices=(8, 16, 32), default=8, help="of a weight [8]"
     )
     chosen = parser.parse_args()
-    try:
-        if chosen.verb == "split":
-            count = split(chosen.source, chosen.target, chosen.megabytes, chosen.bits)
-            print(f"{chosen.target}: {count} parts")
-        else:
-            join(chosen.source, chosen.target)
-            print(f"{chosen.target}: the checkpoint")
-    except LakhnesError as error:
-        print(error, file=sys.stderr)
-        return 1
+    if chosen.verb == "split":
+        count = split(chosen.source, chosen.target, chosen.megabytes, chosen.bits)
+        print(f"{chosen.target}: {count} parts")
+    else:
+        join(chosen.source, chosen.target)
+        print(f"{chosen.target}: the checkpoint")
     return 0
 
 

@@ -18,7 +18,6 @@ from pathlib import Path
 
 from lakhnes_lib import profiles
 from lakhnes_lib.data.corpora import prepare
-from lakhnes_lib.errors import LakhnesError
 from lakhnes_lib.files import write_file
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))
@@ -29,6 +28,7 @@ import paper_facts
 import song_facts
 import training_curves
 from machine import circumstances
+from one_line_errors import one_line_errors
 
 FOLDER = profiles.root() / "assets" / "aggregates"
 DIGITS = 6
@@ -118,6 +118,7 @@ def write(name: str) -> Path:
     return path
 
 
+@one_line_errors
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(FILES))
@@ -125,15 +126,11 @@ def main() -> int:
     if unknown := set(chosen) - set(FILES):
         parser.error(f"there is no {', '.join(sorted(unknown))}; there are {', '.join(FILES)}")
     FOLDER.mkdir(exist_ok=True)
-    try:
-        for name in chosen:
-            begin = time.perf_counter()
-            path = write(name)
-            seconds = time.perf_counter() - begin
-            print(f"{path}: {path.stat().st_size / 1000:.0f} kB, {seconds:.0f} s", flush=True)
-    except LakhnesError as error:
-        print(error, file=sys.stderr)
-        return 1
+    for name in chosen:
+        begin = time.perf_counter()
+        path = write(name)
+        seconds = time.perf_counter() - begin
+        print(f"{path}: {path.stat().st_size / 1000:.0f} kB, {seconds:.0f} s", flush=True)
     return 0
 
 
