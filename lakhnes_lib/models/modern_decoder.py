@@ -112,7 +112,7 @@ class ModernDecoder(NeuralModel):
         for block, before in zip(self.blocks, past.layers, strict=True):
             x, (key, value, late) = block(x, before, angles, mask)
             newest = (part[:, :, part.shape[2] - kept :] for part in (key, value))
-            layers.append(tuple(part.detach() for part in (*newest, late)))
+            layers.append(tuple(part.detach().contiguous() for part in (*newest, late)))
         valid = (past.valid + time).clamp_max(kept)
         after = Past(layers, kept, past.position + time, valid, history[:, time:])
         return normalised(x), after

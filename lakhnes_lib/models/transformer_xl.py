@@ -222,7 +222,7 @@ class TransformerXL(NeuralModel):
             x, key_value = layer(x, past, r, u, v, mask)
             if self.training:
                 joined = torch.cat([*past, inputs.detach()], 1)  # (batch, keys, width)
-                layers.append((joined[:, keys - kept :],))
+                layers.append((joined[:, keys - kept :].contiguous(),))
             else:
                 layers.append(tuple(part[:, :, keys - kept :] for part in key_value))
         valid = (memory.valid + time).clamp_max(kept)
