@@ -19,7 +19,7 @@ from lakhnes_lib import files
 from lakhnes_lib.data import corpus
 from lakhnes_lib.errors import BadCheckpoint, LakhnesError
 from lakhnes_lib.evaluation import perplexity
-from lakhnes_lib.models import checkpoints, devices
+from lakhnes_lib.models import checkpoints
 from lakhnes_lib.music import augmentation
 from lakhnes_lib.profiles import Evaluation, Profile, Training
 from lakhnes_lib.training import learner, snapshots, trainer
@@ -237,9 +237,9 @@ def test_lines_after_the_snapshot_are_dropped(music, tmp_path, monkeypatch):
 def test_goes_on_in_the_arithmetic_it_began_with(music, tmp_path, monkeypatch):
     """On another machine another may be faster, but the losses would be others."""
     wanted = profile(precision="auto")
-    monkeypatch.setattr(devices, "_multiplies_bf16_faster", lambda: True)
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: True, raising=False)
     begun = train(music, tmp_path, wanted, max_minutes=0.0)
-    monkeypatch.setattr(devices, "_multiplies_bf16_faster", lambda: False)
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
     assert begun.learner.bf16 and train(music, tmp_path, wanted, resume=True).learner.bf16
     assert not train(music, tmp_path / "other", wanted, max_minutes=0.0).learner.bf16
 

@@ -1,22 +1,17 @@
 """What a machine computes with: its device, the fastest arithmetic there, and a compiled step.
 
-Paper: none. Notebook: 05_training. Differences from the paper: it had GPUs. On a CPU two things
-have to be measured: some with instructions for bfloat16 multiply it in half the time of float32,
-some in twice the time; and the step that PyTorch's compiler makes of ours is not always correct.
+Paper: none. Notebook: 05_training. Differences from the paper: it had GPUs. On a CPU the step that
+PyTorch's compiler makes of ours is not always correct, so its gradient is compared first.
 """
 
 import sys
-import time
 import warnings
 from collections.abc import Callable
 from contextlib import contextmanager
-from functools import cache
 
 import torch
 
 from lakhnes_lib.models.fast import attention
-
-_BF16_INSTRUCTIONS = "_is_avx512_bf16_supported", "_is_amx_tile_supported"
 
 
 def choose_device(device: str | None = None) -> torch.device:
@@ -27,28 +22,14 @@ def choose_device(device: str | None = None) -> torch.device:
 def runs_bf16(device: torch.device, precision: str) -> bool:
     """Whether to compute in bfloat16, for a profile's ``precision``: auto, bf16 or fp32.
 
-    On auto it is used where the hardware multiplies it faster.
+    On auto it is used where the hardware multiplies it faster: on a GPU that has it, and on a CPU
+    with matrix units (AMX). CPUs that only have vector instructions for it may be slower with it.
     """
     if precision != "auto":
         return precision == "bf16"
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
-    return _multiplies_bf16_faster()
-
-
-@cache
-def _multiplies_bf16_faster() -> bool:
-    """Whether this CPU does, timed in a few hundredths of a second."""
-    if not any(getattr(torch.cpu, name, bool)() for name in _BF16_INSTRUCTIONS):
-        return False
-    fastest = {torch.float32: float("inf"), torch.bfloat16: float("inf")}
-    for _ in range(8):
-        for dtype in fastest:
-            left, right = torch.ones(2048, 256, dtype=dtype), torch.ones(256, 256, dtype=dtype)
-            began = time.perf_counter()
-            left @ right
-            fastest[dtype] = min(fastest[dtype], time.perf_counter() - began)
-    return 1.2 * fastest[torch.bfloat16] < fastest[torch.float32]
+    return getattr(torch.cpu, "_is_amx_tile_supported", bool)()
 
 
 @contextmanager
