@@ -51,10 +51,10 @@ def test_a_row_from_archive_to_results(archive, tmp_path):
     kit(tmp_path, "run", str(archive), "out", *options, "--profile", "toy.yaml", "--device", "cpu")
     out = tmp_path / "out"
     checks = json.loads((out / "checks.json").read_text())
-    assert checks["speed"]["2"]["events_a_second"] > 0
+    assert checks["speed"]["as trained"]["events_a_second"] > 0
     results = json.loads((out / "results.json").read_text())
     assert all(
-        1 < results[split][way] < 1000 for split in ("test", "valid") for way in ("exact", "paper")
+        1 < results[split][way] < 1000 for split in ("test", "valid") for way in ("exact", "paper", "per_song")
     )
     assert "valid_loss" in (out / "log.jsonl").read_text()
     script = profiles.root() / "tools" / "split_checkpoint.py"

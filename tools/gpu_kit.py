@@ -53,6 +53,7 @@ ROWS = {
     "transformer_xl_augmented": ("transformer_xl_minutes_augmented", None),
     "transformer_xl_lakh": ("transformer_xl_minutes_augmented", "lakh_minutes"),
     "modern_decoder": ("modern_decoder", None),
+    "mini": ("mini_minutes", None),
 }
 BATCHES = (30, 64, 128)
 """Rows of a training step that the checks try: the paper's 30, and what a large GPU may hold."""
@@ -173,33 +174,38 @@ class Kit:
             torch.cuda.synchronize()
 
     def speeds(self, seconds: float) -> dict:
-        """Events of training a second and peak memory at several batch sizes, uncompiled.
-
-        The smallest batch is always measured, a larger one as long as seconds are left.
-        """
+        """Events of training a second and peak memory: as the row is trained, and then uncompiled
+        at several batch sizes, as long as seconds are left."""
         name, values = ROWS[self.row][0], {}
-        settings = self.profile.training[name].model_copy(update={"compile": False})
-        songs = augmentation.songs_by_epoch(self.corpus(False)["train"], settings.augment, 0)(0)
+        trained = self.profile.training[name]
+        songs = augmentation.songs_by_epoch(self.corpus(False)["train"], trained.augment, 0)(0)
         deadline, is_cuda = time.monotonic() + seconds, self.device.type == "cuda"
-        for batch in BATCHES if is_cuda else (2,):
-            if values and time.monotonic() > deadline:
+        plain = trained.model_copy(update={"compile": False})
+        tries = {"as trained": trained} | {
+            f"batch {batch}": plain.model_copy(update={"batch": batch}) for batch in BATCHES
+        }
+        for title, settings in tries.items():
+            if values and not (is_cuda and time.monotonic() < deadline):
                 break
             if is_cuda:
                 torch.cuda.reset_peak_memory_stats()
-            streams = Streams(songs, batch, settings.segment, 0, settings.streams)
+            streams = Streams(songs, settings.batch, settings.segment, 0, settings.streams)
             model = checkpoints.build(**self.profile.models[name])
-            learner = Learner(model, settings.model_copy(update={"batch": batch}), self.device)
+            learner = Learner(model, settings, self.device)
             model.train()
-            learner.step(next(streams), 1.0)  # the first is slower
             begun, events = time.perf_counter(), 0
+            for _ in range(3):  # the first are slower, above all where they are compiled
+                learner.step(next(streams), 1.0)
+            values[title] = {"first_steps_seconds": round(time.perf_counter() - begun, 1)}
+            begun = time.perf_counter()
             while time.perf_counter() - begun < min(4, seconds / 4):
                 segment = next(streams)
                 learner.step(segment, 1.0)
                 events += int((segment.targets >= 0).sum())
             self.synchronize()
-            values[batch] = {"events_a_second": round(events / (time.perf_counter() - begun))}
+            values[title]["events_a_second"] = round(events / (time.perf_counter() - begun))
             if is_cuda:
-                values[batch]["peak_gigabytes"] = torch.cuda.max_memory_allocated() / 1e9
+                values[title]["peak_gigabytes"] = torch.cuda.max_memory_allocated() / 1e9
             del learner, model  # the next batch needs the memory
         return values
 
@@ -278,6 +284,10 @@ class Kit:
             paper = perplexity.paper(model, framed, songs.names, progress=False, **options)
             values[split_name]["paper"] = paper.perplexity
             self.write("results.json", values)
+            wholes = [perplexity.whole(songs.score(index)) for index in range(len(songs))]
+            alone = perplexity.per_song(model, wholes, batch=settings.batch, progress=False)
+            values[split_name]["per_song"] = alone.perplexity
+            self.write("results.json", values)
 
 
 @one_line_errors
@@ -291,7 +301,9 @@ def main() -> int:
     running.add_argument("archive", type=Path)
     running.add_argument("out", type=Path)
     running.add_argument("--row", choices=ROWS, default="transformer_xl_augmented")
-    running.add_argument("--minutes", type=float, default=8.0, help="of training on NES-MDB")
+    running.add_argument(
+        "--minutes", type=float, default=8.0, help="of training on NES-MDB, 0: the checks alone"
+    )
     running.add_argument("--lakh-minutes", type=float, default=4.0, help="on Lakh before it")
     running.add_argument("--check-seconds", type=float, default=CHECK_SECONDS)
     running.add_argument("--profile", default="paper", help="a profile's name or file")
@@ -304,7 +316,8 @@ def main() -> int:
         paths = chosen.archive, Path(work), chosen.out
         kit = Kit(*paths, chosen.profile, chosen.row, chosen.device)
         kit.checks(chosen.check_seconds)
-        kit.evaluate(kit.train(chosen.minutes, chosen.lakh_minutes))
+        if chosen.minutes:
+            kit.evaluate(kit.train(chosen.minutes, chosen.lakh_minutes))
     return 0
 
 
