@@ -1,11 +1,13 @@
 """Makes a shipped model of a training run: weights in bfloat16, how they came about, and the
 training curve.
 
-python tools/ship.py NAME runs/laptop/FIRST runs/laptop/SECOND [--note TEXT]
+python tools/ship.py NAME runs/laptop/FIRST runs/laptop/SECOND [--note TEXT] [--packed]
 
 Name the folders of all stages in order; the best weights of the last are shipped. The note is for
-the card. Then `benchmarks/perplexity_table.py --write` measures them and `make report` writes the
-numbers into config.json and the model's card.
+the card. A large model is packed into fewer than five bits a weight (``models/packed_weights.py``),
+and unpacked where it is first loaded; git knows the packed file alone. Then
+`benchmarks/perplexity_table.py --write` measures them and `make report` writes the numbers into
+config.json and the model's card.
 """
 
 import argparse
@@ -17,7 +19,7 @@ import torch
 from lakhnes_lib import profiles
 from lakhnes_lib.errors import LakhnesError
 from lakhnes_lib.files import write_file
-from lakhnes_lib.models import checkpoints
+from lakhnes_lib.models import checkpoints, packed_weights
 
 TOTALS = ("step", "events", "seconds")
 
@@ -37,6 +39,7 @@ def main() -> None:
     parser.add_argument("name")
     parser.add_argument("runs", type=Path, nargs="+")
     parser.add_argument("--note", default="", help="what else one should know of how it came about")
+    parser.add_argument("--packed", action="store_true", help="pack the weights")
     chosen = parser.parse_args()
     stages, curve, before = [], [], dict.fromkeys(TOTALS, 0)
     try:
@@ -50,6 +53,10 @@ def main() -> None:
         target = profiles.root() / "assets" / "pretrained" / chosen.name
         model = checkpoints.load(chosen.runs[-1] / "best")
         checkpoints.save(model, target, torch.bfloat16, stages=stages, metrics={}, note=chosen.note)
+        if chosen.packed:
+            packed_weights.pack(target)
+            (target / packed_weights.UNPACKED).unlink()
+            packed_weights.unpack(target)  # what is measured here is what others will unpack
     except (OSError, LakhnesError) as error:
         parser.exit(1, f"{error}\n")
     write_file(target / "log.jsonl", "".join(json.dumps(row) + "\n" for row in curve))

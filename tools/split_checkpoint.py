@@ -24,9 +24,7 @@ from one_line_errors import one_line_errors
 from lakhnes_lib.errors import BadCheckpoint
 from lakhnes_lib.files import replacing
 from lakhnes_lib.models import checkpoints
-
-SCALE = ".scale"
-"""Ends the name of a tensor that holds the scales of a matrix's rows."""
+from lakhnes_lib.models.packed_weights import SCALE, restored
 
 
 def in_8_bits(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -39,16 +37,6 @@ def in_8_bits(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         else:
             packed[name] = tensor
     return packed
-
-
-def in_32_bits(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """The same back in float32."""
-    scales = {name: tensors[name] for name in tensors if name.endswith(SCALE)}
-    return {
-        name: tensor * scales[name + SCALE] if name + SCALE in scales else tensor
-        for name, tensor in tensors.items()
-        if name not in scales
-    }
 
 
 def split(folder: Path, target: Path, megabytes: float, bits: int) -> int:
@@ -93,7 +81,7 @@ def join(parts: Path, folder: Path) -> None:
     if hashlib.sha256(content).hexdigest() != sha256:
         raise BadCheckpoint(f"{parts}: its parts are damaged, or of several checkpoints")
     try:
-        model = checkpoints.assembled(about, in_32_bits(safetensors.torch.load(content)), parts)
+        model = checkpoints.assembled(about, restored(safetensors.torch.load(content)), parts)
     except (BadCheckpoint, RuntimeError, safetensors.SafetensorError) as error:
         raise BadCheckpoint(f"{parts}: its tensors do not fit its config.json ({error})") from None
     del about["parts"]

@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
 from lakhnes_lib.errors import BadCheckpoint, DataNotFound, first_problem
 from lakhnes_lib.files import replacing, write_synced
-from lakhnes_lib.models import language_model, published
+from lakhnes_lib.models import language_model, packed_weights, published
 from lakhnes_lib.models.language_model import LanguageModel, RandomModel, UnigramModel
 from lakhnes_lib.models.lstm import LSTM
 from lakhnes_lib.models.modern_decoder import ModernDecoder
@@ -135,7 +135,7 @@ def save(model: LanguageModel, folder, dtype: torch.dtype | None = None, **detai
     names = {"model.safetensors", "config.json"}
     if (Path(folder) / "model.safetensors").is_file():
         # What belongs to the old model goes with it: its card, its curve, its exported steps.
-        names |= {"README.md", "log.jsonl", "step.onnx", "step.int8.onnx"}
+        names |= {"README.md", "log.jsonl", "step.onnx", "step.int8.onnx", packed_weights.FILE}
     with replacing(folder, folder=True, names=names) as temporary:
         write_synced(temporary / "model.safetensors", safetensors.torch.save(tensors))
         write_synced(temporary / "config.json", f"{json.dumps(config, indent=1)}\n".encode())
@@ -179,6 +179,7 @@ def load(folder, device="cpu") -> LanguageModel:
     ('modern_decoder', 1920)
     """
     folder, config = Path(folder), details(folder)
+    packed_weights.unpack(folder)
     try:
         tensors = safetensors.torch.load_file(folder / "model.safetensors")
     except FileNotFoundError:

@@ -115,6 +115,10 @@ def open_piece(folder, memory_length: int | None, precision: str) -> Piece | Non
     be loaded to export it.
     """
     folder = Path(folder)
+    if not (folder / WEIGHTS).exists():
+        from lakhnes_lib.models import packed_weights
+
+        packed_weights.unpack(folder)
     try:
         description = json.loads((folder / "config.json").read_bytes())
         if description["architecture"] not in ARCHITECTURES:
