@@ -3,6 +3,7 @@
     python tools/gpu_kit.py pack KIT.tar.xz data/packed/nesmdb-midi [data/packed/lakh5]
     python tools/gpu_kit.py run KIT.tar.xz OUT --row transformer_xl_augmented --minutes 8
     python tools/split_checkpoint.py join OUT/weights FOLDER
+    python tools/gpu_kit.py collect OUT…
 
 ``pack`` writes the corpora that training reads into one archive. ``run`` needs nothing but that
 archive, this repository, PyTorch, NumPy, safetensors, PyYAML, tqdm and pydantic. It works in three
@@ -13,6 +14,8 @@ stages, each limited in time, and after each stage OUT holds what there is so fa
 2. ``log.jsonl`` and ``weights/``: the row is trained by the clock. Whenever valid gets better, the
    weights are written again, in parts of 15 MB with 8 bits a weight.
 3. ``results.json``: perplexity on test and valid by every protocol.
+
+``collect`` writes what several folders OUT hold of stages 1 to 3 to results/gpu.json.
 
 A row is a name of ``models`` in the profile, or ``transformer_xl_lakh``, which spends
 ``--lakh-minutes`` on Lakh first. A run that is stopped leaves what it has written.
@@ -42,6 +45,7 @@ from lakhnes_lib.data.streams import Streams
 from lakhnes_lib.errors import LakhnesError
 from lakhnes_lib.evaluation import perplexity
 from lakhnes_lib.files import write_file
+from lakhnes_lib.listening import results
 from lakhnes_lib.models import checkpoints
 from lakhnes_lib.music import augmentation
 from lakhnes_lib.training import trainer
@@ -290,6 +294,30 @@ class Kit:
             self.write("results.json", values)
 
 
+def collect(folders: list[Path]) -> None:
+    """Writes results/gpu.json: of each row the checks, the end of training, and perplexities."""
+    rows: dict[str, dict] = {}
+    for folder in folders:
+        for path in (folder / "checks.json", folder / "results.json"):
+            if path.exists():
+                values = json.loads(path.read_text(encoding="utf-8"))
+                row = rows.setdefault(values.pop("row"), {})
+                row |= {key: values[key] for key in values if key != "seconds_since_start"}
+        if (folder / "log.jsonl").exists():
+            log = [json.loads(line) for line in open(folder / "log.jsonl", encoding="utf-8")]
+            row["trained"] = {key: log[-1][key] for key in ("step", "events", "seconds")}
+            row["valid_curve"] = [
+                {key: line[key] for key in ("step", "events", "seconds", "valid_loss")}
+                for line in log
+                if "valid_loss" in line
+            ]
+    last = [row.pop("circumstances") for row in rows.values()][-1]
+    result = {"name": "gpu", "command": "python tools/gpu_kit.py run KIT.tar.xz OUT --row ROW"}
+    result |= {"data_fingerprint": None, **last, "values": {"rows": rows}}
+    write_file(results.path_of("gpu"), json.dumps(result, indent=1) + "\n")
+    print(results.path_of("gpu"))
+
+
 @one_line_errors
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -308,9 +336,14 @@ def main() -> int:
     running.add_argument("--check-seconds", type=float, default=CHECK_SECONDS)
     running.add_argument("--profile", default="paper", help="a profile's name or file")
     running.add_argument("--device", help="cpu or cuda [default: cuda if there is one]")
+    collecting = verbs.add_parser("collect", help="write results/gpu.json")
+    collecting.add_argument("folders", type=Path, nargs="+")
     chosen = parser.parse_args()
     if chosen.verb == "pack":
         pack(chosen.archive, chosen.corpora)
+        return 0
+    if chosen.verb == "collect":
+        collect(chosen.folders)
         return 0
     with tempfile.TemporaryDirectory() as work:
         paths = chosen.archive, Path(work), chosen.out

@@ -22,7 +22,7 @@ from lakhnes_lib.listening import results
 MEMORY = "_memory"
 """Ends the name of a shipped model measured with all of its own memory, which is longer than the
 protocol's."""
-SHIPPED = ("mini", f"mini{MEMORY}", "transformer_xl")
+SHIPPED = ("mini", f"mini{MEMORY}", "transformer_xl", "paper_size")
 """Of ``assets/pretrained``."""
 ARCHITECTURES = dict(lstm="LSTM", transformer_xl="Transformer-XL", modern_decoder="modern decoder")
 

@@ -7,6 +7,7 @@ from filling import fill
 
 from lakhnes_lib import profiles
 from lakhnes_lib.listening import reproduction, results
+from lakhnes_lib.models import packed_weights
 
 
 def shipped() -> dict[Path, dict]:
@@ -38,6 +39,8 @@ def card(name: str, config: dict) -> str:
         if split in entry
     ]
     settings = config["config"].items()
+    packed = (profiles.root() / "assets" / "pretrained" / name / packed_weights.FILE).exists()
+    on_gpu = config["stages"][-1]["profile"] == "paper"
     stages = [
         stage | {"training": {"augment": None} | stage["training"]} for stage in config["stages"]
     ]
@@ -48,4 +51,8 @@ def card(name: str, config: dict) -> str:
         config=config | {"note": config.get("note", ""), "stages": stages},
         sizes=", ".join(f"{key.replace('_', ' ')} {setting}" for key, setting in settings),
         measured=measured,
+        packed=packed,
+        stored="in fewer than five bits each" if packed else "as bfloat16",
+        on_gpu=on_gpu,
+        trained_on="one GPU" if on_gpu else "shared CPU cores",
     )
