@@ -485,7 +485,9 @@ def test_the_summary_is_one_page_that_says_what_is_missing(monkeypatch):
 def test_costs_count_the_same_weights_once():
     entry = {"weights": "a", "minutes": 60, "test": {"seconds": 1800}, "valid": {"seconds": 1800}}
     models = {"mini": entry, "mini_memory": entry, "random": {"test": {"seconds": 0}}}
+    models["paper/lstm"] = {"weights": "b", "minutes": 6, "profile": "paper"}
     rows = {row[0]: row[1:] for row in reproduction_page.costs(models, {"mini": {"seconds": 3600}})}
     assert rows["training on all songs"] == ("1", "1.0", "2.0")
+    assert rows["the same on one GPU"] == ("1", "0.1", "–")
     assert rows["exact evaluation"] == ("5", "2.0", "4.0")
     assert rows["evaluation song by song"] == ("1", "1.0", "1.0")

@@ -69,8 +69,10 @@ def costs(models: dict, song_by_song_of: dict) -> list[tuple[str, ...]]:
     """What was run, how often, its hours of the clock and its core-hours at most."""
     # The same weights may be measured under two names.
     trained = {entry["weights"]: entry for entry in models.values() if "minutes" in entry}
-    on_gpu = [entry["minutes"] for entry in trained.values() if entry["profile"] == GPU_PROFILE]
-    on_cores = [entry["minutes"] for entry in trained.values() if entry["profile"] != GPU_PROFILE]
+    on_gpu = [entry["minutes"] for entry in trained.values() if entry.get("profile") == GPU_PROFILE]
+    on_cores = [
+        entry["minutes"] for entry in trained.values() if entry.get("profile") != GPU_PROFILE
+    ]
     splits = [
         entry[split] for entry in models.values() for split in ("valid", "test") if split in entry
     ]
