@@ -6,6 +6,7 @@ Exit codes: 0 for success; 1 after one line on stderr that says what is wrong; 2
 130 after Ctrl-C. The verbs import PyTorch and NumPy when they run, so ``--help`` is quick.
 """
 
+import io
 import os
 import sys
 from typing import Annotated
@@ -51,6 +52,8 @@ def main(arguments: list[str] | None = None) -> int:
 
     arguments: the words after ``lakhnes``, None for those of the command line.
     """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # what a terminal cannot show becomes a ?
     try:
         app(arguments, prog_name="lakhnes")
     except SystemExit as end:

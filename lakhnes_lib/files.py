@@ -1,7 +1,7 @@
-"""Writes files and folders so that nothing half-written stays behind, and locks a folder.
+"""Reads files of limited size, writes files and folders whole or not at all, and locks a folder.
 
-Paper: none. Notebook: none. Everything is first written to a temporary file or folder beside its
-path, and moved there when it is complete; so at any time the path holds the old or the new content.
+Paper: none. Notebook: none. What is written goes to a temporary file or folder beside its path, and
+is moved there when it is complete; so at any time the path holds the old or the new content.
 """
 
 import errno
@@ -13,13 +13,51 @@ from pathlib import Path
 
 from lakhnes_lib.errors import LakhnesError, OutOfSpace
 
-_NOT_WRITABLE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST}
+MOST_BYTES = 16_000_000
+"""Of a file that is read as one song, text or table: the largest song of NES-MDB has 90,000."""
+_NOT_WRITABLE = {
+    errno.EACCES,
+    errno.EPERM,
+    errno.EROFS,
+    errno.ENOTDIR,
+    errno.EISDIR,
+    errno.ENAMETOOLONG,
+}
+
+
+def read_bytes(path, kind: type[LakhnesError] = LakhnesError) -> bytes:
+    """The content of a file.
+
+    Raises an error of this ``kind``, which names the file, if it cannot be read, has more than
+    ``MOST_BYTES``, or is a pipe or a device, which may never answer or never end.
+
+    Example: ``data = files.read_bytes("song.mid", BadMidi)``
+    """
+    path = Path(path)
+    try:
+        if path.exists() and not path.is_file():
+            raise kind(f"{path}: cannot be read (it is a folder, a pipe or a device, not a file)")
+        if path.stat().st_size > MOST_BYTES:
+            raise kind(f"{path}: has over {MOST_BYTES // 1_000_000} MB, the most that is read")
+        return path.read_bytes()
+    except OSError as error:
+        raise kind(f"{path}: cannot be read ({error.strerror})") from None
+
+
+def check_output(out, source) -> None:
+    """Raises LakhnesError if a file that is to be written is the one that is read."""
+    if os.path.realpath(out) == os.path.realpath(source):
+        raise LakhnesError(f"{out}: is the file that is read; name another one to write")
 
 
 def write_file(path, content: str | bytes) -> None:
-    """Writes a whole file, text as UTF-8, through ``replacing``, and raises as it does."""
+    """Writes a whole file, text as UTF-8, through ``replacing``, and raises as it does.
+
+    What UTF-8 does not have, as the name of a file in another encoding may, becomes a ``?``.
+    """
     with replacing(path) as temporary:
-        temporary.write_bytes(content.encode() if isinstance(content, str) else content)
+        data = content.encode("utf-8", "replace") if isinstance(content, str) else content
+        temporary.write_bytes(data)
 
 
 def write_synced(path, content: bytes) -> None:
@@ -32,9 +70,12 @@ def write_synced(path, content: bytes) -> None:
 
 def explained(error: OSError, path) -> Exception:
     """What to raise instead of the system's error while ``path`` is written: OutOfSpace if the disk
-    is full, LakhnesError if the path cannot be written, the error itself for any other reason."""
-    if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+    is full, LakhnesError if it cannot be written, the error itself for any other reason."""
+    # NumPy does not say why it could not write all of an array.
+    if error.errno in {errno.ENOSPC, errno.EDQUOT} or " requested and " in str(error):
         return OutOfSpace(f"{path}: the disk is full; nothing of it was saved")
+    if error.errno == errno.EEXIST:
+        return LakhnesError(f"{error.filename}: is a file, and a folder is to be written")
     if error.errno in _NOT_WRITABLE:
         return LakhnesError(f"{path}: cannot be written ({error.strerror})")
     return error
@@ -97,6 +138,8 @@ def replacing(path, folder: bool = False, names=()):
     """
     target = Path(os.path.realpath(path))
     temporary = target.parent / f".{target.stem}-{uuid.uuid4().hex[:8]}{target.suffix}"
+    if target.exists() and not (target.is_file() or target.is_dir()):
+        raise LakhnesError(f"{path}: is a pipe or a device, not a file that can be replaced")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         if folder:

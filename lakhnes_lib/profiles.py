@@ -13,6 +13,7 @@ import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from lakhnes_lib.errors import BadProfile, first_problem
+from lakhnes_lib.files import read_bytes
 
 LARGEST = 2**31 - 1
 Count = Annotated[int, Field(ge=1, le=LARGEST)]
@@ -147,8 +148,10 @@ def load(name) -> Profile:
     is_path = str(name).endswith((".yaml", ".yml"))
     path = Path(name) if is_path else root() / "profiles" / f"{name}.yaml"
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError:
+        values = yaml.safe_load(read_bytes(path, BadProfile))
+    except BadProfile:
+        if path.exists():
+            raise
         known = ", ".join(names())
         raise BadProfile(f"{name}: there is no such profile; there are {known}") from None
     except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:

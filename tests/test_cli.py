@@ -182,6 +182,7 @@ def test_file_errors(song, tmp_path, one_line):
     )
     assert "bad.mid" in one_line("render", tmp_path / "bad.mid", tmp_path / "a.wav")
     assert "none.vgm" in one_line("tokens", tmp_path / "none.vgm")
+    (tmp_path / "a.mp3").touch()
     assert (
         "a.mp3: its ending is none of those that can be read as music (.mid, .midi, .tx1.txt, "
         in one_line("tokens", tmp_path / "a.mp3")
@@ -191,6 +192,7 @@ def test_file_errors(song, tmp_path, one_line):
         "tokens", tmp_path / "bad.tx1.txt"
     )
     (tmp_path / "bad.tx1.txt").unlink()
+    (tmp_path / "a.mp3").unlink()
     assert "written as event text" in one_line("tokens", tmp_path / "a.mid", tmp_path / "a.wav")
     assert "a.mid" in one_line("render", tmp_path / "a.mid", tmp_path / "a.mid/a.wav")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.mid", "bad.mid"]
@@ -222,7 +224,7 @@ def test_lead_sheets(tmp_path, capsys, one_line):
     ):
         (tmp_path / "bad.abc").write_text(broken)
         assert "bad.abc: " in one_line("tokens", tmp_path / "bad.abc")
-    assert "none.abc: cannot be read" in one_line("tokens", tmp_path / "none.abc")
+    assert "none.abc: there is no such file" in one_line("tokens", tmp_path / "none.abc")
 
 
 def test_nothing_is_written_over(song, tmp_path, capsys):
@@ -239,6 +241,94 @@ def test_nothing_is_written_over(song, tmp_path, capsys):
         main(["render", str(tmp_path), str(tmp_path), "--to", "mid", "--volume", "3"]) == 0
     )  # out/a.vgm alone
     assert (tmp_path / "a.mid").read_bytes() == before and midi.read(tmp_path / "out/a.mid")
+
+
+def test_what_is_read_is_not_written(song, tmp_path, monkeypatch, capsys, one_line):
+    from lakhnes_lib.sound import song_files
+
+    for name in ("a.mid", "a.tx1"):
+        song_files.write_song(song, tmp_path / name)
+    (tmp_path / "link.mid").symlink_to("a.mid")
+    monkeypatch.chdir(tmp_path)
+    before = (tmp_path / "a.mid").read_bytes()
+    for words in ("a.mid a.mid", "a.mid ./a.mid", "a.mid link.mid", "link.mid a.mid"):
+        assert f"{words.split()[1][-5:]}: is the file that is read" in one_line(
+            "render", *words.split(), "--volume", 3
+        )
+    assert "a.tx1: is the file that is read" in one_line("tokens", "a.tx1", "a.tx1")
+    (tmp_path / "same").symlink_to(".")
+    assert main(["render", ".", "same", "--to", "mid", "--volume", "3"]) == 1
+    assert "which is taken" in capsys.readouterr().err
+    assert (tmp_path / "a.mid").read_bytes() == before
+    for note in ("", ", in place of an earlier file"):
+        assert main(["render", "a.mid", "b.vgm"]) == 0
+        out = capsys.readouterr().out
+        assert out == f"b.vgm: 3.0 s, {len(song.notes)} notes{note}\n"
+
+
+def test_files_of_a_folder_that_cannot_be_read_are_named(song, tmp_path, capsys):
+    from lakhnes_lib.music import midi
+
+    for name in "abc":
+        midi.write(song, tmp_path / f"music/{name}.mid")
+    (tmp_path / "music/broken.mid").symlink_to("nowhere")
+    os.mkfifo(tmp_path / "music/pipe.vgm")
+    assert main(["tokens", str(tmp_path / "music"), str(tmp_path / "out"), "--workers", "1"]) == 0
+    out, err = capsys.readouterr()
+    assert "left out: 2 files" in out
+    assert "broken.mid: cannot be read" in err and "pipe.vgm: cannot be read" in err
+
+
+def test_paths_that_are_not_there_or_not_of_their_kind(song, tmp_path, monkeypatch, one_line):
+    monkeypatch.chdir(tmp_path)
+    assert "music: there is no such file or folder" in one_line("render", "music", "out")
+    assert "music: there is no such file or folder" in one_line("tokens", "music")
+    (tmp_path / "a.abc").write_text("X:1")
+    assert "out: has no ending" in one_line("render", "a.abc", "out")
+    assert "a.abc: is a file, and a folder" in one_line(
+        "train", "--profile", "smoke", "--out", "a.abc"
+    )
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model/model.safetensors").touch()
+    assert "model: holds model.safetensors, which would be lost" in one_line(
+        "convert", "model.pt", "model"
+    )
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "train --profile smoke --seed 99999999999999999999",
+        "train --profile smoke --max-minutes nan",
+        "evaluate MODEL --memory 99999999999999999999",
+        "map music out --seed 99999999999999999999",
+        "study make turing out --method a=b --batches 99999999999999999999",
+        "study make turing out --method a=b --length 9999999",
+        "study page design answers.csv",
+        "study report design a.csv --min-batches 99999999999999999999",
+    ],
+)
+def test_numbers_and_names_out_of_bounds(words, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "answers.csv").write_text("precious")
+    assert main(words.split()) == 2
+    out, err = capsys.readouterr()
+    assert err.splitlines()[-1].startswith("Error: Invalid value for ") and not out
+    assert (tmp_path / "answers.csv").read_text() == "precious"
+    assert os.listdir(tmp_path) == ["answers.csv"]
+
+
+def test_workers_are_at_most_one_for_each_core(song, tmp_path, monkeypatch):
+    from lakhnes_lib.data import build
+    from lakhnes_lib.music import midi
+
+    midi.write(song, tmp_path / "music/a.mid")
+    asked = []
+    monkeypatch.setattr(build, "build_corpus", lambda *_, workers, **__: asked.append(workers))
+    for number in (1, -1, 10**9):
+        with contextlib.suppress(AttributeError):  # there is no corpus
+            main(["tokens", str(tmp_path / "music"), "out", "--workers", str(number)])
+    assert asked == [1, -1, os.cpu_count()]
 
 
 @pytest.mark.parametrize(

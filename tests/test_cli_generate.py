@@ -196,7 +196,7 @@ def test_ctrl_c_keeps_what_is_done(place):
         "sampling.draw = draw\n"
         "from lakhnes_lib.__main__ import main; sys.exit(main())"
     )
-    options = ["-n", "2", "--length", "1000000", "--memory", "8", "--device", "cpu", "--seed", "0"]
+    options = ["-n", "2", "--length", "200000", "--memory", "8", "--device", "cpu", "--seed", "0"]
     options += ["--no-audition"]
     command = [sys.executable, "-c", code, "generate", str(place / "model"), str(out), *options]
     process = subprocess.Popen(
@@ -281,11 +281,12 @@ def test_bad_input(generate, place, tmp_path):
     silent.write_text("WT_100\n")
     midi.write(Score.build([(nes.P1, 0, 50_000, 60, 9)], name="hum"), noise)
     (tmp_path / "damaged.mid").write_bytes(b"MThd")
+    (tmp_path / "notes.pdf").touch()
     song = place / "song.mid"
     for options, rule in (
         (("--continue", silent), "no note to go on from"),
         (("--continue", tmp_path / "damaged.mid"), "damaged"),
-        (("--continue", tmp_path / "none.mid"), "cannot be read"),
+        (("--continue", tmp_path / "none.mid"), "none.mid: there is no such file"),
         (("--rhythm", silent), "so there is no pitch to choose"),
         (
             ("--continue", tmp_path / "notes.pdf"),
@@ -299,8 +300,14 @@ def test_bad_input(generate, place, tmp_path):
             err,
         )
     for options, rule in (
+        (("--between", "nan", "inf", song), "no span from nan s"),
+        (("--temperature", "inf"), "--temperature"),
+        (("-n", 10**9), "-n"),
+        (("--length", 10**12), "--length"),
+        (("--seed", 10**30), "--seed"),
+        (("--memory", 10**30), "--memory"),
         (("--temperature", 0), "temperature must be above 0, not 0"),
-        (("--temperature", "nan"), "temperature must be above 0, not nan"),
+        (("--temperature", "nan"), "--temperature"),
         (("--top-p", 0), "top-p must be above 0"),
         (("--precision", "fp8"), "precision must be one of"),
         (("--rhythm", song, "--first-seconds", 0), "'--first-seconds'"),

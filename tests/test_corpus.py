@@ -265,5 +265,5 @@ def test_no_music(tmp_path):
         build.build_corpus(tmp_path, tmp_path / "packed")
     with pytest.raises(DataNotFound, match="none: is not a folder"):
         build.find_files(tmp_path / "none")
-    with pytest.raises(BadEvents, match="cannot be read as event text"):
+    with pytest.raises(BadEvents, match="none.tx1: cannot be read"):
         build.read_song(tmp_path / "none.tx1")

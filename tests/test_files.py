@@ -9,7 +9,7 @@ from songs import tune
 from lakhnes_lib import files
 from lakhnes_lib.__main__ import main
 from lakhnes_lib.data import build, corpus, lakh_mapping
-from lakhnes_lib.errors import LakhnesError
+from lakhnes_lib.errors import BadMidi, LakhnesError, OutOfSpace
 from lakhnes_lib.models import checkpoints
 from lakhnes_lib.music import midi
 
@@ -99,6 +99,63 @@ def test_a_link_to_a_folder_is_followed(tmp_path):
         "a.txt": b"new"
     }
     assert {path.name for path in tmp_path.iterdir()} == {"real", "link"}
+
+
+# What is no file
+
+
+def test_pipes_devices_and_folders_are_not_read(tmp_path):
+    """A pipe without a writer never answers, and a device never ends."""
+    os.mkfifo(tmp_path / "pipe.mid")
+    (tmp_path / "zeros.mid").symlink_to("/dev/zero")
+    (tmp_path / "folder.mid").mkdir()
+    (tmp_path / "broken.mid").symlink_to("nowhere")
+    for name in ("pipe.mid", "zeros.mid", "folder.mid", "broken.mid"):
+        with pytest.raises(BadMidi, match=rf"{name}: cannot be read \("):
+            files.read_bytes(tmp_path / name, BadMidi)
+    with open(tmp_path / "large", "wb") as file:
+        file.truncate(files.MOST_BYTES + 1)
+    with pytest.raises(LakhnesError, match="large: has over 16 MB"):
+        files.read_bytes(tmp_path / "large")
+
+
+@pytest.mark.parametrize("ending", ["mid", "abc", "vgm", "tx1", "yaml", "csv", "zip"])
+def test_every_reader_refuses_a_pipe(tmp_path, ending, capsys):
+    path = tmp_path / f"pipe.{ending}"
+    os.mkfifo(path)
+    command = {
+        "yaml": ["train", "--profile", path],
+        "csv": ["study", "merge", tmp_path / "all.csv", path],
+        "zip": ["map", path, tmp_path / "out"],
+    }.get(ending, ["tokens", path])
+    assert main(list(map(str, command))) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"error: {path}: ")
+
+
+def test_a_device_is_not_replaced_by_a_file(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link.wav").symlink_to(tmp_path / "pipe")
+    for name in ("pipe", "link.wav"):
+        with pytest.raises(LakhnesError, match=f"{name}: is a pipe or a device"):
+            files.write_file(tmp_path / name, "text")
+    assert (tmp_path / "pipe").is_fifo() and len(list(tmp_path.iterdir())) == 2
+
+
+def test_a_full_disk_by_its_name(tmp_path):
+    """NumPy only says how much it has written."""
+    with (
+        pytest.raises(OutOfSpace, match="out: the disk is full"),
+        files.replacing(tmp_path / "out"),
+    ):
+        raise OSError("37261 requested and 33122 written")
+
+
+def test_a_name_that_is_no_text(tmp_path):
+    """Names in another encoding come as half characters, which UTF-8 cannot hold."""
+    files.write_file(tmp_path / os.fsdecode(b"a\xff.txt"), "in a\udcff.txt")
+    (path,) = tmp_path.iterdir()
+    assert os.fsencode(path.name) == b"a\xff.txt" and path.read_bytes() == b"in a?.txt"
 
 
 # Who writes folders

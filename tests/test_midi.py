@@ -151,7 +151,7 @@ LINE = voice_track("p1", [(start, start + 10, 60, 9) for start in range(0, 1000,
         (b"RIFF0000", "is not a MIDI file (it does not start with MThd)"),
         (b"MThd", "is a damaged MIDI file"),
         (b"MThd\x00\x00\x00\x06\x00\x01\x00\x01", "is a damaged MIDI file"),
-        (b"\x00" * 16_000_001, "is larger than 16 MB, too large for a song"),
+        (b"\x00" * 16_000_001, "has over 16 MB, the most that is read"),
         (
             file_of(voice_track("piano", [(0, 5, 60, 9)])),
             "instrument 'piano' (program 0) is none of p1, p2, tr, no",
@@ -162,15 +162,15 @@ LINE = voice_track("p1", [(start, start + 10, 60, 9) for start in range(0, 1000,
         ),
         (
             file_of(voice_track("p1", [(0, 9, 20, 9)])),
-            "(P1, pitch 20, velocity 9, ticks 0-9) is out of its voice's range",
+            "(P1, pitch 20, velocity 9, ticks 0-9) is out of range (P1 P2 33-108, TR",
         ),
         (
             file_of(voice_track("no", [(0, 9, 40, 9)])),
-            "(NO, pitch 40, velocity 9, ticks 0-9) is out of its voice's range",
+            "(NO, pitch 40, velocity 9, ticks 0-9) is out of range (P1 P2 33-108, TR",
         ),
         (
             file_of(voice_track("p2", [(0, 9, 60, 99)])),
-            "velocity 99, ticks 0-9) has a velocity its voice does not have",
+            "velocity 99, ticks 0-9) has a velocity that is not 1-15",
         ),
         (file_of(voice_track("p1", [(0, 9, 60, 9)], [(3, 12, 9)])), "control 0 "),
         (
@@ -254,7 +254,7 @@ def test_what_cannot_be_written(tmp_path):
     with pytest.raises(BadScore):
         midi.write(Score.build([(P1, 0, 1, 1, 1)]), tmp_path / "song.mid")
     (tmp_path / "file").write_text("")
-    with pytest.raises(LakhnesError, match="cannot be written"):
+    with pytest.raises(LakhnesError, match="file: is a file, and a folder"):
         midi.write(tune(0), tmp_path / "file" / "song.mid")
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 

@@ -10,6 +10,7 @@ from fractions import Fraction
 
 import pytest
 
+from lakhnes_lib import files
 from lakhnes_lib.errors import BadScore, LakhnesError
 from lakhnes_lib.music import nes
 from lakhnes_lib.songbook import abc_reader, tunes
@@ -340,8 +341,11 @@ def test_nothing_takes_all_memory(tmp_path):
         path.write_text(HEAD + music)
         with pytest.raises(BadScore, match=rule):
             tunes.read(path)
-    path.write_bytes(b"X:1\n" * (abc_reader.MOST_BYTES // 4 + 1))
-    with pytest.raises(BadScore, match="more than 16,000,000 bytes"):
+    path.write_text(HEAD + "c[1-99|" * 40_000)
+    with pytest.raises(BadScore, match="a tune of over 250,000 characters"):
+        tunes.read(path)
+    path.write_bytes(b"X:1\n" * (files.MOST_BYTES // 4 + 1))
+    with pytest.raises(BadScore, match="over 16 MB"):
         tunes.read(path)
     with pytest.raises(BadScore, match="cannot be read"):
         tunes.read(tmp_path)

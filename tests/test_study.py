@@ -170,6 +170,8 @@ def test_clips_are_slices_of_the_pieces_without_overlap(design):
         ),
         ({"real": music(0), "b": music(9)}, {"controls": 5}, "fewer controls than pairs"),
         ({"real": music(0), "b": music(9)}, {"seconds": float("nan")}, "0.5 to 60 seconds"),
+        ({"real": music(0), "b": music(9)}, {"pairs": 10**12}, "7,200 s of sound at most"),
+        ({"real": music(0), "b": music(9)}, {"batches": 10**12}, "7,200 s of sound at most"),
     ],
 )
 def test_impossible_designs(sources, options, words, tmp_path):

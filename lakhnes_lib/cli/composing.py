@@ -85,7 +85,8 @@ def describe_beginning(file: Path, prime, checkpoint: Path, memory: int) -> None
     from lakhnes_lib.models import checkpoints
 
     perplexity = continuation.perplexity(checkpoints.load(checkpoint), prime, memory)
-    print(f"{file}: its perplexity under the model is {perplexity:.2f}")
+    shown = f"{perplexity:.2f}" if perplexity > 0 else "not told by so few events"
+    print(f"{file}: its perplexity under the model is {shown}")
     if len(prime) > memory:
         message = f"{file}: of {len(prime):,} events the model keeps {memory:,} in mind"
         print(message, file=sys.stderr)

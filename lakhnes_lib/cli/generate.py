@@ -9,7 +9,8 @@ from typing import Annotated
 
 import typer
 
-from lakhnes_lib.cli.options import Checkpoint, Device, Natural, Voices, only_where, read_song
+from lakhnes_lib.cli.limits import Length, Memory, Natural
+from lakhnes_lib.cli.options import Checkpoint, Device, Voices, only_where, read_song
 
 
 # The defaults are those of ``profiles.Sampling`` (a test compares them), which is slow to import.
@@ -17,8 +18,8 @@ def generate(
     context: typer.Context,
     checkpoint: Checkpoint,
     out: Annotated[Path, typer.Argument(metavar="OUT_DIR")],
-    pieces: Annotated[int, typer.Option("-n", "--pieces", min=1)] = 4,
-    seed: Annotated[int | None, typer.Option(min=0)] = None,
+    pieces: Annotated[int, typer.Option("-n", "--pieces", min=1, max=1_000)] = 4,
+    seed: Natural = None,
     beginning: Annotated[Path | None, typer.Option("--continue", metavar="FILE")] = None,
     rhythm: Annotated[Path | None, typer.Option(metavar="FILE")] = None,
     given: Annotated[tuple[str, Path] | None, typer.Option(metavar="VOICES FILE")] = None,
@@ -27,15 +28,15 @@ def generate(
     only: Annotated[str, typer.Option(metavar="VOICES")] = "P1,P2,TR,NO",
     loop: Annotated[bool, typer.Option("--loop")] = False,
     first_seconds: Annotated[float | None, typer.Option(min=0.01, max=3_600.0)] = None,
-    first_events: Annotated[int | None, typer.Option(min=1)] = None,
+    first_events: Length = None,
     candidates: Annotated[int, typer.Option(min=1, max=1_000)] = 16,
     seconds: Annotated[float, typer.Option(min=0.1, max=3_600.0)] = 30.0,
-    length: Annotated[int | None, typer.Option(min=1)] = None,
+    length: Length = None,
     audition: bool = True,
-    temperature: float = 1.0,
+    temperature: Annotated[float, typer.Option(max=1_000.0)] = 1.0,
     top_k: Natural = 0,
     top_p: float = 0.98,
-    memory: Natural = 512,
+    memory: Memory = 512,
     as_published: Annotated[bool, typer.Option("--as-published")] = False,
     masked: Annotated[bool, typer.Option("--masked/--free")] = True,
     precision: str = "int8",
@@ -175,6 +176,6 @@ def generate(
 
         join = between[0]
         caption += f", {file.name} with {join:g} to {between[1]:g} s composed anew ({only})"
-        span = (join, between[1], composed)
+        span = (join, min(between[1], 3_600.0), composed)
         steps = infilling.compose(model, song, *span, candidates=candidates, **options)
     composing.run(steps, out, f"seed{seed}", caption, join=join, loop_of=model if loop else None)

@@ -9,7 +9,8 @@ from typing import Annotated
 
 import typer
 
-from lakhnes_lib.cli.options import Natural, Workers, only_where, progress
+from lakhnes_lib.cli.limits import Natural
+from lakhnes_lib.cli.options import Workers, only_where, progress
 from lakhnes_lib.errors import DataNotFound
 
 

@@ -3,6 +3,7 @@
 Paper: none. Notebook: none.
 """
 
+import os
 import re
 import sys
 from pathlib import Path
@@ -10,6 +11,8 @@ from typing import Annotated
 
 import typer
 from typer.core import TyperCommand
+
+from lakhnes_lib.errors import DataNotFound
 
 SETTINGS = {"no_args_is_help": True, "rich_markup_mode": None, "pretty_exceptions_enable": False}
 
@@ -23,9 +26,14 @@ Checkpoint = Annotated[
 ]
 Device = Annotated[str | None, typer.Option(help="cpu or cuda [default: cuda where there is one].")]
 
-Natural = Annotated[int, typer.Option(min=0)]
-Count = Annotated[int, typer.Option(min=1)]
 
+def _existing(path: Path) -> Path:
+    if not path.exists():
+        raise DataNotFound(f"{path}: there is no such file or folder")
+    return path
+
+
+Music = Annotated[Path, typer.Argument(metavar="IN", callback=_existing)]
 Voices = Annotated[
     str, typer.Option(metavar="P1=TRACK,...", help="Of MIDI: who plays what [default: by role].")
 ]
@@ -51,12 +59,13 @@ class Verb(TyperCommand):
 
 def _workers(number: int) -> int:
     if number == -1 or number > 0:
-        return number
+        return min(number, os.cpu_count() or 1)
     raise typer.BadParameter(f"workers must be 1 or more, or -1 for one per core, not {number}")
 
 
 Workers = Annotated[
-    int, typer.Option(callback=_workers, help="Number of processes; -1 is one per core.")
+    int,
+    typer.Option(callback=_workers, help="Number of processes, at most, and for -1, one per core."),
 ]
 
 
@@ -80,7 +89,7 @@ def read_song(path: Path, voices: str = "", seconds: float | None = None):
 
     from lakhnes_lib.data.build import read_with_remarks
 
-    score, remarks = read_with_remarks(path, voices, seconds)
+    score, remarks = read_with_remarks(_existing(path), voices, seconds)
     for line in remarks:
         tqdm.write(line, file=sys.stderr)  # above the bar, if there is one
     return score

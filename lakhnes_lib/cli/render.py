@@ -10,11 +10,11 @@ from typing import Annotated
 
 import typer
 
-from lakhnes_lib.cli.options import Voices, Workers, only_where, progress, read_song
+from lakhnes_lib.cli.options import Music, Voices, Workers, only_where, progress, read_song
 from lakhnes_lib.errors import DataNotFound, LakhnesError
+from lakhnes_lib.files import check_output
 
 Form = StrEnum("Form", ["wav", "mid", "vgm", "tx1.txt", "famistudio.txt", "famitracker.txt"])
-Music = Annotated[Path, typer.Argument(metavar="IN")]
 
 
 def tokens(
@@ -56,12 +56,14 @@ def tokens(
         sys.stdout.write(events.to_tx1(read_song(source, voices)))
     else:
         song_files.ending(out, song_files.TEXT, "written as event text")
+        check_output(out, source)
         _write(read_song(source, voices), out)
 
 
 def _write(score, out: Path, rate: int = 44_100) -> None:
+    earlier = ", in place of an earlier file" if out.exists() else ""
     _write_song(score, out, rate)
-    print(f"{out}: {score.seconds:.1f} s, {len(score.notes):,} notes")
+    print(f"{out}: {score.seconds:.1f} s, {len(score.notes):,} notes{earlier}")
 
 
 def _write_song(score, out: Path, rate: int) -> None:
@@ -138,6 +140,7 @@ def render(
     rule = "event text has neither timbre nor volume"
     only_where(ending not in song_files.TEXT, context, "--duty", "--volume", why=rule)
     if not folder:
+        check_output(out, source)
         _write(presets.dress(read_song(source, voices), duty, volume), out, rate)
         return
 
@@ -146,15 +149,15 @@ def render(
     from lakhnes_lib.data import build
 
     paths = build.music_files(source)
-    sources, written = set(paths), set()
+    sources, written = {path.resolve() for path in paths}, set()
     for path in tqdm(paths, unit="file", desc="rendering", disable=not progress()):
         stem = path.name[: -len(song_files.ending(path, song_files.READABLE, "read"))]
         target = out / path.relative_to(source).with_name(stem + ending)
         try:
-            if target in sources or target in written:
+            if target.resolve() in sources | written:
                 raise LakhnesError(f"{path}: would become {target}, which is taken")
             _write_song(presets.dress(read_song(path), duty, volume), target, rate)
-            written.add(target)
+            written.add(target.resolve())
         except LakhnesError as error:
             tqdm.write(f"left out: {error}", file=sys.stderr)
     if not written:

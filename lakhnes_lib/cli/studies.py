@@ -9,7 +9,8 @@ from typing import Annotated
 
 import typer
 
-from lakhnes_lib.cli.options import SETTINGS, Count, Natural, Verb, only_where, progress
+from lakhnes_lib.cli.limits import Length, Natural
+from lakhnes_lib.cli.options import SETTINGS, Verb, only_where, progress
 
 study = typer.Typer(help="Makes, serves and analyses listening tests.", **SETTINGS)
 
@@ -21,11 +22,11 @@ def make(
     design: Path,
     method: Annotated[list[str], typer.Option(metavar="NAME=SOURCE")],
     real: Annotated[str, typer.Option(metavar="SOURCE")] = "nesmdb-midi",
-    batches: Count = 1,
-    pairs: Count = 10,
+    batches: Natural = 1,
+    pairs: Natural = 10,
     controls: Natural = 2,
     seconds: float | None = None,
-    length: Count = 1024,
+    length: Length = 1024,
     seed: Natural = 0,
 ):
     """Makes a listening test: pairs of clips, and the design that says what each one is.
@@ -95,9 +96,12 @@ def page(
     from lakhnes_lib.study import study_page
     from lakhnes_lib.study.designs import open_design
 
+    if out.suffix.lower() not in (".html", ".htm"):
+        raise typer.BadParameter("the name of a page ends in .html", param_hint="OUT.html")
+    earlier = ", in place of an earlier file" if out.exists() else ""
     path = study_page.write(open_design(design), out, batch or None)
-    megabytes = path.stat().st_size / 1e6
-    print(f"{path}: {megabytes:.1f} MB; listeners open it in a browser and send its CSV file back")
+    size = f"{path.stat().st_size / 1e6:.1f} MB{earlier}"
+    print(f"{path}: {size}; listeners open it in a browser and send its CSV file back")
 
 
 @study.command(cls=Verb)
@@ -121,7 +125,7 @@ def report(
     design: Path,
     answers: list[Path],
     out: Path | None = None,
-    min_batches: Annotated[int | None, typer.Option(min=0)] = None,
+    min_batches: Natural = None,
     controls: bool = True,
     remark: str = "",
 ):
@@ -148,7 +152,6 @@ def report(
     for line in read_answers.refused:
         print(f"not used: {line}", file=sys.stderr)
     analysed = summary.analyse(read_answers, min_batches, controls, remark)
-    sys.stdout.reconfigure(errors="replace")  # a terminal with ASCII alone shows ? for a dash
     print(analysed.text, end="")
     if out is not None:
         folder = summary.write(analysed, out)

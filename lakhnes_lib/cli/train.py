@@ -10,8 +10,10 @@ from typing import Annotated
 
 import typer
 
+from lakhnes_lib.cli.limits import Memory, Natural
 from lakhnes_lib.cli.options import Checkpoint, Device, chosen_device, only_where, progress
 from lakhnes_lib.errors import DataNotFound
+from lakhnes_lib.files import check_target
 
 Protocol = StrEnum("Protocol", {"exact": "exact", "paper": "paper", "per_song": "per-song"})
 Part = StrEnum("Part", ["train", "valid", "test"])
@@ -29,7 +31,7 @@ def train(
     out: Path | None = None,
     resume: Annotated[bool, typer.Option("--resume")] = False,
     max_minutes: Annotated[float | None, typer.Option(min=0)] = None,
-    seed: Annotated[int | None, typer.Option(min=0)] = None,
+    seed: Natural = None,
     device: Device = None,
 ):
     """Trains or fine-tunes a model.
@@ -78,6 +80,8 @@ def train(
         settings = settings.model_copy(update={"seed": seed})
     model = model or (own_music.MODEL if own else "transformer_xl")
     out = out or profiles.root() / "runs" / settings.name / model
+    if not out.is_dir():
+        check_target(out)
     options = {"model": model, "start": start, "resume": resume, "max_minutes": max_minutes}
     options |= {"device": str(chosen_device(device)), "progress": progress()}
     if own:
@@ -111,7 +115,7 @@ def evaluate(
     data: str = "nesmdb-midi",
     batch: Annotated[int, typer.Option(min=1, max=4096)] = 16,
     segment: Annotated[int | None, typer.Option(min=1, max=2**20)] = None,
-    memory: Annotated[int, typer.Option(min=0, max=2**20)] = 896,
+    memory: Memory = 896,
     device: Device = None,
 ):
     """Measures a model's perplexity on a split.
@@ -146,7 +150,7 @@ def evaluate(
     streams = protocol is Protocol.paper
     only_where(not streams, context, "--batch", why="does not go with the paper's ten streams")
     model = checkpoints.load(checkpoint, chosen_device(device))
-    songs = prepare(data, progress=progress())[split]
+    songs = prepare(data, progress=progress())[str(split)]
     settings = {"memory_length": memory, "progress": progress()}
     settings |= {"segment": segment} if segment else {}
     note = ""
@@ -181,10 +185,11 @@ def convert(model_pt: Path, folder: Path):
 
     Options:
     model_pt: A checkpoint of the paper's authors.
-    folder: Checkpoint folder to write.
+    folder: Checkpoint folder to write; new or empty.
     """
     from lakhnes_lib.models import checkpoints
 
+    check_target(folder)
     model = checkpoints.convert_published(model_pt, folder)
     size = f"{model.parameter_count():,} parameters, memory {model.memory_length}"
     print(f"{folder}: {model.architecture}, {size}")

@@ -6,6 +6,7 @@ limited, a damaged header is not taken for the archive's end, and a compressed f
 end, so that its checksum is compared.
 """
 
+import errno
 import hashlib
 import lzma
 import re
@@ -25,6 +26,8 @@ from lakhnes_lib.errors import BadArchive
 RECEIPT = "receipt.json"
 """This file is written beside a data set's files, and does not belong to them."""
 ENDINGS = (".tar.gz", ".tgz", ".tar.xz", ".tar.bz2", ".tar")
+_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)
+_DAMAGE = (tarfile.TarError, zipfile.BadZipFile, NotImplementedError, EOFError, zlib.error)
 _CHUNK = 1 << 18
 _LARGEST_HEADER = 1 << 20
 
@@ -70,6 +73,8 @@ def sha256(path) -> str:
 def is_archive(path) -> bool:
     """Whether a file is a tar or zip archive: by its ending, which tells it of a damaged one too,
     or by its content."""
+    if not Path(path).is_file():  # a pipe may never answer
+        return False
     has_ending = Path(path).name.lower().endswith((*ENDINGS, ".zip"))
     return has_ending or tarfile.is_tarfile(path) or zipfile.is_zipfile(path)
 
@@ -104,9 +109,10 @@ def unpack(archive, folder, data_set: DataSet, progress: bool = False) -> Invent
 def contents(archive, most_bytes: int, most_each: int) -> Iterator[tuple[str, bytes | None]]:
     """Name and first ``most_each`` bytes of each file in a tar or zip archive, in its order.
 
-    Nothing is unpacked; links and devices are passed over. The bytes are None for an encrypted
-    file. Raises BadArchive, when the reading gets there, where the archive is damaged or cut off,
-    or has unpacked to more than ``most_bytes``.
+    Nothing is unpacked; links and devices are passed over. The bytes are None for a file that is
+    encrypted or packed by a method that Python lacks (Deflate64). Raises BadArchive, when the
+    reading gets there, where the archive is damaged or cut off, or has unpacked to more than
+    ``most_bytes``.
     """
     archive = Path(archive)
     with _damage_reported(archive):
@@ -117,7 +123,7 @@ def contents(archive, most_bytes: int, most_each: int) -> Iterator[tuple[str, by
             return
         with zipfile.ZipFile(archive) as packed:
             for entry in packed.infolist():
-                if entry.flag_bits & 1:  # encrypted
+                if entry.flag_bits & 1 or entry.compress_type not in _METHODS:  # 1: encrypted
                     yield entry.filename, None
                 elif not entry.is_dir():
                     with packed.open(entry) as file:
@@ -190,10 +196,10 @@ def _damage_reported(archive: Path):
         raise BadArchive(f"{archive.name}: {error}") from None
     except tarfile.FilterError as error:
         raise BadArchive(f"{archive.name}: may not be unpacked, since {error}") from None
-    except (tarfile.TarError, zipfile.BadZipFile, EOFError, zlib.error, lzma.LZMAError) as error:
+    except (*_DAMAGE, lzma.LZMAError) as error:
         reason = " ".join(str(error).split())[:120]
         raise BadArchive(f"{archive.name}: is damaged or cut off ({reason})") from None
     except OSError as error:
-        if error.errno is None:  # gzip and bz2 report damage so; the disk's errors have a number
+        if error.errno in (None, errno.EINVAL):  # of gzip and bz2; of zip, for a wrong position
             raise BadArchive(f"{archive.name}: is damaged or cut off ({error})") from None
         raise

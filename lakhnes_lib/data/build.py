@@ -5,6 +5,7 @@ splits are kept.
 """
 
 import hashlib
+from contextlib import suppress
 from pathlib import Path
 
 from joblib import Parallel, delayed
@@ -12,7 +13,7 @@ from tqdm.auto import tqdm
 
 from lakhnes_lib.data.corpus import NAMES, SPLITS, Corpus, split_of, write_corpus
 from lakhnes_lib.errors import BadEvents, BadMidi, BadSetting, DataNotFound, LakhnesError
-from lakhnes_lib.files import check_target
+from lakhnes_lib.files import check_target, read_bytes
 from lakhnes_lib.music import events, midi
 from lakhnes_lib.music.score import Score
 from lakhnes_lib.songbook import roles, tunes
@@ -46,8 +47,8 @@ def _read(path: Path) -> tuple[Score, list[str]]:
         recording = vgm.load(path)
         return recording.score, recording.remarks
     try:
-        text = path.read_bytes().decode("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        text = read_bytes(path, BadEvents).decode("utf-8")
+    except UnicodeDecodeError as error:
         raise BadEvents(f"{path}: cannot be read as event text ({error})") from None
     return events.from_tx1(text, str(path)).renamed(path.name[: -len(ending)]), []
 
@@ -88,9 +89,9 @@ def read_with_remarks(
 
 
 def music_files(folder: Path) -> list[Path]:
-    """Every music file below a folder, sorted."""
+    """Every music file below a folder, sorted; a pipe or a broken link of such a name as well."""
     paths = sorted(folder.rglob("*"))
-    return [path for path in paths if path.name.lower().endswith(ENDINGS) and path.is_file()]
+    return [path for path in paths if path.name.lower().endswith(ENDINGS) and not path.is_dir()]
 
 
 def find_files(folder) -> dict[str, list[Path]]:
@@ -106,7 +107,10 @@ def find_files(folder) -> dict[str, list[Path]]:
     if not splits:
         splits = {"train": [], "valid": []}
         for path in music_files(folder):
-            splits[split_of(hashlib.sha256(path.read_bytes()).hexdigest())].append(path)
+            content = b""
+            with suppress(LakhnesError):  # which the reading names later
+                content = read_bytes(path)
+            splits[split_of(hashlib.sha256(content).hexdigest())].append(path)
     if not any(splits.values()):
         raise DataNotFound(f"{folder}: holds no music file ({', '.join(ENDINGS)})")
     return splits

@@ -22,8 +22,8 @@ from lakhnes_lib.data.lakh import LakhSplit
 from lakhnes_lib.data.packed import Packed
 from lakhnes_lib.errors import BadCorpus, DataNotFound
 from lakhnes_lib.files import replacing
-from lakhnes_lib.music import events
-from lakhnes_lib.music.score import CONTROL, NOTE, Score
+from lakhnes_lib.music import events, nes
+from lakhnes_lib.music.score import CONTROL, LONGEST_SECONDS, NOTE, Score
 
 FORMAT = 1
 SPLITS = ("train", "valid", "test")
@@ -42,6 +42,16 @@ class Split(Packed):
     def offsets(self) -> np.ndarray:
         """int64 (songs + 1,): song i's notes are ``notes[offsets[i]:offsets[i + 1]]``."""
         return np.concatenate([[0], self.songs["notes"]])
+
+    def check(self) -> None:
+        """Raises an error for notes out of their voice's range or outside of their song."""
+        voice, start, end, pitch, _ = (self.notes[name] for name in NOTE.names)
+        low, high = nes.LOWEST_PITCH[voice], nes.HIGHEST_PITCH[voice]
+        lengths, longest = self.songs["length"], LONGEST_SECONDS * nes.TICKS_PER_SECOND
+        length = np.repeat(lengths, np.diff(self.offsets))
+        rules = (start >= 0, start < end, end <= length, low <= pitch, pitch <= high)
+        if not all(map(np.all, (*rules, lengths >= 0, lengths <= longest))):
+            raise ValueError("a note is out of its voice's range or outside of its song")
 
     def score(self, index: int) -> Score:
         """One song, with velocities and timbre. Raises IndexError."""

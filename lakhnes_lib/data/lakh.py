@@ -50,6 +50,13 @@ class LakhSplit(Packed):
         ends = {part: np.cumsum(self.songs[part], dtype=np.int64) for part in ("tracks", "notes")}
         return {part: np.split(getattr(self, part), ends[part][:-1]) for part in ends}
 
+    def check(self) -> None:
+        """Raises an error for settings, hashes or pitches that are none."""
+        hashes = [int(content, 16) for content in self.songs["content"].tolist()]
+        np.random.default_rng([self.seed, *hashes[:1]])
+        if self.notes["pitch"].max(initial=0) > 127 or not self.options:
+            raise ValueError("a pitch is above 127")
+
     @classmethod
     def gathered(
         cls, songs: list[tuple["LakhSplit", int]], name: str = "", settings: dict | None = None

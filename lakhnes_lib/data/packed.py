@@ -19,8 +19,9 @@ class Packed:
     cannot be written when they come from files.
 
     ``songs`` is one of them, with a field ``length`` in ticks. settings: how the corpus was made.
-    Subclasses have ``score(index)``, and ``packed(epoch, seed, draws)``, the notes, offsets and
-    lengths that training reads in an epoch, as ``events.encode_songs`` takes them.
+    Subclasses have ``check()``, which raises any error for arrays that make no songs;
+    ``score(index)``; and ``packed(epoch, seed, draws)``, the notes, offsets and lengths that
+    training reads in an epoch, as ``events.encode_songs`` takes them.
     """
 
     FORMAT: int | str
@@ -76,6 +77,7 @@ class Packed:
         Raises BadCorpus for arrays of other types, and unless the split is as the manifest says.
         """
         names = json.loads((folder / f"{name}.names.json").read_text(encoding="utf-8"))
+        names = list(map(str, names))
         arrays = []
         for part, dtype in cls.PARTS.items():
             file = f"{name}.{part}.npy"
@@ -86,4 +88,5 @@ class Packed:
         split = cls(name, names, *arrays, settings=manifest.get("settings"))
         if split.described() != manifest["splits"][name] or len(split) != len(names):
             raise BadCorpus(f"{folder}: the split {name} was changed; build the corpus anew")
+        split.check()
         return split

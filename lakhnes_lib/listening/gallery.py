@@ -47,7 +47,7 @@ def save_pieces(
     numbers = (number for number in count() if not (folder / f"{name}_{number:02d}.mid").exists())
     stems = [folder / f"{name}_{next(numbers):02d}" for _ in pieces]
     for stem, piece in zip(stems, pieces, strict=True):
-        about = dict(title=piece.name, caption=caption, seconds=piece.seconds)
+        about = dict(title=_text(piece.name), caption=_text(caption), seconds=piece.seconds)
         about = PieceDescription(**about, join=join, loops=loops)
         write_file(f"{stem}.json", about.model_dump_json())
         for ending in ENDINGS[:-1]:
@@ -60,6 +60,11 @@ def save_pieces(
         write_file(f"{stem}.png", picture.png())
         write_song(piece, f"{stem}.wav")
     return [Path(f"{stem}.mid") for stem in stems]
+
+
+def _text(name: str) -> str:
+    """The name with a ? for what UTF-8 does not have, as a file's name may."""
+    return name.encode(errors="replace").decode()
 
 
 def write_gallery(folder, title: str = "Composed pieces") -> Path:

@@ -224,8 +224,8 @@ def from_tx1(text: str, name: str = "") -> Score:
     def refuse(number, rule):
         raise BadEvents(f"{name or 'TX1'}: line {number} {rule}")
 
-    lines = [(number, line.strip()) for number, line in enumerate(text.splitlines(), 1)]
-    lines = [(number, event) for number, event in lines if event]
+    lines = enumerate(text.splitlines(), 1)
+    lines = [(number, event) for number, line in lines if (event := line.strip())]
     for edge in (0, -1):
         if lines and lines[edge][1] == "<S>":
             del lines[edge]

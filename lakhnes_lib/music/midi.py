@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
+from lakhnes_lib import files
 from lakhnes_lib.errors import BadMidi, BadScore
-from lakhnes_lib.files import write_file
 from lakhnes_lib.music import midi_song, nes
 from lakhnes_lib.music.midi_song import Instrument, Song
 from lakhnes_lib.music.score import CONTROL, CONTROL_KINDS, LONGEST_SECONDS, NOTE, Score, records
@@ -20,20 +20,12 @@ from lakhnes_lib.music.score import CONTROL, CONTROL_KINDS, LONGEST_SECONDS, NOT
 RESOLUTION = 22_050
 """MIDI ticks a quarter note; at 120 beats a minute that is 44,100 a second."""
 MOST_NOTES = 100_000
-MOST_BYTES = 16_000_000
-"""Limits of what is taken for a song: the largest file of NES-MDB has 18,000 notes."""
+"""What is taken for a song: the largest file of NES-MDB has 18,000 notes."""
 
 
 def read_bytes(path) -> bytes:
-    """The content of a file. Raises BadMidi if it cannot be read or is too large for a song."""
-    path = Path(path)
-    try:
-        data = path.read_bytes() if path.stat().st_size <= MOST_BYTES else None
-    except OSError as error:
-        raise BadMidi(f"{path}: cannot be read ({error.strerror})") from None
-    if data is None:
-        raise BadMidi(f"{path}: is larger than {MOST_BYTES // 1_000_000} MB, too large for a song")
-    return data
+    """The content of a file. Raises BadMidi as ``files.read_bytes`` does."""
+    return files.read_bytes(path, BadMidi)
 
 
 def parse_bytes(data: bytes, name) -> Song:
@@ -164,4 +156,4 @@ def write(score: Score, path) -> None:
             controls["value"].astype(np.uint8),
         )
         song.tracks.append(track)
-    write_file(path, song.dumps_midi())
+    files.write_file(path, song.dumps_midi())

@@ -84,8 +84,8 @@ class Score:
             overlapping[own[1:]] = start[own[1:]] < end[own[:-1]]
         rules = {
             "has a voice that is not one of P1, P2, TR, NO": voice > nes.NO,
-            "is out of its voice's range": (pitch < low) | (pitch > high),
-            "has a velocity its voice does not have": (velocity < 1) | (velocity > loudest),
+            "is out of range (P1 P2 33-108, TR 21-108, NO 1-16)": (pitch < low) | (pitch > high),
+            "has a velocity that is not 1-15 (TR 1)": (velocity < 1) | (velocity > loudest),
             "starts before the beginning": start < 0,
             "ends no later than it starts": end <= start,
             f"ends after the song's length of {self.length} ticks": end > self.length,

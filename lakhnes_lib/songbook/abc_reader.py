@@ -12,15 +12,15 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
-from pathlib import Path
 from typing import NamedTuple
 
 from lakhnes_lib.errors import BadScore
+from lakhnes_lib.files import read_bytes
 from lakhnes_lib.songbook.abc_fields import Signature, semitones
 from lakhnes_lib.songbook.sheets import NATURALS, Chord, chord_named
 
-MOST_BYTES = 16_000_000
-"""In a file; the largest collections of folk tunes have a few million."""
+MOST_CHARACTERS = 250_000
+"""Of one tune; the longest of the songbook has 1,500."""
 TUPLETS = {2: 3, 3: 2, 4: 3, 6: 2, 8: 3}
 """How many notes' time so many notes take. Of 5, 7 and 9 the metre decides."""
 
@@ -83,16 +83,9 @@ def split(path) -> list[list[tuple[int, str]]]:
     """The lines of each tune of a file with their numbers; L:, M: and Q: before all are for all.
 
     The text is UTF-8, with or without its mark. In another encoding only words are lost, which are
-    not read. Raises BadScore for a file that cannot be read or is too large.
+    not read. Raises BadScore as ``files.read_bytes`` does.
     """
-    try:
-        with Path(path).open("rb") as file:
-            data = file.read(MOST_BYTES + 1)
-    except OSError as error:
-        raise BadScore(f"{path}: cannot be read ({error.strerror})") from None
-    if len(data) > MOST_BYTES:
-        raise BadScore(f"{path}: has more than {MOST_BYTES:,} bytes, the most for ABC")
-    text, tunes = data.decode("utf-8-sig", errors="replace"), [[]]
+    text, tunes = read_bytes(path, BadScore).decode("utf-8-sig", errors="replace"), [[]]
     for number, line in enumerate(text.splitlines() or [""], start=1):
         if line.startswith("X:"):
             tunes.append([row for row in tunes[0] if row[1][:2] in ("L:", "M:", "Q:")])
@@ -106,6 +99,9 @@ def read(lines: list[tuple[int, str]], path) -> list[Section]:
     lines: one tune of ``split``. Raises BadScore, which names file and line.
     """
     reader = _Reader()
+    if sum(len(line) for _, line in lines) > MOST_CHARACTERS:
+        most = f"a tune of over {MOST_CHARACTERS:,} characters"
+        raise BadScore(f"{path}: line {lines[0][0]}: {most}")
     for number, line in lines:
         if reader.in_body and not line.strip():
             break  # an empty line ends the tune

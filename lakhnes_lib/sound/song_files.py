@@ -29,7 +29,8 @@ def ending(path, known: tuple[str, ...], what: str) -> str:
         if Path(path).name.lower().endswith(candidate):
             return candidate
     names = ", ".join(known)
-    raise LakhnesError(f"{path}: its ending is none of those that can be {what} ({names})")
+    fault = "its ending is" if Path(path).suffix else "has no ending, so it is"
+    raise LakhnesError(f"{path}: {fault} none of those that can be {what} ({names})")
 
 
 def write_song(

@@ -12,6 +12,7 @@ in one tick. No song of NES-MDB holds any of these.
 """
 
 import gzip
+import io
 import struct
 import zlib
 from collections import Counter
@@ -19,15 +20,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from lakhnes_lib.errors import BadAudio
-from lakhnes_lib.files import write_file
+from lakhnes_lib.files import MOST_BYTES, read_bytes, write_file
 from lakhnes_lib.music import nes
 from lakhnes_lib.music.score import Score
 from lakhnes_lib.sound import chip, emulation, registers
 
 MAGIC, VERSION, HEADER = b"Vgm ", 0x161, 0xC0
-MOST_BYTES = 16_000_000
 LONGEST = 3600 * nes.TICKS_PER_SECOND
-"""Limits of what is read: bytes of an unpacked file, and ticks that it may last."""
+"""Ticks that a file may last."""
 
 TAGS = ("title", "title_original", "game", "game_original", "system", "system_original")
 TAGS += ("author", "author_original", "date", "converted_by", "notes")
@@ -145,17 +145,14 @@ def _check(right: bool, name, rule: str) -> None:
 
 
 def _unpacked(path: Path, faults: list[str]) -> bytearray:
-    data = bytearray()
+    packed, data = read_bytes(path, BadAudio), bytearray()
+    is_packed = packed[:2] == b"\x1f\x8b"
+    source = gzip.GzipFile(fileobj=io.BytesIO(packed)) if is_packed else io.BytesIO(packed)
     try:
-        with path.open("rb") as file:
-            packed = file.peek(2)[:2] == b"\x1f\x8b"
-            source = gzip.GzipFile(fileobj=file) if packed else file
-            while len(data) <= MOST_BYTES and (piece := source.read1(1 << 16)):
-                data += piece
+        while len(data) <= MOST_BYTES and (piece := source.read1(1 << 16)):
+            data += piece
     except (gzip.BadGzipFile, EOFError, zlib.error):
         faults.append(f"its gzip data is damaged or cut off after {len(data):,} bytes")
-    except OSError as error:
-        raise BadAudio(f"{path}: cannot be read ({error.strerror})") from None
     _check(len(data) <= MOST_BYTES, path, f"is larger than {MOST_BYTES // 1_000_000} MB")
     _check(data or faults, path, "is empty")
     rule = faults[0] if faults else "is not a VGM file (it does not start with 'Vgm ')"

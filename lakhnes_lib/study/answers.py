@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from lakhnes_lib.errors import BadStudy
-from lakhnes_lib.files import replacing
+from lakhnes_lib.files import read_bytes, replacing
 from lakhnes_lib.study.designs import CONTROL, Design, Trial
 
 FIELDS = ("listener", "design", "trial", "choice", "time")
@@ -183,7 +183,7 @@ def read_rows(path, fields: tuple[str, ...]) -> list[tuple[int, dict]]:
     The separator is that of the first line (a spreadsheet's is the country's). Raises BadStudy.
     """
     try:
-        lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
+        lines = read_bytes(path, BadStudy).decode("utf-8-sig").splitlines()
         separator = max(",;\t", key="".join(lines[:1]).count)
         reader = csv.DictReader(lines, delimiter=separator)
         if not set(fields) <= set(reader.fieldnames or ()):
@@ -192,7 +192,7 @@ def read_rows(path, fields: tuple[str, ...]) -> list[tuple[int, dict]]:
             (reader.line_num, {k: text.strip() for k, text in row.items() if k and text})
             for row in reader
         ]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+    except (UnicodeDecodeError, csv.Error) as error:
         raise BadStudy(f"{path}: cannot be read as CSV ({error})") from None
 
 

@@ -21,9 +21,12 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, model_validator
 
 from lakhnes_lib.errors import BadSetting, BadStudy, first_problem
+from lakhnes_lib.files import read_bytes
 
 SECONDS = {"turing": 5.0, "preference": 10.0}
 """The kinds of listening test, and how long a clip lasts in each."""
+MOST_SECONDS = 7_200
+"""Of all clips together, which are made in memory: two hours have 640 MB."""
 REAL, CONTROL = "real", "random"
 """The names of real music and of random events among the methods."""
 
@@ -108,10 +111,7 @@ class Design(_Strict):
     def sound(self, name: str) -> bytes:
         """The WAV file of a clip. Raises BadStudy if it is missing or was changed."""
         path = self.folder / "clips" / f"{name}.wav"
-        try:
-            content = path.read_bytes()
-        except OSError as error:
-            raise BadStudy(f"{path}: clip cannot be read ({error.strerror})") from None
+        content = read_bytes(path, BadStudy)
         if hashlib.sha256(content).hexdigest() != self.clips[name].sha256:
             raise BadStudy(f"{path}: is not the clip that the design was made with")
         return content
@@ -139,12 +139,9 @@ def open_design(folder) -> Design:
     it was made."""
     path = Path(folder) / "design.json"
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = json.loads(read_bytes(path, BadStudy))
         saved_fingerprint = values.pop("fingerprint", None) if isinstance(values, dict) else None
         design = Design.model_validate(values)
-    except OSError as error:
-        how = "`lakhnes study make` makes a design"
-        raise BadStudy(f"{path}: cannot be read ({error.strerror}); {how}") from None
     except (ValueError, RecursionError) as error:
         raise BadStudy(f"{path}: is no design of a study ({first_problem(error)})") from None
     if saved_fingerprint != design.fingerprint:
@@ -171,6 +168,9 @@ def plan(kind, methods, *, batches=1, pairs=10, controls=2, seed=0, seconds=None
         names = ", ".join(methods) or "nothing"
         raise BadSetting(f"a study compares {REAL!r} and at least one other method, not {names}")
     seconds = SECONDS[kind] if seconds is None else float(seconds)
+    if 2 * batches * pairs * seconds > MOST_SECONDS:
+        size = f"{batches:,} batches of {pairs:,} pairs of clips of {seconds:g} s"
+        raise BadSetting(f"a study has {MOST_SECONDS:,} s of sound at most, which {size} exceed")
     if batches < 1 or not 0 <= controls < pairs or not 0.5 <= seconds <= 60 or seed < 0:
         raise BadSetting(
             "a study has a batch or more, fewer controls than pairs, clips of 0.5 to 60 seconds "
