@@ -1,9 +1,10 @@
 """The paper's findings at the size of a laptop: rows trained over several seeds, and the recipe's
 ablation.
 
-Run: ``python benchmarks/findings.py GROUP [--only NAME] [--seeds 0 1 2] [--test] [--write]``. A run
-that was stopped goes on where it was. Reads NES-MDB, and for Lakh the corpus that ``lakhnes map``
-packed as data/packed/lakh5. Writes runs/findings/NAME/seedN/: best, log.jsonl and result.json.
+Run: ``python benchmarks/findings.py [GROUP] [--only NAME] [--seeds 0 1 2] [--test] [--write]``. A
+run that was stopped goes on where it was. Reads NES-MDB, and for Lakh the corpus that ``lakhnes
+map`` packed as data/packed/lakh5. Writes runs/findings/NAME/seedN/: best, log.jsonl and
+result.json; the 5-gram's is result.json alone.
 """
 
 import argparse
@@ -15,10 +16,14 @@ from lakhnes_lib import profiles
 from lakhnes_lib.data.corpora import prepare
 from lakhnes_lib.evaluation import perplexity
 from lakhnes_lib.models import checkpoints
+from lakhnes_lib.models.language_model import LanguageModel
+from lakhnes_lib.models.ngram import NGram
+from lakhnes_lib.music import augmentation
 from lakhnes_lib.training import snapshots, trainer
 
 RUNS = profiles.root() / "runs" / "findings"
 LAKH = profiles.root() / "data" / "packed" / "lakh5"
+COUNTED = "few_5-gram"
 AUGMENTED, LAKH_ROW = "few_transformer_xl_augmented", "few_transformer_xl_lakh"
 
 GROUPS = {
@@ -44,6 +49,8 @@ GROUPS = {
         for units in (1, 2, 4)
     }
     | {f"after_lakh_{units}": (LAKH_ROW, {}, f"lakh_{units}") for units in (1, 2, 4)},
+    # The paper's back-off, counted on the same songs as the row's of the same seed are trained on.
+    "counting": {COUNTED: ("few_transformer_xl", {}, None)},
 }
 
 
@@ -62,30 +69,14 @@ def run(name: str, row: str, changes: dict, start: str | None, seed: int, test: 
     update = {"seed": seed, "training": profile.training | {row: changed}}
     profile = profile.model_copy(update=update)
     corpus = prepare(LAKH if row == "few_lakh" else profile.corpus)
-    trained = trainer.train(
-        profile,
-        corpus,
-        folder,
-        model=row,
-        start=RUNS / start / f"seed{seed}" / "best" if start else None,
-        resume=snapshots.exists(folder),
-        device="cpu",
-    )
-    log = (folder / "log.jsonl").read_text(encoding="utf-8").splitlines()
-    rows = [json.loads(line) for line in log]
-    values = {
-        "name": name,
-        "row": row,
-        "seed": seed,
-        "changes": changes,
-        "from": start,
-        "best_step": trained.best_step,
-        "minutes": round(trained.seconds / 60, 1),
-        "events": trained.events,
-        "curve": [[line["step"], line["valid_loss"]] for line in rows if "valid_loss" in line],
-        "data": corpus.fingerprint,
-    }
-    model = checkpoints.load(folder / "best")
+    values = {"name": name, "row": row, "seed": seed, "changes": changes, "from": start}
+    values["data"] = corpus.fingerprint
+    if name == COUNTED:
+        model, about = counted(corpus["train"], profile.seed + changed.seed, changed.train_songs)
+    else:
+        begun_from = RUNS / start / f"seed{seed}" / "best" if start else None
+        model, about = trained(profile, corpus, folder, row, begun_from)
+    values |= about
     for split in ("valid", "test") if test else ("valid",):
         if split in corpus and row != "few_lakh":
             began = time.monotonic()
@@ -94,13 +85,38 @@ def run(name: str, row: str, changes: dict, start: str | None, seed: int, test: 
             )
             values[split] = {"nats": scores.nats, "perplexity": math.exp(scores.nats)}
             values[f"{split}_seconds"] = round(time.monotonic() - began, 1)
+    folder.mkdir(parents=True, exist_ok=True)
     result.write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
     return values
 
 
+def trained(profile, corpus, folder, row: str, start) -> tuple[LanguageModel, dict]:
+    """The best weights of a training run, and what the run was like."""
+    resume = snapshots.exists(folder)
+    options = dict(model=row, start=start, resume=resume, device="cpu")
+    ended = trainer.train(profile, corpus, folder, **options)
+    log = (folder / "log.jsonl").read_text(encoding="utf-8").splitlines()
+    rows = [json.loads(line) for line in log]
+    return checkpoints.load(folder / "best"), {
+        "best_step": ended.best_step,
+        "minutes": round(ended.seconds / 60, 1),
+        "events": ended.events,
+        "curve": [[line["step"], line["valid_loss"]] for line in rows if "valid_loss" in line],
+    }
+
+
+def counted(split, seed: int, songs: int) -> tuple[LanguageModel, dict]:
+    """A 5-gram of the songs that a training run with this seed would read."""
+    began = time.monotonic()
+    framed = augmentation.songs_by_epoch(split, "none", seed, count=songs)(0)
+    model = NGram(smoothing="backoff").fit(framed)
+    minutes = round((time.monotonic() - began) / 60, 3)
+    return model, {"minutes": minutes, "events": sum(len(ids) - 1 for ids in framed), "curve": []}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("group", choices=GROUPS)
+    parser.add_argument("group", nargs="?", choices=GROUPS, help="all of them, if none is named")
     parser.add_argument("--only", help="one run's name")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--test", action="store_true", help="measure on test as well")
@@ -108,7 +124,9 @@ def main() -> None:
         "--write", action="store_true", help="write what has ended to results/findings.json"
     )
     chosen = parser.parse_args()
-    for name, (row, changes, start) in GROUPS[chosen.group].items():
+    groups = [chosen.group] if chosen.group else GROUPS
+    runs = {name: setting for group in groups for name, setting in GROUPS[group].items()}
+    for name, (row, changes, start) in runs.items():
         for seed in chosen.seeds if chosen.only in (None, name) else ():
             values = run(name, row, changes, start, seed, chosen.test)
             scores = {split: values[split] for split in ("valid", "test") if split in values}
