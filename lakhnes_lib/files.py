@@ -15,14 +15,7 @@ from lakhnes_lib.errors import LakhnesError, OutOfSpace
 
 MOST_BYTES = 16_000_000
 """Of a file that is read as one song, text or table: the largest song of NES-MDB has 90,000."""
-_NOT_WRITABLE = {
-    errno.EACCES,
-    errno.EPERM,
-    errno.EROFS,
-    errno.ENOTDIR,
-    errno.EISDIR,
-    errno.ENAMETOOLONG,
-}
+_NOT_WRITABLE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR}
 
 
 def read_bytes(path, kind: type[LakhnesError] = LakhnesError) -> bytes:

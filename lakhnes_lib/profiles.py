@@ -147,13 +147,11 @@ def load(name) -> Profile:
     """
     is_path = str(name).endswith((".yaml", ".yml"))
     path = Path(name) if is_path else root() / "profiles" / f"{name}.yaml"
+    if not path.is_file():
+        known = ", ".join(names())
+        raise BadProfile(f"{name}: there is no such profile; there are {known}")
     try:
         values = yaml.safe_load(read_bytes(path, BadProfile))
-    except BadProfile:
-        if path.exists():
-            raise
-        known = ", ".join(names())
-        raise BadProfile(f"{name}: there is no such profile; there are {known}") from None
     except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
         # ValueError and TypeError come of impossible dates, numbers and keys.
         reason = " ".join(str(error).split())[:120]

@@ -55,6 +55,7 @@ def test_a_piece_is_cut_at_its_last_bar_line():
     cut = auditions.end_with_a_bar(song, 21.0)  # bars of 2 s begin at 0, 2, ... 20
     assert cut.seconds == 20.0 and len(cut.notes) == 30
     assert auditions.end_with_a_bar(song, 60.0) is song
+    assert auditions.end_with_a_bar(song, 0.6).seconds == 0.6, "the beginning is no end"
     nothing = Score.build([(nes.P1, 0, 9 * nes.TICKS_PER_SECOND, 60, 9)])
     assert auditions.end_with_a_bar(nothing, 3.0).seconds == 3.0
 

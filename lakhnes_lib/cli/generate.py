@@ -9,8 +9,7 @@ from typing import Annotated
 
 import typer
 
-from lakhnes_lib.cli.limits import Length, Memory, Natural
-from lakhnes_lib.cli.options import Checkpoint, Device, Voices, only_where, read_song
+from lakhnes_lib.cli.options import Checkpoint, Count, Device, Length, Voices, only_where, read_song
 
 
 # The defaults are those of ``profiles.Sampling`` (a test compares them), which is slow to import.
@@ -19,7 +18,7 @@ def generate(
     checkpoint: Checkpoint,
     out: Annotated[Path, typer.Argument(metavar="OUT_DIR")],
     pieces: Annotated[int, typer.Option("-n", "--pieces", min=1, max=1_000)] = 4,
-    seed: Natural = None,
+    seed: Count = None,
     beginning: Annotated[Path | None, typer.Option("--continue", metavar="FILE")] = None,
     rhythm: Annotated[Path | None, typer.Option(metavar="FILE")] = None,
     given: Annotated[tuple[str, Path] | None, typer.Option(metavar="VOICES FILE")] = None,
@@ -33,10 +32,10 @@ def generate(
     seconds: Annotated[float, typer.Option(min=0.1, max=3_600.0)] = 30.0,
     length: Length = None,
     audition: bool = True,
-    temperature: Annotated[float, typer.Option(max=1_000.0)] = 1.0,
-    top_k: Natural = 0,
+    temperature: Annotated[float, typer.Option(min=0.001, max=1_000.0)] = 1.0,
+    top_k: Count = 0,
     top_p: float = 0.98,
-    memory: Memory = 512,
+    memory: Count = 512,
     as_published: Annotated[bool, typer.Option("--as-published")] = False,
     masked: Annotated[bool, typer.Option("--masked/--free")] = True,
     precision: str = "int8",
@@ -91,7 +90,7 @@ def generate(
     seconds: Greatest length of what is composed.
     length: The same in events, about 57 a second.
     audition: Leave out pieces that freeze, loop or end at once.
-    temperature: Above 0; above 1 is bolder.
+    temperature: Above 1 is bolder.
     top_k: So many of the likeliest; 0: all.
     top_p: The likeliest that hold this share.
     memory: Events of history kept.

@@ -9,8 +9,7 @@ from typing import Annotated
 
 import typer
 
-from lakhnes_lib.cli.limits import Natural
-from lakhnes_lib.cli.options import Workers, only_where, progress
+from lakhnes_lib.cli.options import Count, Workers, only_where, progress
 from lakhnes_lib.errors import DataNotFound
 
 
@@ -20,7 +19,7 @@ def map_songs(
     out: Path,
     workers: Workers = -1,
     scheduler: str | None = None,
-    seed: Natural = 0,
+    seed: Count = 0,
 ):
     """Maps MIDI files of any instruments to the NES, as a corpus to train on.
 

@@ -25,6 +25,9 @@ Checkpoint = Annotated[
     typer.Argument(metavar="CHECKPOINT", help="Folder with model.safetensors and config.json."),
 ]
 Device = Annotated[str | None, typer.Option(help="cpu or cuda [default: cuda where there is one].")]
+# None is the default of some options. An hour of music has about 200,000 events.
+Count = Annotated[int | None, typer.Option(min=0, max=2**31 - 1)]
+Length = Annotated[int | None, typer.Option(min=1, max=250_000)]
 
 
 def _existing(path: Path) -> Path:
@@ -65,7 +68,7 @@ def _workers(number: int) -> int:
 
 Workers = Annotated[
     int,
-    typer.Option(callback=_workers, help="Number of processes, at most, and for -1, one per core."),
+    typer.Option(callback=_workers, help="Processes, at most one per core; -1 is one per core."),
 ]
 
 

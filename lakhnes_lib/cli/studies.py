@@ -9,8 +9,7 @@ from typing import Annotated
 
 import typer
 
-from lakhnes_lib.cli.limits import Length, Natural
-from lakhnes_lib.cli.options import SETTINGS, Verb, only_where, progress
+from lakhnes_lib.cli.options import SETTINGS, Count, Length, Verb, only_where, progress
 
 study = typer.Typer(help="Makes, serves and analyses listening tests.", **SETTINGS)
 
@@ -22,12 +21,12 @@ def make(
     design: Path,
     method: Annotated[list[str], typer.Option(metavar="NAME=SOURCE")],
     real: Annotated[str, typer.Option(metavar="SOURCE")] = "nesmdb-midi",
-    batches: Natural = 1,
-    pairs: Natural = 10,
-    controls: Natural = 2,
+    batches: Count = 1,
+    pairs: Count = 10,
+    controls: Count = 2,
     seconds: float | None = None,
     length: Length = 1024,
-    seed: Natural = 0,
+    seed: Count = 0,
 ):
     """Makes a listening test: pairs of clips, and the design that says what each one is.
 
@@ -125,7 +124,7 @@ def report(
     design: Path,
     answers: list[Path],
     out: Path | None = None,
-    min_batches: Natural = None,
+    min_batches: Count = None,
     controls: bool = True,
     remark: str = "",
 ):

@@ -10,8 +10,7 @@ from typing import Annotated
 
 import typer
 
-from lakhnes_lib.cli.limits import Memory, Natural
-from lakhnes_lib.cli.options import Checkpoint, Device, chosen_device, only_where, progress
+from lakhnes_lib.cli.options import Checkpoint, Count, Device, chosen_device, only_where, progress
 from lakhnes_lib.errors import DataNotFound
 from lakhnes_lib.files import check_target
 
@@ -31,7 +30,7 @@ def train(
     out: Path | None = None,
     resume: Annotated[bool, typer.Option("--resume")] = False,
     max_minutes: Annotated[float | None, typer.Option(min=0)] = None,
-    seed: Natural = None,
+    seed: Count = None,
     device: Device = None,
 ):
     """Trains or fine-tunes a model.
@@ -115,7 +114,7 @@ def evaluate(
     data: str = "nesmdb-midi",
     batch: Annotated[int, typer.Option(min=1, max=4096)] = 16,
     segment: Annotated[int | None, typer.Option(min=1, max=2**20)] = None,
-    memory: Memory = 896,
+    memory: Count = 896,
     device: Device = None,
 ):
     """Measures a model's perplexity on a split.

@@ -73,10 +73,9 @@ def sha256(path) -> str:
 def is_archive(path) -> bool:
     """Whether a file is a tar or zip archive: by its ending, which tells it of a damaged one too,
     or by its content."""
-    if not Path(path).is_file():  # a pipe may never answer
-        return False
-    has_ending = Path(path).name.lower().endswith((*ENDINGS, ".zip"))
-    return has_ending or tarfile.is_tarfile(path) or zipfile.is_zipfile(path)
+    is_named_so = Path(path).name.lower().endswith((*ENDINGS, ".zip"))
+    is_file = Path(path).is_file()  # a pipe may never answer
+    return is_file and (is_named_so or tarfile.is_tarfile(path) or zipfile.is_zipfile(path))
 
 
 def unpack(archive, folder, data_set: DataSet, progress: bool = False) -> Inventory:
@@ -172,10 +171,8 @@ def _name_in_folder(name: str, content: str | None) -> str:
     The archive may have more folders around it. Without a pattern only the first one is taken off.
     """
     parts = [part for part in name.split("/") if part not in ("", ".")]
-    if content is None:
-        names = ["/".join(parts[1:] or parts)]
-    else:
-        names = ["/".join(parts[first:]) for first in range(len(parts))]
+    firsts = range(len(parts)) if content else [min(1, len(parts) - 1)]
+    names = ["/".join(parts[first:]) for first in firsts]
     return next((name for name in names if _belongs(name, content)), "")
 
 
@@ -196,10 +193,9 @@ def _damage_reported(archive: Path):
         raise BadArchive(f"{archive.name}: {error}") from None
     except tarfile.FilterError as error:
         raise BadArchive(f"{archive.name}: may not be unpacked, since {error}") from None
-    except (*_DAMAGE, lzma.LZMAError) as error:
+    except (*_DAMAGE, lzma.LZMAError, OSError) as error:
+        # An error of gzip and bz2 has no number; that of zip's wrong positions is EINVAL.
+        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
+            raise
         reason = " ".join(str(error).split())[:120]
         raise BadArchive(f"{archive.name}: is damaged or cut off ({reason})") from None
-    except OSError as error:
-        if error.errno in (None, errno.EINVAL):  # of gzip and bz2; of zip, for a wrong position
-            raise BadArchive(f"{archive.name}: is damaged or cut off ({error})") from None
-        raise

@@ -13,7 +13,7 @@ import signal
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent import futures
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from hashlib import sha256
 from itertools import islice
@@ -137,11 +137,11 @@ def _list(folder: Path) -> list[str]:
 
 def _read(folder: Path, names: list[str], most_bytes: int) -> Iterator[tuple[str, bytes | str]]:
     for name in names:
-        try:
-            with open(folder / name, "rb") as file:
-                data = file.read(most_bytes)
-        except OSError:
-            data = "no_access"
+        path, data = folder / name, "no_access"
+        with suppress(OSError):
+            if path.is_file():  # a pipe may never answer
+                with open(path, "rb") as file:
+                    data = file.read(most_bytes)
         yield name, data
 
 

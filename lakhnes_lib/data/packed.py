@@ -76,8 +76,8 @@ class Packed:
 
         Raises BadCorpus for arrays of other types, and unless the split is as the manifest says.
         """
-        names = json.loads((folder / f"{name}.names.json").read_text(encoding="utf-8"))
-        names = list(map(str, names))
+        text = (folder / f"{name}.names.json").read_text(encoding="utf-8")
+        names = list(map(str, json.loads(text)))
         arrays = []
         for part, dtype in cls.PARTS.items():
             file = f"{name}.{part}.npy"

@@ -77,7 +77,7 @@ def end_with_a_bar(score: Score, seconds: float) -> Score:
         return score
     length, _ = musical_metrics.bar(score)
     starts = score.notes["start"]
-    last_bar = starts[(starts > end - length) & (starts <= end)]
+    last_bar = starts[(starts > max(end - length, 0)) & (starts <= end)]
     if len(last_bar):
         frame = nes.TICKS_PER_SECOND // musical_metrics.FRAMES_PER_SECOND
         begins = np.bincount(starts % length // frame)

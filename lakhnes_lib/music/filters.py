@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from lakhnes_lib.errors import BadMidi, Rejected
-from lakhnes_lib.music import nes
+from lakhnes_lib.music import midi, nes
 from lakhnes_lib.music.tracks import parse_tracks
 
 REASONS = {
@@ -92,10 +92,9 @@ class Candidates:
 def candidates(path, options: MappingOptions = PUBLISHED) -> Candidates:
     """The parts of a MIDI file that the NES may play. Raises Rejected."""
     try:
-        with open(path, "rb") as file:
-            data = file.read(options.most_bytes + 1)  # the last byte tells that it is too large
-    except OSError as error:
-        raise Rejected("unreadable", f"{path}: cannot be read ({error.strerror})") from None
+        data = midi.read_bytes(path)
+    except BadMidi as error:
+        raise Rejected("unreadable", str(error)) from None
     return replace(candidates_of(data, str(path), options), name=Path(path).stem)
 
 

@@ -76,11 +76,9 @@ def _voice_of(instrument: Instrument, path) -> int:
         return nes.NO
     if not name and instrument.program in nes.MIDI_PROGRAMS[:3]:
         return nes.MIDI_PROGRAMS.index(instrument.program)
-    raise BadMidi(
-        f"{path}: instrument {instrument.name!r} (program {instrument.program}) is none of "
-        f"{', '.join(nes.MIDI_NAMES)}; "
-        "a MIDI file of other instruments must be mapped to the NES first"
-    )
+    label = f"instrument {instrument.name!r} (program {instrument.program})"
+    rule = "a MIDI file of other instruments must be mapped to the NES first"
+    raise BadMidi(f"{path}: {label} is none of {', '.join(nes.MIDI_NAMES)}; {rule}")
 
 
 def _refuse_long(length: int, path):

@@ -168,15 +168,12 @@ def plan(kind, methods, *, batches=1, pairs=10, controls=2, seed=0, seconds=None
         names = ", ".join(methods) or "nothing"
         raise BadSetting(f"a study compares {REAL!r} and at least one other method, not {names}")
     seconds = SECONDS[kind] if seconds is None else float(seconds)
-    if 2 * batches * pairs * seconds > MOST_SECONDS:
-        size = f"{batches:,} batches of {pairs:,} pairs of clips of {seconds:g} s"
-        raise BadSetting(f"a study has {MOST_SECONDS:,} s of sound at most, which {size} exceed")
+    size = f"{batches:,} batches of {pairs:,} pairs, {controls:,} controls, {seconds:g} s"
     if batches < 1 or not 0 <= controls < pairs or not 0.5 <= seconds <= 60 or seed < 0:
-        raise BadSetting(
-            "a study has a batch or more, fewer controls than pairs, clips of 0.5 to 60 seconds "
-            f"and a seed from 0 on; not {batches} batches of {pairs} pairs with {controls} "
-            f"controls, {seconds:g} s, seed {seed}"
-        )
+        rule = "a batch or more, fewer controls than pairs, clips of 0.5 to 60 seconds"
+        raise BadSetting(f"a study has {rule} and a seed from 0 on; not {size}, seed {seed}")
+    if 2 * batches * pairs * seconds > MOST_SECONDS:
+        raise BadSetting(f"a study has {MOST_SECONDS:,} s of sound at most; not {size}")
     random = np.random.default_rng(seed)
     candidates = combinations(sorted(methods), 2)
     candidates = [pair for pair in candidates if kind == "preference" or REAL in pair]
