@@ -1,0 +1,204 @@
+"""The checks of the exercises of notebooks 04, 05 and 06 accept the solutions, and nothing near
+them.
+
+The cells of the checks are run as they stand in the lesson, with the lesson's own functions before
+them; the solutions as they stand in theirs.
+"""
+
+import ast
+from collections import Counter, defaultdict
+from itertools import pairwise
+from math import exp, inf, log, sqrt
+from pathlib import Path
+
+import nbformat
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from lakhnes_lib.data.corpora import prepare
+from lakhnes_lib.data.streams import Streams
+from lakhnes_lib.evaluation import perplexity
+from lakhnes_lib.models import transformer_xl
+from lakhnes_lib.models.ngram import NGram
+from lakhnes_lib.models.transformer_xl import TransformerXL
+from lakhnes_lib.music import augmentation, events
+
+FOLDER = Path(__file__).parents[1] / "notebooks"
+
+
+def code_of(path: Path) -> list[str]:
+    """The code cells of a notebook, in order."""
+    cells = nbformat.read(path, as_version=4).cells
+    return [cell.source for cell in cells if cell.cell_type == "code"]
+
+
+def function_of(name: str, function: str) -> str:
+    """The source of a function that a lesson defines."""
+    for source in code_of(FOLDER / f"{name}.ipynb"):
+        for node in ast.parse(source).body:
+            if isinstance(node, ast.FunctionDef) and node.name == function:
+                return ast.get_source_segment(source, node)
+    raise LookupError(f"no function {function} in {name}")
+
+
+def transformer_names() -> dict:
+    song = np.random.default_rng(1).integers(0, 631, 100)
+    names = {"draw": np.random.default_rng(0), "song": song, "nn": torch.nn}
+    names |= {"TransformerXL": TransformerXL, "transformer_xl": transformer_xl}
+    return names
+
+
+def training_names() -> dict:
+    return {"Streams": Streams, "augmentation": augmentation}
+
+
+def baseline_names() -> dict:
+    corpus = prepare("songbook")
+    chosen = corpus["train"].framed()
+    by_hand = [song.tolist() for song in chosen]
+    counts = Counter(event for song in by_hand for event in song[1:])
+    after = defaultdict(Counter)
+    for song in by_hand:
+        for a, b in pairwise(song):
+            after[a][b] += 1
+    names = {"chosen": chosen, "by_hand": by_hand, "after": after, "counts": counts}
+    names |= {"total": sum(counts.values()), "test": corpus["test"].framed()}
+    names |= {"NGram": NGram, "perplexity": perplexity}
+    for name, smoothing in (("five", "kneser_ney"), ("backed_off", "backoff")):
+        names[name] = NGram(smoothing=smoothing).fit(chosen)
+    return names
+
+
+PUBLIC = {"np": np, "torch": torch, "F": F, "events": events}
+PUBLIC |= {"exp": exp, "log": log, "sqrt": sqrt, "inf": inf}
+LESSONS = {
+    "04_transformer_xl": (transformer_names, ("random", "toy_model", "influence", "shift_by_loop")),
+    "05_training": (training_names, ()),
+    "06_baselines": (baseline_names, ()),
+}
+
+
+def uniform_shares(looked, batch):
+    return torch.full(looked.shape[:1] + looked.shape[2:3], 0.5, dtype=torch.float64)
+
+
+def each_clipped(gradients, limit):
+    return [g * min(1.0, limit / float(g.norm())) for g in gradients]
+
+
+def by_better_model(p, q):
+    return float(np.log(p).mean() > np.log(q).mean())
+
+
+WRONG = {
+    "04_transformer_xl": {
+        "reach_of": (
+            lambda layers, segment, memory: segment + memory,
+            lambda layers, segment, memory: layers * (segment + memory),
+            lambda layers, segment, memory: layers * segment + memory,
+        ),
+        "window_mask": (
+            lambda time, most: torch.zeros(time, time),
+            lambda time, most: transformer_xl.causal_mask(time, time)[0],
+        ),
+        "count_parameters": (
+            lambda vocabulary_size, layers, width, heads, head_width, feed_forward: 41_274_487,
+        ),
+        "unshift": (lambda scores: scores, lambda scores: scores.flip(1)),
+        "own_voice_share": (uniform_shares,),
+    },
+    "05_training": {
+        "factor": (1.08, 0.1, exp(1.25)),
+        "bits_a_second": (lambda losses, seconds: sum(losses) / seconds,),
+        "clip": (each_clipped, lambda gradients, limit: gradients),
+        "steps_an_epoch": (
+            lambda lengths, batch, segment: sum(lengths) // (batch * segment),
+            lambda lengths, batch, segment: sum(-(-n // segment) for n in lengths) // batch,
+        ),
+        "untouched": (1 / 4, 1 / 2, 0.28),
+        "plateau": (lambda losses, rate: [rate] * len(losses),),
+    },
+    "06_baselines": {
+        "shortest": (631**5, 5 * 631**5),
+        "mass_after": (
+            lambda a, after, counts, total: 1.0,
+            lambda a, after, counts, total: 1 + (631 - len(after[a])) / 631,
+        ),
+        "honest_perplexity": (
+            lambda model, song: perplexity.exact(model, [song], progress=False).perplexity,
+        ),
+        "best_share": (lambda p, q: 0.5, by_better_model),
+        "longest_copy": (lambda ids, songs: 37, lambda ids, songs: len(ids)),
+    },
+}
+CHECKS = {
+    "reach_of": "is_reach",
+    "window_mask": "is_window",
+    "count_parameters": "is_count",
+    "unshift": "is_unshift",
+    "own_voice_share": "is_own_voice",
+    "factor": "is_factor",
+    "bits_a_second": "is_bits",
+    "clip": "is_clip",
+    "steps_an_epoch": "is_epoch",
+    "untouched": "is_untouched",
+    "plateau": "is_plateau",
+    "shortest": "is_shortest",
+    "mass_after": "is_mass",
+    "honest_perplexity": "is_honest",
+    "best_share": "is_best_share",
+    "longest_copy": "is_copy",
+}
+
+
+def checks_of(name: str) -> dict:
+    """The names of a lesson after its cells of exercises have run unanswered."""
+    given, functions = LESSONS[name]
+    namespace = PUBLIC | given()
+    for function in functions:
+        exec(function_of(name, function), namespace)
+    cells = code_of(FOLDER / f"{name}.ipynb")
+    (first,) = (number for number, source in enumerate(cells) if "def check(" in source)
+    for source in cells[first:]:
+        exec(source, namespace)
+    return namespace
+
+
+def answer_of(name: str, answer: str):
+    """The solution of an exercise: a function, or the value of a name."""
+    for source in code_of(FOLDER / "solutions" / f"{name}.ipynb"):
+        for node in ast.parse(source).body:
+            is_function = isinstance(node, ast.FunctionDef) and node.name == answer
+            is_value = isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == answer
+            if is_function or is_value:
+                namespace = dict(PUBLIC)
+                exec(ast.get_source_segment(source, node), namespace)
+                return namespace[answer]
+    raise LookupError(f"no solution of {answer} in {name}")
+
+
+@pytest.fixture(scope="module", params=list(WRONG))
+def lesson(request):
+    return request.param, checks_of(request.param)
+
+
+def test_unanswered_exercises_say_so(capsys):
+    for name, answers in WRONG.items():
+        checks_of(name)
+        printed = capsys.readouterr().out.splitlines()
+        assert len(printed) == len(answers) and all("unanswered" in line for line in printed)
+
+
+def test_checks_accept_the_solutions(lesson):
+    name, namespace = lesson
+    for answer in WRONG[name]:
+        assert namespace[CHECKS[answer]](answer_of(name, answer)), answer
+
+
+def test_checks_refuse_what_is_wrong(lesson):
+    name, namespace = lesson
+    for answer, wrong in WRONG[name].items():
+        for each in wrong:
+            assert not namespace[CHECKS[answer]](each), (answer, each)
