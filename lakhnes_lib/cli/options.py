@@ -66,10 +66,7 @@ def _workers(number: int) -> int:
     raise typer.BadParameter(f"workers must be 1 or more, or -1 for one per core, not {number}")
 
 
-Workers = Annotated[
-    int,
-    typer.Option(callback=_workers, help="Processes, at most one per core; -1 is one per core."),
-]
+Workers = Annotated[int, typer.Option(callback=_workers, help="Processes, at most one per core.")]
 
 
 def only_where(fits: bool, context: typer.Context, *flags: str, why: str) -> None:

@@ -143,10 +143,8 @@ def open_corpus(folder) -> Corpus:
     """
     folder = Path(folder)
     if not (folder / "corpus.json").is_file():
-        raise DataNotFound(
-            f"{folder}: is not a corpus (it holds no corpus.json); "
-            "`lakhnes tokens` or `lakhnes map` makes one"
-        )
+        how = "`lakhnes tokens` or `lakhnes map` makes one"
+        raise DataNotFound(f"{folder}: is not a corpus (it holds no corpus.json); {how}")
     try:
         manifest = json.loads((folder / "corpus.json").read_text(encoding="utf-8"))
         kind = {Split.FORMAT: Split, LakhSplit.FORMAT: LakhSplit}.get(manifest.get("format"))

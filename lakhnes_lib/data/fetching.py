@@ -77,10 +77,9 @@ def _bring(data_set: DataSet, target: Path, mirror, progress: bool) -> None:
     elif data_set.url is not None:
         _bring_from_official(data_set, target, progress)
     else:
-        raise DataNotFound(
-            f"{data_set.name}: has no official archive of its own; point --mirror or "
-            f"{MIRROR_VARIABLE} to a folder that holds {target.name}.tar.gz ({data_set.page})"
-        )
+        rule = "has no official archive of its own"
+        how = f"point --mirror or {MIRROR_VARIABLE} to a folder that holds {target.name}.tar.gz"
+        raise DataNotFound(f"{data_set.name}: {rule}; {how} ({data_set.page})")
 
 
 def _find_in_mirror(data_set: DataSet, mirror) -> Path | None:
@@ -129,10 +128,8 @@ def _download_and_install(data_set: DataSet, part: Path, target: Path, progress:
         if not isinstance(error, Interrupted):
             part.unlink(missing_ok=True)
         if isinstance(error, DataNotFound | BadArchive):
-            raise type(error)(
-                f"{error}; the archive can also be had from {data_set.page} by hand "
-                f"and given with --mirror ({_HELP})"
-            ) from None
+            how = f"had from {data_set.page} by hand and given with --mirror ({_HELP})"
+            raise type(error)(f"{error}; the archive can also be {how}") from None
         raise
     part.unlink()
 
@@ -147,10 +144,8 @@ def _install(data_set: DataSet, archive: Path, target: Path, source: str, progre
     if data_set.sha256 is not None and must_be_official:
         sha256 = archives.sha256(archive)
         if sha256 != data_set.sha256:
-            raise BadArchive(
-                f"{data_set.name}: {source} is not the published file "
-                f"(sha256 {sha256}, not {data_set.sha256})"
-            )
+            rule = f"is not the published file (sha256 {sha256}, not {data_set.sha256})"
+            raise BadArchive(f"{data_set.name}: {source} {rule}")
     with replacing(target, folder=True) as temporary:
         inventory = archives.unpack(archive, temporary, data_set, progress)
         _compare(data_set, inventory, data_set.fingerprint, source)
@@ -161,10 +156,9 @@ def _install(data_set: DataSet, archive: Path, target: Path, source: str, progre
 def _compare(data_set: DataSet, inventory: Inventory, fingerprint: str | None, source) -> None:
     """Raises BadArchive unless an inventory has this fingerprint; None stands for any."""
     if fingerprint not in (None, inventory.fingerprint):
-        raise BadArchive(
-            f"{data_set.name}: {source} holds other bytes than were published "
-            f"({inventory.files:,} files, fingerprint {inventory.fingerprint})"
-        )
+        size = f"{inventory.files:,} files, fingerprint {inventory.fingerprint}"
+        rule = "holds other bytes than were published"
+        raise BadArchive(f"{data_set.name}: {source} {rule} ({size})")
 
 
 def _verify(data_set: DataSet, target: Path, thorough: bool) -> None:

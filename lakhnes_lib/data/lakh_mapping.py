@@ -215,21 +215,12 @@ def _merge(mapped: list[tuple[LakhSplit, dict]], folder: Path, job: MappingJob) 
 
     examples, events, ticks, *voices = counts.tolist()
     reasons = Counter(rejected.values())
+    files = {"seen": seen, "accepted": sum(map(len, splits.values()))}
+    files |= {"rejected": dict(sorted(reasons.items()))}
+    hours = round(ticks / nes.TICKS_PER_SECOND / 3600, 3)
+    drawn = {"examples": examples, "events": events, "hours": hours}
+    drawn |= {"voices": dict(zip(nes.VOICES, voices, strict=True))}
     settings = {"seed": job.seed, "options": asdict(job.options)}
-    return write_corpus(
-        {name: LakhSplit.gathered(songs, name, settings) for name, songs in splits.items()},
-        folder,
-        dict(sorted(rejected.items())),
-        settings=settings,
-        files={
-            "seen": seen,
-            "accepted": sum(map(len, splits.values())),
-            "rejected": dict(sorted(reasons.items())),
-        },
-        published_examples={
-            "examples": examples,
-            "events": events,
-            "hours": round(ticks / nes.TICKS_PER_SECOND / 3600, 3),
-            "voices": dict(zip(nes.VOICES, voices, strict=True)),
-        },
-    )
+    packed = {name: LakhSplit.gathered(songs, name, settings) for name, songs in splits.items()}
+    details = {"settings": settings, "files": files, "published_examples": drawn}
+    return write_corpus(packed, folder, dict(sorted(rejected.items())), **details)

@@ -46,11 +46,8 @@ class DataSet:
 
 def _read_registry() -> dict[str, DataSet]:
     text = Path(__file__).with_name("registry.yaml").read_text(encoding="utf-8")
-    entries = [
-        publication["shared"] | entry
-        for publication in yaml.safe_load(text)
-        for entry in publication["data_sets"]
-    ]
+    publications = yaml.safe_load(text)
+    entries = [each["shared"] | entry for each in publications for entry in each["data_sets"]]
     return {entry["name"]: DataSet(**entry) for entry in entries}
 
 

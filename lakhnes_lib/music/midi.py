@@ -142,16 +142,11 @@ def write(score: Score, path) -> None:
         if not len(notes):
             continue
         track = symusic.Track(name, program, voice == nes.NO)
-        track.notes = symusic.Note.from_numpy(
-            notes["start"].astype(np.int32),
-            (notes["end"] - notes["start"]).astype(np.int32),
-            notes["pitch"].astype(np.int8),
-            notes["velocity"].astype(np.int8),
-        )
-        track.controls = symusic.ControlChange.from_numpy(
-            controls["tick"].astype(np.int32),
-            controls["kind"].astype(np.uint8),
-            controls["value"].astype(np.uint8),
-        )
+        lengths = notes["end"] - notes["start"]
+        columns = (notes["start"], lengths, notes["pitch"], notes["velocity"])
+        track.notes = symusic.Note.from_numpy(*map(np.asarray, columns, ("i4", "i4", "i1", "i1")))
+        columns = (controls[name] for name in ("tick", "kind", "value"))
+        columns = map(np.asarray, columns, ("i4", "u1", "u1"))
+        track.controls = symusic.ControlChange.from_numpy(*columns)
         song.tracks.append(track)
     files.write_file(path, song.dumps_midi())

@@ -136,11 +136,8 @@ class Score:
         """Same notes, length and controls; the name does not count."""
         if not isinstance(other, Score):
             return NotImplemented
-        return (
-            self.length == other.length
-            and np.array_equal(self.notes, other.notes)
-            and np.array_equal(self.controls, other.controls)
-        )
+        same_notes = self.length == other.length and np.array_equal(self.notes, other.notes)
+        return same_notes and np.array_equal(self.controls, other.controls)
 
     __hash__ = None
 
@@ -160,11 +157,10 @@ class Score:
     def only(self, voices) -> "Score":
         """The same song with none but these voices (numbers 0-3)."""
         voices = list(voices)
-        return replace(
-            self,
-            notes=self.notes[np.isin(self.notes["voice"], voices)],
-            controls=self.controls[np.isin(self.controls["voice"], voices)],
+        notes, controls = (
+            rows[np.isin(rows["voice"], voices)] for rows in (self.notes, self.controls)
         )
+        return replace(self, notes=notes, controls=controls)
 
     def renamed(self, name: str) -> "Score":
         """The same song under another name."""

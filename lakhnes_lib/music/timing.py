@@ -49,8 +49,5 @@ def spread(ticks: np.ndarray) -> dict[str, float]:
     Zeros if there are no ticks.
     """
     sizes = np.abs(ticks) * (1000 / nes.TICKS_PER_SECOND) if len(ticks) else np.zeros(1)
-    return {
-        "median": float(np.median(sizes)),
-        "p99": float(np.percentile(sizes, 99)),
-        "worst": float(sizes.max()),
-    }
+    median, p99 = float(np.median(sizes)), float(np.percentile(sizes, 99))
+    return {"median": median, "p99": p99, "worst": float(sizes.max())}

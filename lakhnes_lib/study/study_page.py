@@ -37,11 +37,8 @@ def write(design: Design, path, batches=None, *, title: str = TITLE, consent=())
     for trial in trials:
         sounds = [base64.b64encode(design.sound(name)).decode() for name in trial.clips]
         pairs.append({"id": trial.id, "clips": sounds})
-    data = {
-        "design": design.fingerprint,
-        "key": f"{design.fingerprint}-{'-'.join(map(str, numbers))}",
-        "trials": pairs,
-    }
+    key = "-".join([design.fingerprint, *map(str, numbers)])
+    data = {"design": design.fingerprint, "key": key, "trials": pairs}
     texts = {"title": title, "consent": consent, "question": QUESTIONS[design.kind]}
     page = render(TEMPLATE, design=design, count=len(trials), data=data, **texts)
     write_file(path, page)

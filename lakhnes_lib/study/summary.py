@@ -68,14 +68,10 @@ def write(report: StudyReport, folder) -> Path:
     keys = ("strength", "low", "high")
     rows = np.stack([model.strength, model.low, model.high], axis=1).tolist()
     strengths = [dict(zip(keys, row, strict=True)) for row in rows]
-    values = {
-        "kind": report.answers.kind,
-        "listeners": report.answers.listeners,
-        "dropped": report.dropped,
-        "shares": [asdict(row) for row in report.shares],
-        "comparisons": [asdict(row) for row in report.comparisons],
-        "strengths": dict(zip(model.methods, strengths, strict=True)),
-    }
+    values = {"kind": report.answers.kind, "listeners": report.answers.listeners}
+    values |= {"dropped": report.dropped, "shares": list(map(asdict, report.shares))}
+    values |= {"comparisons": list(map(asdict, report.comparisons))}
+    values |= {"strengths": dict(zip(model.methods, strengths, strict=True))}
     write_file(folder / "report.md", report.text)
     write_file(folder / "report.json", json.dumps(values, indent=1))
     for name, picture in report.pictures.items():
