@@ -46,8 +46,8 @@ class Training(Settings):
     """How to train. Lengths in events; learning rates are the highest reached."""
 
     steps: Count
-    batch: Count  # rows that are read side by side
-    segment: Count
+    batch: Annotated[int, Field(ge=1, le=4096)]  # rows that are read side by side
+    segment: Annotated[int, Field(ge=1, le=2**16)]
     learning_rate: Amount
     # If the steps take longer than these minutes, the schedule and the end of training go by the
     # clock; 0: by steps alone.
@@ -60,7 +60,9 @@ class Training(Settings):
     # A linear schedule is constant at first and falls during this last share of the steps.
     decay_share: PositiveShare = 0.4
     clip: PositiveAmount = 0.25  # greatest length of the gradient
-    accumulate: Count = 1  # batches whose gradients are added up for one step
+    accumulate: Annotated[int, Field(ge=1, le=4096)] = (
+        1  # batches whose gradients are added up for one step
+    )
     # How songs are read (data/streams.py); endless is the paper's way.
     streams: Literal["endless", "songs", "segments"] = "endless"
     augment: Literal["none", "paper", "published", "transposed"] = "none"  # music/augmentation.py
@@ -80,8 +82,8 @@ class Training(Settings):
 class Evaluation(Settings):
     """How perplexity is measured: §6, with segments and memory in events."""
 
-    batch: Count = 16
-    segment: Count = 128
+    batch: Annotated[int, Field(ge=1, le=4096)] = 16
+    segment: Annotated[int, Field(ge=1, le=2**20)] = 128
     memory_length: CountOrZero = 896
     songs: CountOrZero = 0  # 0: all
 
@@ -94,9 +96,9 @@ class Evaluation(Settings):
 class Sampling(Settings):
     """How pieces are drawn. §8's own settings: 1,024 events, temperature 0.95, top-k 32."""
 
-    pieces: Count = 4
+    pieces: Annotated[int, Field(ge=1, le=1000)] = 4
     seconds: PositiveAmount = 30.0  # greatest length of a piece that ends by itself
-    length: Count = 1024  # events of one that does not
+    length: Annotated[int, Field(ge=1, le=250_000)] = 1024  # events of one that does not
     temperature: PositiveAmount = 1.0
     top_k: CountOrZero = 0  # 0: all
     top_p: PositiveShare = 0.98

@@ -296,3 +296,27 @@ def test_a_model_that_cannot_be_built_is_the_profiles_fault_and_leaves_nothing(
             progress=False,
         )
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("part", "key"),
+    [
+        ("training", "batch"),
+        ("training", "segment"),
+        ("training", "accumulate"),
+        ("evaluation", "batch"),
+        ("evaluation", "segment"),
+        ("sampling", "pieces"),
+        ("sampling", "length"),
+    ],
+)
+def test_sizes_that_no_memory_holds(part, key, tmp_path):
+    """Such a run would fill the memory before its first step."""
+    values = yaml.safe_load((profiles.root() / "profiles/smoke.yaml").read_text())
+    table = values["training"]["transformer_xl"] if part == "training" else values.get(part) or {}
+    table[key] = 2**31 - 1
+    if part != "training":
+        values[part] = table
+    (tmp_path / "large.yaml").write_text(yaml.safe_dump(values))
+    with pytest.raises(BadProfile, match=f"large.yaml: {part}: .*{key}: must be less than"):
+        profiles.load(tmp_path / "large.yaml")

@@ -499,6 +499,10 @@ def test_one_command_after_another(tmp_path, capsys):
     ]  # fmt: skip
     for wrong, words in (
         ([], "no strength is given for"),
+        (["--listeners", "1000000000"], "1 to 100,000 listeners"),
+        (["--seed", "-1"], "a seed is 0 or more"),
+        (["--careless", "nan"], "a share of 0 to 1"),
+        (["--strength", "real=nan"], "strengths are finite"),
         (["--strength", "real=1"], "no strength is given for"),
         ([*options, "--strength", "mine=1"], "the test has no method mine"),
     ):

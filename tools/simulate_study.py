@@ -39,6 +39,10 @@ def simulate(
     each listener's own strengths about those given. Raises BadSetting for a method without
     strength.
     """
+    finite = np.isfinite([*strengths.values(), spread]).all()
+    if not (1 <= listeners <= 100_000 and 0 <= careless <= 1 and seed >= 0 and finite):
+        rule = "there are 1 to 100,000 listeners, a share of 0 to 1 of them careless"
+        raise BadSetting(f"{rule}; strengths are finite, and a seed is 0 or more")
     methods = list(dict.fromkeys(method for trial in design.trials for method in trial.methods))
     if missing := [method for method in methods if method not in strengths]:
         raise BadSetting(f"no strength is given for {', '.join(missing)}")
