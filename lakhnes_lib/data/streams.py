@@ -97,11 +97,8 @@ class Streams:
         if not songs:
             raise DataNotFound("the training split holds no song with events to train on")
         # A piece is what a row reads from end to end: (song, its first input, number of targets).
-        self._pieces = [
-            (song, first, targets)
-            for song, ids in enumerate(songs)
-            for first, targets in self._cut(len(ids) - 1)
-        ]
+        cuts = ((song, self._cut(len(ids) - 1)) for song, ids in enumerate(songs))
+        self._pieces = [(song, *piece) for song, pieces in cuts for piece in pieces]
         self._order = np.random.default_rng([self.seed, self.epoch]).permutation(len(self._pieces))
 
     def _cut(self, targets: int) -> list[tuple[int, int]]:
