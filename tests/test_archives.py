@@ -5,10 +5,12 @@ import gzip
 import hashlib
 import lzma
 import tarfile
+import zipfile
 
 import pytest
 from archive_server import ARCHIVE, FILES, archive, assert_here, fails, fetch, tar_of
 
+from lakhnes_lib.data import archives
 from lakhnes_lib.errors import BadArchive
 
 
@@ -108,3 +110,16 @@ def test_bomb_in_a_header(use, home, tmp_path):
     head.type, head.size = tarfile.XHDTYPE, 5 * 10**9
     (tmp_path / "nesmdb_midi.tar").write_bytes(head.tobuf() + bytes(100_000))
     fails(BadArchive, home, "header of 5,000,000,000 bytes", mirror=tmp_path)
+
+
+def test_a_file_packed_by_another_method_costs_no_other(tmp_path):
+    """Windows packs large files by Deflate64, method 9, which Python lacks."""
+    with zipfile.ZipFile(tmp_path / "a.zip", "w", zipfile.ZIP_DEFLATED) as packed:
+        packed.writestr("large.mid", b"MThd" * 9)
+        packed.writestr("small.mid", b"MThd")
+    data = bytearray((tmp_path / "a.zip").read_bytes())
+    for sign, offset in ((b"PK\x03\x04", 8), (b"PK\x01\x02", 10)):
+        data[data.index(sign) + offset] = 9
+    (tmp_path / "a.zip").write_bytes(data)
+    contents = dict(archives.contents(tmp_path / "a.zip", 1000, 1000))
+    assert contents == {"large.mid": None, "small.mid": b"MThd"}

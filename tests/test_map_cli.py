@@ -1,5 +1,9 @@
 """``lakhnes map``: what the verb says."""
 
+import os
+from pathlib import Path
+
+import bands
 import pytest
 
 from lakhnes_lib.__main__ import main
@@ -58,3 +62,14 @@ def test_workers_and_a_scheduler(tmp_path, capsys):
         == 2
     )
     assert "--scheduler has workers of its own" in capsys.readouterr().err
+
+
+def test_a_pipe_in_the_folder_is_counted(tmp_path, capsys):
+    """It would never answer."""
+    (tmp_path / "music").mkdir()
+    os.mkfifo(tmp_path / "music/pipe.mid")
+    for name, data in bands.files().items():
+        (tmp_path / "music" / Path(name).name).write_bytes(data)
+    words = ["map", str(tmp_path / "music"), str(tmp_path / "out"), "--workers", "1"]
+    assert main(words) == 0
+    assert "1 no_access" in capsys.readouterr().out
