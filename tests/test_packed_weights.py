@@ -4,6 +4,7 @@ import lzma
 
 import pytest
 import safetensors.torch
+import ship
 import torch
 
 from lakhnes_lib.errors import BadCheckpoint
@@ -18,7 +19,7 @@ def folder(tmp_path):
     torch.manual_seed(0)
     model = checkpoints.build("transformer_xl", **SIZES)
     checkpoints.save(model, tmp_path / "model")
-    packed_weights.pack(tmp_path / "model")
+    ship.pack(tmp_path / "model")
     (tmp_path / "model/model.safetensors").unlink()
     return tmp_path / "model", model
 

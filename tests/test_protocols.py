@@ -266,10 +266,6 @@ def test_by_position(scored):
         return "1" if first == 1 else f"{first}-{2 * first - 1}"
 
     assert_groups(groups, by_hand(songs, scores, octave))
-    _, some = diagnostics.by_position(scores, [3, 5])
-    assert some.labels == ("3-4",) and some.targets.tolist() == [
-        2 * sum(len(song) >= 4 for song in scores.songs)
-    ]
 
 
 def test_per_song(scored):

@@ -263,7 +263,7 @@ def test_rows_take_runs_first_and_figure_3_reads_how_much_of_lakh():
     assert len(reproduction.figure_3(models)) == 3, "no line of a profile without Lakh"
     best = ["laptop/transformer_xl_lakh_4", "paper/transformer_xl_lakh_2"]
     assert reproduction.runs("transformer_xl_lakh", models) == best
-    assert not reproduction.training_curves("laptop", models), "lakh_4 has another valid split"
+    assert not table_figures.training_curves("laptop", models), "lakh_4 has another valid split"
     rows = {row.title: row for row in reproduction.table_2(models)}
     assert rows["LSTM"].name == "paper/lstm" and rows["LSTM"].perplexity == {
         "paper": 14.11,
@@ -290,7 +290,7 @@ def test_smoke_results_never_enter():
     models |= {f"smoke/transformer_xl_{end}": entry for end in ("augmented", "lakh_1", "lakh_2")}
     assert [row.name for row in reproduction.table_2(models) if row.name] == ["laptop/lstm"]
     assert len(reproduction.figure_3(models)) == 1
-    assert not reproduction.training_curves("smoke", models) and reproduction.training_curves(
+    assert not table_figures.training_curves("smoke", models) and table_figures.training_curves(
         "laptop", models
     )
 

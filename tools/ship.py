@@ -12,8 +12,10 @@ config.json and the model's card.
 
 import argparse
 import json
+import lzma
 from pathlib import Path
 
+import safetensors.torch
 import torch
 
 from lakhnes_lib import profiles
@@ -22,6 +24,30 @@ from lakhnes_lib.files import write_file
 from lakhnes_lib.models import checkpoints, packed_weights
 
 TOTALS = ("step", "events", "seconds")
+STEPS = 4.5
+"""Steps in the root of a row's mean square. With as many, the paper's size loses 0.15 % of
+its perplexity on every eighth test song; with 10 steps 0.03 %, in 28 MB instead of 24."""
+FILTERS = [{"id": lzma.FILTER_LZMA2, "preset": 6, "lc": 0, "lp": 0, "pb": 0}]
+"""The numbers do not depend on the ones before, so LZMA is told not to look for that."""
+
+
+def rounded(tensors: dict[str, torch.Tensor], steps: float = STEPS) -> dict[str, torch.Tensor]:
+    """Matrices as int8 (rows, columns) and their steps, float32 (rows, 1); the rest as it is."""
+    packed = {}
+    for name, tensor in tensors.items():
+        if tensor.dim() == 2 and tensor.is_floating_point():
+            step = tensor.float().square().mean(1, keepdim=True).sqrt().clamp_min(1e-30) / steps
+            tensor = (tensor / step).round().clamp(-127, 127).to(torch.int8)
+            packed[name + packed_weights.SCALE] = step
+        packed[name] = tensor
+    return packed
+
+
+def pack(folder: Path) -> None:
+    """Packs the weights of a checkpoint folder, beside the unpacked ones."""
+    tensors = rounded(safetensors.torch.load_file(folder / packed_weights.UNPACKED))
+    content = lzma.compress(safetensors.torch.save(tensors), filters=FILTERS)
+    write_file(folder / packed_weights.FILE, content)
 
 
 def stage(folder: Path) -> tuple[dict, list[dict]]:
@@ -54,7 +80,7 @@ def main() -> None:
         model = checkpoints.load(chosen.runs[-1] / "best")
         checkpoints.save(model, target, torch.bfloat16, stages=stages, metrics={}, note=chosen.note)
         if chosen.packed:
-            packed_weights.pack(target)
+            pack(target)
             (target / packed_weights.UNPACKED).unlink()
             packed_weights.unpack(target)  # what is measured here is what others will unpack
     except (OSError, LakhnesError) as error:

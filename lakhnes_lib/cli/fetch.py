@@ -22,17 +22,11 @@ def list_all(home: Home = None):
     """
     from lakhnes_lib.data import fetching, registry
 
-    groups: dict[tuple[str, str], list] = {}
     for entry in registry.REGISTRY.values():
-        groups.setdefault((entry.licence, entry.citation), []).append(entry)
-    width = max(map(len, registry.REGISTRY))
-    for (licence, citation), entries in groups.items():
-        for entry in entries:
-            state = "mirror only" if entry.url is None else "-"
-            if fetching.folder(entry.name, home).is_dir():
-                state = "here"
-            print(f"{entry.name:<{width}}  {entry.size:>6}  {state:<11}  {entry.title}")
-        print(f"  licence: {licence}\n  cite: {citation}\n  page: {entries[0].page}\n")
+        missing = "mirror only" if entry.url is None else "-"
+        state = "here" if fetching.folder(entry.name, home).is_dir() else missing
+        print(f"{entry.name:<22}  {entry.size:>6}  {state:<11}  {entry.title}")
+        print(f"  licence: {entry.licence}\n  cite: {entry.citation}\n  page: {entry.page}\n")
     print(f"data home: {fetching.home() if home is None else home}")
 
 

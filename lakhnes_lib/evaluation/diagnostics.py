@@ -76,18 +76,15 @@ def by_event(
     return _group(scores, group_of[np.concatenate([np.zeros(0, np.uint16), *targets])], labels)
 
 
-def by_position(scores: Scores, edges: np.ndarray | None = None) -> tuple[np.ndarray, Groups]:
+def by_position(scores: Scores) -> tuple[np.ndarray, Groups]:
     """Groups by position: how many events of its song come before an event, ``<S>`` counted.
 
-    edges: int64 (groups + 1,), rising. A group begins at its edge and ends before the next edge;
-    events outside of all groups are left out. None: powers of two, up to the longest song.
-    Returns the edges and the groups.
+    Returns edges, int64 (groups + 1,), the powers of two up to the longest song, and the groups: a
+    group begins at its edge and ends before the next one.
     """
     positions = [np.arange(1, len(song) + 1) for song in scores.songs]
     position = np.concatenate([np.zeros(0, np.int64), *positions])
-    if edges is None:
-        edges = 2 ** np.arange(int(position.max(initial=1)).bit_length() + 1)
-    edges = np.asarray(edges, np.int64)
+    edges = 2 ** np.arange(int(position.max(initial=1)).bit_length() + 1)
     ranges = zip(edges[:-1], edges[1:] - 1, strict=True)
     labels = tuple(f"{a}" if a == b else f"{a}-{b}" for a, b in ranges)
     return edges, _group(scores, np.searchsorted(edges, position, side="right") - 1, labels)

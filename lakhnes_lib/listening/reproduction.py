@@ -15,8 +15,6 @@ import re
 from collections import defaultdict
 from dataclasses import dataclass
 
-import numpy as np
-
 from lakhnes_lib.listening import results
 
 MEMORY = "_memory"
@@ -124,19 +122,4 @@ def figure_3(models: dict | None = None) -> dict[str, tuple]:
             amounts = tuple(sorted(points))
             perplexities = tuple(models[points[n]]["test"]["exact"] for n in amounts)
             lines[f"here: profile {profile}"] = (amounts, perplexities)
-    return lines
-
-
-def training_curves(profile: str, models: dict | None = None) -> dict[str, tuple]:
-    """Perplexity on NES-MDB's valid over millions of events heard, by run of a profile (but smoke),
-    for ``diagnostic_plots.curves``."""
-    models = measured() if models is None else models
-    lines = {}
-    for name, entry in models.items():
-        curve = entry.get("curve")
-        # A run on Lakh has another valid split.
-        if curve and profile != "smoke" and name.startswith(f"{profile}/") and "/lakh" not in name:
-            millions = [point["events"] / 1e6 for point in curve]
-            perplexities = np.exp([point["valid_loss"] for point in curve])
-            lines[name.removeprefix(f"{profile}/")] = (millions, perplexities)
     return lines

@@ -80,7 +80,7 @@ class TrainingRun:
         Raises LakhnesError if the loss is lost; the snapshot is then the last good one.
         """
         settings, now = self.settings, monotonic()
-        began, saved = now - self.seconds, now
+        began, saved = now - self.seconds, -inf  # a snapshot at once: a run can always be resumed
         deadline = now + 60 * (inf if max_minutes is None else max_minutes)
         shown = dict(total=settings.steps, initial=self.step, desc="training", unit="step")
         self.model.train()

@@ -2,6 +2,7 @@
 
 from functools import partial
 
+import numpy as np
 import song_by_song
 
 from lakhnes_lib.listening import diagnostic_plots, reproduction
@@ -12,7 +13,7 @@ def figures() -> dict:
     songs once they were run."""
     rows = [(row.title, row.perplexity) for row in reproduction.table_2() if row.perplexity]
     drawn = {"table_2": ("Table 2: perplexity on test", partial(diagnostic_plots.beside, rows))}
-    if lines := reproduction.training_curves("laptop"):
+    if lines := training_curves("laptop"):
         draw = partial(diagnostic_plots.curves, lines, x="millions of events heard")
         drawn["training"] = ("Training, profile laptop: perplexity on valid songs", draw)
     if len(lines := reproduction.figure_3()) > 1:
@@ -27,3 +28,18 @@ def figures() -> dict:
         title = "Each test song under the published LakhNES and under ours"
         drawn["song_by_song"] = (title, song_by_song.picture)
     return drawn
+
+
+def training_curves(profile: str, models: dict | None = None) -> dict[str, tuple]:
+    """Perplexity on NES-MDB's valid over millions of events heard, by run of a profile (but smoke),
+    for ``diagnostic_plots.curves``."""
+    models = reproduction.measured() if models is None else models
+    lines = {}
+    for name, entry in models.items():
+        curve = entry.get("curve")
+        # A run on Lakh has another valid split.
+        if curve and profile != "smoke" and name.startswith(f"{profile}/") and "/lakh" not in name:
+            millions = [point["events"] / 1e6 for point in curve]
+            perplexities = np.exp([point["valid_loss"] for point in curve])
+            lines[name.removeprefix(f"{profile}/")] = (millions, perplexities)
+    return lines

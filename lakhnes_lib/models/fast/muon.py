@@ -17,25 +17,24 @@ class Muon(torch.optim.Muon):
     def step(self) -> None:
         """Moves every matrix that has a gradient."""
         for group in self.param_groups:
-            by_shape: dict[torch.Size, list[Tensor]] = {}
-            for matrix in group["params"]:
-                if matrix.grad is not None:
-                    by_shape.setdefault(matrix.shape, []).append(matrix)
-            for (rows, columns), matrices in by_shape.items():
-                rate = group["lr"] * max(1, rows / columns) ** 0.5
-                torch._foreach_mul_(matrices, 1 - group["lr"] * group["weight_decay"])
-                torch._foreach_add_(matrices, self._updates(matrices, group), alpha=-rate)
+            moved = [matrix for matrix in group["params"] if matrix.grad is not None]
+            for shape in {matrix.shape for matrix in moved}:
+                self._move([matrix for matrix in moved if matrix.shape == shape], group)
 
-    def _updates(self, matrices: list[Tensor], group: dict) -> list[Tensor]:
-        """Nearly orthogonal matrices, float32, along the running sums of the gradients."""
+    def _move(self, matrices: list[Tensor], group: dict) -> None:
+        """Moves matrices of one shape along the running sums of their gradients."""
+        (rows, columns), rate = matrices[0].shape, group["lr"]
         gradients = [matrix.grad for matrix in matrices]
-        for matrix in matrices:
-            if "momentum_buffer" not in self.state[matrix]:
-                self.state[matrix]["momentum_buffer"] = torch.zeros_like(matrix)
-        sums = [self.state[matrix]["momentum_buffer"] for matrix in matrices]
+        states = [self.state[matrix] for matrix in matrices]
+        if not states[0]:
+            for state, matrix in zip(states, matrices, strict=True):
+                state["momentum_buffer"] = torch.zeros_like(matrix)
+        sums = [state["momentum_buffer"] for state in states]
         torch._foreach_lerp_(sums, gradients, 1 - group["momentum"])
         ahead = torch.stack(torch._foreach_lerp(gradients, sums, group["momentum"]))
-        return list(orthogonal(ahead, group["ns_coefficients"], group["ns_steps"]).float())
+        updates = orthogonal(ahead, group["ns_coefficients"], group["ns_steps"]).float()
+        torch._foreach_mul_(matrices, 1 - rate * group["weight_decay"])
+        torch._foreach_add_(matrices, list(updates), alpha=-rate * max(1, rows / columns) ** 0.5)
 
 
 def orthogonal(x: Tensor, coefficients: tuple[float, float, float], steps: int) -> Tensor:
