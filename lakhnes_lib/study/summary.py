@@ -54,8 +54,7 @@ def analyse(answers: Answers, batches=None, controls=True, remark="") -> StudyRe
     pictures = {"shares": study_plots.bars(statistics["shares"], answers.kind, remark)}
     if answers.kind == "preference":
         pictures["strengths"] = study_plots.strengths(statistics["strengths"], remark)
-    words = {"kind": answers.kind, "remark": remark, "needed": study_statistics.needed}
-    words |= {"closest": _closest(statistics["shares"])}
+    words = {"kind": answers.kind, "remark": remark, "needed": study_statistics.needed(0.45, 0.55)}
     filtered = {"answers": answers, "dropped": dropped, "batches": batches, "controls": controls}
     text = render(TEMPLATE, **words, **filtered, **statistics)
     return StudyReport(answers, dropped, **statistics, text=text, pictures=pictures)
@@ -77,10 +76,3 @@ def write(report: StudyReport, folder) -> Path:
     for name, picture in report.pictures.items():
         write_file(folder / f"{name}.png", picture.png())
     return folder
-
-
-def _closest(rows: list[Share]) -> tuple[Share, Share] | None:
-    """The two methods whose shares differ least."""
-    ordered = sorted(rows, key=lambda row: row.share)
-    neighbours = zip(ordered, ordered[1:], strict=False)
-    return min(neighbours, key=lambda pair: pair[1].share - pair[0].share, default=None)
