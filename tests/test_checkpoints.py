@@ -293,3 +293,14 @@ def test_a_failed_write_leaves_the_old_checkpoint(model, folder, monkeypatch):
         checkpoints.save(model, folder)
     assert (folder / "model.safetensors").read_bytes() == before
     assert [path.name for path in folder.parent.iterdir()] == ["model"]
+
+
+def test_pipes_and_devices_are_no_checkpoints(tmp_path):
+    """A pipe may never answer, and a device never end."""
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model/config.json").symlink_to(tmp_path / "pipe")
+    with pytest.raises(BadCheckpoint, match="a pipe or a device, not a file"):
+        checkpoints.load(tmp_path / "model")
+    with pytest.raises(DataNotFound, match="pipe: is a folder or device"):
+        checkpoints.convert_published(tmp_path / "pipe", tmp_path / "new")

@@ -540,6 +540,31 @@ def test_damaged_snapshot(music, tmp_path):
         train(music, tmp_path, resume=True)
 
 
+@pytest.mark.parametrize(
+    "name, value",
+    [
+        ("streams", 7),
+        ("counts", {"step": "two"}),
+        ("counts", None),
+        ("learner", []),
+        ("learner", {}),
+    ],
+)
+def test_snapshot_of_other_types(music, tmp_path, name, value):
+    train(music, tmp_path, max_minutes=0.0)
+    snapshots.write(tmp_path, snapshots.read(tmp_path) | {name: value})
+    with pytest.raises(BadCheckpoint, match="snapshot.pt or log.jsonl is damaged"):
+        train(music, tmp_path, resume=True)
+
+
+@pytest.mark.parametrize("line", ["\0\0\0", "[]", '{"stop": 1}', '{"step": "one"}'])
+def test_damaged_log(music, tmp_path, line):
+    train(music, tmp_path, max_minutes=0.0)
+    (tmp_path / "log.jsonl").write_text(f"{line}\n")
+    with pytest.raises(BadCheckpoint, match="snapshot.pt or log.jsonl is damaged"):
+        train(music, tmp_path, resume=True)
+
+
 # --- steps
 
 

@@ -18,7 +18,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
 from lakhnes_lib.errors import BadCheckpoint, DataNotFound, first_problem
-from lakhnes_lib.files import replacing, write_synced
+from lakhnes_lib.files import read_bytes, replacing, write_synced
 from lakhnes_lib.models import language_model, packed_weights, published
 from lakhnes_lib.models.language_model import LanguageModel, RandomModel, UnigramModel
 from lakhnes_lib.models.lstm import LSTM
@@ -156,12 +156,12 @@ def details(folder) -> dict:
     folder = Path(folder)
     if not folder.is_dir():
         raise DataNotFound(f"{folder}: there is no such checkpoint folder")
-    try:
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    if not (folder / "config.json").exists():
         message = "has no config.json, so it is no checkpoint of this library"
-        raise BadCheckpoint(f"{folder}: {message}") from None
-    except (OSError, ValueError, RecursionError) as error:
+        raise BadCheckpoint(f"{folder}: {message}")
+    try:
+        config = json.loads(read_bytes(folder / "config.json", BadCheckpoint))
+    except (ValueError, RecursionError) as error:
         raise BadCheckpoint(f"{folder}: its config.json cannot be read ({error})") from None
     _check(config, folder)
     return config

@@ -67,11 +67,11 @@ def read(path) -> tuple[dict, dict[str, Tensor]]:
     to be run, or is no model of the published kind. Whether the settings make a model, and the
     tensors are those of that model, is left to ``checkpoints.assembled``.
     """
+    if not Path(path).is_file():  # a pipe may never answer, a device never end
+        reason = "is a folder or device" if Path(path).exists() else "there is no such file"
+        raise DataNotFound(f"{path}: {reason}")
     try:
         return _convert(legacy_pickle.read(Path(path).read_bytes()))
-    except (FileNotFoundError, IsADirectoryError):
-        reason = "is a folder, not a file" if Path(path).is_dir() else "there is no such file"
-        raise DataNotFound(f"{path}: {reason}") from None
     except (OSError, MemoryError):
         raise
     except BadCheckpoint as error:

@@ -163,16 +163,21 @@ class TrainingRun:
         if saved["details"] != self.details or saved["config"] != self.model.config:
             reason = "was begun with another profile, seed or corpus; resume with the same ones"
             raise LakhnesError(f"{self.folder}: {reason}")
-        self.learner.load_state_dict(saved["learner"])
-        self.streams.position = saved["streams"]
-        for name, value in saved["counts"].items():
-            setattr(self, name, value)
-        if not (self.folder / "best").exists():
-            self.best = inf
-        path = self.folder / "log.jsonl"
-        text = path.read_text(encoding="utf-8") if path.exists() else ""
-        lines = [line for line in text.splitlines(keepends=True) if line.endswith("\n")]
-        write_file(path, "".join(line for line in lines if json.loads(line)["step"] <= self.step))
+        try:
+            self.learner.load_state_dict(saved["learner"])
+            self.streams.position = saved["streams"]
+            for name in _COUNTS:
+                setattr(self, name, type(getattr(self, name))(saved["counts"][name]))
+            if not (self.folder / "best").exists():
+                self.best = inf
+            path = self.folder / "log.jsonl"
+            text = path.read_text(encoding="utf-8") if path.exists() else ""
+            lines = [line for line in text.splitlines(keepends=True) if line.endswith("\n")]
+            earlier = [line for line in lines if json.loads(line)["step"] <= self.step]
+            write_file(path, "".join(earlier))
+        except (TypeError, ValueError, KeyError, AttributeError, RuntimeError) as error:
+            reason = f"snapshot.pt or log.jsonl is damaged ({str(error)[:100]!r})"
+            raise BadCheckpoint(f"{self.folder}: {reason}") from None
 
 
 def train(
