@@ -29,7 +29,7 @@ from lakhnes_lib.data import fetching, registry
 from lakhnes_lib.errors import DataNotFound, LakhnesError
 from lakhnes_lib.evaluation import perplexity
 from lakhnes_lib.listening import reproduction
-from lakhnes_lib.models import checkpoints
+from lakhnes_lib.models import checkpoints, packed_weights
 from lakhnes_lib.models.devices import choose_device
 from lakhnes_lib.models.language_model import RandomModel, UnigramModel
 from lakhnes_lib.models.ngram import SMOOTHINGS, NGram
@@ -126,6 +126,7 @@ def own_memory(name: str, folder: Path | None) -> dict:
 
 def weights(folder: Path) -> str:
     """sha256 over a checkpoint's tensors and sizes."""
+    packed_weights.unpack(folder)
     sizes = json.dumps(checkpoints.details(folder)["config"], sort_keys=True).encode()
     return hashlib.sha256((folder / "model.safetensors").read_bytes() + sizes).hexdigest()
 

@@ -67,6 +67,8 @@ def findings() -> dict:
     found = {}
     path = results.path_of("findings")
     for entry in json.loads(path.read_text(encoding="utf-8")) if path.exists() else []:
+        if not entry["curve"]:  # a model that counts
+            continue
         steps, losses = zip(*entry["curve"], strict=True)
         about = {"changes": entry["changes"], "row": entry["row"], "finished": True}
         points = {"valid_step": steps, "valid_loss": losses}
