@@ -2,6 +2,7 @@
 docs/scaling.md, the shipped models' cards."""
 
 import json
+from math import inf
 from pathlib import Path
 
 import cards
@@ -49,6 +50,8 @@ def readme(text: str) -> str:
         hardware=hardware(),
         findings=findings_table.sentences(),
         table_2=table_2(),
+        full_size=reproduction_page.full_size(),
+        paper_s_best=min(row["test"] or inf for row in reproduction.known_answers()["table_2"]),
         lakhnes=song_by_song.total(),
     )
     return replaced(text, "results", section)
