@@ -30,7 +30,7 @@ LOUDNESS = 0.1
 FADE = 0.005
 """Seconds of fading at both ends."""
 _STARTS_TRIED = 100
-_ROUNDS_OF_COMPOSING = 6
+_ROUNDS_OF_COMPOSING = 20
 
 
 def make_study(
