@@ -5,10 +5,10 @@ The cells of the checks are run as they stand in the lesson, the solutions as th
 
 from pathlib import Path
 
-import nbformat
 import numpy as np
 import pytest
 import songs
+from exercises import code_of
 
 from lakhnes_lib.listening import aggregates
 from lakhnes_lib.music import events, filters, mapping, nes
@@ -45,12 +45,6 @@ GIVEN = {
         "files": FACTS["lakh"]["funnel"]["files"][0],
     },
 }
-
-
-def code_of(path: Path) -> list[str]:
-    """The code cells of a notebook, in order."""
-    cells = nbformat.read(path, as_version=4).cells
-    return [cell.source for cell in cells if cell.cell_type == "code"]
 
 
 def checks_of(name: str) -> dict:

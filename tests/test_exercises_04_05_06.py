@@ -11,11 +11,11 @@ from itertools import pairwise
 from math import exp, inf, log, sqrt
 from pathlib import Path
 
-import nbformat
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from exercises import code_of
 
 from lakhnes_lib.data.corpora import prepare
 from lakhnes_lib.data.streams import Streams
@@ -26,12 +26,6 @@ from lakhnes_lib.models.transformer_xl import TransformerXL
 from lakhnes_lib.music import augmentation, events
 
 FOLDER = Path(__file__).parents[1] / "notebooks"
-
-
-def code_of(path: Path) -> list[str]:
-    """The code cells of a notebook, in order."""
-    cells = nbformat.read(path, as_version=4).cells
-    return [cell.source for cell in cells if cell.cell_type == "code"]
 
 
 def function_of(name: str, function: str) -> str:

@@ -7,9 +7,9 @@ from math import ceil, comb, exp, log2, sqrt
 from pathlib import Path
 from types import SimpleNamespace
 
-import nbformat
 import numpy as np
 import pytest
+from exercises import code_of
 
 from lakhnes_lib.data.corpora import prepare
 from lakhnes_lib.evaluation import diagnostics, perplexity
@@ -52,12 +52,6 @@ NEEDED = {  # cells of the lesson that its checks call
     "08_user_study": ("def one_study(",),
 }
 SOLVED_WITH = {"np": np, "exp": exp, "log2": log2, "ceil": ceil, "comb": comb, "sqrt": sqrt}
-
-
-def code_of(path: Path) -> list[str]:
-    """The code cells of a notebook, in order."""
-    cells = nbformat.read(path, as_version=4).cells
-    return [cell.source for cell in cells if cell.cell_type == "code"]
 
 
 def share_of(hits, n):

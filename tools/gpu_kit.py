@@ -298,6 +298,8 @@ def collect(folders: list[Path]) -> None:
     """Writes results/gpu.json: of each row the checks, the end of training, and perplexities."""
     rows: dict[str, dict] = {}
     for folder in folders:
+        if not (folder / "checks.json").exists():
+            raise LakhnesError(f"{folder}: holds no checks.json, so it is nothing that `run` wrote")
         for path in (folder / "checks.json", folder / "results.json"):
             if path.exists():
                 values = json.loads(path.read_text(encoding="utf-8"))

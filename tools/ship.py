@@ -17,6 +17,7 @@ from pathlib import Path
 
 import safetensors.torch
 import torch
+from split_checkpoint import rounded
 
 from lakhnes_lib import profiles
 from lakhnes_lib.errors import LakhnesError
@@ -31,21 +32,14 @@ FILTERS = [{"id": lzma.FILTER_LZMA2, "preset": 6, "lc": 0, "lp": 0, "pb": 0}]
 """The numbers do not depend on the ones before, so LZMA is told not to look for that."""
 
 
-def rounded(tensors: dict[str, torch.Tensor], steps: float = STEPS) -> dict[str, torch.Tensor]:
-    """Matrices as int8 (rows, columns) and their steps, float32 (rows, 1); the rest as it is."""
-    packed = {}
-    for name, tensor in tensors.items():
-        if tensor.dim() == 2 and tensor.is_floating_point():
-            step = tensor.float().square().mean(1, keepdim=True).sqrt().clamp_min(1e-30) / steps
-            tensor = (tensor / step).round().clamp(-127, 127).to(torch.int8)
-            packed[name + packed_weights.SCALE] = step
-        packed[name] = tensor
-    return packed
+def by_size(matrix: torch.Tensor) -> torch.Tensor:
+    """Steps of which the root of a row's mean square has ``STEPS``."""
+    return matrix.square().mean(1, keepdim=True).sqrt() / STEPS
 
 
 def pack(folder: Path) -> None:
     """Packs the weights of a checkpoint folder, beside the unpacked ones."""
-    tensors = rounded(safetensors.torch.load_file(folder / packed_weights.UNPACKED))
+    tensors = rounded(safetensors.torch.load_file(folder / packed_weights.UNPACKED), by_size)
     content = lzma.compress(safetensors.torch.save(tensors), filters=FILTERS)
     write_file(folder / packed_weights.FILE, content)
 

@@ -27,16 +27,24 @@ from lakhnes_lib.models import checkpoints
 from lakhnes_lib.models.packed_weights import SCALE, restored
 
 
-def in_8_bits(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Matrices as int8 (rows, columns) and their scales, float32 (rows, 1)."""
+def rounded(tensors: dict[str, torch.Tensor], step_of) -> dict[str, torch.Tensor]:
+    """Matrices in whole steps, int8 (rows, columns), and their steps; the rest as it is.
+
+    step_of: gives the length of a step for each row of a matrix, float32 (rows, 1).
+    """
     packed = {}
     for name, tensor in tensors.items():
         if tensor.dim() == 2 and tensor.is_floating_point():
-            scale = (tensor.float().abs().amax(1, keepdim=True) / 127).clamp_min(1e-30)
-            packed |= {name: (tensor / scale).round().to(torch.int8), name + SCALE: scale}
-        else:
-            packed[name] = tensor
+            step = step_of(tensor.float()).clamp_min(1e-30)
+            packed[name + SCALE] = step
+            tensor = (tensor / step).round().clamp(-127, 127).to(torch.int8)
+        packed[name] = tensor
     return packed
+
+
+def by_largest(matrix: torch.Tensor) -> torch.Tensor:
+    """Steps of which the largest value of a row has 127."""
+    return matrix.abs().amax(1, keepdim=True) / 127
 
 
 def split(folder: Path, target: Path, megabytes: float, bits: int) -> int:
@@ -44,7 +52,7 @@ def split(folder: Path, target: Path, megabytes: float, bits: int) -> int:
     model, about = checkpoints.load(folder), checkpoints.details(folder)
     tensors = model.state_dict()
     if bits == 8:
-        tensors = in_8_bits(tensors)
+        tensors = rounded(tensors, by_largest)
     elif bits == 16:
         tensors = {
             name: part.bfloat16() if part.is_floating_point() else part
