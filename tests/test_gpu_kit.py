@@ -75,3 +75,19 @@ def test_the_copy_of_the_corpus_names_its_original(archive, tmp_path):
             (a == b).all()
             for a, b in zip(copy[name].framed(), original[name].framed(), strict=True)
         )
+
+
+def test_a_command_that_may_last_only_so_long_is_gone_on_with(archive, tmp_path):
+    values = {"name": "toy", "seed": 0, "corpus": "songbook"}
+    values["models"] = {"transformer_xl_minutes": {"architecture": "transformer_xl"} | SIZES}
+    values["training"] = {"transformer_xl_minutes": TRAINING}
+    (tmp_path / "toy.yaml").write_text(yaml.safe_dump(values))
+    options = ["--row", "transformer_xl", "--check-seconds", "0", "--work", "work"]
+    options += ["--profile", "toy.yaml", "--device", "cpu"]
+    out, command = tmp_path / "out", ["run", str(archive), "out", *options]
+    kit(tmp_path, *command, "--seconds", "0")
+    assert "speed" not in json.loads((out / "checks.json").read_text())
+    assert not (out / "results.json").exists()
+    assert not (tmp_path / "work" / "runs" / "transformer_xl_minutes" / "finished").exists()
+    kit(tmp_path, *command)
+    assert "per_song" in json.loads((out / "results.json").read_text())["valid"]

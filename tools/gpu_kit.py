@@ -18,7 +18,9 @@ stages, each limited in time, and after each stage OUT holds what there is so fa
 ``collect`` writes what several folders OUT hold of stages 1 to 3 to results/gpu.json.
 
 A row is a name of ``models`` in the profile, or ``transformer_xl_lakh``, which spends
-``--lakh-minutes`` on Lakh first. A run that is stopped leaves what it has written.
+``--lakh-minutes`` on Lakh first. A run that is stopped leaves what it has written. Where one
+command may last only so long, ``--seconds`` ends it in good order before, and the same command
+with the same ``--work`` folder goes on.
 """
 
 import argparse
@@ -48,7 +50,7 @@ from lakhnes_lib.files import write_file
 from lakhnes_lib.listening import results
 from lakhnes_lib.models import checkpoints
 from lakhnes_lib.music import augmentation
-from lakhnes_lib.training import trainer
+from lakhnes_lib.training import snapshots, trainer
 from lakhnes_lib.training.learner import Learner
 
 ROWS = {
@@ -95,13 +97,13 @@ def without_controls(part: Split) -> Split:
 class Kit:
     """One row's checks, training and evaluation, in a folder ``out``."""
 
-    def __init__(self, archive: Path, work: Path, out: Path, profile: str, row: str, device):
-        self.out, self.row, self.profile = out, row, profiles.load(profile)
+    def __init__(self, chosen: argparse.Namespace, work: Path):
         self.started = time.monotonic()
-        self.device = trainer.choose_device(device)
-        self.work = work
-        out.mkdir(parents=True, exist_ok=True)
-        with tarfile.open(archive) as file:
+        self.out, self.row, self.work = chosen.out, chosen.row, work
+        self.profile, self.seconds = profiles.load(chosen.profile), chosen.seconds
+        self.device = trainer.choose_device(chosen.device)
+        self.out.mkdir(parents=True, exist_ok=True)
+        with tarfile.open(chosen.archive) as file:
             file.extractall(self.work, filter="data")
         self.corpora = [open_corpus(path.parent) for path in self.work.glob("*/corpus.json")]
 
@@ -132,7 +134,9 @@ class Kit:
 
     def checks(self, seconds: float) -> None:
         """What this machine can do; a check that fails says why, and the others go on."""
-        checks = {"fused_attention": self.fused_attention, "speed": partial(self.speeds, seconds)}
+        checks: dict = {"fused_attention": self.fused_attention}
+        if seconds:
+            checks["speed"] = partial(self.speeds, seconds)
         values: dict = {}
         for name, check in checks.items():
             try:
@@ -182,7 +186,7 @@ class Kit:
         at several batch sizes, as long as seconds are left."""
         name, values = ROWS[self.row][0], {}
         trained = self.profile.training[name]
-        songs = augmentation.songs_by_epoch(self.corpus(False)["train"], trained.augment, 0)(0)
+        songs = augmentation.songs_by_epoch(self.corpus(False)["train"], trained.augment, 0)
         deadline, is_cuda = time.monotonic() + seconds, self.device.type == "cuda"
         plain = trained.model_copy(update={"compile": False})
         tries = {"as trained": trained} | {
@@ -215,32 +219,43 @@ class Kit:
 
     # --- stage 2
 
-    def train(self, minutes: float, lakh_minutes: float) -> Path:
-        """Trains the row by the clock, after Lakh if it asks for that; the best checkpoint."""
+    def train(self, minutes: float, lakh_minutes: float) -> Path | None:
+        """Trains the row by the clock, after Lakh if it asks for that; the best checkpoint, or
+        None if the command's seconds were over before."""
         name, before = ROWS[self.row]
         start = None
         if before is not None:
-            self.train_one(before, lakh_minutes, None, lakh=True)
+            if not self.train_one(before, lakh_minutes, None, lakh=True):
+                return None
             start = self.work / "runs" / before / "best"
-        self.train_one(name, minutes, start, lakh=False)
+        if not self.train_one(name, minutes, start, lakh=False):
+            return None
         return self.work / "runs" / name / "best"
 
-    def train_one(self, name: str, minutes: float, start: Path | None, lakh: bool) -> None:
-        """One training run, whose learning rate reaches its end when the minutes are over."""
+    def train_one(self, name: str, minutes: float, start: Path | None, lakh: bool) -> bool:
+        """One training run, whose learning rate reaches its end when the minutes are over;
+        whether it came to that end."""
         folder = self.work / "runs" / name
+        if (folder / "finished").exists():
+            return True
         settings = self.profile.training[name].model_copy(update={"minutes": minutes})
         profile = self.with_training(name, settings)
+        most_minutes = 1.1 * minutes + 1
+        if self.seconds is not None:
+            left = self.seconds - (time.monotonic() - self.started)
+            most_minutes = min(most_minutes, left / 60)
         stop = threading.Event()
         watcher = threading.Thread(target=self.watch, args=(folder, stop), daemon=True)
         watcher.start()
         try:
-            trainer.train(
+            run = trainer.train(
                 profile,
                 self.corpus(lakh),
                 folder,
                 model=name,
                 start=start,
-                max_minutes=1.1 * minutes + 1,
+                resume=snapshots.exists(folder),
+                max_minutes=most_minutes,
                 device=str(self.device),
                 progress=False,
             )
@@ -248,6 +263,9 @@ class Kit:
             stop.set()
             watcher.join()
             self.export(folder)
+        if run.is_over:
+            (folder / "finished").touch()
+        return run.is_over
 
     def watch(self, folder: Path, stop: threading.Event) -> None:
         """Writes the weights again each time that valid has become better."""
@@ -262,7 +280,8 @@ class Kit:
         """The log and the best weights so far, as small files."""
         try:
             if (folder / "log.jsonl").exists():
-                shutil.copy(folder / "log.jsonl", self.out / "log.jsonl")
+                name = "log.jsonl" if folder.name == ROWS[self.row][0] else "lakh_log.jsonl"
+                shutil.copy(folder / "log.jsonl", self.out / name)
             if (folder / "best").exists():
                 new = self.out / "weights.new"
                 shutil.rmtree(new, ignore_errors=True)
@@ -335,7 +354,11 @@ def main() -> int:
         "--minutes", type=float, default=8.0, help="of training on NES-MDB, 0: the checks alone"
     )
     running.add_argument("--lakh-minutes", type=float, default=4.0, help="on Lakh before it")
-    running.add_argument("--check-seconds", type=float, default=CHECK_SECONDS)
+    running.add_argument(
+        "--check-seconds", type=float, default=CHECK_SECONDS, help="0: no check of speed"
+    )
+    running.add_argument("--seconds", type=float, help="end in good order after so many seconds")
+    running.add_argument("--work", type=Path, help="folder to go on from [default: a new one]")
     running.add_argument("--profile", default="paper", help="a profile's name or file")
     running.add_argument("--device", help="cpu or cuda [default: cuda if there is one]")
     collecting = verbs.add_parser("collect", help="write results/gpu.json")
@@ -347,12 +370,15 @@ def main() -> int:
     if chosen.verb == "collect":
         collect(chosen.folders)
         return 0
-    with tempfile.TemporaryDirectory() as work:
-        paths = chosen.archive, Path(work), chosen.out
-        kit = Kit(*paths, chosen.profile, chosen.row, chosen.device)
+    with tempfile.TemporaryDirectory() as temporary:
+        kit = Kit(chosen, chosen.work or Path(temporary))
         kit.checks(chosen.check_seconds)
         if chosen.minutes:
-            kit.evaluate(kit.train(chosen.minutes, chosen.lakh_minutes))
+            best = kit.train(chosen.minutes, chosen.lakh_minutes)
+            if best is None:
+                print(f"not finished: the same command with --work {kit.work} goes on")
+            else:
+                kit.evaluate(best)
     return 0
 
 

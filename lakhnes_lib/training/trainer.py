@@ -89,7 +89,7 @@ class TrainingRun:
             snapshots.interrupts() as interrupted,
             without_denormals(),
         ):
-            while not self._is_over() and not interrupted and monotonic() < deadline:
+            while not self.is_over and not interrupted and monotonic() < deadline:
                 self.train_step()
                 self.seconds = monotonic() - began
                 bar.update()
@@ -108,7 +108,9 @@ class TrainingRun:
         if interrupted:
             raise KeyboardInterrupt
 
-    def _is_over(self) -> bool:
+    @property
+    def is_over(self) -> bool:
+        """Whether the last step is taken, or valid no longer gets better."""
         is_at_end = self.progress_in_steps >= self.settings.steps
         return is_at_end or self.since_best >= self.settings.patience
 
