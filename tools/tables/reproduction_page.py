@@ -8,7 +8,7 @@ import song_by_song
 from filling import fill
 from perplexity_tables import NONE, compared
 
-from lakhnes_lib.listening import reproduction
+from lakhnes_lib.listening import reproduction, results
 
 NETWORKS = ("lstm", "transformer_xl", "modern_decoder")
 MOST_CORES = 2
@@ -31,6 +31,7 @@ def page(hardware: dict) -> str:
         diminishing=findings_table.diminishing(),
         networks=networks(),
         full_size=full_size(),
+        cut_off=cut_off(),
         songs=len(targets),
         targets=int(targets.sum()),
         per_song_targets=next(iter(ours.values()))["targets"] if ours else None,
@@ -63,6 +64,36 @@ def full_size() -> list[tuple[str, ...]]:
             title, _, _, paper, exact, streams, _, _, _, heard, minutes = compared(row)
             rows.append((title, paper, exact, streams, heard, minutes))
     return rows
+
+
+def cut_off() -> list[dict]:
+    """Of each row that a GPU began and did not end: name, device, minutes, and its losses on valid
+    beside those of the longest row that ended, where both were measured after the same step."""
+    rows = results.read("gpu")["values"]["rows"]
+    ended = [name for name in rows if "test" in rows[name] and name.startswith("transformer_xl")]
+    if not ended:
+        return []
+    other = max(ended, key=lambda name: rows[name]["trained"]["events"])
+    losses = _losses(rows[other])
+    return [
+        {
+            "name": name,
+            "device": row["device"],
+            "minutes": row["trained"]["seconds"] / 60,
+            "other": other,
+            "losses": [
+                f"{loss:.3f} against {losses[step]:.3f} (step {step:,})"
+                for step, loss in _losses(row).items()
+                if step in losses
+            ],
+        }
+        for name, row in rows.items()
+        if "test" not in row and "trained" in row
+    ]
+
+
+def _losses(row: dict) -> dict[int, float]:
+    return {line["step"]: line["valid_loss"] for line in row["valid_curve"]}
 
 
 def costs(models: dict, song_by_song_of: dict) -> list[tuple[str, ...]]:
