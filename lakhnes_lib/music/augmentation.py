@@ -29,6 +29,7 @@ CHANGE = np.dtype([("semitones", "i1"), ("speed", "f8"), ("voices", "i1", 4)])
 """How a song is changed. semitones: added to melodic pitches; speed: times are divided by it;
 voices: the voice that plays the notes of P1, P2, TR and NO, ``DROPPED`` where none does."""
 DROPPED = -1
+SEMITONES = range(-6, 6)
 SPEEDS = (0.95, 1.05)
 _SONGS_AT_ONCE = 64  # so few that their arrays fit into a processor's cache
 
@@ -49,8 +50,9 @@ def draw(setting: str, sounding: np.ndarray, rng: np.random.Generator) -> np.nda
         raise LakhnesError(f"augmentation {setting!r} is not known; known are {known}")
     songs = len(sounding)
     changes = unchanged(songs)
-    highest = 6 if setting == "published" else 5
-    changes["semitones"] = rng.integers(-6, highest, songs, endpoint=True)
+    # The authors' code goes to +6, their text to +5.
+    end = SEMITONES.stop + (setting == "published")
+    changes["semitones"] = rng.integers(SEMITONES.start, end, songs)
     if setting == "transposed":
         return changes
     changes["speed"] = rng.uniform(*SPEEDS, songs)

@@ -15,7 +15,7 @@ from math import cos, pi
 import torch
 from torch import nn
 
-from lakhnes_lib.models.fast import muon as fast_muon
+from lakhnes_lib.models.fast import is_on, muon
 from lakhnes_lib.profiles import Training
 
 MOMENTUM = 0.95
@@ -37,11 +37,11 @@ def build_optimisers(model: nn.Module, settings: Training) -> list[torch.optim.O
         linear -= tables  # the output weights may be one of the tables
         matrices = [weight for weight in model.parameters() if weight in linear]
         rest = [weight for weight in model.parameters() if weight not in linear]
-        kind = fast_muon.Muon if matrices[0].is_cuda else torch.optim.Muon
-        muon = kind(
+        kind = muon.Muon if is_on() and matrices[0].is_cuda else torch.optim.Muon
+        of_matrices = kind(
             matrices, lr=settings.matrix_learning_rate, weight_decay=decay, momentum=MOMENTUM
         )
-        optimisers = [muon, torch.optim.AdamW(rest, lr=rate, weight_decay=0.0)]
+        optimisers = [of_matrices, torch.optim.AdamW(rest, lr=rate, weight_decay=0.0)]
     else:
         kind = torch.optim.AdamW if settings.optimizer == "adamw" else torch.optim.Adam
         optimisers = [kind(model.parameters(), lr=rate, weight_decay=decay)]
