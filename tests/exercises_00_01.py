@@ -1,0 +1,107 @@
+"""The exercises of notebooks 00 and 01: what their checks need, and answers that are wrong."""
+
+from functools import partial
+
+import numpy as np
+from exercises import Lesson
+
+from lakhnes_lib.music import events, nes
+from lakhnes_lib.music.nes import NO, P1, P2, TICKS_PER_SECOND, TR
+from lakhnes_lib.music.score import TIMBRE_CHANGE, VELOCITY_CHANGE, Score
+from lakhnes_lib.sound import chip
+
+PUBLIC = {"np": np, "nes": nes, "events": events, "Score": Score}
+GIVEN = {
+    "00_start_here": PUBLIC,
+    "01_nes_ensemble": PUBLIC
+    | {"P1": P1, "P2": P2, "TR": TR, "NO": NO, "chip": chip, "CLOCK": chip.CLOCK}
+    | {"VELOCITY_CHANGE": VELOCITY_CHANGE, "TIMBRE_CHANGE": TIMBRE_CHANGE}
+    | {"TICKS_PER_SECOND": TICKS_PER_SECOND},
+}
+TONES = chip.CLOCK / (93 * chip.noise_period(np.arange(1, 17)))  # Hz
+SLOW_CHORD = [(P1, 7_350 * i, 7_350 * (i + 1), (72, 76, 79)[i % 3], 12) for i in range(12)]
+LOW_ARPEGGIO = [(P1, 11_025 * i, 11_025 * (i + 1), pitch, 12) for i, pitch in enumerate((60, 64))]
+
+
+def multiplied(log_probs, temperature):
+    """Cold and hot exchanged."""
+    powers = np.exp(np.asarray(log_probs) * temperature)
+    return powers / powers.sum()
+
+
+def between_notes(score):
+    """Silence between notes that follow each other; the edges and overlaps are forgotten."""
+    starts, ends = score.notes["start"][1:], score.notes["end"][:-1]
+    return float((starts - ends).max()) / TICKS_PER_SECOND
+
+
+def without_the_first(ids):
+    """The guesser, who takes an event that was never seen before for certain."""
+    follower, surprises = {}, []
+    for before, event in zip(ids[:-1].tolist(), ids[1:].tolist(), strict=True):
+        if before in follower:
+            surprises.append(-np.log(0.9 if follower[before] == event else 0.1 / 630))
+        follower[before] = event
+    return float(np.exp(np.mean(surprises or [0.0])))
+
+
+def fades_everything(score):
+    """All voices fade, and a control stands where the note has ended."""
+    controls = [
+        (voice, tick, VELOCITY_CHANGE, max(1, velocity - 1 - number))
+        for voice, start, end, _, velocity in score.notes.tolist()
+        for number, tick in enumerate(range(start + 735, end + 1, 735))
+    ]
+    return Score.build(score.notes, score.length, controls)
+
+
+WRONG = {
+    "00_start_here": {
+        "arpeggio": (Score.build(LOW_ARPEGGIO), Score.build(LOW_ARPEGGIO, TICKS_PER_SECOND)),
+        "vocabulary": ((370, 257, 4), (371, 256, 4)),
+        "heated": (multiplied, lambda log_probs, temperature: np.exp(log_probs)),
+        "longest_silence": (lambda score: 0.0, between_notes),
+        "guesser": (lambda ids: 631.0, without_the_first),
+    },
+    "01_nes_ensemble": {
+        "middle_c": ((428, 1.0), (427, 1.0)),
+        "unison_timer": (lambda timer: 2 * timer, lambda timer: 2 * timer + 1),
+        "noise_type": (lambda hertz: 1 + int(np.abs(TONES - hertz).argmin()), lambda hertz: 1),
+        "fast_chord": (Score.build(SLOW_CHORD),),
+        "fade": (fades_everything, lambda score: score),
+    },
+}
+CHECKS = {
+    "00_start_here": {
+        "arpeggio": "is_arpeggio",
+        "vocabulary": "is_vocabulary",
+        "heated": "heats",
+        "longest_silence": "finds_silence",
+        "guesser": "guesses",
+    },
+    "01_nes_ensemble": {
+        "middle_c": "is_middle_c",
+        "unison_timer": "is_unison",
+        "noise_type": "tunes_noise",
+        "fast_chord": "is_fast_chord",
+        "fade": "fades",
+    },
+}
+FUNCTIONS = {"00_start_here": (), "01_nes_ensemble": ("best_timer",)}
+
+
+def names_of(name: str) -> dict:
+    return dict(GIVEN[name])
+
+
+LESSONS = [
+    Lesson(
+        name,
+        CHECKS[name],
+        WRONG[name],
+        partial(names_of, name),
+        partial(names_of, name),
+        FUNCTIONS[name],
+    )
+    for name in WRONG
+]
