@@ -91,7 +91,7 @@ def composed(model, seconds: float, n: int, full: bool, precision: str = "fp32")
 def stepped(folder, seconds: float, precision: str) -> float:
     """Events a second of the exported step alone, with a full memory."""
     beginning = np.concatenate([[events.START], prime()])
-    pieces = decoding.begin(folder, [beginning], 1, MEMORY, precision)
+    pieces = decoding.begin(folder, beginning, 1, MEMORY, precision)
     newest, made, begin = beginning[-1:], 0, time.perf_counter()
     while time.perf_counter() < begin + seconds:
         pieces.feed(newest)
@@ -168,7 +168,7 @@ def perplexities() -> dict:
     for precision, prefix in PREFIX.items():
         losses = []
         for ids in songs:
-            pieces = decoding.begin(SHIPPED / "mini", [ids[:1]], 1, MEMORY, precision)
+            pieces = decoding.begin(SHIPPED / "mini", ids[:1], 1, MEMORY, precision)
             for event, following in zip(ids[:-1], ids[1:], strict=True):
                 losses.append(-pieces.feed(np.array([event]))[0, following])
         values[f"{prefix}valid_perplexity"] = float(np.exp(np.mean(losses)))

@@ -214,7 +214,7 @@ def test_a_prime_is_kept_and_gone_on_from(small):
         grammar.check(ids)
 
 
-# Greatest lengths, narrower choices, several beginnings
+# Greatest lengths, narrower choices
 
 
 def seconds_of(ids) -> float:
@@ -247,21 +247,22 @@ def test_choices_narrow_down_what_the_grammar_allows():
         assert np.isin(events.VOICE_OF[ids[1::2]], (-1, 1)).all()
 
 
-def test_each_piece_goes_on_from_its_own_beginning(small):
-    """As if it were composed alone, though the beginnings have different lengths."""
-    primes = [
-        np.array([371 + 20, 50, 371]),
-        np.array([], int),
-        np.array([400, 470, 40, 448, 30, 371] * 30)[:-1],
-    ]
-    together = sampling.sample(small, n=3, length=30, prime=primes, seed=4, memory_length=40)
-    for number, prime in enumerate(primes):
-        alone = sampling.sample(
-            small, n=number + 1, length=30, prime=prime, seed=4, memory_length=40
-        )
-        assert together[number].tolist() == alone[number].tolist()
-    with pytest.raises(LakhnesError, match="3 beginnings"):
-        sampling.sample(small, n=2, length=30, prime=primes)
+@pytest.mark.parametrize("limit", [0.5, 3.0])
+def test_a_note_that_was_held_for_so_long_ends_or_is_followed_at_once(limit):
+    options = dict(n=6, length=600, seconds=30.0, seed=3, **UNIFORM)
+    free, bound = (
+        [events.decode(ids).notes for ids in sampling.sample(RandomModel(), **options, **more)]
+        for more in ({}, {"longest_note": limit})
+    )
+    ticks = limit * nes.TICKS_PER_SECOND
+
+    def too_late(notes) -> int:
+        """Notes that sounded on though something happened after so many ticks."""
+        times = np.union1d(notes["start"], notes["end"])
+        following = times[np.searchsorted(times, notes["start"] + ticks, side="right") - len(times)]
+        return int((following < notes["end"]).sum())
+
+    assert sum(map(too_late, free)) > 0 and sum(map(too_late, bound)) == 0
 
 
 # The model, and bad settings

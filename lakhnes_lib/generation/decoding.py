@@ -26,17 +26,18 @@ _pool = ThreadPoolExecutor(_THREADS)
 _SEGMENT = 128  # events of a beginning that a model reads in one call
 
 
-def begin(model, beginnings: list[np.ndarray], n: int, memory_length: int | None, precision: str):
-    """n pieces that have read their beginnings, all but the last event: an object with two methods.
+def begin(model, beginning: np.ndarray, n: int, memory_length: int | None, precision: str):
+    """n pieces that have read a beginning, all but its last event: an object with two methods.
 
     ``feed(ids)``: the newest event of each piece, int64 (n,), to the log-probabilities of the next
     one, float32 (n, vocabulary). ``select(rows)``: goes on with these pieces, int64 (any,); one
     that is named twice is copied.
-    model: a LanguageModel, or the folder of a checkpoint; beginnings: int64 (events,) from ``<S>``
-    on, one for all pieces or one for each; memory_length: events to look back to, None for the
-    model's own; precision: of the weights if the model has an exported step, "fp32" or "int8".
+    model: a LanguageModel, or the folder of a checkpoint; beginning: int64 (events,) from ``<S>``
+    on; memory_length: events to look back to, None for the model's own; precision: of the weights
+    if the model has an exported step, "fp32" or "int8".
     """
     is_folder, piece, threads = isinstance(model, str | os.PathLike), None, _THREADS
+    together = False
     if engine.is_available():
         folder = Path(model) if is_folder else engine.folder_of(model)
         piece = folder and engine.open_piece(folder, memory_length, precision)
@@ -46,15 +47,10 @@ def begin(model, beginnings: list[np.ndarray], n: int, memory_length: int | None
         if is_folder:
             model = checkpoints.load(model, devices.choose_device())
         piece, threads = CachedPieces(model, memory_length), 1
-        alone = isinstance(model, language_model.NeuralModel) and model.device.type == "cpu"
-        if not alone and len(beginnings) == 1:
-            piece.read(beginnings[0][:-1])
-            piece.select(np.zeros(n, np.int64))
-            return piece
-    pieces = SideBySide([piece, *(piece.copy() for _ in beginnings[1:])], threads)
-    pieces.read([ids[:-1] for ids in beginnings])
-    if len(beginnings) == 1:
-        pieces.select(np.zeros(n, np.int64))
+        together = not isinstance(model, language_model.NeuralModel) or model.device.type != "cpu"
+    piece.read(beginning[:-1])
+    pieces = piece if together else SideBySide([piece], threads)
+    pieces.select(np.zeros(n, np.int64))
     return pieces
 
 
@@ -63,9 +59,6 @@ class SideBySide:
 
     def __init__(self, pieces: list, threads: int):
         self.pieces, self.threads = pieces, threads
-
-    def read(self, beginnings: list[np.ndarray]) -> None:
-        self._each(lambda row: self.pieces[row].read(beginnings[row]))
 
     def feed(self, ids: np.ndarray) -> np.ndarray:
         return np.concatenate(self._each(lambda row: self.pieces[row].feed(ids[row : row + 1])))

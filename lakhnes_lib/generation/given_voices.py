@@ -93,11 +93,11 @@ class Accompaniment:
         self.voices = np.append(events.VOICE_OF[ids], _NO_VOICE)
         self.free = np.isin(_VOICES, list(free))
         self.options, self.random = options, np.random.default_rng(seed)
-        start = sampling.beginnings(prime, candidates)
+        start = sampling.beginning(prime)
         self.pieces = decoding.begin(model, start, candidates, memory_length, precision)
-        self.rules = sampling.rules_after(start).select(np.zeros(candidates, np.int64))
-        self.first = len(start[0])  # events before what is composed
-        self.made = np.tile(start[0], (candidates, 1))  # ids from <S> on, and <S> after the end
+        self.rules = sampling.rules_after(start, candidates)
+        self.first = len(start)  # events before what is composed
+        self.made = np.tile(start, (candidates, 1))  # ids from <S> on, and <S> after the end
         begin = times[0] if end is None else 0
         self.now = np.full(candidates, begin)  # ticks
         self.index = np.zeros(candidates, np.int64)  # of the next given event

@@ -10,10 +10,14 @@ from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 
-from lakhnes_lib.errors import BadSetting, LakhnesError
+from lakhnes_lib.errors import BadSetting
 from lakhnes_lib.generation import decoding
 from lakhnes_lib.models.fast.engine import FILES as PRECISIONS
 from lakhnes_lib.music import events, grammar, nes
+
+_EVENTS_OF = events.VOICE_OF == np.arange(len(nes.VOICES))[:, None]  # bool (4, 631)
+MOST_EVENTS, MOST_MEMORY = 50_000_000, 250_000
+"""Of all pieces of a call, each event with a random number; of the history that a piece keeps."""
 
 
 def sample(
@@ -26,7 +30,7 @@ def sample(
     top_p: float = 1.0,
     seed: int = 0,
     memory_length: int | None = 512,
-    prime: np.ndarray | list[np.ndarray] | None = None,
+    prime: np.ndarray | None = None,
     progress: bool = False,
     **options,
 ) -> list[np.ndarray]:
@@ -36,8 +40,8 @@ def sample(
     top_k: draw from so many of the likeliest events, None or 0 for all; top_p: draw from the fewest
     events that together have this share of the probability; seed: the same seed gives piece i the
     same notes whatever ``n`` is; memory_length: events of history, None for the model's own; prime:
-    ids of a beginning, or a list with one for each piece. The pieces go on from it; it is part of
-    what is returned, but not of any length. options: as of ``stream``.
+    ids of a beginning. The pieces go on from it; it is part of what is returned, but not of any
+    length. options: as of ``stream``.
     Returns uint16 ids of each piece, without ``<S>``, ready for ``events.decode``.
     Raises BadSetting for settings out of range, BadEvents for a prime that is not in the
     vocabulary.
@@ -53,8 +57,7 @@ def sample(
     options |= dict(temperature=temperature, top_k=top_k, top_p=top_p, seed=seed, prime=prime)
     steps = stream(model, n=n, length=length, memory_length=memory_length, **options)
     bar = tqdm(steps, f"composing {n}", total=length, unit="event", disable=not progress)
-    starts = beginnings(prime, n)
-    *_, pieces = grow(bar, [starts[row % len(starts)][1:] for row in range(n)])
+    *_, pieces = grow(bar, [beginning(prime)[1:]] * n)
     return [np.array(piece, np.uint16) for piece in pieces]
 
 
@@ -68,7 +71,7 @@ def stream(
     top_p: float,
     seed: int,
     memory_length: int | None,
-    prime: np.ndarray | list[np.ndarray] | None = None,
+    prime: np.ndarray | None = None,
     masked: bool = True,
     stop: bool = False,
     seconds: float | None = None,
@@ -82,11 +85,11 @@ def stream(
     Arguments as of ``sample``, and: masked: keep the grammar, and end every note within ``length``
     and ``seconds`` (False: draw as the paper does); stop: let the model end a piece by ``<S>``,
     with its own probability, whatever the temperature; seconds: greatest length of what is
-    composed; longest_note: a piece is broken off when a melodic note has been held for so many
-    seconds; choices: which events may come at a step, bool (631,), if not all of them may;
-    precision: "int8" composes with weights in 8 bits, if the model has an exported step, which is
-    faster and may change notes; first: the number of the first piece, so that other pieces of the
-    same seed can be composed later. A piece ends early where no event may come.
+    composed; longest_note: when a note has been held for so many seconds, only its end or its
+    voice's next note may come; choices: which events may come at a step, bool (631,), if not all
+    of them may; precision: "int8" composes with weights in 8 bits, if the model has an exported
+    step, which is faster and may change notes; first: the number of the first piece, so that other
+    pieces of the same seed can be composed later. A piece ends early where no event may come.
     """
     check(n, length, temperature, top_k, top_p, seed, memory_length, precision)
     if seconds is not None and not seconds > 0:
@@ -94,11 +97,9 @@ def stream(
     settings = dict(temperature=temperature, top_k=top_k or None, top_p=top_p)
     numbers = range(first, first + n)
     uniform = np.stack([np.random.default_rng([seed, row]).random(length) for row in numbers])
-    starts = beginnings(prime, n)
-    pieces = decoding.begin(model, starts, n, memory_length, precision)
-    whose = np.arange(n) % len(starts)
-    rules = rules_after(starts).select(whose)
-    newest = np.array([ids[-1] for ids in starts])[whose]
+    start = beginning(prime)
+    pieces = decoding.begin(model, start, n, memory_length, precision)
+    rules, newest = rules_after(start, n), np.repeat(start[-1], n)
     rows = np.arange(n)  # the pieces that go on
     ticks_left = np.full(n, round((seconds or 0) * nes.TICKS_PER_SECOND))
     most_ticks = (longest_note or np.inf) * nes.TICKS_PER_SECOND
@@ -114,7 +115,9 @@ def stream(
             able &= choices(step)
         if seconds is not None:
             able &= _in_time(rules, ticks_left)
-        able[(held[:, nes.MELODIC] > most_ticks).any(1)] = False
+        for voice, by_voice in enumerate(_EVENTS_OF):
+            due = able & (held[:, voice] > most_ticks)[:, None] & by_voice
+            able = np.where(due.any(1, keepdims=True), due, able)
         ends, numbers = _endings(log_probs, able, uniform[rows, step])
         able[:, events.START] = False
         newest = draw(log_probs, able, numbers, **settings)
@@ -130,7 +133,7 @@ def stream(
             rules, held = rules.select(going), held[going]
         rules = grammar.advance(rules, newest)
         ticks_left -= events.TICKS_OF[newest]
-        begins = events.VOICE_OF[newest][:, None] == np.arange(len(nes.VOICES))
+        begins = _EVENTS_OF[:, newest].T
         held = np.where(begins | ~rules.sounding, 0, held + events.TICKS_OF[newest][:, None])
 
 
@@ -170,8 +173,8 @@ def check(n, length, temperature, top_k, top_p, seed, memory_length, precision="
             "pieces, length, seed, top-k and memory are whole numbers; "
             "temperature and top-p are numbers"
         )
-    if n < 1 or length < 1:
-        raise BadSetting(f"at least one piece of one event must be asked for, not {n} of {length}")
+    if min(n, length) < 1 or n * length > MOST_EVENTS:
+        raise BadSetting(f"{n} pieces of {length} events are not 1 to {MOST_EVENTS:,} in all")
     if not 0 < temperature < float("inf"):
         raise BadSetting(
             f"temperature must be above 0, not {temperature}; 0.01 all but takes the likeliest"
@@ -180,38 +183,27 @@ def check(n, length, temperature, top_k, top_p, seed, memory_length, precision="
         raise BadSetting(f"top-k must be 0 (all) or more, not {top_k}")
     if not 0 < top_p <= 1:
         raise BadSetting(f"top-p must be above 0 and at most 1, not {top_p}")
-    if seed < 0 or (memory_length is not None and memory_length < 0):
-        raise BadSetting(f"seed and memory must be 0 or more, not {seed} and {memory_length}")
+    if seed < 0 or not 0 <= (memory_length or 0) <= MOST_MEMORY:
+        raise BadSetting(f"seed and memory must be 0 or more, memory at most {MOST_MEMORY:,}")
 
 
-def beginnings(prime, n: int) -> list[np.ndarray]:
-    """``<S>`` and the prime, int64: once for all pieces or once for each.
+def beginning(prime: np.ndarray | None) -> np.ndarray:
+    """``<S>`` and the prime: int64 (events,).
 
     A wait before the first note is taken off; one at the end stays.
     """
-    several = isinstance(prime, list) and len(prime) and np.ndim(prime[0]) > 0
-    if several and len(prime) != n:
-        raise LakhnesError(
-            f"{len(prime)} beginnings were given for {n} pieces: give one for all, or one for each"
-        )
-    starts = []
-    for ids in prime if several else [[] if prime is None else prime]:
-        ids = events.strip(ids, "prime")
-        notes = np.flatnonzero(~events.IS_WAIT[ids])
-        first = notes[0] if len(notes) else len(ids)
-        starts.append(np.concatenate([[events.START], ids[first:]]))
-    return starts
+    ids = events.strip([] if prime is None else prime, "prime")
+    notes = np.flatnonzero(~events.IS_WAIT[ids])
+    first = notes[0] if len(notes) else len(ids)
+    return np.concatenate([[events.START], ids[first:]])
 
 
-def rules_after(starts: list[np.ndarray]) -> grammar.State:
-    """Where each beginning leaves the grammar."""
-    longest = max(map(len, starts))
-    # Shorter ones stand at the right, behind more than one <S>, which changes nothing.
-    padded = np.stack([np.pad(ids, (longest - len(ids), 0)) for ids in starts])
-    rules = grammar.start(len(starts))
-    for column in padded.T:
-        rules = grammar.advance(rules, column)
-    return rules
+def rules_after(ids: np.ndarray, n: int) -> grammar.State:
+    """Where a beginning, int64 (events,), leaves the grammar of n pieces."""
+    rules = grammar.start(1)
+    for event in ids[:, None]:
+        rules = grammar.advance(rules, event)
+    return rules.select(np.zeros(n, np.int64))
 
 
 def _in_time(rules: grammar.State, left: np.ndarray) -> np.ndarray:
