@@ -3,7 +3,8 @@
 python benchmarks/audition_goals.py [real] [grid] [pieces] [--candidates 48] [--pieces 200]
 
 - real: how many songs of valid and test, their first 30 seconds, have a fault;
-- grid: candidates of every way of drawing, as they come: how many have no fault, and how far their
+- grid: candidates of every way of drawing, as they come, with and without the limit that makes a
+  voice let go of a note: how many have no fault, and how far their
   metrics lie from those of valid songs (mean over the metrics of the Wasserstein distance in
   standard deviations), for all candidates and for those without a fault;
 - pieces: as many pieces of 30 seconds as asked for, by the defaults: notes held for over 4 seconds,
@@ -32,9 +33,10 @@ from lakhnes_lib.music.score import Score
 MINI = profiles.root() / "assets/pretrained/mini"
 HOME = profiles.root() / "runs/auditions"
 SECONDS, MEMORY, BATCH = 30.0, 512, 8
-WAYS = [  # temperature, top-k (0: all), top-p
-    (0.95, 32, 1.0), (0.95, 0, 1.0), (1.0, 0, 1.0), (1.0, 0, 0.98), (1.0, 0, 0.95),
-    (1.05, 0, 0.98), (1.05, 0, 0.95), (1.1, 0, 0.95),
+LET_GO = auditions.LET_GO_AFTER
+WAYS = [  # temperature, top-k (0: all), top-p, longest note that is composed (0: any)
+    (0.95, 32, 1.0, 0.0), (0.95, 0, 1.0, 0.0), (1.0, 0, 1.0, 0.0), (1.0, 0, 0.98, 0.0),
+    (1.0, 0, 1.0, LET_GO), (0.97, 0, 1.0, LET_GO),
 ]  # fmt: skip
 DEFAULTS = profiles.Sampling()
 FAULTS = ("ends early", "freezes", "loops", "loses a voice")
@@ -50,8 +52,14 @@ def excerpts(split, shortest: float = 0.0) -> list[Score]:
     ]
 
 
-def composed(name: str, count: int, published: bool = False, **drawing) -> list[Score]:
+def composed(
+    temperature: float, top_k: int, top_p: float, longest_note: float, count: int, published=False
+) -> list[Score]:
     """So many candidates as they come, from ``HOME`` as far as they are there."""
+    let_go = f"_{longest_note}" if longest_note else ""
+    name = "published" if published else f"{temperature}_{top_k}_{top_p}{let_go}"
+    drawing = dict(temperature=temperature, top_k=top_k or None, top_p=top_p)
+    drawing |= dict(longest_note=longest_note or None)
     path = HOME / f"{name}.json"
     rows = json.loads(path.read_text()) if path.exists() else []
     limits = dict(length=1024) if published else dict(length=6800, seconds=34.0, stop=True)
@@ -83,18 +91,27 @@ def distance(songs: list[Score], reference: dict) -> float | None:
     return float(np.nanmean(list(distances.values())))
 
 
+def medians(songs: list[Score]) -> dict:
+    """Every metric's median over some songs, None without songs."""
+    if not songs:
+        return dict.fromkeys(musical_metrics.METRICS)
+    measured = musical_metrics.measure(songs)
+    return {name: float(np.nanmedian(values)) for name, values in measured.items()}
+
+
 def grid(corpus, count: int) -> dict:
     reference = musical_metrics.measure(excerpts(corpus["valid"], 10.0))
     values = {}
-    for temperature, top_k, top_p in WAYS:
+    for way in WAYS:
+        temperature, top_k, top_p, longest_note = way
         name = f"temperature {temperature}, top-k {top_k or 'all'}, top-p {top_p}"
-        drawing = dict(temperature=temperature, top_k=top_k or None, top_p=top_p)
-        songs = composed(f"{temperature}_{top_k}_{top_p}", count, **drawing)
-        songs = [song for song in songs if song.length]
+        name += f", notes up to {longest_note} s" if longest_note else ""
+        songs = [song for song in composed(*way, count) if song.length]
         good = [song for song in songs if not auditions.faults(song, SECONDS)]
         values[name] = faults_of(songs, SECONDS) | {
             "distance_of_all": distance(songs, reference),
             "distance_without_faults": distance(good, reference),
+            "medians_without_faults": medians(good),
         }
         print(name, json.dumps(values[name]))
     return values
@@ -127,17 +144,17 @@ def goals(songs: list[Score], reference: dict, index: CopyIndex) -> dict:
 def pieces(corpus, count: int) -> dict:
     real = excerpts(corpus["test"], 10.0)
     reference, index = musical_metrics.measure(real), CopyIndex(corpus["train"])
-    drawing = dict(temperature=DEFAULTS.temperature, top_k=None, top_p=DEFAULTS.top_p)
+    way = (DEFAULTS.temperature, DEFAULTS.top_k, DEFAULTS.top_p, LET_GO)
     good, heard, total = [], Counter(), 0
     while len(good) < count:  # the same candidates that auditions would hear, kept on disk
         total += 4 * BATCH
-        candidates = composed("defaults", total, **drawing)[total - 4 * BATCH :]
+        candidates = composed(*way, total)[total - 4 * BATCH :]
         for song in candidates:
             names = auditions.faults(song, SECONDS) if song.length else ["ends early"]
             heard.update(names or ["none"])
             if not names:
                 good.append(song)
-    published = composed("published", count, published=True, temperature=0.95, top_k=32, top_p=1.0)
+    published = composed(0.95, 32, 1.0, 0.0, count, published=True)
     return {
         "candidates": total,
         "faults": dict(heard),

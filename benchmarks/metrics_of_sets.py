@@ -1,16 +1,21 @@
-"""Musical metrics of what the shipped model composes, beside real music; and what it copies.
+"""Musical metrics of what models compose, beside real music; and what they copy.
 
-python benchmarks/metrics_of_sets.py [--pieces 100] [--write]
+python benchmarks/metrics_of_sets.py [--pieces 100] [--draws 100] [--write]
 
-Four sets of as many pieces of the same length in events: the beginnings of test songs and of valid
-songs, evenly taken from the split; what assets/pretrained/mini composes with the published
-settings; and what the uniform model composes under the grammar mask. Distances are to the test
-songs. Shared runs of notes are looked for in the training split.
+Sets of as many pieces of the same length in events: the beginnings of test songs and of valid
+songs, evenly taken from the split; what assets/pretrained/mini and assets/pretrained/transformer_xl
+(in 8 bits) and a 5-gram of the training songs compose with the published settings; and what the
+uniform model composes under the grammar mask. All are compared with the test songs: by the
+Wasserstein distance, and as Yang and Lerch (2020) do, by divergence and overlapping area of the
+differences between songs, with 95 % intervals of the bootstrap over the compared pieces. Shared
+runs of notes are looked for in the training split.
 
-Needs NES-MDB (`lakhnes data fetch nesmdb-midi`, or LAKHNES_MIRROR). With --write the numbers go to
+What is composed stays in runs/metrics_of_sets, from where an interrupted run goes on. Needs NES-MDB
+(`lakhnes data fetch nesmdb-midi`, or LAKHNES_MIRROR). With --write the numbers go to
 results/musical_metrics.json, and the picture to results/musical_metrics.png.
 """
 
+import json
 import time
 
 import numpy as np
@@ -22,14 +27,15 @@ from lakhnes_lib.evaluation import musical_metrics
 from lakhnes_lib.files import replacing
 from lakhnes_lib.generation import sampling
 from lakhnes_lib.listening.metric_plots import metrics_picture
-from lakhnes_lib.models import checkpoints
 from lakhnes_lib.models.language_model import RandomModel
+from lakhnes_lib.models.ngram import NGram
 from lakhnes_lib.music import events
-from lakhnes_lib.training import trainer
 
 LENGTH, SHORTEST = 512, 200
 """Events of a piece, and of the shortest real song that is taken."""
 PUBLISHED = {"temperature": 0.95, "top_k": 32, "memory_length": 512}
+SHIPPED, HOME = profiles.root() / "assets/pretrained", profiles.root() / "runs/metrics_of_sets"
+BATCH = 10
 SHARES = (0.1, 0.25, 0.5, 0.75, 0.9)
 
 
@@ -40,10 +46,32 @@ def beginnings(split, count: int):
     return [events.decode(songs[index][1:-1][:LENGTH]) for index in indices]
 
 
-def composed(model, count: int, **settings):
-    return [
-        events.decode(ids) for ids in sampling.sample(model, n=count, length=LENGTH, **settings)
-    ]
+def composed(name: str, model, count: int, **settings):
+    """So many pieces of a model, from ``HOME`` as far as they are there."""
+    path = HOME / f"{name}.json"
+    rows = json.loads(path.read_text()) if path.exists() else []
+    while len(rows) < count:
+        made = sampling.sample(model, n=BATCH, length=LENGTH, first=len(rows), **settings)
+        rows += [ids.tolist() for ids in made]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(rows))
+    return [events.decode(ids) for ids in rows[:count]]
+
+
+def likeness(values, reference, draws: int) -> dict:
+    """Yang and Lerch's two numbers for one metric, each with its interval; None if undefined."""
+    random = np.random.default_rng(0)
+    values = values[~np.isnan(values)]
+    drawn = [random.choice(values, len(values)) for _ in range(draws)] if len(values) else []
+    numbers = np.array([musical_metrics.likeness(each, reference) for each in [values, *drawn]])
+    described = {}
+    for name, (known, *others) in zip(("divergence", "overlap"), numbers.T, strict=True):
+        low, high = np.quantile(others, (0.025, 0.975)) if others else (np.nan, np.nan)
+        described[name] = {
+            key: None if np.isnan(number) else float(number)
+            for key, number in (("value", known), ("low", low), ("high", high))
+        }
+    return described
 
 
 def spread(values) -> dict:
@@ -63,14 +91,18 @@ def copied(index: CopyIndex, pieces) -> dict:
 def main():
     parser = arguments("musical_metrics", __doc__)
     parser.add_argument("--pieces", type=int, default=100, help="pieces of each set (default 100)")
+    parser.add_argument("--draws", type=int, default=100, help="of the bootstrap (default 100)")
     chosen = parser.parse_args()
-    corpus = corpus_at_hand()
-    mini = checkpoints.load(profiles.root() / "assets/pretrained/mini", trainer.choose_device())
+    corpus, count = corpus_at_hand(), chosen.pieces
+    counted = NGram().fit(corpus["train"].framed())
+    fast, even = PUBLISHED | {"precision": "int8"}, {"temperature": 1.0, "top_k": None}
     sets = {
-        "test": beginnings(corpus["test"], chosen.pieces),
-        "valid": beginnings(corpus["valid"], chosen.pieces),
-        "mini": composed(mini, chosen.pieces, progress=True, **PUBLISHED),
-        "uniform": composed(RandomModel(), chosen.pieces, temperature=1.0, top_k=None),
+        "test": beginnings(corpus["test"], count),
+        "valid": beginnings(corpus["valid"], count),
+        "mini": composed("mini", SHIPPED / "mini", count, **fast),
+        "transformer_xl": composed("transformer_xl", SHIPPED / "transformer_xl", count, **fast),
+        "5-gram": composed("5-gram", counted, count, **PUBLISHED),
+        "uniform": composed("uniform", RandomModel(), count, **even),
     }
     measured = {name: musical_metrics.measure(pieces) for name, pieces in sets.items()}
     begin = time.process_time()
@@ -84,7 +116,9 @@ def main():
     for name, pieces in sets.items():
         far = musical_metrics.distances(measured[name], measured["test"])
         metrics = {
-            metric: spread(each) | {"distance": far[metric]}
+            metric: spread(each)
+            | {"distance": None if np.isnan(far[metric]) else far[metric]}
+            | likeness(each, measured["test"][metric], chosen.draws)
             for metric, each in measured[name].items()
         }
         values["sets"][name] = {"figures": metrics, "copying": copied(index, pieces)}

@@ -259,7 +259,8 @@ def test_a_note_that_was_held_for_so_long_ends_or_is_followed_at_once(limit):
     def too_late(notes) -> int:
         """Notes that sounded on though something happened after so many ticks."""
         times = np.union1d(notes["start"], notes["end"])
-        following = times[np.searchsorted(times, notes["start"] + ticks, side="right") - len(times)]
+        times = np.append(times, times[-1])  # nothing happens after the last note's end
+        following = times[np.searchsorted(times[:-1], notes["start"] + ticks, side="right")]
         return int((following < notes["end"]).sum())
 
     assert sum(map(too_late, free)) > 0 and sum(map(too_late, bound)) == 0

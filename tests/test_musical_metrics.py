@@ -2,12 +2,13 @@
 
 import warnings
 from collections import Counter
-from math import log2
+from math import exp, log, log2
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 from songs import scores, tune
 
 from lakhnes_lib.evaluation import musical_metrics
@@ -137,6 +138,54 @@ def test_distances():
     )
 
 
+def density(differences, points):
+    """A Gaussian kernel's density in plain Python, with the width of Scott's rule."""
+    count = len(differences)
+    mean = sum(differences) / count
+    variance = sum((one - mean) ** 2 for one in differences) / (count - 1)
+    width = (variance * count ** (-2 / 5)) ** 0.5
+    heights = [
+        sum(exp(-(((point - one) / width) ** 2) / 2) for one in differences) for point in points
+    ]
+    return [height / sum(heights) for height in heights]
+
+
+def test_likeness_by_its_definition():
+    reference, values = [0.1, 0.5, 0.6, 1.4, 2.0], [0.3, 1.5, 1.9]
+    within = [abs(a - b) for i, a in enumerate(reference) for b in reference[:i]]
+    between = [abs(a - b) for a in values for b in reference]
+    points = [max(within + between) * number / 199 for number in range(200)]
+    real, ours = density(within, points), density(between, points)
+    expected = (
+        sum(p * log(p / q) for p, q in zip(real, ours, strict=True)),
+        sum(min(p, q) for p, q in zip(real, ours, strict=True)),
+    )
+    with_gaps = np.array([np.nan, *values])
+    assert musical_metrics.likeness(with_gaps, np.array(reference)) == pytest.approx(expected)
+
+
+def test_likeness_of_sets_of_which_it_is_known():
+    random = np.random.default_rng(0)
+    real, same = random.normal(size=(2, 300))
+    divergence, area = musical_metrics.likeness(same, real)
+    assert divergence < 0.02 and area > 0.95
+    # Differences of normal values are normal: beside the reference's own, of which the standard
+    # deviation is sqrt(2), stand those of a set that is moved by four.
+    points = np.linspace(0, 12, 5000)
+
+    def folded(shift):
+        return stats.norm.pdf(points, shift, 2**0.5) + stats.norm.pdf(points, -shift, 2**0.5)
+
+    near, far = folded(0.0), folded(4.0)
+    divergence, area = musical_metrics.likeness(same + 4.0, real)
+    assert area == pytest.approx(np.minimum(near, far).sum() / near.sum(), abs=0.03)
+    assert divergence == pytest.approx(stats.entropy(near, far), rel=0.15)
+    divergence, area = musical_metrics.likeness(same + 1e6, real)
+    assert area < 1e-6 and 100 < divergence < np.inf
+    for values, reference in ((real, real[:1]), (np.ones(3), np.ones(4)), (real * np.nan, real)):
+        assert np.isnan(musical_metrics.likeness(values, reference)).all()
+
+
 @pytest.fixture(scope="module")
 def measured():
     """The songbook, and what the uniform model composes, in pieces of 200 events."""
@@ -175,6 +224,8 @@ def test_table_and_picture(measured):
     assert 0 <= distance[1] < 0.5 * distance[0]
     picture = metrics_picture(shown, real="songbook")
     assert picture.png().startswith(b"\x89PNG")
-    assert [
-        panel.get_title(loc="left") for panel in picture.axes[: len(musical_metrics.METRICS)]
-    ] == list(musical_metrics.METRICS.values())
+    titles = [panel.get_title(loc="left") for panel in picture.axes[: len(musical_metrics.METRICS)]]
+    assert [title.replace("\n", " ") for title in titles] == list(musical_metrics.METRICS.values())
+    assert sum(len(panel.texts) for panel in picture.axes) == 1, "the key is drawn once"
+    bars = [bar.get_facecolor() for bar in picture.axes[0].patches]
+    assert len(set(bars[: len(shown)])) == len(shown), "every set has a colour of its own"

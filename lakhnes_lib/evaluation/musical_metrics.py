@@ -40,6 +40,9 @@ SILENT_SHARE = 0.02
 FRAMES_PER_SECOND, BAR_SECONDS = 60, (1, 4)
 """The grid of onsets, which is the chip's own rate, and the shortest and longest bar."""
 
+_POINTS = 200  # at which two densities are compared
+_LEAST = 1e-300  # of a density, so that its logarithm is finite
+
 _MAJOR = np.array([1, 0, 1, 0, 1, 1, 0, 1, 0, 1, 0, 1])
 # A natural minor scale has the notes of its relative major scale, so these twelve are all.
 _SCALES = np.array([np.roll(_MAJOR, root) for root in range(12)])
@@ -166,3 +169,27 @@ def distances(metrics: dict[str, np.ndarray], reference: dict[str, np.ndarray]) 
         if len(ours) and len(theirs) and theirs.std():
             distance[name] = float(stats.wasserstein_distance(ours, theirs) / theirs.std())
     return distance
+
+
+def likeness(values: np.ndarray, reference: np.ndarray) -> tuple[float, float]:
+    """Kullback-Leibler divergence in nats, and overlapping area, of two sets by one metric.
+
+    values, reference: floats (songs,) of the two sets. Yang and Lerch (2020) take the differences
+    between any two songs of the reference, and those between each of the other songs and each of
+    the reference, as two densities, which a Gaussian kernel smooths. For two samples of the same
+    music the divergence is about 0 and the area about 1. NaN if a set has no differences.
+    Differences from the paper: both densities are taken at the same 200 points.
+
+    >>> divergence, area = likeness(np.arange(40.0), np.arange(40.0))
+    >>> divergence < 0.01 < 0.97 < area
+    True
+    """
+    values, reference = (each[~np.isnan(each)] for each in (values, reference))
+    within = np.abs(reference[:, None] - reference)[np.triu_indices(len(reference), 1)]
+    between = np.abs(values[:, None] - reference).ravel()
+    if min(len(np.unique(within)), len(np.unique(between))) < 2:
+        return float("nan"), float("nan")
+    points = np.linspace(0, max(within.max(), between.max()), _POINTS)
+    densities = (stats.gaussian_kde(each)(points) for each in (within, between))
+    real, ours = (np.maximum(each / each.sum(), _LEAST) for each in densities)
+    return float(stats.entropy(real, ours)), float(np.minimum(real, ours).sum())

@@ -19,8 +19,10 @@ from lakhnes_lib.generation import decoding, sampling
 from lakhnes_lib.music import events, nes
 from lakhnes_lib.music.score import Score
 
-LONGEST_NOTE = 5.0
-"""Seconds: a melodic note that is held for longer is a fault."""
+LONGEST_NOTE = 6.0
+"""Seconds: a note that is held for longer is a fault, in every voice."""
+LET_GO_AFTER = 3.5
+"""Seconds after which a note ends while composing, by its own end or by its voice's next note."""
 MOST_LOOPING = 0.9
 """The greatest share of the second half's events that one short loop may explain."""
 LOST_AFTER = 0.3
@@ -46,14 +48,13 @@ def faults(score: Score, seconds: float = 0.0) -> list[str]:
     """
     metrics = musical_metrics.measure([score])
     middle = score.seconds / 2
-    first, second = (
-        _sounding(score.excerpt(0, middle)),
-        _sounding(score.excerpt(middle, score.seconds)),
-    )
+    halves = score.excerpt(0, middle), score.excerpt(middle, score.seconds)
+    first, second = map(_sounding, halves)
+    held = (score.notes["end"] - score.notes["start"]).max(initial=0) / nes.TICKS_PER_SECOND
     lost = (first > LOST_AFTER) & (second < musical_metrics.SILENT_SHARE)
     checks = {
         "ends early": score.seconds < LEAST_SHARE * seconds,
-        "freezes": metrics["longest_note"][0] > LONGEST_NOTE,
+        "freezes": held > LONGEST_NOTE,
         "loops": metrics["looping"][0] > MOST_LOOPING,
         "loses a voice": middle >= LEAST_HALF and lost.any(),
     }
@@ -129,7 +130,7 @@ def compose(
     limits = dict(stop=True, seconds=seconds + _BAR_BEYOND, seed=seed, prime=prime)
     limits |= dict(length=length or round(_EVENTS_A_SECOND * limits["seconds"]))
     if audition:
-        limits |= dict(longest_note=LONGEST_NOTE)
+        limits |= dict(longest_note=LET_GO_AFTER)
     while len(result.pieces) < n and composed < CANDIDATES * n:
         count = max(n - len(result.pieces), decoding.usable_cores()) if audition else n
         steps = sampling.stream(model, n=count, first=composed, **limits, **options)

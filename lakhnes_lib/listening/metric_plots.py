@@ -5,6 +5,7 @@ Paper: none. Notebook: 09_composing. They show what
 """
 
 from itertools import cycle
+from textwrap import fill
 
 import numpy as np
 
@@ -46,7 +47,8 @@ def metrics_picture(measured: dict[str, dict[str, np.ndarray]], *, real: str) ->
     picture = Picture(11, lines * (0.9 + 0.3 * len(measured)))
     panels = picture.subplots(lines, _COLUMNS, squeeze=False, sharey=True).ravel()
     others = [name for name in measured if name != real]
-    colours = dict(zip(others, cycle(MODEL_COLOURS), strict=False))
+    others_look = cycle(colour for colour in MODEL_COLOURS if colour != INK)
+    colours = dict(zip(others, others_look, strict=False))
     for panel, (figure, title) in zip(panels, METRICS.items(), strict=False):
         known = [values[figure][~np.isnan(values[figure])] for values in measured.values()]
         shape = dict(whis=(10, 90), widths=0.6, showfliers=False, showcaps=False)
@@ -59,12 +61,11 @@ def metrics_picture(measured: dict[str, dict[str, np.ndarray]], *, real: str) ->
         real_values = measured[real][figure]
         if not np.isnan(real_values).all():
             panel.axvspan(*np.nanquantile(real_values, (0.25, 0.75)), color=FAINT, zorder=0)
-        finish(panel, title, grid="x")
+        finish(panel, fill(title, 28), grid="x")
         panel.tick_params(axis="y", length=0)
-        panel.title.set_fontsize(9.5)
     panels[0].invert_yaxis()
     for panel in panels[len(METRICS) :]:
         panel.set_axis_off()
-        look = dict(va="top", fontsize=9, color=INK, linespacing=1.6)
-        panel.text(0, 0.95, _KEY, transform=panel.transAxes, **look)
+    look = dict(va="top", fontsize=9, color=INK, linespacing=1.6)
+    panels[len(METRICS)].text(0, 0.95, _KEY, transform=panels[len(METRICS)].transAxes, **look)
     return picture
