@@ -253,6 +253,11 @@ def test_what_cannot_be_written(tmp_path):
         midi.write(Score.build([], 86_400 * 44_100), tmp_path / "song.mid")
     with pytest.raises(BadScore):
         midi.write(Score.build([(P1, 0, 1, 1, 1)]), tmp_path / "song.mid")
+    crowd = Score.build([(P1, tick, tick + 1, 60, 9) for tick in range(100_001)])
+    with pytest.raises(
+        BadMidi, match="song.mid: holds 100001 notes, more than the 100000 of a song"
+    ):
+        midi.write(crowd, tmp_path / "song.mid")
     (tmp_path / "file").write_text("")
     with pytest.raises(LakhnesError, match="file: is a file, and a folder"):
         midi.write(tune(0), tmp_path / "file" / "song.mid")

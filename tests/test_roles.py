@@ -238,6 +238,14 @@ def test_the_beginning_of_a_file_longer_than_a_song(tmp_path):
         roles.read(write(tmp_path / "empty.mid", ("", [])))
 
 
+def test_more_notes_than_a_song_has(tmp_path, monkeypatch):
+    path = write(tmp_path / "many.mid", ("", MELODY), ("", BASS))
+    monkeypatch.setattr(midi, "MOST_NOTES", len(MELODY))
+    with pytest.raises(BadMidi, match=f"many.mid: holds .* notes, more than the {len(MELODY)} of"):
+        roles.read(path)
+    assert len(roles.read(path, seconds=1.0)[0].notes)  # no more is counted than is taken
+
+
 def test_nes_names_with_velocities_of_midi(tmp_path):
     hits = [(0, 0.1, 3, 90), (1, 0.1, 36, 127)]
     path = write(tmp_path / "nes.mid", ("no", hits), ("TR", BASS), (" p1", MELODY), ("Solo", BASS))

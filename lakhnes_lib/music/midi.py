@@ -81,10 +81,13 @@ def _voice_of(instrument: Instrument, path) -> int:
     raise BadMidi(f"{path}: {label} is none of {', '.join(nes.MIDI_NAMES)}; {rule}")
 
 
-def _refuse_long(length: int, path):
+def check_size(length: int, notes: int, path) -> None:
+    """Raises BadMidi for more ticks of 1/44,100 s or more notes than a song has."""
     if length > LONGEST_SECONDS * nes.TICKS_PER_SECOND:
         seconds = length // nes.TICKS_PER_SECOND
         raise BadMidi(f"{path}: lasts {seconds} s, more than the {LONGEST_SECONDS} s of a song")
+    if notes > MOST_NOTES:
+        raise BadMidi(f"{path}: holds {notes} notes, more than the {MOST_NOTES} of a song")
 
 
 def read(path) -> Score:
@@ -93,9 +96,6 @@ def read(path) -> Score:
     A pitch that is struck again while it sounds begins anew. Raises BadMidi.
     """
     song = parse_bytes(read_bytes(path), path)
-    count = len(song.notes)
-    if count > MOST_NOTES:
-        raise BadMidi(f"{path}: holds {count} notes, more than the {MOST_NOTES} of a song")
     voices = np.array([_voice_of(part, path) for part in song.instruments], np.uint8)
     notes = _notes(song, voices)
     rows = song.controls[np.isin(song.controls.number, CONTROL_KINDS)]
@@ -104,7 +104,7 @@ def read(path) -> Score:
     controls = controls[np.lexsort((controls["voice"], ticks))]
     end = int(to_samples([song.end], song)[0])
     length = max(end, int(notes["end"].max(initial=0)), int(controls["tick"].max(initial=0)))
-    _refuse_long(length, path)
+    check_size(length, len(song.notes), path)
     try:
         return Score.build(notes, length, controls, Path(path).stem)
     except BadScore as error:
@@ -128,11 +128,11 @@ def write(score: Score, path) -> None:
 
     That is 120 beats a minute and 22,050 ticks a beat. What is set in a voice without notes cannot
     be heard, and is left out: symusic reads no track without notes.
-    Raises BadMidi for a song so long that ``read`` would refuse it, OutOfSpace.
+    Raises BadMidi for a song so large that ``read`` would refuse it, OutOfSpace.
     """
     import symusic
 
-    _refuse_long(score.length, path)
+    check_size(score.length, len(score.notes), path)
     song = symusic.Score(RESOLUTION)
     song.tempos.append(symusic.Tempo(0, 120))
     song.time_signatures.append(symusic.TimeSignature(0, 4, 4))

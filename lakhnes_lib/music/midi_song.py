@@ -68,8 +68,7 @@ def read_song(data: bytes) -> Song:
     columns = [instrument, events.tick[moves], events.first[moves], events.second[moves]]
     controls = np.rec.fromarrays(columns, names="instrument,time,number,value")
 
-    names, tempos, end = {}, {0: TEMPO}, 0
-    tempo = TEMPO
+    names, tempos, tempo, end = {}, {0: TEMPO}, TEMPO, 0
     for track, tick, kind, body in sorted(events.metas, key=lambda meta: meta[1]):
         if kind == midi_bytes.NAME:
             names[track] = body.decode("utf-8", "replace")

@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 
 from lakhnes_lib.errors import BadMidi, BadSetting
-from lakhnes_lib.music import nes
+from lakhnes_lib.music import midi, nes
 from lakhnes_lib.music.filters import without_duplicates
-from lakhnes_lib.music.score import LONGEST_SECONDS, NOTE, Score
+from lakhnes_lib.music.score import NOTE, Score
 from lakhnes_lib.music.tracks import TRACK_NOTE, Track, read_tracks
 
 # Noise type n shifts the chip's register every ``chip.NOISE_PERIODS[16 - n]`` CPU cycles. Types 1
@@ -61,7 +61,7 @@ def read(
     longer P1 and P2 play the highest, TR the lowest, NO the deepest drum. Times are those of the
     file, but General MIDI gives drums no length, so they have the kit's. Pitches out of a voice's
     range are moved by octaves.
-    Raises BadMidi, and BadSetting for voices or tracks that do not exist.
+    Raises BadMidi as ``midi.read``, and BadSetting for voices or tracks that do not exist.
 
     Example: ``score, lines = roles.read("song.mid", voices="P1=Lead")``
     """
@@ -71,9 +71,8 @@ def read(
     parts = assign(tracks, _chosen(voices, tracks, path))
     last = max(int(track.notes["end"].max()) for track in tracks)
     length = last if seconds is None else min(last, round(seconds * nes.TICKS_PER_SECOND))
-    if length > LONGEST_SECONDS * nes.TICKS_PER_SECOND:
-        size = f"{length // nes.TICKS_PER_SECOND} s"
-        raise BadMidi(f"{path}: lasts {size}, more than the {LONGEST_SECONDS} s of a song")
+    begun = sum(np.count_nonzero(track.notes["start"] < length) for track in tracks)
+    midi.check_size(length, begun, path)
     song, lines = [], []
     is_scaled = max(track.notes["velocity"].max() for track in tracks) > 15
     for voice, numbers in sorted(parts.items()):

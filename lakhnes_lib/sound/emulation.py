@@ -10,7 +10,7 @@ Differences from NES-MDB's own conversion: frame counter steps fall on their CPU
 import numpy as np
 
 from lakhnes_lib.music import nes
-from lakhnes_lib.music.score import CONTROL, NOTE, TIMBRE_CHANGE, VELOCITY_CHANGE, Score
+from lakhnes_lib.music.score import CONTROL, NOTE, TIMBRE_CHANGE, VELOCITY_CHANGE, Score, records
 from lakhnes_lib.sound import chip, counters
 from lakhnes_lib.sound.counters import CONSTANT_VOLUME, FRAME_COUNTER, QUARTER_FRAME, Events
 
@@ -104,7 +104,7 @@ def _notes(voice, tick, pitch, level, timbre, length) -> tuple[np.ndarray, list[
     """Notes and controls of a voice whose state is this from each tick on."""
     inside = tick < length
     changed = np.diff(timbre, prepend=0) != 0  # also what is set on the last tick
-    controls = [_controls(voice, TIMBRE_CHANGE, tick[changed], timbre[changed])]
+    controls = [records(CONTROL, voice, tick[changed], TIMBRE_CHANGE, timbre[changed])]
     tick, pitch, level = tick[inside], pitch[inside], level[inside]
     begins = (pitch > 0) & (np.diff(pitch, prepend=0) != 0)
     ends = (pitch > 0) & (np.diff(pitch, append=0) != 0)
@@ -112,12 +112,5 @@ def _notes(voice, tick, pitch, level, timbre, length) -> tuple[np.ndarray, list[
     notes["voice"], notes["pitch"], notes["velocity"] = voice, pitch[begins], level[begins]
     notes["start"], notes["end"] = tick[begins], np.append(tick[1:], length)[ends]
     changed = (pitch > 0) & ~begins & (np.diff(level, prepend=0) != 0)
-    controls.append(_controls(voice, VELOCITY_CHANGE, tick[changed], level[changed]))
+    controls.append(records(CONTROL, voice, tick[changed], VELOCITY_CHANGE, level[changed]))
     return notes, controls if len(notes) else []
-
-
-def _controls(voice, kind, tick, value) -> np.ndarray:
-    controls = np.empty(len(tick), CONTROL)
-    controls["voice"], controls["kind"] = voice, kind
-    controls["tick"], controls["value"] = tick, value
-    return controls
