@@ -101,7 +101,7 @@ class Sampling(Settings):
     length: Annotated[int, Field(ge=1, le=250_000)] = 1024  # events of one that does not
     temperature: PositiveAmount = 1.0
     top_k: CountOrZero = 0  # 0: all
-    top_p: PositiveShare = 0.98
+    top_p: PositiveShare = 1.0
     memory_length: CountOrZero = 512  # events
 
 

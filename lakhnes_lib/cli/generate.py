@@ -34,7 +34,7 @@ def generate(
     audition: bool = True,
     temperature: Annotated[float, typer.Option(min=0.001, max=1_000.0)] = 1.0,
     top_k: Count = 0,
-    top_p: float = 0.98,
+    top_p: float = 1.0,
     memory: Count = 512,
     as_published: Annotated[bool, typer.Option("--as-published")] = False,
     masked: Annotated[bool, typer.Option("--masked/--free")] = True,
@@ -48,7 +48,7 @@ def generate(
     composed by then.
 
     A piece ends where the model ends it, or at the last bar before --seconds. More candidates are
-    composed than asked for; those that hold a note for more than 5 seconds, repeat one short loop,
+    composed than asked for; those that hold a note for more than 6 seconds, repeat one short loop,
     lose a voice or end at once are left out, and counted. --no-audition takes the first ones.
 
     FILE is a MIDI, TX1 or VGM file, or a lead sheet in ABC as in assets/songbook. Of a MIDI file
