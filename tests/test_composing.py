@@ -13,7 +13,7 @@ from songs import tune
 
 from lakhnes_lib.cli.composing import voices_of
 from lakhnes_lib.data.build import read_any, read_song
-from lakhnes_lib.errors import BadMidi, LakhnesError
+from lakhnes_lib.errors import BadMidi, LakhnesError, OutOfSpace
 from lakhnes_lib.generation import continuation, given_voices, rhythm
 from lakhnes_lib.listening import gallery
 from lakhnes_lib.models.language_model import LanguageModel, RandomModel, UnigramModel
@@ -325,7 +325,8 @@ def test_voices_that_cannot_be_given(voices, rule):
 def test_settings_out_of_range(model):
     for wrong, rule in (
         ({"temperature": 0}, "temperature"), ({"temperature": -1}, "temperature"),
-        ({"top_k": -1}, "top-k"), ({"n": 0}, "at least one piece"), ({"seed": -1}, "seed"),
+        ({"top_k": -1}, "top-k"), ({"n": 0}, "0 pieces of"), ({"seed": -1}, "seed"),
+        ({"n": 10**9}, "not 1 to 50,000,000 in all"), ({"memory_length": 10**9}, "at most 250,000"),
         ({"candidates": 0}, "at least one candidate"),
     ):  # fmt: skip
         with pytest.raises(LakhnesError, match=rule):
@@ -345,7 +346,7 @@ def test_every_form_comes_back_and_the_gallery_shows_it(tmp_path):
     song = SONG.renamed("<a> & b")
     gallery.save_pieces([song], tmp_path, "piece", "from <nothing>")
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(
-        f"piece_00.{ending}" for ending in (*gallery.ENDINGS, "png", "json")
+        ["index.html", *(f"piece_00.{ending}" for ending in (*gallery.ENDINGS, "png", "json"))]
     )
     assert read_song(tmp_path / "piece_00.mid") == song and len(
         read_song(tmp_path / "piece_00.vgm").notes
@@ -359,3 +360,20 @@ def test_every_form_comes_back_and_the_gallery_shows_it(tmp_path):
     assert page.count("<figure") == 1
     assert "&lt;a&gt; &amp; b" in page and "<nothing>" not in page
     assert all(f'"piece_00.{ending}"' in page for ending in (*gallery.ENDINGS, "png"))
+
+
+def test_a_full_disk_loses_the_sound_alone(tmp_path, monkeypatch):
+    """The notes of every piece are saved, and the page shows them."""
+    write = gallery.write_song
+
+    def full(score, path, **options):
+        if path.endswith(".wav"):
+            raise OutOfSpace(f"{path}: the disk is full; nothing of it was saved")
+        write(score, path, **options)
+
+    monkeypatch.setattr(gallery, "write_song", full)
+    with pytest.raises(OutOfSpace, match="piece_00.wav: the disk is full"):
+        gallery.save_pieces([SONG, SONG.renamed("second")], tmp_path, "piece")
+    assert [read_song(tmp_path / f"piece_0{number}.mid") for number in range(2)] == [SONG, SONG]
+    page = (tmp_path / "index.html").read_text(encoding="utf-8")
+    assert page.count("<figure") == 2 and "second" in page

@@ -54,7 +54,7 @@ def run(steps, out: Path, name: str, caption: str, join: float = 0.0, loop_of=No
     paths = gallery.save_pieces(pieces, out, name, **about)
     for path, piece in zip(paths, pieces, strict=True):
         print(f"{path}: {piece.seconds:.1f} s, {len(piece.notes):,} notes")
-    print(f"{gallery.write_gallery(out)} plays them")
+    print(f"{out / 'index.html'} plays them")
     if interrupted:
         raise KeyboardInterrupt
 

@@ -38,9 +38,10 @@ def save_pieces(
 ) -> list[Path]:
     """Writes pieces as ``name_00``, ``name_01`` and so on, each in every form, with a picture.
 
-    A name that another piece has is passed over. What is small is written first, for all pieces,
-    so that a full disk loses sound at most. join, loops: as of ``PieceDescription``. Returns the
-    path of each MIDI file.
+    A name that another piece has is passed over. What is small is written first, for all pieces
+    and with the folder's page, so that a full disk loses sound and pictures at most: `lakhnes
+    render NAME.mid NAME.wav` makes the sound again. join, loops: as of ``PieceDescription``.
+    Returns the path of each MIDI file.
     Raises LakhnesError if the folder cannot be written, OutOfSpace.
     """
     folder = Path(folder)
@@ -52,6 +53,7 @@ def save_pieces(
         write_file(f"{stem}.json", about.model_dump_json())
         for ending in ENDINGS[:-1]:
             write_song(piece, f"{stem}.{ending}", loop=0 if loops else None)
+    write_gallery(folder)
     for stem, piece in zip(stems, pieces, strict=True):
         shown = piece.excerpt(0, join + 20) if piece.seconds > join + 20 else piece
         picture = piano_roll(shown, title="")
