@@ -12,7 +12,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help reproduce test lint lab data bench aggregates published report scrub clean
+.PHONY: help reproduce test lint lab data matrix bench aggregates published report scrub clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -33,6 +33,9 @@ lab: $(STAMP)  ## open the course in JupyterLab
 
 data: $(STAMP)  ## download NES-MDB (from the folder LAKHNES_MIRROR if that is set)
 	$(BIN)/lakhnes data fetch nesmdb-midi
+
+matrix: $(STAMP)  ## run the tests on every supported Python and PyTorch that is here, and try the wheel
+	$(BIN)/nox
 
 bench: $(STAMP)  ## measure the figures that the README states
 	@left=; for file in benchmarks/[a-z]*.py; do echo "$$file"; $(BIN)/python "$$file" --write || left="$$left $$file"; done; \
@@ -55,8 +58,8 @@ clean:  ## remove the environment and the caches; runs and data stay
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(STAMP): requirements.txt pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
-	  { echo "$(PYTHON) is not Python 3.11 or later; name one that is: make $(MAKECMDGOALS) PYTHON=python3.12" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 14))' 2>/dev/null || \
+	  { echo "$(PYTHON) is not Python 3.11 to 3.14; name one that is: make $(MAKECMDGOALS) PYTHON=python3.12" >&2; exit 1; }
 	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || \
 	  { echo "$(PYTHON) lacks venv; on Debian and Ubuntu the package python3-venv brings it" >&2; exit 1; }
 	@echo "Building the environment in $(VENV): a few minutes, once"

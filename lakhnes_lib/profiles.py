@@ -6,6 +6,7 @@ a GPU. Profiles are read with YAML and checked with pydantic; they hold no code.
 """
 
 import os
+import sysconfig
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -128,8 +129,24 @@ class Profile(Settings):
 
 
 def root() -> Path:
-    """The repository's folder, which holds ``profiles/``, ``assets/`` and ``runs/``."""
-    return Path(os.environ.get("LAKHNES_ROOT") or Path(__file__).resolve().parent.parent)
+    """The repository's folder, which holds ``profiles/``, ``assets/`` and ``runs/``; for a library
+    that was installed without it, the folder of the profiles and assets that came along."""
+    beside = Path(__file__).resolve().parent.parent
+    if not (beside / "profiles").is_dir():
+        beside = Path(sysconfig.get_path("data")) / "share" / "lakhnes"
+    return Path(os.environ.get("LAKHNES_ROOT") or beside)
+
+
+def shipped(path) -> Path:
+    """This path; if nothing is there and the library came with it, as with
+    ``assets/pretrained/mini``, the path where it is."""
+    own = root() / path
+    return own if own.exists() and not Path(path).exists() else Path(path)
+
+
+def workspace() -> Path:
+    """The folder that ``runs/`` lies in: the repository's, or without one the current folder."""
+    return root() if (root() / "pyproject.toml").is_file() else Path()
 
 
 def names() -> list[str]:

@@ -16,24 +16,36 @@ from lakhnes_lib.errors import DataNotFound
 
 SETTINGS = {"no_args_is_help": True, "rich_markup_mode": None, "pretty_exceptions_enable": False}
 
+
+def _shipped(path: Path) -> Path:
+    from lakhnes_lib import profiles
+
+    return profiles.shipped(path)
+
+
+def _existing(path: Path) -> Path:
+    path = _shipped(path)
+    if not path.exists():
+        raise DataNotFound(f"{path}: there is no such file or folder")
+    return path
+
+
 Home = Annotated[
     Path | None,
     typer.Option(help="Folder for data sets [default: LAKHNES_HOME, or data/ of the checkout]."),
 ]
 Checkpoint = Annotated[
     Path,
-    typer.Argument(metavar="CHECKPOINT", help="Folder with model.safetensors and config.json."),
+    typer.Argument(
+        metavar="CHECKPOINT",
+        help="Folder with model.safetensors and config.json.",
+        callback=_shipped,
+    ),
 ]
 Device = Annotated[str | None, typer.Option(help="cpu or cuda [default: cuda where there is one].")]
 # None is the default of some options. An hour of music has about 200,000 events.
 Count = Annotated[int | None, typer.Option(min=0, max=2**31 - 1)]
 Length = Annotated[int | None, typer.Option(min=1, max=250_000)]
-
-
-def _existing(path: Path) -> Path:
-    if not path.exists():
-        raise DataNotFound(f"{path}: there is no such file or folder")
-    return path
 
 
 Music = Annotated[Path, typer.Argument(metavar="IN", callback=_existing)]

@@ -78,7 +78,7 @@ def train(
     if seed is not None:
         settings = settings.model_copy(update={"seed": seed})
     model = model or (own_music.MODEL if own else "transformer_xl")
-    out = out or profiles.root() / "runs" / settings.name / model
+    out = out or profiles.workspace() / "runs" / settings.name / model
     if not out.is_dir():
         check_target(out)
     options = {"model": model, "start": start, "resume": resume, "max_minutes": max_minutes}

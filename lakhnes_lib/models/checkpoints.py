@@ -17,6 +17,7 @@ import safetensors.torch
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
+from lakhnes_lib import profiles
 from lakhnes_lib.errors import BadCheckpoint, DataNotFound, first_problem
 from lakhnes_lib.files import read_bytes, replacing, write_synced
 from lakhnes_lib.models import language_model, packed_weights, published
@@ -153,7 +154,7 @@ def _check(config, folder) -> None:
 
 def details(folder) -> dict:
     """What ``config.json`` of a checkpoint says. Raises DataNotFound, BadCheckpoint."""
-    folder = Path(folder)
+    folder = profiles.shipped(folder)
     if not folder.is_dir():
         raise DataNotFound(f"{folder}: there is no such checkpoint folder")
     if not (folder / "config.json").exists():
@@ -178,14 +179,14 @@ def load(folder, device="cpu") -> LanguageModel:
     >>> model.architecture, model.memory_length
     ('modern_decoder', 1920)
     """
-    folder, config = Path(folder), details(folder)
+    folder, config = profiles.shipped(folder), details(folder)
     packed_weights.unpack(folder)
     try:
         tensors = safetensors.torch.load_file(folder / "model.safetensors")
     except FileNotFoundError:
         raise BadCheckpoint(f"{folder}: has no model.safetensors") from None
     except (OSError, ValueError, safetensors.SafetensorError) as error:
-        raise BadCheckpoint(f"{folder}: its model.safetensors is damaged ({error})") from None
+        raise BadCheckpoint(f"{folder}: its model.safetensors cannot be read ({error})") from None
     model = assembled(config, tensors, folder).to(device).eval()
     model.folder = folder.resolve()
     return model

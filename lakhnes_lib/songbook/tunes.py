@@ -18,12 +18,13 @@ from pathlib import Path
 import numpy as np
 import yaml
 
+from lakhnes_lib import profiles
 from lakhnes_lib.errors import BadScore, DataNotFound
 from lakhnes_lib.music.score import Score
 from lakhnes_lib.songbook import abc_reader, arrangement
 from lakhnes_lib.songbook.sheets import EIGHTH, Bar, LeadSheet
 
-FOLDER = Path(__file__).resolve().parents[2] / "assets" / "songbook"
+FOLDER = profiles.root() / "assets" / "songbook"
 LONGEST, MOST_NOTES = 2000, 10_000
 """Whole notes and notes of a tune as it is played."""
 
