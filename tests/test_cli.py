@@ -184,7 +184,7 @@ def test_file_errors(song, tmp_path, one_line):
     assert "none.vgm" in one_line("tokens", tmp_path / "none.vgm")
     (tmp_path / "a.mp3").touch()
     assert (
-        "a.mp3: its ending is none of those that can be read as music (.mid, .midi, .tx1.txt, "
+        "a.mp3: its ending is none of those that can be read as music (.mid, .midi, .rmi, "
         in one_line("tokens", tmp_path / "a.mp3")
     )
     (tmp_path / "bad.tx1.txt").write_text("P1_NOTEON_60\nHELLO\n")

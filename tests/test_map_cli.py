@@ -26,7 +26,7 @@ def test_verb_tells_what_is_wrong(tmp_path, capsys):
 
     assert "nothing: there is no such folder or archive" in error(tmp_path / "nothing")
     (tmp_path / "empty").mkdir()
-    assert "empty: holds no MIDI file (.mid, .midi)" in error(tmp_path / "empty")
+    assert "empty: holds no MIDI file (.mid, .midi, .rmi)" in error(tmp_path / "empty")
     assert not list(tmp_path.glob("*.partial"))
     (tmp_path / "a.tar").write_bytes(b"no archive")
     assert "a.tar: is damaged or cut off" in error(tmp_path / "a.tar")

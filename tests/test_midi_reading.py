@@ -11,10 +11,12 @@ import numpy as np
 import pytest
 from test_tracks import midi_file, number, off, on, tempo
 
-from lakhnes_lib.errors import BadMidi
+from lakhnes_lib.data import build
+from lakhnes_lib.errors import BadMidi, LakhnesError
 from lakhnes_lib.music import midi, midi_song
 from lakhnes_lib.music.nes import P1
 from lakhnes_lib.music.tracks import parse_tracks
+from lakhnes_lib.sound import song_files
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 LAKH_SAMPLE = SHARED / "data" / "lmd_full_5_sample.tar.xz"
@@ -98,6 +100,15 @@ ONE_SCALE = {
 def test_one_scale_written_in_many_ways(data):
     assert seconds(data) == SCALE_SECONDS
     assert disagreement(data) == ""
+
+
+def test_midi_in_riff_has_an_ending_of_its_own(tmp_path):
+    path = tmp_path / "scale.rmi"
+    path.write_bytes(rmid(midi_file(SCALE)))
+    score, (line,) = build.read_with_remarks(path)
+    assert line == f"{path}: P1 plays track 1: 5 notes" and score.seconds == SCALE_SECONDS[-1][1]
+    with pytest.raises(LakhnesError, match="none of those that can be written"):
+        song_files.write_song(score, path)  # as it would be without RIFF
 
 
 def test_of_several_tempos_in_one_tick_the_last_counts():

@@ -33,7 +33,7 @@ from lakhnes_lib.errors import BadArchive, DataNotFound, LakhnesError
 from lakhnes_lib.files import check_target
 from lakhnes_lib.music import nes
 
-ENDINGS = (".mid", ".midi")
+ENDINGS = (".mid", ".midi", ".rmi")
 FILES_A_SHARD = 64
 MOST_BYTES = 200_000_000_000
 """What an archive may unpack to: the whole of Lakh is 7 GB."""

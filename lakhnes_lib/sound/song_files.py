@@ -1,7 +1,8 @@
 """Which endings song files have, and writing a Score to a file by its ending.
 
-Paper: §3. Notebook: 09_composing. Songs are MIDI, TX1 text, VGM and ABC; ABC is only read, WAV and
-the texts of trackers only written. ``data.build.read_song`` reads a song by its ending.
+Paper: §3. Notebook: 09_composing. Songs are MIDI, TX1 text, VGM and ABC; ABC and MIDI in RIFF
+(.rmi) are only read, WAV and the texts of trackers only written. ``data.build.read_song`` reads a
+song by its ending.
 """
 
 from pathlib import Path
@@ -12,10 +13,10 @@ from lakhnes_lib.music import events, midi
 from lakhnes_lib.music.score import Score
 from lakhnes_lib.sound import apu, audio, tracker_files, vgm
 
-MIDI, TEXT, VGM = (".mid", ".midi"), (".tx1.txt", ".tx1", ".txt"), (".vgm", ".vgz")
+MIDI, TEXT, VGM = (".mid", ".midi", ".rmi"), (".tx1.txt", ".tx1", ".txt"), (".vgm", ".vgz")
 ABC, WAV, TRACKER = (".abc",), (".wav",), tuple(tracker_files.FORMS)
 READABLE = MIDI + TEXT + VGM + ABC
-WRITABLE = WAV + MIDI + TRACKER + TEXT + VGM
+WRITABLE = WAV + MIDI[:2] + TRACKER + TEXT + VGM
 """Endings in small letters. Where several fit a name, the one that comes first counts."""
 
 
