@@ -51,7 +51,8 @@ def wheel(session: nox.Session) -> None:
             "python", "-c", "import importlib.util as u; assert not u.find_spec('jupyterlab')"
         )
         session.run("lakhnes", "render", f"assets/songbook/{SONG}.abc", "song.wav")
-        options = ["--rhythm", f"assets/songbook/{SONG}.abc", "-n", "1", "--no-audition"]
+        options = ["--continue", f"assets/songbook/{SONG}.abc", "--first-seconds", "5"]
+        options += ["--seconds", "10", "-n", "1", "--no-audition", "--seed", "1"]
         session.run("lakhnes", "generate", "assets/pretrained/mini", "pieces", *options)
         session.run("lakhnes", "train", "--profile", "smoke", "--max-minutes", "0.2")
         missing = [name for name in ("song.wav", "pieces/index.html") if not Path(name).exists()]
