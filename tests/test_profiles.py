@@ -320,3 +320,18 @@ def test_sizes_that_no_memory_holds(part, key, tmp_path):
     (tmp_path / "large.yaml").write_text(yaml.safe_dump(values))
     with pytest.raises(BadProfile, match=f"large.yaml: {part}: .*{key}: must be less than"):
         profiles.load(tmp_path / "large.yaml")
+
+
+def test_what_an_installed_library_brings_is_there_from_any_folder(tmp_path, monkeypatch):
+    brought, elsewhere = tmp_path / "share", tmp_path / "elsewhere"
+    (brought / "assets/pretrained/mini").mkdir(parents=True)
+    (elsewhere / "assets/songbook").mkdir(parents=True)
+    monkeypatch.setenv("LAKHNES_ROOT", str(brought))
+    monkeypatch.chdir(elsewhere)
+    mini, songbook = Path("assets/pretrained/mini"), Path("assets/songbook")
+    assert profiles.shipped(mini) == brought / mini
+    assert profiles.shipped(str(songbook)) == songbook  # what is here comes first
+    assert profiles.shipped("runs/mine") == Path("runs/mine")  # neither here nor there
+    assert profiles.workspace() == Path()  # not the folder of the installed files
+    (brought / "pyproject.toml").touch()
+    assert profiles.workspace() == brought

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from lakhnes_lib import profiles
 from lakhnes_lib.cli.options import chosen_device, progress
 from lakhnes_lib.errors import BadSetting
 from lakhnes_lib.generation.auditions import Audition
@@ -73,7 +74,7 @@ def _looped(pieces: list[Score], model) -> list[Score]:
 def model(checkpoint: Path, device: str | None):
     """The folder itself, which is read without PyTorch, or its model on a device of the user's."""
     if device in (None, "cpu"):
-        return checkpoint
+        return profiles.shipped(checkpoint)
     from lakhnes_lib.models import checkpoints
 
     return checkpoints.load(checkpoint, chosen_device(device))

@@ -17,14 +17,10 @@ from lakhnes_lib.errors import DataNotFound
 SETTINGS = {"no_args_is_help": True, "rich_markup_mode": None, "pretty_exceptions_enable": False}
 
 
-def _shipped(path: Path) -> Path:
+def _existing(path: Path) -> Path:
     from lakhnes_lib import profiles
 
-    return profiles.shipped(path)
-
-
-def _existing(path: Path) -> Path:
-    path = _shipped(path)
+    path = profiles.shipped(path)
     if not path.exists():
         raise DataNotFound(f"{path}: there is no such file or folder")
     return path
@@ -36,11 +32,7 @@ Home = Annotated[
 ]
 Checkpoint = Annotated[
     Path,
-    typer.Argument(
-        metavar="CHECKPOINT",
-        help="Folder with model.safetensors and config.json.",
-        callback=_shipped,
-    ),
+    typer.Argument(metavar="CHECKPOINT", help="Folder with model.safetensors and config.json."),
 ]
 Device = Annotated[str | None, typer.Option(help="cpu or cuda [default: cuda where there is one].")]
 # None is the default of some options. An hour of music has about 200,000 events.

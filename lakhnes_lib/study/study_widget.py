@@ -4,7 +4,6 @@ Paper: §7. Notebook: 08_user_study. For listeners without Jupyter there is ``st
 Differences from the paper: its listeners worked on a web platform.
 """
 
-import base64
 from functools import partial
 from pathlib import Path
 
@@ -51,7 +50,7 @@ def take(design: Design, listener: str, path) -> Session:
     Keys, with the focus in the test: A and B play, 1 and 2 choose, U takes back the last answer.
     """
     import ipywidgets  # here, so that the rest needs nothing but the library
-    from IPython.display import HTML, display
+    from IPython.display import HTML, Audio, display
 
     session = Session(design, listener, path)
     heading, sounds = ipywidgets.HTML(), ipywidgets.HTML()
@@ -66,7 +65,8 @@ def take(design: Design, listener: str, path) -> Session:
         if trial:
             position = f"Pair {total - left + 1} of {total}."
             heading.value = f"<b>{QUESTIONS[design.kind]}</b> {position}"
-            sounds.value = _player("A", trial.a, design) + _player("B", trial.b, design)
+            clips = Audio(design.sound(trial.a)), Audio(design.sound(trial.b))
+            sounds.value = "A {} B {}".format(*(clip._repr_html_() for clip in clips))
         else:
             heading.value, sounds.value = f"All {total} pairs are answered. Thank you!", ""
         buttons["a"].disabled = buttons["b"].disabled = not left
@@ -89,12 +89,3 @@ def take(design: Design, listener: str, path) -> Session:
     display(box)
     display(HTML(f"<script>{SCRIPT.read_text(encoding='utf-8')}</script>"))
     return session
-
-
-def _player(side: str, clip: str, design: Design) -> str:
-    """An audio element for one clip; nothing in it comes from outside."""
-    content = base64.b64encode(design.sound(clip)).decode()
-    return (
-        f'<p>{side} <audio controls aria-label="Clip {side}" style="vertical-align: middle" '
-        f'src="data:audio/wav;base64,{content}"></audio></p>'
-    )
