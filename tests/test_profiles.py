@@ -1,6 +1,7 @@
 """Profiles are strict: an unknown key, a wrong type or an impossible value is named."""
 
 import inspect
+from pathlib import Path
 
 import pytest
 import torch
