@@ -4,7 +4,8 @@ Paper: §5 (training on segments with memory). Notebook: 05_training. A batch ha
 each row reads music of its own. In every epoch the songs are shuffled anew. There are three kinds:
 
 - ``endless``, the paper's: a row reads one song after another like one long text, and its memory
-  reaches back into the songs before.
+  reaches back into the songs before. One ``<S>`` stands between two songs: it ends the one and
+  begins the other, as in the evaluation by the paper's protocol.
 - ``songs``: a row reads a song from its beginning to its end, and forgets it before the next one.
 - ``segments``: all songs are cut into segments first, and these are shuffled, so that a row reads
   them in any order and without a memory. With few rows, songs read from beginning to end make one
@@ -61,8 +62,7 @@ class Streams:
         # Rows may still read songs of the epochs before.
         self._songs = lru_cache(4)(lambda epoch: [ids for ids in source(epoch) if len(ids) > 2])
         self.batch, self.segment, self.seed, self.kind = batch, segment, seed, kind
-        self.epoch = 0
-        self.begun = 0  # how many pieces of this epoch rows have begun
+        self.epoch, self.begun = 0, 0  # begun: how many pieces of this epoch rows have begun
         self.rows = [Cursor() for _ in range(batch)]
         self._start_epoch()
 
@@ -124,7 +124,8 @@ class Streams:
         while missing and (is_endless or not parts):
             if cursor.left == 0:
                 self._begin_piece(cursor)
-                cursor.left += is_endless  # the song's first event, <S>, is a target too
+                cursor.left += is_endless and not parts
+                cursor.next_event += bool(parts)  # the <S> that ends the song before has been read
             count = min(cursor.left + (not is_endless), missing)
             song = self._songs(cursor.epoch)[cursor.song]
             parts.append(song[cursor.next_event :][:count])
