@@ -67,7 +67,7 @@ def composed(
         while len(rows) < count:
             options = dict(n=BATCH, first=len(rows), seed=0, memory_length=MEMORY, precision="int8")
             steps = sampling.stream(MINI, **options, **limits, **drawing)
-            *_, pieces = sampling.grow(steps, [()] * BATCH)
+            *_, pieces = sampling.grow(steps)
             rows += pieces
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(json.dumps(rows))

@@ -134,7 +134,7 @@ def compose(
     while len(result.pieces) < n and composed < CANDIDATES * n:
         count = max(n - len(result.pieces), decoding.usable_cores()) if audition else n
         steps = sampling.stream(model, n=count, first=composed, **limits, **options)
-        for result.growing in sampling.grow(steps, [() if prime is None else prime] * count):
+        for result.growing in sampling.grow(steps, prime):
             yield result
         for ids in result.growing:
             score = end_with_a_bar(events.decode(ids), begin + seconds)

@@ -60,5 +60,4 @@ def compose(
 
     options: those of ``sampling.stream``.
     """
-    steps = sampling.stream(model, n=n, prime=prime, **options)
-    return sampling.grow(steps, [() if prime is None else prime] * n)
+    return sampling.grow(sampling.stream(model, n=n, prime=prime, **options), prime)

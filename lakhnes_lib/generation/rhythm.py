@@ -76,4 +76,4 @@ def compose(model, score: Score, *, n: int, **options) -> Iterator[list[list[int
     for melodic in nes.MELODIC:
         able[voice == melodic] = events.IS_NOTE_ON & (events.VOICE_OF == melodic)
     steps = sampling.stream(model, n=n, length=len(script), choices=lambda i: able[i], **options)
-    return sampling.grow(steps, [()] * n)
+    return sampling.grow(steps)

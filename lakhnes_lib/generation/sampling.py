@@ -57,7 +57,7 @@ def sample(
     options |= dict(temperature=temperature, top_k=top_k, top_p=top_p, seed=seed, prime=prime)
     steps = stream(model, n=n, length=length, memory_length=memory_length, **options)
     bar = tqdm(steps, f"composing {n}", total=length, unit="event", disable=not progress)
-    *_, pieces = grow(bar, [beginning(prime)[1:]] * n)
+    *_, pieces = grow(bar, beginning(prime)[1:])
     return [np.array(piece, np.uint16) for piece in pieces]
 
 
@@ -148,14 +148,15 @@ def _endings(log_probs, able, uniform) -> tuple[np.ndarray, np.ndarray]:
     return uniform < share, (uniform - share) / np.maximum(1 - share, np.finfo(float).tiny)
 
 
-def grow(steps: Iterable[np.ndarray], beginnings: list) -> Iterator[list[list[int]]]:
+def grow(steps: Iterable[np.ndarray], beginning=None) -> Iterator[list[list[int]]]:
     """The pieces as they stand after each step of ``stream``: the same lists of ids, longer.
 
     Whoever stops early, at Ctrl-C for one, has what is composed by then; ``events.decode`` makes a
-    valid Score of it. beginnings: the ids that each piece begins with.
+    valid Score of it. beginning: the ids that every piece begins with, if any.
     """
-    pieces = [list(map(int, ids)) for ids in beginnings]
+    first, pieces = [] if beginning is None else list(map(int, beginning)), []
     for step in steps:
+        pieces = pieces or [[*first] for _ in step]
         for piece, event in zip(pieces, step.tolist(), strict=True):
             if event >= 0:
                 piece.append(event)
