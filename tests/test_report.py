@@ -154,7 +154,7 @@ def test_damaged_and_missing_published_checkpoints_do_not_stop_the_others(benchm
     code, said = benchmark("--published", "--exact", "--split", "test", "--write")
     assert (
         code == 0
-        and "nes: its model.safetensors is damaged" in said
+        and "nes: its model.safetensors cannot be read" in said
         and "`lakhnes data fetch nes` brings it" in said
     )
     assert results.read("perplexity")["values"]["models"].keys() == {"published/nes-aug"}
