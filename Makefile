@@ -54,7 +54,7 @@ scrub: $(STAMP)  ## take outputs and editor metadata out of the notebooks before
 	$(BIN)/python tools/scrub.py
 
 clean:  ## remove the environment and the caches; runs and data stay
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .nox build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(STAMP): requirements.txt pyproject.toml

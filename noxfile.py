@@ -7,7 +7,6 @@
 Versions come from requirements.txt. The workflow runs the same sessions.
 """
 
-import re
 import tempfile
 from pathlib import Path
 
@@ -56,5 +55,5 @@ def wheel(session: nox.Session) -> None:
         session.run("lakhnes", "generate", "assets/pretrained/mini", "pieces", *options)
         session.run("lakhnes", "train", "--profile", "smoke", "--max-minutes", "0.2")
         missing = [name for name in ("song.wav", "pieces/index.html") if not Path(name).exists()]
-        if missing or not re.match(r"\d", built.name.split("-")[1]):
+        if missing:
             session.error(f"the wheel made no {missing}")

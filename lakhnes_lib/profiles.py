@@ -144,9 +144,10 @@ def shipped(path) -> Path:
     return own if own.exists() and not Path(path).exists() else Path(path)
 
 
-def workspace() -> Path:
-    """The folder that ``runs/`` lies in: the repository's, or without one the current folder."""
-    return root() if (root() / "pyproject.toml").is_file() else Path()
+def workspace(otherwise: Path | None = Path()) -> Path | None:
+    """The folder that ``runs/`` and ``data/`` lie in: the repository's, or ``otherwise``, the
+    current folder, for a library that was installed without it."""
+    return root() if (root() / "pyproject.toml").is_file() else otherwise
 
 
 def names() -> list[str]:

@@ -42,11 +42,16 @@ def kit(folder, *words):
     assert ended.returncode == 0, ended.stderr[-2000:]
 
 
-def test_a_row_from_archive_to_results(archive, tmp_path):
+def write_toy(path):
+    """A profile whose one row trains within seconds."""
     values = {"name": "toy", "seed": 0, "corpus": "songbook"}
     values["models"] = {"transformer_xl_minutes": {"architecture": "transformer_xl"} | SIZES}
     values["training"] = {"transformer_xl_minutes": TRAINING}
-    (tmp_path / "toy.yaml").write_text(yaml.safe_dump(values))
+    path.write_text(yaml.safe_dump(values))
+
+
+def test_a_row_from_archive_to_results(archive, tmp_path):
+    write_toy(tmp_path / "toy.yaml")
     options = ["--row", "transformer_xl", "--minutes", "1", "--check-seconds", "1"]
     kit(tmp_path, "run", str(archive), "out", *options, "--profile", "toy.yaml", "--device", "cpu")
     out = tmp_path / "out"
@@ -78,10 +83,7 @@ def test_the_copy_of_the_corpus_names_its_original(archive, tmp_path):
 
 
 def test_a_command_that_may_last_only_so_long_is_gone_on_with(archive, tmp_path):
-    values = {"name": "toy", "seed": 0, "corpus": "songbook"}
-    values["models"] = {"transformer_xl_minutes": {"architecture": "transformer_xl"} | SIZES}
-    values["training"] = {"transformer_xl_minutes": TRAINING}
-    (tmp_path / "toy.yaml").write_text(yaml.safe_dump(values))
+    write_toy(tmp_path / "toy.yaml")
     options = ["--row", "transformer_xl", "--check-seconds", "0", "--work", "work"]
     options += ["--profile", "toy.yaml", "--device", "cpu"]
     out, command = tmp_path / "out", ["run", str(archive), "out", *options]

@@ -27,8 +27,8 @@ def home() -> Path:
     ``~/.cache/lakhnes``."""
     if chosen := os.environ.get(HOME_VARIABLE):
         return Path(chosen).expanduser()
-    is_checkout = (profiles.root() / "pyproject.toml").is_file()
-    return profiles.root() / "data" if is_checkout else Path.home() / ".cache" / "lakhnes"
+    checkout = profiles.workspace(otherwise=None)
+    return checkout / "data" if checkout else Path.home() / ".cache" / "lakhnes"
 
 
 def folder(name: str, in_home=None) -> Path:

@@ -11,6 +11,7 @@ from lakhnes_lib.study import answers
 from lakhnes_lib.study.designs import Design, Trial
 from lakhnes_lib.study.study_page import QUESTIONS
 
+SOUNDS = '<p role="group" aria-label="Clip A">A {}</p><p role="group" aria-label="Clip B">B {}</p>'
 SCRIPT = Path(__file__).with_name("study_widget.js")
 
 
@@ -63,10 +64,9 @@ def take(design: Design, listener: str, path) -> Session:
     def show():
         total, left, trial = len(design.trials), len(session.open), session.trial
         if trial:
-            position = f"Pair {total - left + 1} of {total}."
-            heading.value = f"<b>{QUESTIONS[design.kind]}</b> {position}"
-            clips = Audio(design.sound(trial.a)), Audio(design.sound(trial.b))
-            sounds.value = "A {} B {}".format(*(clip._repr_html_() for clip in clips))
+            heading.value = f"<b>{QUESTIONS[design.kind]}</b> Pair {total - left + 1} of {total}."
+            clips = map(Audio, map(design.sound, (trial.a, trial.b)))
+            sounds.value = SOUNDS.format(*(clip._repr_html_() for clip in clips))
         else:
             heading.value, sounds.value = f"All {total} pairs are answered. Thank you!", ""
         buttons["a"].disabled = buttons["b"].disabled = not left
