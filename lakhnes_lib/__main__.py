@@ -17,7 +17,7 @@ from lakhnes_lib import __version__
 from lakhnes_lib.cli.fetch import data
 from lakhnes_lib.cli.generate import generate
 from lakhnes_lib.cli.map import map_songs
-from lakhnes_lib.cli.options import SETTINGS, Verb
+from lakhnes_lib.cli.options import SETTINGS, Verb, rank
 from lakhnes_lib.cli.render import render, tokens
 from lakhnes_lib.cli.studies import study
 from lakhnes_lib.cli.train import convert, evaluate, train
@@ -54,6 +54,8 @@ def main(arguments: list[str] | None = None) -> int:
     """
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # what a terminal cannot show becomes a ?
+    if rank():  # of several processes the first one speaks
+        sys.stdout = open(os.devnull, "w")
     try:
         app(arguments, prog_name="lakhnes")
     except SystemExit as end:

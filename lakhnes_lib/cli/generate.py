@@ -9,7 +9,17 @@ from typing import Annotated
 
 import typer
 
-from lakhnes_lib.cli.options import Checkpoint, Count, Device, Length, Voices, only_where, read_song
+from lakhnes_lib.cli.options import (
+    Checkpoint,
+    Count,
+    Device,
+    Length,
+    Voices,
+    only_where,
+    own_share,
+    rank,
+    read_song,
+)
 
 
 # The defaults are those of ``profiles.Sampling`` (a test compares them), which is slow to import.
@@ -59,6 +69,7 @@ def generate(
 
     --masked keeps the grammar of events, so that every piece is a valid score; --free draws as the
     paper does. The same seed composes the same pieces, but others with fp32 than with int8.
+    Under torchrun each process composes its share, the first with seed S, the next with S + 1.
 
     \b
     Four pieces from nothing:
@@ -127,7 +138,10 @@ def generate(
     only_where(not as_published, context, *settings, why="--as-published sets it")
     if as_published:
         length, audition, temperature, top_k, top_p = 1024, False, 0.95, 32, 1.0
-    seed = secrets.randbelow(10**6) if seed is None else seed
+    seed = rank() + (secrets.randbelow(10**6) if seed is None else seed)
+    pieces = own_share(pieces)
+    if not pieces:
+        return
     options = dict(temperature=temperature, top_k=top_k or None, top_p=top_p, seed=seed)
     options |= dict(n=pieces, memory_length=memory, precision=precision)
     sampling.check(length=length or 1, **options)

@@ -100,8 +100,20 @@ def read_song(path: Path, voices: str = "", seconds: float | None = None):
 
 
 def progress() -> bool:
-    """Whether to show progress bars: not where stderr is written to a file."""
-    return sys.stderr.isatty()
+    """Whether to show progress bars: not where stderr is written to a file, and of several
+    processes only in the first."""
+    return sys.stderr.isatty() and rank() == 0
+
+
+def rank() -> int:
+    """The number of this process among those that ``torchrun`` has started; 0 in any other."""
+    return int(os.environ["RANK"]) if "TORCHELASTIC_RUN_ID" in os.environ else 0
+
+
+def own_share(number: int) -> int:
+    """How many of so many pieces this process composes, and the others of ``torchrun`` not."""
+    is_alone = "TORCHELASTIC_RUN_ID" not in os.environ
+    return number if is_alone else len(range(rank(), number, int(os.environ["WORLD_SIZE"])))
 
 
 def chosen_device(name: str | None):

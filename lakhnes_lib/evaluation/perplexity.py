@@ -30,6 +30,7 @@ from torch.nn.utils.rnn import pad_sequence
 from tqdm.auto import tqdm
 
 from lakhnes_lib.errors import BadSetting, DataNotFound, LakhnesError
+from lakhnes_lib.models import processes
 from lakhnes_lib.models.devices import without_denormals
 from lakhnes_lib.models.language_model import LanguageModel
 from lakhnes_lib.music import events
@@ -113,17 +114,20 @@ def exact(
     segment: events that the model reads in one call; memory_length: events of history that it keeps
     between calls, None for the model's own number; batch: songs of like length that are read side
     by side, padded on the right; shortest: songs of fewer events are left out. The scores do not
-    depend on ``batch``.
+    depend on ``batch``. Of several processes each reads a share of the songs; all get all scores.
     """
     indices = _long_enough(songs, shortest)
     by_length = sorted(indices, key=lambda index: -len(songs[index]))
+    groups = [by_length[first : first + batch] for first in range(0, len(by_length), batch)]
     scores: dict[int, np.ndarray] = {}
-    with _evaluating(model, songs, indices, progress) as bar:
-        for first in range(0, len(by_length), batch):
-            group = by_length[first : first + batch]
+    own = processes.own(groups)
+    with _evaluating(model, songs, sum(own, []), progress) as bar:
+        for group in own:
             chosen = [songs[index] for index in group]
             rows = _score_batch(model, chosen, segment, memory_length, bar)
             scores.update(zip(group, rows, strict=True))
+    for part in processes.gather(scores):
+        scores |= part
     return Scores([scores[index] for index in indices], tuple(indices))
 
 

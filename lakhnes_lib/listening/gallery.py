@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ValidationError
 
-from lakhnes_lib.files import write_file
+from lakhnes_lib.files import locked, write_file
 from lakhnes_lib.listening.plots import piano_roll
 from lakhnes_lib.listening.templates import HERE, render
 from lakhnes_lib.music.score import Score
@@ -77,16 +77,17 @@ def write_gallery(folder, title: str = "Composed pieces") -> Path:
     out; the page says so. Raises LakhnesError if the page cannot be written.
     """
     folder, pieces, left_out = Path(folder), [], []
-    for path in sorted(folder.glob("*.json")):
-        if not path.with_suffix(".mid").exists():
-            continue
-        try:
-            about = PieceDescription.model_validate_json(path.read_bytes())
-            pieces.append({"name": path.stem, **about.model_dump()})
-        except (OSError, ValidationError):
-            left_out.append(f"{path.name} is left out: it does not describe a piece.")
-    page = render(
-        HERE / "gallery.html", title=title, pieces=pieces, left_out=left_out, endings=ENDINGS
-    )
-    write_file(folder / "index.html", page)
+    with locked(folder):  # several processes may compose into it
+        for path in sorted(folder.glob("*.json")):
+            if not path.with_suffix(".mid").exists():
+                continue
+            try:
+                about = PieceDescription.model_validate_json(path.read_bytes())
+                pieces.append({"name": path.stem, **about.model_dump()})
+            except (OSError, ValidationError):
+                left_out.append(f"{path.name} is left out: it does not describe a piece.")
+        page = render(
+            HERE / "gallery.html", title=title, pieces=pieces, left_out=left_out, endings=ENDINGS
+        )
+        write_file(folder / "index.html", page)
     return folder / "index.html"

@@ -11,12 +11,15 @@ from contextlib import contextmanager
 
 import torch
 
+from lakhnes_lib.models import processes
 from lakhnes_lib.models.fast import attention
 
 
 def choose_device(device: str | None = None) -> torch.device:
-    """The device asked for, or the best there is."""
-    return torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    """The device asked for, or the best there is; of several processes each takes its own GPU."""
+    name = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    several = name == "cuda" and processes.count() > 1
+    return torch.device(name, processes.rank_on_machine()) if several else torch.device(name)
 
 
 def runs_bf16(device: torch.device, precision: str) -> bool:

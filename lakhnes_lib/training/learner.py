@@ -3,8 +3,8 @@
 Paper: §5 (segments with carried memory, clipped gradients). Notebook: 05_training.
 A step is: set the learning rates, predict every event, measure the loss and its gradient, clip the
 gradient, check both, update the weights.
-Differences from the paper: a step may add up the gradients of several batches, compute in bfloat16,
-be compiled, and keep a moving average of the weights.
+Differences from the paper: a step may add up the gradients of several batches and of several
+processes, compute in bfloat16, be compiled, and keep a moving average of the weights.
 """
 
 import torch
@@ -14,6 +14,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from lakhnes_lib.data.streams import Segment
 from lakhnes_lib.errors import LakhnesError
+from lakhnes_lib.models import processes
 from lakhnes_lib.models.devices import compiled, runs_bf16
 from lakhnes_lib.models.language_model import LanguageModel
 from lakhnes_lib.profiles import Training
@@ -69,10 +70,13 @@ class Learner:
         return float(loss)
 
     def _add_up_gradients(self, segment: Segment) -> Tensor:
-        """The mean loss over all batches of the segment; the parameters get its gradient."""
-        arrays = segment.ids, segment.targets, segment.fresh
-        ids, targets, fresh = (torch.from_numpy(array).to(self.device) for array in arrays)
+        """The mean loss over all batches of the segment, those of the other processes included; the
+        parameters get its gradient. A process reads its own rows, which follow each other."""
         count, batch = int((segment.targets >= 0).sum()), self.settings.batch
+        rows = batch * self.settings.accumulate
+        own = slice(processes.rank() * rows, (processes.rank() + 1) * rows)
+        arrays = segment.ids[own], segment.targets[own], segment.fresh[own]
+        ids, targets, fresh = (torch.from_numpy(array).to(self.device) for array in arrays)
         total = torch.zeros((), device=self.device)
         for part in range(self.settings.accumulate):
             rows = slice(part * batch, (part + 1) * batch)
@@ -80,6 +84,8 @@ class Learner:
             loss = -log_probs.sum() / count  # the parts' losses add up to the mean of all
             loss.backward()
             total += loss.detach()
+        gradients = [weight.grad for weight in self.model.parameters() if weight.grad is not None]
+        processes.add_up([total, *gradients])
         return total
 
     def _predict(self, part: int, ids: Tensor, targets: Tensor, fresh: Tensor) -> Tensor:
@@ -113,16 +119,22 @@ class Learner:
             self.average.update_parameters(self.model)
 
     def state_dict(self) -> dict:
-        """All that the next step depends on, as tensors and plain values; random numbers too."""
+        """All that the next step depends on, as tensors and plain values; random numbers too.
+
+        With several processes each calls it, and each gets everything.
+        """
         is_cuda = self.device.type == "cuda"
+        own = {
+            "states": [None if s is None else self.model.state_tree(s) for s in self.states],
+            "random": torch.get_rng_state(),
+            "random_cuda": torch.cuda.get_rng_state(self.device) if is_cuda else None,
+        }
         return {
             "model": self.model.state_dict(),
             "average": self.average.state_dict() if self.average else None,
             "optimisers": [optimiser.state_dict() for optimiser in self.optimisers],
-            "states": [None if s is None else self.model.state_tree(s) for s in self.states],
             "bf16": self.bf16,
-            "random": torch.get_rng_state(),
-            "random_cuda": torch.cuda.get_rng_state(self.device) if is_cuda else None,
+            "processes": processes.gather(own),
         }
 
     def load_state_dict(self, saved: dict) -> None:
@@ -132,11 +144,11 @@ class Learner:
             self.average.load_state_dict(saved["average"])
         for optimiser, state in zip(self.optimisers, saved["optimisers"], strict=True):
             optimiser.load_state_dict(state)
+        self.bf16, own = saved["bf16"], saved["processes"][processes.rank()]
         self.states = [
             None if tree is None else self.model.state_from(tree, self.device)
-            for tree in saved["states"]
+            for tree in own["states"]
         ]
-        self.bf16 = saved["bf16"]
-        torch.set_rng_state(saved["random"])
-        if self.device.type == "cuda" and saved["random_cuda"] is not None:
-            torch.cuda.set_rng_state(saved["random_cuda"], self.device)
+        torch.set_rng_state(own["random"])
+        if self.device.type == "cuda" and own["random_cuda"] is not None:
+            torch.cuda.set_rng_state(own["random_cuda"], self.device)

@@ -18,7 +18,7 @@ import torch
 from lakhnes_lib.errors import BadCheckpoint
 from lakhnes_lib.files import replacing, write_synced
 
-FORMAT = 2
+FORMAT = 3
 NAME = "snapshot.pt"
 
 

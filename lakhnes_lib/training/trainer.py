@@ -4,9 +4,11 @@ Paper: §5 and §5.1. Notebook: 05_training. A single step is in ``learner.py``.
 Training stops early when valid gets no better, and keeps the weights that were best on valid.
 Differences from the paper: the optimiser, schedule and kind of stream are the profile's choice. A
 run that was killed goes on from its last snapshot, on a CPU with the losses of one that was not.
+Several processes may train one model (``models/processes.py``): the first of them writes the files.
 """
 
 import json
+from contextlib import nullcontext
 from math import inf
 from pathlib import Path
 from statistics import fmean
@@ -19,7 +21,7 @@ from lakhnes_lib.data.streams import Streams
 from lakhnes_lib.errors import BadCheckpoint, BadProfile, LakhnesError
 from lakhnes_lib.evaluation import perplexity
 from lakhnes_lib.files import locked, write_file
-from lakhnes_lib.models import checkpoints
+from lakhnes_lib.models import checkpoints, processes
 from lakhnes_lib.models.devices import choose_device, without_denormals
 from lakhnes_lib.models.language_model import LanguageModel
 from lakhnes_lib.music import augmentation
@@ -48,7 +50,7 @@ class TrainingRun:
         songs = augmentation.songs_by_epoch(
             corpus["train"], settings.augment, seed, settings.draws, settings.train_songs
         )
-        rows = settings.batch * settings.accumulate
+        rows = settings.batch * settings.accumulate * processes.count()
         self.streams = Streams(songs, rows, settings.segment, seed, settings.streams)
         self.valid = corpus["valid"].framed()
         if settings.valid_songs:
@@ -59,6 +61,8 @@ class TrainingRun:
         self.window: list[float] = []
         self.details = {"profile": profile.name, "seed": seed, "data": corpus.fingerprint}
         self.details |= {"training": settings.model_dump()}
+        if processes.count() > 1:
+            self.details["training"]["processes"] = processes.count()
 
     @property
     def model(self) -> LanguageModel:
@@ -81,7 +85,8 @@ class TrainingRun:
         """
         settings, now = self.settings, monotonic()
         began, saved = now - self.seconds, -inf  # a snapshot at once: a run can always be resumed
-        deadline = now + 60 * (inf if max_minutes is None else max_minutes)
+        most = inf if max_minutes is None else 60 * max_minutes
+        is_stopped = most <= 0
         shown = dict(total=settings.steps, initial=self.step, desc="training", unit="step")
         self.model.train()
         with (
@@ -89,9 +94,12 @@ class TrainingRun:
             snapshots.interrupts() as interrupted,
             without_denormals(),
         ):
-            while not self.is_over and not interrupted and monotonic() < deadline:
+            while not self.is_over and not is_stopped:
                 self.train_step()
-                self.seconds = monotonic() - began
+                # All processes go by the first one's clock, and stop when one is to stop.
+                stops = bool(interrupted) or monotonic() - now >= most
+                clocks = processes.gather((monotonic() - began, stops))
+                self.seconds, is_stopped = clocks[0][0], any(stops for _, stops in clocks)
                 bar.update()
                 is_last = self.progress_in_steps >= settings.steps
                 if self.step % LOG_EVERY == 0 or is_last:
@@ -101,9 +109,9 @@ class TrainingRun:
                     self.window = []
                 if self.step % settings.evaluate_every == 0 or is_last:
                     self.evaluate()
-                if monotonic() - saved > 60 * settings.snapshot_minutes:
+                if self.seconds - saved > 60 * settings.snapshot_minutes:
                     self.snapshot()
-                    saved = monotonic()
+                    saved = self.seconds
             self.snapshot()
         if interrupted:
             raise KeyboardInterrupt
@@ -138,9 +146,12 @@ class TrainingRun:
             self.best, self.best_step, self.since_best = valid.nats, self.step, 0
             metrics = {"valid_perplexity": valid.perplexity, "valid_targets": valid.targets}
             metrics |= {"step": self.step}
-            checkpoints.save(model, self.folder / "best", metrics=metrics, **self.details)
+            if processes.rank() == 0:
+                checkpoints.save(model, self.folder / "best", metrics=metrics, **self.details)
 
     def _log(self, **values) -> None:
+        if processes.rank() > 0:
+            return
         row = {"step": self.step, "events": self.events, "seconds": round(self.seconds, 1)} | values
         with open(self.folder / "log.jsonl", "a", encoding="utf-8") as file:
             file.write(json.dumps(row) + "\n")
@@ -154,7 +165,8 @@ class TrainingRun:
             "counts": {name: getattr(self, name) for name in _COUNTS},
             "learner": self.learner.state_dict(),
         }
-        snapshots.write(self.folder, values)
+        if processes.rank() == 0:
+            snapshots.write(self.folder, values)
 
     def restore(self) -> None:
         """Goes back to the snapshot, and drops log lines written after it.
@@ -176,7 +188,9 @@ class TrainingRun:
             text = path.read_text(encoding="utf-8") if path.exists() else ""
             lines = [line for line in text.splitlines(keepends=True) if line.endswith("\n")]
             earlier = [line for line in lines if json.loads(line)["step"] <= self.step]
-            write_file(path, "".join(earlier))
+            processes.gather(None)  # nobody writes before all have read
+            if processes.rank() == 0:
+                write_file(path, "".join(earlier))
         except (TypeError, ValueError, KeyError, AttributeError, RuntimeError) as error:
             reason = f"snapshot.pt or log.jsonl is damaged ({str(error)[:100]!r})"
             raise BadCheckpoint(f"{self.folder}: {reason}") from None
@@ -199,6 +213,7 @@ def train(
     model: a name of the profile's ``models`` and ``training``; start: a checkpoint folder to
     fine-tune from, which stays the run's best until a step beats it; resume: go on from the
     folder's snapshot; max_minutes: stop in good order after so long.
+    Processes that ``torchrun`` has started anew after one was lost resume by themselves.
     Raises LakhnesError if the folder already holds a run and ``resume`` is not set, or if there is
     none to resume.
 
@@ -214,16 +229,21 @@ def train(
     if model not in profile.models or model not in profile.training:
         names = ", ".join(profile.models)
         raise LakhnesError(f"profile {profile.name}: has no model {model!r}, only {names}")
+    resume = resume or (processes.is_restarted() and snapshots.exists(folder))
     if (snapshots.exists(folder) or (folder / "best").exists()) and not resume:
         reason = "already holds a training run; resume it, or choose another folder"
         raise LakhnesError(f"{folder}: {reason}")
     if resume and not snapshots.exists(folder):
         raise LakhnesError(f"{folder}: holds no snapshot to resume from")
+    processes.gather(None)  # nobody writes before all have looked
     torch.manual_seed(profile.seed + profile.training[model].seed)
     built = _build(profile, model, start)
+    if processes.rank() > 0:  # all begin with the same weights, and drop other units
+        torch.manual_seed(torch.initial_seed() + 2**32 * processes.rank())
     folder.mkdir(parents=True, exist_ok=True)
     run = TrainingRun(built, profile, model, corpus, folder, choose_device(device))
-    with locked(folder, "another process is training there"):
+    writes = processes.rank() == 0
+    with locked(folder, "another process is training there") if writes else nullcontext():
         if resume:
             run.restore()
         else:
