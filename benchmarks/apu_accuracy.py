@@ -17,12 +17,13 @@ os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THR
 
 import numpy as np  # noqa: E402
 from _shared import arguments, corpus_at_hand, keep  # noqa: E402
+from scipy import signal  # noqa: E402
 
 from lakhnes_lib.music import nes  # noqa: E402
 from lakhnes_lib.music.nes import P1, P2, TR  # noqa: E402
 from lakhnes_lib.music.score import TIMBRE_CHANGE, Score  # noqa: E402
 from lakhnes_lib.sound import apu, chip, timeline  # noqa: E402
-from lakhnes_lib.sound.bandlimit import OutputFilter, StepSum  # noqa: E402
+from lakhnes_lib.sound.bandlimit import StepSum, filter_coefficients  # noqa: E402
 from lakhnes_lib.sound.edges import LevelChanges  # noqa: E402
 
 PUBLISHED_TIMES_REAL_TIME = 15 / 142
@@ -83,7 +84,7 @@ def parts(score, rate=44_100):
     begin = clock()
     changes = LevelChanges(timeline.build(score))
     spent["timeline"] = clock() - begin
-    steps, output = StepSum(apu.BLOCK), OutputFilter("console", rate)
+    steps, stage = StepSum(apu.BLOCK), filter_coefficients("console", rate)
     for number in range(-(-apu.length_in_samples(score, rate) // apu.BLOCK)):
         first = number * apu.BLOCK * chip.CLOCK / rate
         marks = [clock()]
@@ -94,7 +95,7 @@ def parts(score, rate=44_100):
         marks.append(clock())
         sound = steps(position, change)
         marks.append(clock())
-        output(sound)
+        signal.lfilter(*stage, sound)
         marks.append(clock())
         for name, (a, b) in zip(stages, itertools.pairwise(marks), strict=True):
             spent[name] += b - a

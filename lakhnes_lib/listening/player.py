@@ -138,11 +138,8 @@ def _score_data(score: Score) -> dict:
 def _voice_data(voice: timeline.Voice, starts: np.ndarray) -> list[list[int]]:
     """A voice by column: the cycle from which on the other columns hold, then those of ``Voice``; a
     row wherever one of them changes."""
-    stands = voice.step_cycles == timeline.NEVER
-    origin = np.where(stands, 0, voice.origin)
-    columns = [voice.level, voice.timbre, voice.step_cycles, origin, voice.first_step]
-    rows = np.flatnonzero((np.diff(columns, prepend=-1) != 0).any(0))
-    return [column[rows].tolist() for column in (starts, *columns)]
+    rows = np.flatnonzero((np.diff(voice, prepend=-1) != 0).any(0))
+    return [column[rows].tolist() for column in (starts, *voice)]
 
 
 def _samples(source, rate) -> np.ndarray:

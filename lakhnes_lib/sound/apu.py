@@ -9,13 +9,14 @@ song from events alone every note has full volume and duty 0, as the paper's own
 from collections.abc import Iterator
 
 import numpy as np
+from scipy import signal
 
 from lakhnes_lib.errors import BadAudio
 from lakhnes_lib.music import nes
 from lakhnes_lib.music.score import Score
 from lakhnes_lib.sound import chip, presets, timeline
-from lakhnes_lib.sound.bandlimit import DELAY, FILTERS, TAPS, OutputFilter, StepSum
-from lakhnes_lib.sound.edges import LevelChanges, levels_between
+from lakhnes_lib.sound.bandlimit import DELAY, FILTERS, TAPS, StepSum, filter_coefficients
+from lakhnes_lib.sound.edges import LevelChanges, voice_levels
 
 SAMPLE_RATES = (4_000, 768_000)
 BLOCK = 1 << 16
@@ -106,9 +107,8 @@ def _stream(score, sample_rate, output, seed):
     changes = LevelChanges(timeline.build(score, seed))
     # At most a second and a half at a time: the noise changes up to 450,000 times a second.
     block = min(BLOCK, 3 * sample_rate // 2 // TAPS * TAPS)
-    steps = StepSum(block, sum(changes.level))
-    output_filter = OutputFilter(output, sample_rate, sum(changes.level))
-    skip, done = DELAY, 0
+    steps, coefficients = StepSum(block), filter_coefficients(output, sample_rate)
+    state, skip, done = np.zeros(len(coefficients[0]) - 1), DELAY, 0
     for number in range(-(-(samples + DELAY) // block)):
         # Calculated in whole numbers, so that the last hour of a long song is as exact as its first
         # second. ``begin`` is the first cycle in the block, ``late`` how many cycles after the
@@ -117,9 +117,9 @@ def _stream(score, sample_rate, output, seed):
         late = (begin * sample_rate - number * block * chip.CLOCK) / chip.CLOCK
         cycle, change = changes.between(begin, end)
         position = (cycle - begin) * (sample_rate / chip.CLOCK) + late
-        sound = output_filter(steps(position, change))[skip : skip + samples - done]
-        skip = 0
-        done += len(sound)
+        sound, state = signal.lfilter(*coefficients, steps(position, change), zi=state)
+        sound = sound[skip : skip + samples - done]
+        skip, done = 0, done + len(sound)
         yield np.clip(sound * GAIN[output], -1, 1).astype(np.float32)
 
 
@@ -138,4 +138,6 @@ def levels(
     if not (0 <= begin <= end <= last and end - begin <= MOST_CYCLES):
         limits = f"within the {last} of the song, or are more than {MOST_CYCLES}"
         raise BadAudio(f"{score.name or 'score'}: cycles {begin}-{end} are not {limits}")
-    return levels_between(song, begin, end)
+    rows = [voice_levels(song, number, begin, end) for number in range(len(nes.VOICES))]
+    rows = [np.repeat(level, np.diff(cycle, append=end)) for cycle, level in rows]
+    return np.stack(rows).astype(np.uint8)

@@ -11,7 +11,6 @@ summed by sample and power, and one matrix product then does every convolution.
 from functools import lru_cache
 
 import numpy as np
-from scipy import signal
 
 TAPS = 32
 POWERS = 5
@@ -62,12 +61,10 @@ class StepSum:
     The output comes DELAY samples late.
     """
 
-    def __init__(self, block: int, level: float = 0.0):
-        """block: samples a call, a multiple of TAPS; level: the level before the first change."""
-        self.block = block
-        self._level = level
-        self._plain = np.zeros(DELAY + 1)
-        self._correction = np.zeros(TAPS, np.float32)
+    def __init__(self, block: int):
+        """block: samples a call, a multiple of TAPS."""
+        self.block, self._level = block, 0.0
+        self._last = np.zeros((1, POWERS, TAPS))  # sums of the chunk before
 
     def __call__(self, position: np.ndarray, change: np.ndarray) -> np.ndarray:
         """float64 (block,): the next samples.
@@ -76,44 +73,17 @@ class StepSum:
         least 0, below ``block``, in any order. change: float64, by how much.
         """
         sample = position.astype(np.int64)
-        fraction = position - sample - 0.5
-        index = np.empty((POWERS, len(position)), np.int64)
-        weight = np.empty((POWERS, len(position)))
         # Where (chunk, 0, sample in it) stands in an array (chunks, POWERS, TAPS) laid flat.
-        index[0] = (sample & -TAPS) * POWERS + (sample & (TAPS - 1))
-        weight[0] = change
-        for power in range(1, POWERS):
-            np.add(index[power - 1], TAPS, out=index[power])
-            np.multiply(weight[power - 1], fraction, out=weight[power])
+        first = (sample & -TAPS) * POWERS + (sample & (TAPS - 1))
+        index = first[:, None] + TAPS * np.arange(POWERS)
+        weight = change[:, None] * np.vander(position - sample - 0.5, POWERS, increasing=True)
         summed = np.bincount(index.ravel(), weight.ravel(), self.block * POWERS)
-        summed = summed.reshape(-1, POWERS, TAPS)
-        plain = np.concatenate([self._plain, summed[:, 0].ravel()])
-        self._plain = plain[self.block :]
-        out = np.cumsum(plain[: self.block])
-        out += self._level
+        summed = np.concatenate([self._last, summed.reshape(-1, POWERS, TAPS)])
+        self._last = summed[-1:]
+        out = self._level + np.cumsum(summed[:, 0].ravel()[TAPS - DELAY - 1 : -DELAY - 1])
         self._level = out[-1]
         spread = summed.reshape(-1, POWERS * TAPS).astype(np.float32) @ _spread()
-        correction = np.concatenate([spread[:, :TAPS], self._correction[None]])
-        correction[1:-1] += spread[:-1, TAPS:]
-        correction[0] += self._correction
-        self._correction = spread[-1, TAPS:].copy()
-        out += correction[:-1].ravel()
-        return out
-
-
-class OutputFilter:
-    """The console's analogue output stage, block after block; it begins settled at a level."""
-
-    def __init__(self, name: str, sample_rate: int, level: float = 0.0):
-        self._b, self._a = filter_coefficients(name, sample_rate)
-        self._state = None
-        if len(self._a) > 1:
-            self._state = signal.lfilter_zi(self._b, self._a) * level
-
-    def __call__(self, samples: np.ndarray) -> np.ndarray:
-        if self._state is None:
-            return samples
-        out, self._state = signal.lfilter(self._b, self._a, samples, zi=self._state)
+        out += (spread[1:, :TAPS] + spread[:-1, TAPS:]).ravel()
         return out
 
 

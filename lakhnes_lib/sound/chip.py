@@ -25,7 +25,7 @@ DUTY = np.array(
 )
 """The pulse sequencer's eight steps for duty 0-3: 12.5 %, 25 %, 50 %, and 25 % upside down."""
 
-TRIANGLE = np.concatenate([np.arange(15, -1, -1), np.arange(16)]).astype(np.uint8)
+TRIANGLE = np.concatenate([np.arange(15, -1, -1), np.arange(16)])
 """The triangle sequencer's 32 steps."""
 
 NOISE_PERIODS = np.array(
@@ -81,21 +81,21 @@ def noise_sequence(loop: int) -> np.ndarray:
 
 @lru_cache
 def pulse_mixer() -> np.ndarray:
-    """Output level by the sum of both pulses' levels: float64 (31,)."""
-    total = np.arange(31.0)
+    """Output level by the levels of both pulses: float64 (16, 16)."""
+    total = np.add.outer(np.arange(16.0), np.arange(16.0))
     with np.errstate(divide="ignore"):
-        return np.where(total > 0, 95.88 / (8128 / total + 100), 0.0)
+        return 95.88 / (8128 / total + 100)
 
 
 @lru_cache
 def triangle_noise_mixer() -> np.ndarray:
     """Output level by triangle and noise level, the sample channel at rest: float64 (16, 16)."""
-    share = np.arange(16.0)[:, None] / 8227 + np.arange(16.0)[None, :] / 12241
+    share = np.add.outer(np.arange(16.0) / 8227, np.arange(16.0) / 12241)
     with np.errstate(divide="ignore"):
-        return np.where(share > 0, 159.79 / (1 / share + 100), 0.0)
+        return 159.79 / (1 / share + 100)
 
 
 def mix(levels: np.ndarray) -> np.ndarray:
     """The mixer's output, float64 (...), 0 to 1; levels: 0-15 of P1, P2, TR and NO, (4, ...)."""
     pulse_1, pulse_2, triangle, noise = np.asarray(levels, np.int64)
-    return pulse_mixer()[pulse_1 + pulse_2] + triangle_noise_mixer()[triangle, noise]
+    return pulse_mixer()[pulse_1, pulse_2] + triangle_noise_mixer()[triangle, noise]

@@ -9,7 +9,7 @@ triangle, 32,767 or 93 for the noise). Within a segment a step takes a fixed num
 so the step that a voice is at follows from the cycle alone.
 """
 
-from dataclasses import dataclass, fields
+from typing import NamedTuple
 
 import numpy as np
 
@@ -21,14 +21,13 @@ NEVER = np.int64(1) << 60
 """Cycles a step of a voice that stands still."""
 
 
-@dataclass(frozen=True)
-class Voice:
+class Voice(NamedTuple):
     """One voice in every segment, int64 arrays (segments,).
 
     level: 0-15, its volume (0 where it is silent; for the triangle 1 where it runs).
     timbre: duty 0-3, or noise mode 0-1.
-    step_cycles: CPU cycles that a step of its sequence takes.
-    origin: the cycle at which the step number ``first_step`` began.
+    step_cycles: CPU cycles that a step of its sequence takes, NEVER where it stands still.
+    origin: the cycle at which the step number ``first_step`` began, 0 where it stands still.
     """
 
     level: np.ndarray
@@ -37,22 +36,12 @@ class Voice:
     origin: np.ndarray
     first_step: np.ndarray
 
-    def step_at(self, segment, cycle) -> np.ndarray:
-        """Number of the step that the voice is at on some cycles; segment: that of each cycle."""
-        since = cycle - self.origin[segment]
-        return self.first_step[segment] + since // self.step_cycles[segment]
 
-    def in_segments(self, segments: np.ndarray) -> "Voice":
-        """The same voice in these segments only."""
-        return Voice(*(getattr(self, field.name)[segments] for field in fields(self)))
-
-
-@dataclass(frozen=True)
-class Timeline:
+class Timeline(NamedTuple):
     """Segments: borders int64 (segments + 1,) in CPU cycles, rising; voices: four Voice."""
 
     borders: np.ndarray
-    voices: tuple[Voice, ...]
+    voices: list[Voice]
 
 
 def cycle_of(ticks) -> np.ndarray:
@@ -66,19 +55,34 @@ def build(score: Score, seed: int | None = None) -> Timeline:
 
     A pulse's sequence restarts after silence and where the timer's high bits change, as the write
     to its last register makes it; otherwise its phase goes on. The triangle and the noise never
-    restart: they stand still in silence. Without a seed all begin as after a reset: pulses restart
-    at step 0, the triangle begins at its lowest level and the noise register at 1. A seed draws
+    restart: they stand still in silence. The triangle begins at its lowest level. Without a seed
+    all begin as after a reset: pulses restart at step 0 and the noise register at 1. A seed draws
     these phases instead.
     """
-    notes, controls = score.notes, score.controls
-    moments = [notes["start"], notes["end"], controls["tick"], [0, score.length]]
-    ticks = np.unique(np.concatenate(moments))
     random = None if seed is None else np.random.default_rng(seed)
-    voices = []
-    for number in range(len(nes.VOICES)):
-        own = controls[controls["voice"] == number]
-        voices.append(_voice(number, score.voice(number), own, ticks[:-1], random))
-    return Timeline(cycle_of(ticks), tuple(voices))
+    ticks = np.unique(np.concatenate([changes(score), [0, score.length]]))
+    voices = [_voice(score, number, ticks[:-1], random) for number in range(len(nes.VOICES))]
+    return Timeline(cycle_of(ticks), voices)
+
+
+def changes(score: Score) -> np.ndarray:
+    """The ticks at which anything in a score changes, in no order."""
+    return np.concatenate([score.notes["start"], score.notes["end"], score.controls["tick"]])
+
+
+def state(score: Score, number: int, ticks: np.ndarray) -> tuple[np.ndarray, ...]:
+    """A voice from each of these ticks on, four arrays (ticks,).
+
+    The number of the note that began last, int64, -1 before the first; whether it still sounds,
+    bool; the velocity and the timbre set last, also in silence, int64, 0 before any.
+    """
+    notes = score.voice(number)
+    controls = score.controls[score.controls["voice"] == number]
+    note = np.searchsorted(notes["start"], ticks, "right") - 1
+    sounds = ticks < np.append(notes["end"], 0)[note]  # the 0 ends what is before the first note
+    velocity = in_force(*velocities(notes, controls), ticks, 0)
+    timbres = controls[controls["kind"] == TIMBRE_CHANGE]
+    return note, sounds, velocity, in_force(timbres["tick"], timbres["value"], ticks, 0)
 
 
 def in_force(when: np.ndarray, value: np.ndarray, ticks: np.ndarray, before: int) -> np.ndarray:
@@ -98,36 +102,22 @@ def velocities(notes: np.ndarray, controls: np.ndarray) -> tuple[np.ndarray, np.
     return when[order], np.concatenate([notes["velocity"], controls["value"]])[order]
 
 
-def _voice(number, notes, controls, ticks, random) -> Voice:
+def _voice(score: Score, number: int, ticks: np.ndarray, random) -> Voice:
     """A voice in the segments that begin at these ticks."""
-    first_step, phases = 16 if number == nes.TR else 0, np.zeros(len(notes))
-    if random is not None:
-        first_step = int(random.integers(32 if number == nes.TR else 32_767))
-        phases = random.random(len(notes))
-    timbres = controls[controls["kind"] == TIMBRE_CHANGE]
-    timbre = in_force(timbres["tick"], timbres["value"], ticks, 0)
-    if not len(notes):
-        zero = np.zeros(len(ticks), np.int64)
-        return Voice(zero, timbre, zero + NEVER, cycle_of(ticks), zero + first_step)
-    step_cycles, origin, first, last = _steps(number, notes, first_step, phases)
-    note = np.searchsorted(notes["start"], ticks, "right") - 1  # -1 before the first note
-    sounds = (note >= 0) & (ticks < notes["end"][note])
-    velocity = in_force(*velocities(notes, controls), ticks, 0)
-    silent_at = np.where(note < 0, first_step, last[note])  # the step where the voice stands still
+    note, sounds, velocity, timbre = state(score, number, ticks)
+    step_cycles, origin, steps = _steps(number, score.voice(number), random)
     return Voice(
-        level=np.where(sounds, velocity, 0),
+        level=velocity * sounds,
         timbre=timbre,
-        step_cycles=np.where(sounds, step_cycles[note], NEVER),
-        origin=np.where(sounds, origin[note], cycle_of(ticks)),
-        first_step=np.where(sounds, first[note], silent_at),
+        step_cycles=np.where(sounds, np.append(step_cycles, 0)[note], NEVER),
+        origin=np.append(origin, 0)[note] * sounds,
+        first_step=steps[np.where(sounds, note, note + 1)],
     )
 
 
-def _steps(number, notes, first_step, phases) -> tuple[np.ndarray, ...]:
-    """For each note: cycles a step, origin, the step at the origin, and the one after its end.
-
-    int64 (notes,) each. phases: 0-1, where each note of a pulse would restart.
-    """
+def _steps(number: int, notes: np.ndarray, random) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """For each note, cycles a step and origin, int64 (notes,); and the steps at which the voice is
+    at the origin of each note and at the end, int64 (notes + 1,)."""
     start, end = cycle_of(notes["start"]), cycle_of(notes["end"])
     if number == nes.NO:
         step_cycles = chip.noise_period(notes["pitch"])
@@ -135,15 +125,15 @@ def _steps(number, notes, first_step, phases) -> tuple[np.ndarray, ...]:
         timer = chip.timer(number, notes["pitch"])
         step_cycles = (timer + 1) * (1 if number == nes.TR else 2)
     if number in (nes.TR, nes.NO):
-        last = first_step + np.cumsum((end - start) // step_cycles)
-        return step_cycles, start, np.append(first_step, last[:-1]), last
+        first_step = 16 if number == nes.TR else 0 if random is None else random.integers(32_767)
+        return step_cycles, start, np.cumsum(np.append(first_step, (end - start) // step_cycles))
     period = 8 * step_cycles
     # The phase at each note's start if it always ran on from note to note, in periods; from that
     # the phase at the last restart is taken away.
     running = np.append(0.0, np.cumsum((end - start) / period)[:-1])
-    high_bits = timer >> 8
-    restarts = np.append(True, (start[1:] != end[:-1]) | (high_bits[1:] != high_bits[:-1]))
+    restarts = (start != np.append(-1, end[:-1])) | (np.diff(timer >> 8, prepend=-1) != 0)
     restart = np.maximum.accumulate(np.where(restarts, np.arange(len(notes)), 0))
+    phases = np.zeros(len(notes)) if random is None else random.random(len(notes))
     phase = (running - running[restart] + phases[restart]) % 1.0
     origin = start - np.rint(phase * period).astype(np.int64)
-    return step_cycles, origin, np.zeros_like(start), np.zeros_like(start)
+    return step_cycles, origin, np.zeros(len(notes) + 1, np.int64)
