@@ -20,6 +20,7 @@ import time
 
 import numpy as np
 from _copying import CopyIndex
+from _likeness import divergence_and_overlap
 from _shared import arguments, corpus_at_hand, keep
 
 from lakhnes_lib import profiles
@@ -63,7 +64,7 @@ def likeness(values, reference, draws: int) -> dict:
     random = np.random.default_rng(0)
     values = values[~np.isnan(values)]
     drawn = [random.choice(values, len(values)) for _ in range(draws)] if len(values) else []
-    numbers = np.array([musical_metrics.likeness(each, reference) for each in [values, *drawn]])
+    numbers = np.array([divergence_and_overlap(each, reference) for each in [values, *drawn]])
     described = {}
     for name, (known, *others) in zip(("divergence", "overlap"), numbers.T, strict=True):
         low, high = np.quantile(others, (0.025, 0.975)) if others else (np.nan, np.nan)

@@ -2,8 +2,7 @@
 
 Paper: none of these (§6 measures perplexity, §7 asks listeners). Notebook: 09_composing. The
 definitions follow MusPy (Dong et al., ISMIR 2020), MusDr (Wu and Yang, *The Jazz Transformer on the
-front line*, ISMIR 2020), and for repetition Welleck et al. (ICLR 2020, seq-rep-n). Two sets of
-songs are compared metric by metric, as Yang and Lerch (2020) do.
+front line*, ISMIR 2020), and for repetition Welleck et al. (ICLR 2020, seq-rep-n).
 Differences from these: they count in beats and bars, which NES music does not have. So shares are
 shares of time, and a bar is the period from 1 to 4 s after which a song's own rhythm repeats best.
 
@@ -39,9 +38,6 @@ SILENT_SHARE = 0.02
 """A voice that sounds for less than this share of the time is all but silent."""
 FRAMES_PER_SECOND, BAR_SECONDS = 60, (1, 4)
 """The grid of onsets, which is the chip's own rate, and the shortest and longest bar."""
-
-_POINTS = 200  # at which two densities are compared
-_LEAST = 1e-300  # of a density, so that its logarithm is finite
 
 _MAJOR = np.array([1, 0, 1, 0, 1, 1, 0, 1, 0, 1, 0, 1])
 # A natural minor scale has the notes of its relative major scale, so these twelve are all.
@@ -169,27 +165,3 @@ def distances(metrics: dict[str, np.ndarray], reference: dict[str, np.ndarray]) 
         if len(ours) and len(theirs) and theirs.std():
             distance[name] = float(stats.wasserstein_distance(ours, theirs) / theirs.std())
     return distance
-
-
-def likeness(values: np.ndarray, reference: np.ndarray) -> tuple[float, float]:
-    """Kullback-Leibler divergence in nats, and overlapping area, of two sets by one metric.
-
-    values, reference: floats (songs,) of the two sets. Yang and Lerch (2020) take the differences
-    between any two songs of the reference, and those between each of the other songs and each of
-    the reference, as two densities, which a Gaussian kernel smooths. For two samples of the same
-    music the divergence is about 0 and the area about 1. NaN if a set has no differences.
-    Differences from the paper: both densities are taken at the same 200 points.
-
-    >>> divergence, area = likeness(np.arange(40.0), np.arange(40.0))
-    >>> divergence < 0.01 < 0.97 < area
-    True
-    """
-    values, reference = (each[~np.isnan(each)] for each in (values, reference))
-    within = np.abs(reference[:, None] - reference)[np.triu_indices(len(reference), 1)]
-    between = np.abs(values[:, None] - reference).ravel()
-    if min(len(np.unique(within)), len(np.unique(between))) < 2:
-        return float("nan"), float("nan")
-    points = np.linspace(0, max(within.max(), between.max()), _POINTS)
-    densities = (stats.gaussian_kde(each)(points) for each in (within, between))
-    real, ours = (np.maximum(each / each.sum(), _LEAST) for each in densities)
-    return float(stats.entropy(real, ours)), float(np.minimum(real, ours).sum())
