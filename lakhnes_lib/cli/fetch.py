@@ -4,7 +4,6 @@ Paper: §3.1, §4.2, §6 (what was published). Notebook: none.
 """
 
 from pathlib import Path
-from typing import Annotated
 
 import typer
 
@@ -35,7 +34,6 @@ def fetch(
     name: str,
     mirror: Path | None = None,
     home: Home = None,
-    quick: Annotated[bool, typer.Option("--quick")] = False,
 ):
     """Brings a data set here and prints its folder.
 
@@ -51,8 +49,7 @@ def fetch(
     Options:
     name: A name that `lakhnes data list` shows.
     mirror: Folder with an archive of the same content, instead of the web.
-    quick: If it is here: compare number and size only.
     """
     from lakhnes_lib.data import fetching
 
-    print(fetching.fetch(name, mirror=mirror, home=home, progress=progress(), verify=not quick))
+    print(fetching.fetch(name, mirror=mirror, home=home, progress=progress()))

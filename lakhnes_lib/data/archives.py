@@ -34,34 +34,25 @@ _LARGEST_HEADER = 1 << 20
 
 @dataclass(frozen=True)
 class Inventory:
-    """What a folder holds: the number of files, their bytes in all, and their fingerprint.
+    """What a folder holds: the number of files, and their fingerprint.
 
     fingerprint: sha256 over one line ``<sha256>  <name>`` for each file, sorted by name.
     """
 
     files: int
-    bytes: int
     fingerprint: str
 
 
-def files_of(folder, content: str | None) -> list[Path]:
-    """The files of a data set below ``folder``, sorted by name; hidden ones and the receipt are
-    left out. content: a pattern of their names relative to the folder; None takes all."""
+def take_inventory(folder, content: str | None = None) -> Inventory:
+    """The inventory of a data set's files below ``folder``, by reading all of them.
+
+    That takes a second for 5,000 songs. Hidden files and the receipt are left out. content: a
+    pattern of the files' names relative to the folder; None takes all.
+    """
     paths = {path.relative_to(folder).as_posix(): path for path in Path(folder).rglob("*")}
     names = [name for name in sorted(paths) if _belongs(name, content) and name != RECEIPT]
-    return [paths[name] for name in names if paths[name].is_file()]
-
-
-def take_inventory(folder, content: str | None = None) -> Inventory:
-    """The inventory of ``files_of``, by reading all of them (a second for 5,000 songs)."""
-    lines, size = [], 0
-    paths = files_of(folder, content)
-    for path in paths:
-        data = path.read_bytes()
-        size += len(data)
-        name = path.relative_to(folder).as_posix()
-        lines.append(f"{hashlib.sha256(data).hexdigest()}  {name}\n")
-    return Inventory(len(paths), size, hashlib.sha256("".join(lines).encode()).hexdigest())
+    lines = [f"{sha256(paths[name])}  {name}\n" for name in names if paths[name].is_file()]
+    return Inventory(len(lines), hashlib.sha256("".join(lines).encode()).hexdigest())
 
 
 def sha256(path) -> str:

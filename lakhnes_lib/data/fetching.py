@@ -36,7 +36,7 @@ def folder(name: str, in_home=None) -> Path:
     return (home() if in_home is None else Path(in_home)) / find(name).folder
 
 
-def fetch(name: str, *, mirror=None, home=None, progress: bool = True, verify: bool = True) -> Path:
+def fetch(name: str, *, mirror=None, home=None, progress: bool = True) -> Path:
     """The folder of the data set ``name``, brought here if it is not here yet.
 
     A folder that is here is verified. Otherwise the archive comes from a mirror, and if that lacks
@@ -44,8 +44,6 @@ def fetch(name: str, *, mirror=None, home=None, progress: bool = True, verify: b
     mirror: a folder that holds an archive of the same content, asked instead of the official
         address. The environment variable LAKHNES_MIRROR names one that is asked first.
     home: instead of ``home()``.
-    verify: read all of a folder that is here, and compare its fingerprint; False compares only the
-        number of files and their size.
     A lost connection or Ctrl-C leaves ``.NAME.part`` beside the folder, from which the next call
     goes on. Nothing else stays of a fetch that failed.
     Raises DataNotFound (unknown name, no network, not there any more), BadArchive (not what was
@@ -63,7 +61,7 @@ def fetch(name: str, *, mirror=None, home=None, progress: bool = True, verify: b
                     return target
         except OSError as error:
             raise explained(error, target) from None
-    _verify(data_set, target, verify)
+    _verify(data_set, target)
     return target
 
 
@@ -160,23 +158,17 @@ def _compare(data_set: DataSet, inventory: Inventory, fingerprint: str | None, s
         raise BadArchive(f"{data_set.name}: {source} {rule} ({size})")
 
 
-def _verify(data_set: DataSet, target: Path, thorough: bool) -> None:
+def _verify(data_set: DataSet, target: Path) -> None:
     """Compares a data set's folder with the registry or, if that has no fingerprint, its receipt.
 
     A folder unpacked by hand has no receipt, and will do if the registry knows its fingerprint.
     """
-    receipt = _read_receipt(target / RECEIPT)
-    expected = data_set.fingerprint or (receipt and receipt.fingerprint)
+    expected = data_set.fingerprint or _fingerprint_in(target / RECEIPT)
     try:
         if expected is None:
             raise BadArchive(f"{target}: has no {RECEIPT} to verify it by")
-        if thorough or receipt is None:
-            inventory = archives.take_inventory(target, data_set.content)
-            _compare(data_set, inventory, expected, target)
-        else:
-            sizes = [path.stat().st_size for path in archives.files_of(target, data_set.content)]
-            if (len(sizes), sum(sizes)) != (receipt.files, receipt.bytes):
-                raise BadArchive(f"{target}: holds other files than were fetched")
+        inventory = archives.take_inventory(target, data_set.content)
+        _compare(data_set, inventory, expected, target)
     except BadArchive as error:
         advice = f"remove that folder and fetch {data_set.name} again ({_HELP})"
         raise BadArchive(f"{error}; {advice}") from None
@@ -184,10 +176,9 @@ def _verify(data_set: DataSet, target: Path, thorough: bool) -> None:
         raise LakhnesError(f"{error.filename}: cannot be read ({error.strerror})") from None
 
 
-def _read_receipt(path: Path) -> Inventory | None:
+def _fingerprint_in(path: Path) -> str | None:
     """What ``_install`` has written down; None if there is no receipt, or not one any more."""
     try:
-        values = json.loads(path.read_bytes())
-        return Inventory(int(values["files"]), int(values["bytes"]), str(values["fingerprint"]))
+        return str(json.loads(path.read_bytes())["fingerprint"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
