@@ -68,8 +68,8 @@ def test_plan_is_balanced(kind, others, batches, pairs, seed):
     assert len(set(names)) == len(names), "no clip comes twice"
     assert len({trial.id for trial in made.trials}) == len(made.trials)
     for number in range(batches):
-        assert sum(trial.is_control for trial in made.batch(number)) == controls
-    judged = [trial for trial in made.trials if not trial.is_control]
+        assert sum("random" in trial.methods for trial in made.batch(number)) == controls
+    judged = [trial for trial in made.trials if "random" not in trial.methods]
     heard = Counter({method: 0 for method in methods})
     heard.update(method for trial in judged for method in trial.methods)
     if kind == "turing":
@@ -83,7 +83,7 @@ def test_sides_are_even_and_order_is_drawn():
     first = np.array([[trial.methods[0] == "real" for trial in made.batch(n)] for n in range(50)])
     assert (first.sum(1) == 5).all(), "who always says A is right half the time"
     assert (abs(first.mean(0) - 0.5) < 0.25).all()
-    controls = np.array([[trial.is_control for trial in made.batch(n)] for n in range(50)])
+    controls = np.array([["random" in trial.methods for trial in made.batch(n)] for n in range(50)])
     assert (controls.any(0)).all()
 
 

@@ -10,6 +10,7 @@ music goes through the events too, so that its dynamics and timbres do not give 
 
 import hashlib
 from collections import defaultdict
+from itertools import zip_longest
 
 import numpy as np
 from scipy import signal
@@ -29,7 +30,6 @@ LOUDNESS = 0.1
 """RMS of every clip; less, for all of them, if the clip with the highest peak would be cut off."""
 FADE = 0.005
 """Seconds of fading at both ends."""
-_STARTS_TRIED = 100
 _ROUNDS_OF_COMPOSING = 20
 
 
@@ -85,43 +85,28 @@ def _excerpts(method, source, count, seconds, seed, length) -> list[tuple[Score,
             pieces = [events.decode(ids, f"{method} {i}") for i, ids in enumerate(composed)]
         else:
             pieces = [source[i] for i in random.permutation(len(source))]
-        excerpts += _cut(pieces, missing, width, random)
+        # One of each piece before a second one of any.
+        in_turn = zip_longest(*(_slices(piece, width, random) for piece in pieces))
+        excerpts += [each for row in in_turn for each in row if each][:missing]
         if len(excerpts) == count:
             return excerpts
     needed = f"{count} clips of {seconds:g} s in which all four voices begin a note are needed"
     raise BadStudy(f"{method}: {needed}, and its music holds only {len(excerpts)}")
 
 
-def _cut(pieces: list[Score], count: int, width: int, random) -> list[tuple[Score, float]]:
-    """At most so many excerpts, one of each piece before a second of any; none overlap. width: in
-    ticks."""
-    pieces = dict(enumerate(pieces))
-    starts_of, excerpts = defaultdict(list), []
-    while pieces and len(excerpts) < count:
-        number = min(pieces, key=lambda number: len(starts_of[number]))
-        if not starts_of[number]:
-            pieces[number] = events.decode(events.encode(pieces[number]), pieces[number].name)
-        start = _start(pieces[number], width, starts_of[number], random)
-        if start is None:
-            del pieces[number]
-        else:
-            starts_of[number].append(start)
-            excerpts.append((pieces[number], start / nes.TICKS_PER_SECOND))
-    return excerpts
-
-
-def _start(piece: Score, width: int, taken: list[int], random) -> int | None:
-    """A random tick at which an excerpt can begin, or None if none of many is possible."""
-    if piece.length < width:
-        return None
-    starts = random.integers(0, piece.length - width + 1, _STARTS_TRIED)
-    possible = np.ones(len(starts), bool)
+def _slices(piece: Score, width: int, random) -> list[tuple[Score, float]]:
+    """The piece, as the events have it, with starts in seconds, in random order: of slices of
+    ``width`` ticks that follow each other from a random tick on, those in which all four voices
+    begin a note."""
+    piece = events.decode(events.encode(piece), piece.name)
+    last = piece.length - width
+    first = random.integers(np.clip(last + 1, 1, width))
+    starts = random.permutation(np.arange(first, last + 1, width))
     for voice in range(len(nes.VOICES)):
         onsets = piece.voice(voice)["start"]
-        possible &= np.searchsorted(onsets, starts) < np.searchsorted(onsets, starts + width)
-    for other in taken:
-        possible &= np.abs(starts - other) >= width
-    return int(starts[possible][0]) if possible.any() else None
+        begins = np.searchsorted(onsets, starts) < np.searchsorted(onsets, starts + width)
+        starts = starts[begins]
+    return [(piece, start / nes.TICKS_PER_SECOND) for start in starts.tolist()]
 
 
 def _fade(samples: np.ndarray) -> np.ndarray:

@@ -69,11 +69,6 @@ class Trial(_Strict):
         """The methods of both clips."""
         return self._methods
 
-    @property
-    def is_control(self) -> bool:
-        """Whether real music stands against random events."""
-        return CONTROL in self.methods
-
 
 class Design(_Strict):
     """A listening test. seconds: of a clip; clips: by name; folder: where ``design.json`` and the
