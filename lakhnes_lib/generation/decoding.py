@@ -7,7 +7,6 @@ cache. Differences from the paper: none in what is computed.
 """
 
 import os
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -61,7 +60,10 @@ class SideBySide:
         self.pieces, self.threads = pieces, threads
 
     def feed(self, ids: np.ndarray) -> np.ndarray:
-        return np.concatenate(self._each(lambda row: self.pieces[row].feed(ids[row : row + 1])))
+        rows = range(len(self.pieces))
+        side_by_side = _pool.map if min(self.threads, len(rows)) > 1 else map
+        fed = side_by_side(lambda row: self.pieces[row].feed(ids[row : row + 1]), rows)
+        return np.concatenate(list(fed))
 
     def select(self, rows: np.ndarray) -> None:
         chosen, taken = [], set()
@@ -69,21 +71,6 @@ class SideBySide:
             chosen.append(self.pieces[row].copy() if row in taken else self.pieces[row])
             taken.add(row)
         self.pieces = chosen
-
-    def _each(self, work: Callable[[int], object]) -> list:
-        """What ``work`` returns for each piece's number, on this thread and others beside it."""
-        rows, results = iter(range(len(self.pieces))), [None] * len(self.pieces)
-
-        def work_on_the_rest() -> None:
-            for row in rows:  # each thread takes the next one that is left
-                results[row] = work(row)
-
-        helpers = min(self.threads, len(self.pieces)) - 1
-        others = [_pool.submit(work_on_the_rest) for _ in range(helpers)]
-        work_on_the_rest()
-        for other in others:
-            other.result()
-        return results
 
 
 class CachedPieces:
