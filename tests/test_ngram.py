@@ -230,7 +230,7 @@ def test_it_composes(composer):
 
 
 def test_checkpoints_keep_it(composer, tmp_path):
-    checkpoints.save(composer, tmp_path / "model", dtype=torch.bfloat16)
+    checkpoints.save(composer.bfloat16(), tmp_path / "model")
     loaded = checkpoints.load(tmp_path / "model")
     song = tensor(pack("test", [tune(99)]).framed()[0])
     assert (loaded.smoothing, loaded.sizes, loaded.normalised) == (

@@ -72,7 +72,7 @@ def main() -> None:
             stages.append(about)
         target = profiles.root() / "assets" / "pretrained" / chosen.name
         model = checkpoints.load(chosen.runs[-1] / "best")
-        checkpoints.save(model, target, torch.bfloat16, stages=stages, metrics={}, note=chosen.note)
+        checkpoints.save(model.bfloat16(), target, stages=stages, metrics={}, note=chosen.note)
         if chosen.packed:
             pack(target)
             (target / packed_weights.UNPACKED).unlink()

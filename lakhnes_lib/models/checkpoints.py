@@ -107,10 +107,10 @@ class _NothingDrawn(torch.overrides.TorchFunctionMode):
         return None if function.__name__ == "normal_" else function(*arguments, **options or {})
 
 
-def save(model: LanguageModel, folder, dtype: torch.dtype | None = None, **details) -> None:
+def save(model: LanguageModel, folder, **details) -> None:
     """Writes the model as a checkpoint folder, whole or not at all.
 
-    dtype: floating-point type in the file (bfloat16 halves it); None keeps the model's.
+    The file holds the model's own types: of ``model.bfloat16()`` it is half as large.
     details: plain values to keep with it: fields of ``Description``, such as metrics.
     Raises BadCheckpoint for other details, and what ``files.replacing`` raises.
 
@@ -121,10 +121,7 @@ def save(model: LanguageModel, folder, dtype: torch.dtype | None = None, **detai
     ...     nes.load_model(folder).architecture
     'lstm'
     """
-    tensors = {}
-    for name, tensor in model.state_dict().items():
-        wanted = dtype if dtype and tensor.is_floating_point() else tensor.dtype
-        tensors[name] = tensor.to(wanted).contiguous().cpu()
+    tensors = {name: each.contiguous().cpu() for name, each in model.state_dict().items()}
     config = {
         "format": FORMAT,
         "architecture": model.architecture,

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lakhnes_lib.music import midi
+from lakhnes_lib.music.midi_song import Instrument
 from lakhnes_lib.music.score import records
 
 TRACK_NOTE = np.dtype([("start", "i8"), ("end", "i8"), ("pitch", "u1"), ("velocity", "u1")])
@@ -19,16 +20,9 @@ velocity."""
 
 
 @dataclass(frozen=True)
-class Track:
-    """What one channel plays with one program in one track of the file.
+class Track(Instrument):
+    """An instrument and what it plays: ``TRACK_NOTE`` records by start, then end, then pitch."""
 
-    program: 0-127. name: the track's, for people. notes: ``TRACK_NOTE`` records by start, then end,
-    then pitch.
-    """
-
-    program: int
-    is_drum: bool
-    name: str
     notes: np.ndarray
 
 
