@@ -7,6 +7,8 @@ Differences from the paper: the unigram model counts ``<S>`` too, since the eval
 the published 198.14 is what comes out without it.
 """
 
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -97,13 +99,6 @@ class LanguageModel(nn.Module):
         """The same state with nothing remembered in rows where ``fresh``, bool (batch,), holds."""
         return state
 
-    def empty(self, batch: int, dtype: torch.dtype):
-        """A training state of full size in which every row remembers nothing, or None.
-
-        With it every step of a compiled training has the same shapes. dtype: of keys and values.
-        """
-        return None
-
     def parameter_count(self) -> int:
         """Number of trainable values; tied weights count once."""
         return sum(parameter.numel() for parameter in self.parameters())
@@ -117,9 +112,9 @@ def arguments(local: dict) -> dict:
 class NeuralModel(LanguageModel):
     """Base of the models that make a vector of each position, and logits of each vector.
 
-    Subclasses give ``hidden``, ``logits``, ``select``, ``restart`` and ``state_type``: the
-    dataclass of their state, whose fields are tensors, plain values, or a list with a tuple of
-    tensors for each layer.
+    Subclasses give ``hidden``, ``logits``, ``restart`` and ``state_type``: the dataclass of their
+    state, whose fields are tensors, plain values, or a list with a tuple of tensors for each layer.
+    In every tensor the batch comes first; an LSTM has a ``select`` of its own.
     """
 
     state_type: type
@@ -166,13 +161,35 @@ class NeuralModel(LanguageModel):
 
     def state_from(self, tree: dict, device):
         """The state that ``state_tree`` took apart, on this device."""
+        return changed(self.state_type(**tree), lambda tensor: tensor.to(device))
 
-        def moved(part):
-            if isinstance(part, list):
-                return [tuple(tensor.to(device) for tensor in layer) for layer in part]
-            return part.to(device) if isinstance(part, Tensor) else part
+    def select(self, state, rows):
+        return None if state is None else changed(state, lambda tensor: tensor[rows])
 
-        return self.state_type(**{name: moved(part) for name, part in tree.items()})
+    def empty(self, batch: int, dtype: torch.dtype):
+        """A training state of full size in which every row remembers nothing, or None.
+
+        With it every step of a compiled training has the same shapes. dtype: in which the training
+        multiplies. The state is that of some events, which are then forgotten.
+        """
+        if not self.memory_length:
+            return None
+        ids = torch.zeros(batch, self.memory_length, dtype=torch.int64, device=self.device)
+        is_bf16 = dtype == torch.bfloat16
+        with torch.no_grad(), torch.autocast(ids.device.type, torch.bfloat16, enabled=is_bf16):
+            _, state = self.hidden(ids)
+        return self.restart(state, torch.ones_like(ids[:, 0], dtype=torch.bool))
+
+
+def changed(state, change: Callable[[Tensor], Tensor]):
+    """The state of a neural model with another tensor in place of each."""
+
+    def of(part):
+        if isinstance(part, list):
+            return [tuple(map(change, layer)) for layer in part]
+        return change(part) if isinstance(part, Tensor) else part
+
+    return replace(state, **{name: of(part) for name, part in vars(state).items()})
 
 
 class RandomModel(LanguageModel):

@@ -138,12 +138,6 @@ class ModernDecoder(NeuralModel):
         """(vocabulary, width): the output matrix, without the row that stands for no event."""
         return (self.embeddings[0] if self.output is None else self.output).weight[:-1]
 
-    def select(self, state: Past | None, rows: Tensor):
-        if state is None:
-            return None
-        layers = [tuple(part[rows] for part in layer) for layer in state.layers]
-        return replace(state, layers=layers, valid=state.valid[rows], ids=state.ids[rows])
-
     def restart(self, state: Past | None, fresh: Tensor) -> Past | None:
         if state is None:
             return None
@@ -151,16 +145,3 @@ class ModernDecoder(NeuralModel):
         begun = fresh.view(-1, 1, 1, 1)
         layers = [(key, value, late.masked_fill(begun, 0)) for key, value, late in state.layers]
         return replace(state, layers=layers, valid=state.valid.masked_fill(fresh, 0), ids=ids)
-
-    def empty(self, batch, dtype):
-        # Keys that are normalised are float32 on a GPU, also under autocast.
-        exact = self.device.type == "cuda" and self.blocks[0].sharpness is not None
-        key_dtype = torch.float32 if exact else dtype
-        shape = batch, self.blocks[0].heads, self.memory_length, self.head_width
-        value = torch.zeros(shape, dtype=dtype, device=self.device)
-        late = value.new_zeros(*shape[:2], 1, self.head_width // 2, dtype=key_dtype)
-        layers = [
-            (value.to(key_dtype, copy=True), value.clone(), late.clone()) for _ in self.blocks
-        ]
-        ids = torch.full((batch, len(self.embeddings) - 1), _ABSENT, device=self.device)
-        return Past(layers, self.memory_length, 0, ids.new_zeros(batch), ids)

@@ -244,17 +244,5 @@ class TransformerXL(NeuralModel):
             x, _ = layer(x, (), r, u, v, mask)
         return torch.stack(weights)
 
-    def select(self, state: Memory | None, rows: Tensor):
-        if state is None:
-            return None
-        layers = [tuple(part[rows] for part in layer) for layer in state.layers]
-        return replace(state, layers=layers, valid=state.valid[rows])
-
     def restart(self, state: Memory | None, fresh: Tensor) -> Memory | None:
         return None if state is None else replace(state, valid=state.valid.masked_fill(fresh, 0))
-
-    def empty(self, batch, dtype):
-        inputs = self.u.new_zeros(batch, self.memory_length, self.width)
-        layers = [(inputs.clone(),) for _ in self.layers]
-        nothing = torch.zeros(batch, dtype=torch.int64, device=self.device)
-        return Memory(layers, self.memory_length, nothing)
