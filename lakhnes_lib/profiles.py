@@ -61,9 +61,8 @@ class Training(Settings):
     # A linear schedule is constant at first and falls during this last share of the steps.
     decay_share: PositiveShare = 0.4
     clip: PositiveAmount = 0.25  # greatest length of the gradient
-    accumulate: Annotated[int, Field(ge=1, le=4096)] = (
-        1  # batches whose gradients are added up for one step
-    )
+    # Batches whose gradients are added up for one step.
+    accumulate: Annotated[int, Field(ge=1, le=4096)] = 1
     # How songs are read (data/streams.py); endless is the paper's way.
     streams: Literal["endless", "songs", "segments"] = "endless"
     augment: Literal["none", "paper", "published", "transposed"] = "none"  # music/augmentation.py
