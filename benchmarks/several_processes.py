@@ -123,7 +123,9 @@ def on_two_machines(folder: Path) -> None:
     with two_machines() as machines:
         runs = []
         for machine, address in zip(machines, ADDRESSES, strict=True):
-            options = ("--nnodes", "2", "--nproc-per-node", "1", *meeting, "--local-addr", address)
+            host = f"is_host={address == ADDRESSES[0]}"  # torchrun cannot tell in a namespace
+            options = ("--nnodes", "2", "--nproc-per-node", "1", *meeting, "--rdzv-conf", host)
+            options += ("--local-addr", address)
             command = [*machine, *torchrun(*options), *train(folder)]
             runs.append(start(command, GLOO_SOCKET_IFNAME="cable"))
         ended(*runs)

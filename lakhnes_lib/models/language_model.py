@@ -156,8 +156,8 @@ class NeuralModel(LanguageModel):
         return -losses.view(targets.shape), state
 
     def state_tree(self, state) -> dict:
-        """The state as a dictionary of its fields, for snapshots; ``state_from`` reads it back."""
-        return dict(vars(state))
+        """The state's fields, on the CPU, for snapshots; ``state_from`` reads them back."""
+        return dict(vars(self.state_from(vars(state), "cpu")))
 
     def state_from(self, tree: dict, device):
         """The state that ``state_tree`` took apart, on this device."""
