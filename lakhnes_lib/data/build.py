@@ -44,8 +44,7 @@ def _read(path: Path) -> tuple[Score, list[str]]:
     if ending in song_files.ABC:
         return tunes.read(path), []
     if ending in song_files.VGM:
-        recording = vgm.load(path)
-        return recording.score, recording.remarks
+        return vgm.load(path)
     try:
         text = read_bytes(path, BadEvents).decode("utf-8")
     except UnicodeDecodeError as error:

@@ -30,15 +30,12 @@ def run(writes, length: int, clock: int = chip.CLOCK, name: str = "") -> Score:
     events = _with_clocks(np.array(writes, np.int64).reshape(-1, 3), length, clock)
     ends_tick = np.diff(events.tick, append=length + 1) > 0
     tick = np.append(-1, events.tick[ends_tick])  # the chip begins silent
-    notes, controls = [np.zeros(0, NOTE)], [np.zeros(0, CONTROL)]
+    parts = []
     for voice in range(len(nes.VOICES)):
         states = [np.append(0, values[ends_tick]) for values in _states(events, voice, clock)]
-        part, changes = _notes(voice, tick, *states, length)
-        notes.append(part)
-        controls += changes
-    controls = np.concatenate(controls)
-    controls = controls[np.lexsort((controls["kind"], controls["voice"], controls["tick"]))]
-    return Score.build(np.concatenate(notes), length, controls, name)
+        parts.append(_notes(voice, tick, *states, length))
+    notes, controls = map(np.concatenate, zip(*parts, strict=True))
+    return Score.build(notes, length, controls, name)
 
 
 def _with_clocks(writes: np.ndarray, length: int, clock: int) -> Events:
@@ -100,17 +97,16 @@ def _pitches(voice: int, clock: int) -> np.ndarray:
     return np.append(pitch * known, 0)
 
 
-def _notes(voice, tick, pitch, level, timbre, length) -> tuple[np.ndarray, list[np.ndarray]]:
+def _notes(voice, tick, pitch, level, timbre, length) -> tuple[np.ndarray, np.ndarray]:
     """Notes and controls of a voice whose state is this from each tick on."""
-    inside = tick < length
     changed = np.diff(timbre, prepend=0) != 0  # also what is set on the last tick
-    controls = [records(CONTROL, voice, tick[changed], TIMBRE_CHANGE, timbre[changed])]
-    tick, pitch, level = tick[inside], pitch[inside], level[inside]
-    begins = (pitch > 0) & (np.diff(pitch, prepend=0) != 0)
-    ends = (pitch > 0) & (np.diff(pitch, append=0) != 0)
-    notes = np.empty(np.count_nonzero(begins), NOTE)
-    notes["voice"], notes["pitch"], notes["velocity"] = voice, pitch[begins], level[begins]
-    notes["start"], notes["end"] = tick[begins], np.append(tick[1:], length)[ends]
-    changed = (pitch > 0) & ~begins & (np.diff(level, prepend=0) != 0)
-    controls.append(records(CONTROL, voice, tick[changed], VELOCITY_CHANGE, level[changed]))
-    return notes, controls if len(notes) else []
+    timbres = records(CONTROL, voice, tick[changed], TIMBRE_CHANGE, timbre[changed])
+    tick, pitch, level = (column[tick < length] for column in (tick, pitch, level))
+    sounds = pitch > 0
+    begins = sounds & (np.diff(pitch, prepend=0) != 0)
+    end = np.append(tick[1:], length)[sounds & (np.diff(pitch, append=0) != 0)]
+    notes = records(NOTE, voice, tick[begins], end, pitch[begins], level[begins])
+    changed = sounds & ~begins & (np.diff(level, prepend=0) != 0)
+    velocities = records(CONTROL, voice, tick[changed], VELOCITY_CHANGE, level[changed])
+    controls = np.concatenate([velocities, timbres])
+    return notes, controls if len(notes) else controls[:0]

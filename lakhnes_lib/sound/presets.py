@@ -5,13 +5,11 @@ Differences from the paper: its audio has full volume and duty 0. That is the de
 these are choices for songs that come from events, or for hearing a song in another way.
 """
 
-from dataclasses import replace
-
 import numpy as np
 
 from lakhnes_lib.errors import BadAudio
 from lakhnes_lib.music import nes
-from lakhnes_lib.music.score import CONTROL, TIMBRE_CHANGE, VELOCITY_CHANGE, Score
+from lakhnes_lib.music.score import CONTROL, TIMBRE_CHANGE, VELOCITY_CHANGE, Score, records
 
 DECAY_TICKS = 4 * nes.TICKS_PER_SECOND // 240
 """Ticks a level of "decay": the chip's envelope, clocked at 240 Hz, with a period of 4."""
@@ -25,45 +23,32 @@ def dress(
     duty: 0-3 for both pulses, or a pair for P1 and P2. volume: 1-15 for every pulse and noise note,
     or "decay", where each note fades from its velocity. Raises BadAudio on any other value.
     """
+    notes, controls = score.notes, score.controls
     if duty is not None:
-        score = _with_duty(score, duty)
-    if volume == "decay":
-        return _with_decay(score)
-    return score if volume is None else _with_volume(score, volume)
+        duties = tuple(duty) if isinstance(duty, tuple | list) else (duty, duty)
+        if len(duties) != 2 or any(isinstance(d, bool) or d not in range(4) for d in duties):
+            raise BadAudio(f"duty {duty!r} is not a number 0-3 or a pair of them")
+        is_own = (controls["kind"] == TIMBRE_CHANGE) & (controls["voice"] <= nes.P2)
+        chosen = np.array([(voice, 0, TIMBRE_CHANGE, d) for voice, d in enumerate(duties)], CONTROL)
+        controls = np.concatenate([chosen, controls[~is_own]])
+    if volume is not None:
+        controls = controls[controls["kind"] != VELOCITY_CHANGE]
+        has_volume = notes["voice"] != nes.TR
+        if volume == "decay":
+            controls = np.concatenate([controls, _fades(notes[has_volume])])
+        elif isinstance(volume, bool) or volume not in range(1, 16):
+            raise BadAudio(f'volume {volume!r} is not a number 1-15 or "decay"')
+        else:
+            notes = notes.copy()
+            notes["velocity"][has_volume] = volume
+    return Score.build(notes, score.length, controls, score.name)
 
 
-def _with_duty(score, duty):
-    duties = tuple(duty) if isinstance(duty, tuple | list) else (duty, duty)
-    if len(duties) != 2 or any(isinstance(d, bool) or d not in range(4) for d in duties):
-        raise BadAudio(f"duty {duty!r} is not a number 0-3 or a pair of them")
-    controls = score.controls
-    pulses = (controls["kind"] == TIMBRE_CHANGE) & np.isin(controls["voice"], (nes.P1, nes.P2))
-    chosen = np.array([(voice, 0, TIMBRE_CHANGE, d) for voice, d in enumerate(duties)], CONTROL)
-    controls = np.concatenate([chosen, controls[~pulses]])
-    return Score.build(score.notes, score.length, controls, score.name)
-
-
-def _with_volume(score, volume):
-    if isinstance(volume, bool) or volume not in range(1, 16):
-        raise BadAudio(f'volume {volume!r} is not a number 1-15 or "decay"')
-    notes = score.notes.copy()
-    notes["velocity"][notes["voice"] != nes.TR] = volume
-    return replace(score, notes=notes, controls=_without_velocities(score))
-
-
-def _with_decay(score):
-    notes = score.notes[score.notes["voice"] != nes.TR]
+def _fades(notes: np.ndarray) -> np.ndarray:
+    """``CONTROL`` records: each note loses a level every DECAY_TICKS while it lasts."""
     levels = (notes["end"] - notes["start"] - 1) // DECAY_TICKS  # that a note can lose
     levels = np.minimum(levels, notes["velocity"]).astype(np.int64)
-    note = np.repeat(np.arange(len(notes)), levels)
+    note = notes[np.repeat(np.arange(len(notes)), levels)]
     lost = np.arange(len(note)) - np.repeat(np.cumsum(levels) - levels, levels) + 1
-    fade = np.empty(len(note), CONTROL)
-    fade["voice"], fade["kind"] = notes["voice"][note], VELOCITY_CHANGE
-    fade["tick"] = notes["start"][note] + lost * DECAY_TICKS
-    fade["value"] = notes["velocity"][note] - lost
-    controls = np.concatenate([_without_velocities(score), fade])
-    return Score.build(score.notes, score.length, controls, score.name)
-
-
-def _without_velocities(score):
-    return score.controls[score.controls["kind"] != VELOCITY_CHANGE]
+    tick, value = note["start"] + lost * DECAY_TICKS, note["velocity"] - lost
+    return records(CONTROL, note["voice"], tick, VELOCITY_CHANGE, value)

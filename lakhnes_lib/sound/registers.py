@@ -10,13 +10,10 @@ after silence and where the timer's high bits change.
 import numpy as np
 
 from lakhnes_lib.music import nes
-from lakhnes_lib.music.score import TIMBRE_CHANGE, Score
+from lakhnes_lib.music.score import Score
 from lakhnes_lib.sound import chip
 from lakhnes_lib.sound.counters import ENABLE, FRAME_COUNTER
-from lakhnes_lib.sound.timeline import in_force, velocities
-
-WRITE = np.dtype([("tick", "i8"), ("rank", "u1"), ("register", "u1"), ("value", "u1")])
-"""One write; those of a tick go by rank, then register. Registers count from 0x4000."""
+from lakhnes_lib.sound.timeline import changes, in_force, state
 
 HALT, CONSTANT_VOLUME, SWEEP_OFF = 0x20, 0x10, 0x08
 _RESET = (
@@ -31,92 +28,54 @@ _RESET = (
     (FRAME_COUNTER, 0xC0),  # ... which this write's clock performs at once
     (ENABLE, 0x00),
 )
-"""Registers and values of the first tick, before any note; the rank of each is its index."""
+"""Registers and values of the first tick, before any note."""
 
 
-LOOP = 254
-"""Rank of the first write of a repetition; that of its other writes is one more."""
+def writes(score: Score, loop: int | None = None) -> tuple[np.ndarray, int | None]:
+    """The register stream of a score, int64 (writes, 3): tick, register (from 0x4000) and value.
 
-
-def writes(score: Score, loop: int | None = None) -> np.ndarray:
-    """The register stream of a score: ``WRITE`` records in the order they are made.
-
-    loop: a tick. From there the stream can be repeated after its end: all registers are written
-    again after the writes of that tick, which changes nothing the first time. A pulse that sounds
-    there restarts its sequence.
+    loop: a tick. From there the stream can be repeated after its end: the registers that notes
+    change are written again after the writes of that tick, which changes nothing the first time
+    but that a pulse that sounds there restarts its sequence. Returns the stream and the number of
+    the first of these writes, None without a loop.
     """
-    parts = [_records(0, rank, *reset) for rank, reset in enumerate(_RESET)]
-    parts.append(_enable_writes(score.notes))
+    ticks = np.unique(np.append(changes(score), -1))  # at -1 stands what the reset has left
+    held = {ENABLE: np.zeros(len(ticks), np.int64)}
     for number in range(len(nes.VOICES)):
-        notes = score.voice(number)
-        if len(notes):
-            parts += _voice_writes(number, notes, score.controls[score.controls["voice"] == number])
-    stream = np.concatenate(parts)
-    stream = stream[np.lexsort((stream["register"], stream["rank"], stream["tick"]))]
+        if len(score.voice(number)):
+            sounds, own = _held(score, number, ticks)
+            held[ENABLE] |= sounds << number
+            held |= own
+    register, table = np.array(list(held)), np.stack(list(held.values()))  # (registers, ticks)
+    moment, index = np.nonzero(np.diff(table, prepend=table[:, :1]).T)
+    changed = np.stack([ticks[moment], register[index], table[index, moment] & 0xFF], axis=1)
+    stream = np.concatenate([[(0, *pair) for pair in _RESET], changed])
     if loop is None:
-        return stream
-    place = np.searchsorted(stream["tick"], loop, "right")
-    return np.insert(stream, place, _in_force(stream[:place], loop))
+        return stream, None
+    again = table[:, np.searchsorted(ticks, loop, "right") - 1]
+    again = np.stack([np.full(len(again), loop), register, again & 0xFF], axis=1)[again >= 0]
+    first = int(np.searchsorted(stream[:, 0], loop, "right"))
+    return np.insert(stream, first, again, axis=0), first
 
 
-def _in_force(stream, tick) -> np.ndarray:
-    """Writes of what the registers hold, the enable register first.
+def _held(score: Score, number: int, ticks: np.ndarray) -> tuple[np.ndarray, dict]:
+    """Whether a voice sounds from each tick on, and what its own registers hold: -1 before anything
+    is written.
 
-    The last register of a silent voice is left out: its next note writes it.
+    The last register is written anew after silence, too. So it counts, above its eight bits, how
+    often the voice has begun.
     """
-    register, last = np.unique(stream["register"][::-1], return_index=True)
-    value = stream["value"][::-1][last]
-    sounds = value[register == ENABLE] >> register // 4 & 1 > 0
-    own = (register < 0x10) & (sounds | (register % 4 < 3))
-    state = _records(tick, LOOP + own, register, value)
-    return np.concatenate([state[register == ENABLE], state[own]])
-
-
-def _records(tick, rank, register, value) -> np.ndarray:
-    records = np.empty(np.size(value), WRITE)
-    records["tick"], records["rank"] = tick, rank
-    records["register"], records["value"] = register, value
-    return records
-
-
-def _enable_writes(notes) -> np.ndarray:
-    """Writes of the enable register: one at each tick where a voice begins or ceases to sound."""
-    bit = np.left_shift(1, notes["voice"].astype(np.int64))
-    ticks, index = np.unique(np.concatenate([notes["start"], notes["end"]]), return_inverse=True)
-    # A note that ends where the next of its voice starts adds and takes the same bit.
-    change = np.bincount(index, np.concatenate([bit, -bit]), len(ticks))
-    value = np.cumsum(change).astype(np.int64)
-    return _changes(ticks, len(_RESET), ENABLE, value, before=0)
-
-
-def _changes(tick, rank, register, value, before) -> np.ndarray:
-    """Records of only those values that differ from the one before them."""
-    changed = np.diff(value, prepend=before) != 0
-    return _records(tick[changed], rank, register, value[changed])
-
-
-def _voice_writes(number, notes, controls) -> list[np.ndarray]:
-    """Writes of a voice's own four registers, which come after the enable register's."""
-    rank, register, parts = len(_RESET) + 1, 4 * number, []
-    start, timbre = notes["start"], controls[controls["kind"] == TIMBRE_CHANGE]
-    if number != nes.TR:
-        when, velocity = velocities(notes, controls)
-        ticks = np.unique(np.concatenate([when, timbre["tick"]]))
-        value = in_force(when, velocity, ticks, 0) | HALT | CONSTANT_VOLUME
-        if number != nes.NO:
-            value |= in_force(timbre["tick"], timbre["value"], ticks, 0) << 6
-        parts.append(_changes(ticks, rank, register, value, before=HALT | CONSTANT_VOLUME))
-    after_silence = np.append(True, start[1:] != notes["end"][:-1])
+    notes, (_, sounds, velocity, timbre) = score.voice(number), state(score, number, ticks)
+    register, start, held = 4 * number, notes["start"], {}
+    volume = velocity | HALT | CONSTANT_VOLUME
     if number == nes.NO:
-        ticks = np.unique(np.concatenate([start, timbre["tick"]]))
-        value = in_force(start, 16 - notes["pitch"], ticks, 0)
-        value |= in_force(timbre["tick"], timbre["value"], ticks, 0) << 7
-        parts.append(_changes(ticks, rank, register + 2, value, before=0))
-        high, written = np.zeros(len(notes), np.uint8), after_silence
+        held[register] = volume
+        low = in_force(start, 16 - notes["pitch"], ticks, 0) | timbre << 7
+        high = np.zeros(len(ticks), np.int64)
     else:
+        if number != nes.TR:
+            held[register] = volume | timbre << 6
         timer = chip.timer(number, notes["pitch"])
-        high = timer >> 8
-        written = after_silence | (np.diff(high, prepend=-1) != 0)
-        parts.append(_changes(start, rank, register + 2, timer & 0xFF, before=-1))
-    parts.append(_records(start[written], rank, register + 3, high[written]))
-    return parts
+        low, high = (in_force(start, bits, ticks, -1) for bits in (timer & 0xFF, timer >> 8))
+    begins = np.diff(sounds, prepend=False) & sounds
+    return sounds, held | {register + 2: low, register + 3: high + (np.cumsum(begins) << 8)}

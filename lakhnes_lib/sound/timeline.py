@@ -79,7 +79,7 @@ def state(score: Score, number: int, ticks: np.ndarray) -> tuple[np.ndarray, ...
     notes = score.voice(number)
     controls = score.controls[score.controls["voice"] == number]
     note = np.searchsorted(notes["start"], ticks, "right") - 1
-    sounds = ticks < np.append(notes["end"], 0)[note]  # the 0 ends what is before the first note
+    sounds = ticks < np.append(notes["end"], -1)[note]  # -1 is the end of what no note is
     velocity = in_force(*velocities(notes, controls), ticks, 0)
     timbres = controls[controls["kind"] == TIMBRE_CHANGE]
     return note, sounds, velocity, in_force(timbres["tick"], timbres["value"], ticks, 0)

@@ -16,53 +16,30 @@ import io
 import struct
 import zlib
 from collections import Counter
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from lakhnes_lib.errors import BadAudio
 from lakhnes_lib.files import MOST_BYTES, read_bytes, write_file
 from lakhnes_lib.music import nes
-from lakhnes_lib.music.score import Score
+from lakhnes_lib.music.score import LONGEST_SECONDS, Score
 from lakhnes_lib.sound import chip, emulation, registers
 
 MAGIC, VERSION, HEADER = b"Vgm ", 0x161, 0xC0
-LONGEST = 3600 * nes.TICKS_PER_SECOND
-"""Ticks that a file may last."""
-
-TAGS = ("title", "title_original", "game", "game_original", "system", "system_original")
-TAGS += ("author", "author_original", "date", "converted_by", "notes")
-"""The eleven texts of a file's tags (GD3) in their order."""
-
 _END, _CHIP_WRITE, _WAIT, _DATA_BLOCK = 0x66, 0xB4, 0x61, 0x67
 _WAITS = {0x62: 735, 0x63: 882} | {0x70 + ticks: ticks + 1 for ticks in range(16)}
-"""Ticks of the commands that only wait: a frame of NTSC, one of PAL, and 1 to 16."""
+_BYTES_AND_WAITS = {0x80 + ticks: ticks for ticks in range(16)}
+"""Ticks of the commands that wait: a frame of NTSC, one of PAL, and 1 to 16; and of those that play
+a byte on another chip before."""
 _SIZES = (
     {0x4F: 2, 0x50: 2, 0x64: 4, 0x68: 12, 0x90: 5, 0x91: 5, 0x92: 6, 0x93: 11, 0x94: 2, 0x95: 5}
     | {_WAIT: 3, _DATA_BLOCK: 7}
-    | dict.fromkeys([*_WAITS, *range(0x80, 0x90)], 1)
+    | dict.fromkeys([*_WAITS, *_BYTES_AND_WAITS], 1)
     | dict.fromkeys(range(0x30, 0x40), 2)
-    | dict.fromkeys(range(0x40, 0x4F), 3)
-    | dict.fromkeys(range(0x51, 0x60), 3)
-    | dict.fromkeys(range(0xA0, 0xC0), 3)
+    | dict.fromkeys([*range(0x40, 0x4F), *range(0x51, 0x60), *range(0xA0, 0xC0)], 3)
     | dict.fromkeys(range(0xC0, 0xE0), 4)
     | dict.fromkeys(range(0xE0, 0x100), 5)
 )
 """Bytes of each command of VGM with its operands; a data block's content comes in addition."""
-
-
-@dataclass(frozen=True)
-class Recording:
-    """What a VGM file holds.
-
-    score: its music, the loop played once. tags: its texts that are not empty, by TAGS. left_out:
-    what a score cannot hold, such as "DPCM samples", and the number of commands for it. remarks:
-    lines that name the file and one of its faults each, or what is left out.
-    """
-
-    score: Score
-    tags: dict[str, str] = field(default_factory=dict)
-    left_out: dict[str, int] = field(default_factory=dict)
-    remarks: list[str] = field(default_factory=list)
 
 
 def read(path) -> Score:
@@ -71,25 +48,21 @@ def read(path) -> Score:
     Raises BadAudio when the file holds no NES chip, is larger or longer than a song can be, or so
     damaged that its notes cannot be told. ``load`` tells in addition what was left out.
     """
-    return load(path).score
+    return load(path)[0]
 
 
-def load(path) -> Recording:
-    """As ``read``, with the file's tags, what was left out, and remarks on its faults.
+def load(path) -> tuple[Score, list[str]]:
+    """As ``read``, with a line on each fault of the file, and one on what a score cannot hold.
 
-    Example: ``for line in vgm.load("song.vgz").remarks: print(line)``
+    Example: ``score, remarks = vgm.load("song.vgz")``
     """
     path, faults = Path(path), []
     data = _unpacked(path, faults)
     start, clock = _header(path, data, faults)
-    end, tags = _tags(data, start, faults)
-    writes, length, left_out = _commands(path, data, start, end, faults)
-    _check_sizes(data, start, end, length, faults)
-    if left_out:
-        kinds = ", ".join(f"{kind} ({count:,})" for kind, count in left_out.items())
-        faults.append(f"left out of the song (commands): {kinds}")
+    end = _end(data, start, faults)
+    writes, length = _commands(path, data, start, end, faults)
     score = emulation.run(writes, length, clock, path.stem)
-    return Recording(score, tags, left_out, [f"{path}: {fault}" for fault in faults])
+    return score, [f"{path}: {fault}" for fault in faults]
 
 
 def write(score: Score, path, title: str = "", author: str = "", loop: int | None = None) -> None:
@@ -113,16 +86,17 @@ def to_bytes(score: Score, title: str = "", author: str = "", loop: int | None =
     _check(score.length < 1 << 32, name, f"{score.seconds:.0f} s are more than VGM can count")
     _check(within, name, f"a loop from tick {loop} is not within its {score.length} ticks")
     header, body, now = bytearray(HEADER), bytearray(), 0
-    for tick, rank, register, value in registers.writes(score, loop).tolist():
+    stream, again = registers.writes(score, loop)
+    for number, (tick, register, value) in enumerate(stream.tolist()):
         body += _wait(tick - now)
-        if rank == registers.LOOP:
+        if number == again:
             struct.pack_into("<II", header, 0x1C, HEADER + len(body) - 0x1C, score.length - tick)
         body += bytes((_CHIP_WRITE, register, value))
         now = tick
     body += _wait(score.length - now) + bytes((_END,))
-    tags = {"title": title or score.name, "author": author, "converted_by": "LakhNES"}
-    tags["system"] = "Nintendo Entertainment System"
-    text = "".join(tags.get(tag, "").replace("\0", "") + "\0" for tag in TAGS)
+    texts = (title or score.name, "", "", "", "Nintendo Entertainment System", "", author)
+    texts += ("", "", "LakhNES", "")  # title, game, system and author have two languages each
+    text = "".join(text.replace("\0", "") + "\0" for text in texts)
     text = text.encode("utf-16-le", "replace")
     gd3 = struct.pack("<4sII", b"Gd3 ", 0x100, len(text)) + text
     struct.pack_into("<4sII", header, 0, MAGIC, HEADER + len(body) + len(gd3) - 4, VERSION)
@@ -178,20 +152,25 @@ def _header(path: Path, data: bytes, faults: list[str]) -> tuple[int, int]:
     _check(1e6 <= clock <= 4e6, path, f"its NES chip runs at {clock} Hz, not 1 to 4 MHz")
     if not 0x161 <= version <= 0x1FF:
         faults.append(f"claims {shown}; it is read as 1.61")
+    claimed, total, loop, looped = (_number(data, at) for at in (0x04, 0x18, 0x1C, 0x20))
+    if claimed + 4 > size:
+        faults.append(f"its header claims {claimed + 4} bytes, and it has {size}")
+    if (loop and not start <= loop + 0x1C < size) or looped > total:
+        faults.append(f"its loop (byte {loop + 0x1C}, {looped} samples) is not in its commands")
     return start, clock
 
 
-def _check_sizes(data: bytes, start: int, end: int, length: int, faults: list[str]) -> None:
-    """Faults of the header in what no note needs: sizes and the loop."""
-    claimed, loop, samples = (_number(data, at) for at in (0x04, 0x1C, 0x20))
-    if claimed + 4 > len(data):
-        faults.append(f"its header claims {claimed + 4} bytes, and it has {len(data)}")
-    if (loop and not start <= loop + 0x1C < end) or samples > length:
-        faults.append(f"its loop (byte {loop + 0x1C}, {samples} samples) is not in its commands")
+def _end(data: bytes, start: int, faults: list[str]) -> int:
+    """Where the commands, which begin at byte ``start``, end at the latest: before the tags."""
+    claimed, at = _number(data, 0x14) + 0x14, data.rfind(b"Gd3 ")
+    after = at + 12 + _number(data, at + 8) if at >= 0 else 0
+    if claimed != max(at, 0x14) or after > len(data):
+        faults.append(f"its tags are damaged, cut off or not at byte {claimed}, as its header says")
+    return at if at > start else len(data)
 
 
 def _commands(path: Path, data: bytes, start: int, end: int, faults: list[str]):
-    """The chip's writes (tick, register, value), the length in ticks, and what is left out."""
+    """The chip's writes (tick, register, value), and the length in ticks."""
     writes, left_out = [], Counter()
     position, now = start, 0
     while position < end and data[position] != _END:
@@ -219,30 +198,13 @@ def _commands(path: Path, data: bytes, start: int, end: int, faults: list[str]):
             now += _WAITS[command]
         else:
             left_out["data blocks" if command == _DATA_BLOCK else "other chips"] += 1
-            if 0x80 <= command < 0x90:  # plays a byte on another chip, and waits
-                now += command - 0x80
-        if now > LONGEST:
-            longest, lasts = (n // nes.TICKS_PER_SECOND for n in (LONGEST, now))
-            raise BadAudio(f"{path}: lasts {lasts} s, more than the {longest} s of a song")
+            now += _BYTES_AND_WAITS.get(command, 0)
         position += size
+    lasts = f"lasts {now // nes.TICKS_PER_SECOND} s, more than the {LONGEST_SECONDS} s of a song"
+    _check(now <= LONGEST_SECONDS * nes.TICKS_PER_SECOND, path, lasts)
     if position >= end or data[position] != _END:
         faults.append(f"its commands are cut off at byte {position} (no end command)")
-    return writes, now, dict(left_out)
-
-
-def _tags(data: bytes, start: int, faults: list[str]) -> tuple[int, dict[str, str]]:
-    """Where the commands, which begin at byte ``start``, end at the latest; and the tags."""
-    claimed = _number(data, 0x14) + 0x14
-    at = claimed if data[claimed : claimed + 4] == b"Gd3 " else data.rfind(b"Gd3 ")
-    if at < 0:
-        if claimed > 0x14:
-            faults.append(f"its tags at byte {claimed} are damaged or missing")
-        return len(data), {}
-    after = at + 12 + _number(data, at + 8)
-    if at != claimed:
-        faults.append(f"its tags are at byte {at}, and its header does not say so")
-    if after > len(data):
-        faults.append(f"its tags at byte {at} are cut off")
-    texts = data[at + 12 : after].decode("utf-16-le", "replace").split("\0")
-    tags = {tag: text for tag, text in zip(TAGS, texts, strict=False) if text}
-    return at if at > start else len(data), tags
+    if left_out:
+        kinds = ", ".join(f"{kind} ({count:,})" for kind, count in left_out.items())
+        faults.append(f"left out of the song (commands): {kinds}")
+    return writes, now
