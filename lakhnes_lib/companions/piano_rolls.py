@@ -56,13 +56,11 @@ def draw(track, start, end, row, shape: tuple[int, int, int]) -> np.ndarray:
            [0, 0, 0, 0],
            [0, 1, 1, 0]])
     """
-    tracks, steps, pitches = shape
-    inside = (row >= 0) & (row < pitches) & (track >= 0)
-    track, row = track[inside], row[inside]
-    edges = np.zeros((tracks, steps + 1, pitches), np.int16)
-    np.add.at(edges, (track, np.minimum(start, steps)[inside], row), 1)
-    np.add.at(edges, (track, np.minimum(end, steps)[inside], row), -1)
-    return edges.cumsum(1, np.int16)[:, :-1] > 0
+    roll = np.zeros(shape, bool)
+    inside = (row >= 0) & (row < shape[2]) & (track >= 0)
+    for number, first, stop, pitch in np.column_stack([track, start, end, row])[inside].tolist():
+        roll[number, first:stop, pitch] = True
+    return roll
 
 
 def notes(roll: np.ndarray) -> tuple[np.ndarray, ...]:
