@@ -76,10 +76,8 @@ def test_from_nothing(generate, place):
     assert (place / "again/seed3_00.tx1.txt").read_text() == texts[0]
 
 
-@pytest.mark.parametrize(
-    "option", [("--first-events", 30), ("--first-seconds", 0.9)], ids=lambda option: option[0]
-)
-def test_continue(generate, place, option):
+def test_continue(generate, place):
+    option = ("--first-seconds", 0.9)
     code, out, err = generate(
         "-n", 2, "--length", 30, "--continue", place / "song.mid", *option, out="on"
     )
@@ -320,8 +318,6 @@ def test_bad_input(generate, place, tmp_path):
         (("--given", "NO"), "--given"),
         (("--continue", song, "--rhythm", song), "only one of them"),
         (("--first-seconds", 3), "goes with --continue, --rhythm, --given or --between"),
-        (("--first-events", 3), "goes with --continue"),
-        (("--rhythm", song, "--first-events", 3), "goes with --continue"),
         (("--candidates", 3), "goes with --given or --between"),
         (("--rhythm", song, "--length", 9), "lasts as long as FILE"),
         (("--given", "NO", song, "--seconds", 9), "lasts as long as FILE"),

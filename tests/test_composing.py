@@ -14,7 +14,7 @@ from songs import tune
 from lakhnes_lib.cli.composing import voices_of
 from lakhnes_lib.data.build import read_any, read_song
 from lakhnes_lib.errors import BadMidi, LakhnesError, OutOfSpace
-from lakhnes_lib.generation import continuation, given_voices, rhythm
+from lakhnes_lib.generation import continuation, given_voices, rhythm, sampling
 from lakhnes_lib.listening import gallery
 from lakhnes_lib.models.language_model import LanguageModel, RandomModel, UnigramModel
 from lakhnes_lib.music import events, grammar, midi, nes
@@ -65,12 +65,12 @@ def test_nothing_to_go_on_from(options):
 
 def test_continuations_begin_alike_and_go_on_differently(model):
     prime = continuation.cut(SONG, seconds=1.0)
-    made = last(continuation.compose(model, prime, n=3, length=40, seed=1, **SETTINGS))
+    made = sampling.sample(model, prime=prime, n=3, length=40, seed=1, **SETTINGS)
     for ids in made:
         grammar.check(ids)
         assert ids[: len(prime)].tolist() == prime.tolist() and len(ids) > len(prime)
     assert not np.array_equal(made[0], made[1])
-    again = last(continuation.compose(model, prime, n=1, length=40, seed=1, **SETTINGS))
+    again = sampling.sample(model, prime=prime, n=1, length=40, seed=1, **SETTINGS)
     assert again[0].tolist() == made[0].tolist()
 
 
@@ -87,10 +87,9 @@ def test_perplexity_of_a_beginning_is_that_of_its_events(model):
 
 
 def test_what_is_composed_before_a_stop_is_a_score(model):
+    settings = dict(SETTINGS, prime=continuation.cut(SONG, count=9), n=2, length=90, seed=0)
     for steps in (
-        continuation.compose(
-            model, continuation.cut(SONG, count=9), n=2, length=90, seed=0, **SETTINGS
-        ),
+        sampling.grow(sampling.stream(model, **settings), settings["prime"]),
         rhythm.compose(model, SONG, n=2, seed=0, **SETTINGS),
         given_voices.compose(model, SONG, [nes.NO], n=2, candidates=4, **SETTINGS),
     ):

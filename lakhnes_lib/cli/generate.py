@@ -9,17 +9,7 @@ from typing import Annotated
 
 import typer
 
-from lakhnes_lib.cli.options import (
-    Checkpoint,
-    Count,
-    Device,
-    Length,
-    Voices,
-    only_where,
-    own_share,
-    rank,
-    read_song,
-)
+from lakhnes_lib.cli.options import Checkpoint, Count, Device, Length, Voices, only_where, own_share
 
 
 # The defaults are those of ``profiles.Sampling`` (a test compares them), which is slow to import.
@@ -37,7 +27,6 @@ def generate(
     only: Annotated[str, typer.Option(metavar="VOICES")] = "P1,P2,TR,NO",
     loop: Annotated[bool, typer.Option("--loop")] = False,
     first_seconds: Annotated[float | None, typer.Option(min=0.01, max=3_600.0)] = None,
-    first_events: Length = None,
     candidates: Annotated[int, typer.Option(min=1, max=1_000)] = 16,
     seconds: Annotated[float, typer.Option(min=0.1, max=3_600.0)] = 30.0,
     length: Length = None,
@@ -95,8 +84,7 @@ def generate(
     between: Compose seconds A to B of a song anew.
     only: With --between: compose only these voices.
     loop: End each piece where its beginning can follow.
-    first_seconds: Of FILE take only so many seconds [default: all].
-    first_events: With --continue: take only so many events [default: 512].
+    first_seconds: Of FILE take only so many seconds [default: all; --continue: 512 events].
     candidates: With --given and --between: attempts, of which one is taken.
     seconds: Greatest length of what is composed.
     length: The same in events, about 57 a second.
@@ -120,26 +108,22 @@ def generate(
     some_file = "goes with --continue, --rhythm, --given or --between"
     grows = file is beginning  # with the others a piece lasts as long as FILE
     lasts = "with --rhythm, --given and --between a piece lasts as long as FILE"
-    for fits, flag, why in (
-        (file is not None and not between, "--first-seconds", some_file),
-        (file is not None, "--voices", some_file),
-        (beginning is not None, "--first-events", "goes with --continue"),
-        (given or between, "--candidates", "goes with --given or --between"),
-        (between, "--only", "goes with --between"),
-        (grows, "--length", lasts),
-        (grows, "--seconds", lasts),
-        (grows, "--no-audition", lasts),
-        (grows, "--as-published", lasts),
-        (file is None, "--loop", "goes with pieces from nothing"),
-        (not (given or between) or masked, "--free", "--given always keeps the grammar"),
-    ):
-        only_where(fits, context, flag, why=why)
     settings = ("--length", "--seconds", "--temperature", "--top-k", "--top-p", "--audition")
-    only_where(not as_published, context, *settings, why="--as-published sets it")
+    for fits, why, *flags in (
+        (file is not None and not between, some_file, "--first-seconds"),
+        (file is not None, some_file, "--voices"),
+        (given or between, "goes with --given or --between", "--candidates"),
+        (between, "goes with --between", "--only"),
+        (grows, lasts, "--length", "--seconds", "--no-audition", "--as-published"),
+        (file is None, "goes with pieces from nothing", "--loop"),
+        (not (given or between) or masked, "--given always keeps the grammar", "--free"),
+        (not as_published, "--as-published sets it", *settings),
+    ):
+        only_where(fits, context, *flags, why=why)
     if as_published:
         length, audition, temperature, top_k, top_p = 1024, False, 0.95, 32, 1.0
-    seed = rank() + (secrets.randbelow(10**6) if seed is None else seed)
-    pieces = own_share(pieces)
+    seed = secrets.randbelow(10**6) if seed is None else seed
+    pieces, seed = own_share(pieces, seed)
     if not pieces:
         return
     options = dict(temperature=temperature, top_k=top_k or None, top_p=top_p, seed=seed)
@@ -153,20 +137,19 @@ def generate(
     from lakhnes_lib.music import events, nes
 
     if file is not None:
-        # A note that sounds at the cut of a beginning goes on, so that the file is read beyond it.
-        beyond = first_seconds and first_seconds + (beginning is not None)
-        song = read_song(file, voices, beyond)
+        song = composing.song_of(file, voices, first_seconds, goes_on=beginning is not None)
     model, caption, join = composing.model(checkpoint, device), f"seed {seed}", 0.0
     if grows:
         prime = None
         if beginning is not None:
-            count = 512 if first_events is None and first_seconds is None else first_events
+            count = 512 if first_seconds is None else None
             prime = continuation.cut(song, seconds=first_seconds, count=count)
             join = events.decode(prime).seconds
             caption += f", goes on from the first {join:.1f} s of {beginning.name}"
             composing.describe_beginning(beginning, prime, checkpoint, memory)
         if as_published:
-            steps = continuation.compose(model, prime, length=length, masked=masked, **options)
+            options |= dict(length=length, masked=masked, prime=prime)
+            steps = sampling.grow(sampling.stream(model, **options), prime)
         else:
             seconds = 3_600.0 if length else seconds  # then the events alone count
             options |= dict(length=length, masked=masked, audition=audition)

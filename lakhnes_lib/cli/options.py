@@ -110,10 +110,12 @@ def rank() -> int:
     return int(os.environ["RANK"]) if "TORCHELASTIC_RUN_ID" in os.environ else 0
 
 
-def own_share(number: int) -> int:
-    """How many of so many pieces this process composes, and the others of ``torchrun`` not."""
-    is_alone = "TORCHELASTIC_RUN_ID" not in os.environ
-    return number if is_alone else len(range(rank(), number, int(os.environ["WORLD_SIZE"])))
+def own_share(number: int, seed: int) -> tuple[int, int]:
+    """How many of so many pieces this process composes, and the others of ``torchrun`` not; and its
+    own seed."""
+    if "TORCHELASTIC_RUN_ID" not in os.environ:
+        return number, seed
+    return len(range(rank(), number, int(os.environ["WORLD_SIZE"]))), seed + rank()
 
 
 def chosen_device(name: str | None):

@@ -1,17 +1,15 @@
-"""Continuation: where a given song is cut, and pieces that go on from there; also from nothing.
+"""Continuation: the beginning of a given song, which is cut where pieces are to go on from it.
 
 Paper: §8 (its notebook goes on from the first 512 events of human-composed material).
-Notebook: 09_composing.
-Differences from the paper: the cut may be at a time; several continuations at once; the perplexity
-of the beginning says how well the model can follow it.
+Notebook: 09_composing. What goes on: ``sampling.py`` and ``auditions.py``, with the beginning as
+``prime``.
+Differences from the paper: the cut may be at a time; the perplexity of the beginning says how well
+the model can follow it.
 """
-
-from collections.abc import Iterator
 
 import numpy as np
 
 from lakhnes_lib.errors import LakhnesError
-from lakhnes_lib.generation import sampling
 from lakhnes_lib.music import events, nes
 from lakhnes_lib.music.score import Score
 
@@ -51,13 +49,3 @@ def perplexity(model, ids: np.ndarray, memory_length: int | None = 512) -> float
     framed = np.concatenate([[events.START], ids])
     scores = exact(model, [framed], memory_length=memory_length, progress=False)
     return scores.perplexity if scores.targets else float("nan")
-
-
-def compose(
-    model, prime: np.ndarray | None = None, *, n: int, **options
-) -> Iterator[list[list[int]]]:
-    """Pieces from nothing, or from a beginning that ``cut`` gave, as they grow.
-
-    options: those of ``sampling.stream``.
-    """
-    return sampling.grow(sampling.stream(model, n=n, prime=prime, **options), prime)
