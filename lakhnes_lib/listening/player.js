@@ -1,7 +1,6 @@
 // Brings the controls of a player (player.html) to life: mixer, views, downloads.
 // Every player has its own state; nothing on the page outside of it is touched.
 function build(root) {
-  const VOICES = [0, 1, 2, 3];
   const one = selector => root.querySelector(selector);
   const all = selector => [...root.querySelectorAll(selector)];
   const pieces = all("figure").map((figure, i) => ({
@@ -10,21 +9,24 @@ function build(root) {
     audio: figure.querySelector("audio"),
     ...JSON.parse(figure.dataset.piece),
   }));
-  const mixer = { mute: VOICES.map(() => false), solo: VOICES.map(() => false), duty: [-1, -1] };
   const whole = Math.max(...pieces.map(piece => piece.length)) || 1; // seconds, for all pieces
   let piece = pieces[0], wantedView = "roll", frame = 0;
 
-  const deck = one(".lakhnes-deck"), position = one("[type=range]"), status = one("[role=status]");
+  const position = one("[type=range]"), status = one("[role=status]");
   const press = (button, on) => button.setAttribute("aria-pressed", String(on));
+  const isPressed = button => button.getAttribute("aria-pressed") === "true";
   const on = (selector, event, act) =>
     all(selector).forEach(element => element.addEventListener(event, () => act(element)));
 
   // --- sound: one audio element a piece; its source is Python's rendering, or a mix made here ---
-  const audible = voice => (mixer.solo.some(Boolean) ? mixer.solo[voice] : !mixer.mute[voice]);
+  function audible() {
+    const [muted, alone] = ["mute", "solo"].map(kind => all(`[data-${kind}]`).map(isPressed));
+    return alone.includes(true) ? alone : muted.map(isMuted => !isMuted);
+  }
+  const duties = () => all("[data-duty]").map(list => Number(list.value));
   function mixName() {
-    const asRendered = VOICES.every(audible) && mixer.duty.every(duty => duty < 0);
-    if (!piece.voices || asRendered) return "full";
-    return VOICES.map(voice => Number(audible(voice))).join("") + mixer.duty.join();
+    const name = [...audible(), ...duties()].join();
+    return piece.voices && name !== "true,true,true,true,-1,-1" ? name : "full";
   }
   function full() {
     const url = piece.audio.src;
@@ -34,7 +36,7 @@ function build(root) {
     const name = mixName(), { rate, head } = full();
     if (name === "full") return piece.full;
     if (piece.mix?.name !== name) {
-      const samples = sound.render(piece, VOICES.map(audible), mixer.duty, rate);
+      const samples = sound.render(piece, audible(), duties(), rate);
       if (piece.mix) URL.revokeObjectURL(piece.mix.url);
       piece.mix = { name, url: URL.createObjectURL(sound.toWav(samples, head)), rate, samples };
     }
@@ -44,21 +46,15 @@ function build(root) {
     const name = mixName();
     if ((piece.loaded ?? "full") !== name) {
       const { audio } = piece, { currentTime, paused } = audio;
-      const { url } = mix();
+      Object.assign(audio, { src: mix().url, currentTime });
       piece.loaded = name;
-      Object.assign(audio, { src: url, currentTime });
       if (!paused) start(audio);
     }
     draw();
   }
-  function remix(kind, index, value) {
-    mixer[kind][index] = value;
-    all("[data-mute]").forEach((button, voice) => press(button, mixer.mute[voice]));
-    all("[data-solo]").forEach((button, voice) => press(button, mixer.solo[voice]));
-    for (const voice of VOICES) {
-      const parts = all(`.voice-${voice}`);
-      parts.forEach(part => part.classList.toggle("silent", !audible(voice)));
-    }
+  function remix() {
+    audible().forEach((isHeard, voice) =>
+      all(`.voice-${voice}`).forEach(part => part.classList.toggle("silent", !isHeard)));
     status.textContent = "Rendering\u2026";
     setTimeout(() => {
       load();
@@ -98,16 +94,13 @@ function build(root) {
     for (const part of piece.picture.children) part.hidden = part.className !== view;
     draw();
   }
-  function showTime(time) {
-    position.value = time;
-    position.setAttribute("aria-valuetext", `${Math.round(time)} of ${Math.round(piece.length)} s`);
-    one(".line").style.left = `${100 * Math.min(1, time / whole)}%`;
-  }
   function draw() {
-    const { currentTime } = piece.audio;
+    const { currentTime } = piece.audio, seconds = `${Math.round(piece.length)} s`;
+    position.value = currentTime;
+    position.setAttribute("aria-valuetext", `${Math.round(currentTime)} of ${seconds}`);
+    one(".line").style.left = `${100 * Math.min(1, currentTime / whole)}%`;
     const shown = piece.picture.querySelector(":scope > :not([hidden])");
     const picture = shown?.querySelector("svg, canvas"), view = shown?.className;
-    showTime(currentTime);
     if (!shown || view === "roll") return;
     if (picture.drawn !== mix()) {
       const loudest = (peak, value) => Math.max(peak, Math.abs(value));
@@ -125,13 +118,11 @@ function build(root) {
   // --- buttons, pointer and keys ---
   on("button[data-piece]", "click", button => change(Number(button.dataset.piece)));
   on("[data-view]", "click", button => show(button.dataset.view));
-  for (const kind of ["mute", "solo"]) {
-    on(`[data-${kind}]`, "click", button => {
-      const voice = Number(button.dataset[kind]);
-      remix(kind, voice, !mixer[kind][voice]);
-    });
-  }
-  on("[data-duty]", "change", list => remix("duty", list.dataset.duty, Number(list.value)));
+  on("[data-mute], [data-solo]", "click", button => {
+    press(button, !isPressed(button));
+    remix();
+  });
+  on("[data-duty]", "change", remix);
   on("[type=checkbox]", "change", box => pieces.forEach(({ audio }) => (audio.loop = box.checked)));
   on(".speed", "change", list => {
     for (const { audio } of pieces) audio.defaultPlaybackRate = audio.playbackRate = list.value;
@@ -157,14 +148,9 @@ function build(root) {
     audio.volume = 0.8;
     for (const name of ["play", "pause", "ended", "seeked"]) audio.addEventListener(name, animate);
   }
-  for (const part of [deck, ...all("[data-wav]")]) part.hidden = false;
+  for (const part of [one(".lakhnes-deck"), ...all("[data-wav]")]) part.hidden = false;
   root.classList.add("lakhnes-ready");
   change(0);
 }
 
-const here = document.currentScript?.closest(".lakhnes-player");
-for (const root of here ? [here] : document.querySelectorAll(".lakhnes-player")) {
-  if (root.lakhnesBuilt) continue;
-  root.lakhnesBuilt = true;
-  build(root);
-}
+document.querySelectorAll(".lakhnes-player:not(.lakhnes-ready)").forEach(build);

@@ -28,12 +28,22 @@ const views = (() => {
     const peak = wave.reduce((largest, value) => Math.max(largest, Math.abs(value)), 0.05);
     drawPath(svg, span, peak, wave.map((value, i) => `${i ? "L" : "M"}${i},${-value}`));
   }
+  // Power in decibels, by the Fourier transform as it is written, of Hann-windowed samples around
+  // each column; bands from 0 to half the rate.
   function spectrogram(canvas, { samples }) {
-    const { power, bands } = sound.spectrogram(samples, COLUMNS);
-    const image = new ImageData(COLUMNS, bands);
+    const SIZE = 512, bands = SIZE / 2, image = new ImageData(COLUMNS, bands);
+    const angles = Float64Array.from({ length: SIZE }, (_, i) => (2 * Math.PI * i) / SIZE);
+    const cos = angles.map(Math.cos), sin = angles.map(Math.sin);
     for (let column = 0; column < COLUMNS; column++) {
+      const from = Math.round(((column + 0.5) * samples.length) / COLUMNS) - SIZE / 2;
+      const heard = cos.map((value, i) => (samples[from + i] || 0) * (0.5 - 0.5 * value));
       for (let band = 0; band < bands; band++) {
-        const decibels = power[column * bands + band];
+        let re = 0, im = 0;
+        for (let i = 0, k = 0; i < SIZE; i++, k = (k + band) % SIZE) {
+          re += heard[i] * cos[k];
+          im += heard[i] * sin[k];
+        }
+        const decibels = 10 * Math.log10(((re ** 2 + im ** 2) * 16) / SIZE ** 2 + 1e-12);
         const shade = Math.max(0, Math.min(3.999, ((decibels + 90) / 75) * 4));
         const k = Math.floor(shade), below = MAGMA[k], above = MAGMA[k + 1];
         const mixed = below.map((value, i) => value + (above[i] - value) * (shade - k));
