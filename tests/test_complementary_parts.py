@@ -47,7 +47,7 @@ def test_voices_stay_together(corpus):
 
 
 def test_a_pair_is_the_whole_song(corpus):
-    task, score = NesPairs(corpus, mended=True), corpus["train"].score(0).excerpt(0, 10)
+    task, score = NesPairs(corpus, 10.0, mended=True), corpus["train"].score(0).excerpt(0, 10)
     source, (start, *target, end) = task.pair(score, nes.TR)
     assert end == events.START and start == 631 + nes.TR * STARTS + paired_parts.start_of(
         len(score.voice(nes.TR)), score.length / 2756 / 32
@@ -60,13 +60,13 @@ def test_a_pair_is_the_whole_song(corpus):
 @pytest.mark.parametrize("mended", [False, True])
 def test_what_is_drawn_is_able(corpus, mended):
     """Every token that is drawn may follow those before it, and the voice is the start's."""
-    task, random = NesPairs(corpus, seconds=5.0, mended=mended), np.random.default_rng(0)
+    task, random = NesPairs(corpus, 5.0, 150, mended=mended), np.random.default_rng(0)
     voices = set()
     for _ in range(20):
         source, target = task.draw("train", random)
         voice, density = divmod(target[0] - 631, STARTS)
         voices.add(voice)
-        assert len(source) and (density > 0) == mended
+        assert 0 < len(source) <= 150 - len(target) and (density > 0) == mended
         assert voice not in events.VOICE_OF[source]
         for at in range(1, len(target)):
             assert task.able(target[:at])[target[at]]
@@ -74,7 +74,7 @@ def test_what_is_drawn_is_able(corpus, mended):
 
 
 def test_able_by_hand(corpus):
-    task = NesPairs(corpus)
+    task = NesPairs(corpus, 10.0)
     start, wait, long = 631 + nes.P2 * STARTS, events.wait_ids(np.array(100)), 370
     on, off = int(events.NOTE_ON[nes.P2]) + 60, int(events.NOTE_OFF[nes.P2])
     ons = int(nes.HIGHEST_PITCH[nes.P2] - nes.LOWEST_PITCH[nes.P2]) + 1
@@ -104,7 +104,7 @@ def test_nothing_to_draw_is_an_error():
             return tune(1).only([0])
 
     with pytest.raises(ValueError, match="train: in no excerpt"):
-        NesPairs(Silent()).draw("train", np.random.default_rng(0))
+        NesPairs(Silent(), 5.0).draw("train", np.random.default_rng(0))
 
 
 # Bands

@@ -53,11 +53,11 @@ class RelativeAttention(nn.Module):
         x: (batch, time, width). distance: int64 (batch or 1, time, keys), a key's position less the
         query's. hidden: bool, the same shape or (batch, 1, keys): keys that must not be looked at.
         """
-        query = self._by_head(self.query(x))
+        query = self._by_head(self.query(x)) / sqrt(x.shape[-1] // self.heads)
         by_distance = query @ self.distances.transpose(-1, -2)  # (batch, heads, time, 2 reach + 1)
         column = distance.clamp(-self.reach, self.reach).unsqueeze(1) + self.reach
         s_rel = by_distance.gather(-1, column.expand(*by_distance.shape[:3], -1))
-        scores = (query @ key.transpose(-1, -2) + s_rel) / sqrt(query.shape[-1])
+        scores = query @ key.transpose(-1, -2) + s_rel
         return scores.masked_fill(hidden.unsqueeze(1), -torch.inf).softmax(-1)
 
     def forward(self, x, key, value, distance, hidden) -> Tensor:

@@ -54,16 +54,16 @@ def voice_events(score: Score, voices) -> np.ndarray:
 class NesPairs:
     """Excerpts of NES songs: three voices are given, the fourth is the target.
 
-    seconds: the length of an excerpt. voices: those that can be the target. What is wanted of a
-    task: ``vocabulary``, the number of tokens; ``end``, the token that ends a target; ``starts``,
+    seconds: the length of an excerpt. tokens: pairs with more of them in all are not drawn.
+    What is wanted of a task: ``vocabulary``, the number of tokens; ``end``, the token that ends a target; ``starts``,
     how many further tokens can begin one; ``clock``, for ``EncoderDecoder.set_clock``.
     """
 
     vocabulary, end, starts = len(events.VOCABULARY), events.START, len(nes.VOICES) * STARTS
     clock = events.TICKS_OF / CELL_TICKS, np.full(len(events.VOCABULARY), -1)
 
-    def __init__(self, corpus, seconds: float = 12.0, voices=range(4), mended: bool = False):
-        self.corpus, self.seconds, self.voices, self.mended = corpus, seconds, voices, mended
+    def __init__(self, corpus, seconds: float, tokens: int = 1500, mended: bool = False):
+        self.corpus, self.seconds, self.tokens, self.mended = corpus, seconds, tokens, mended
 
     def pair(self, score: Score, voice: int) -> tuple[np.ndarray, list[int]]:
         """Source, and target with its start and end.
@@ -85,7 +85,7 @@ class NesPairs:
         songs = self.corpus[split]
         for _ in range(_MOST_TRIES):
             score = songs.score(int(random.integers(len(songs))))
-            playing = np.intersect1d(score.notes["voice"], self.voices)
+            playing = np.unique(score.notes["voice"])
             if not len(playing):
                 continue
             voice = int(random.choice(playing))
@@ -96,7 +96,9 @@ class NesPairs:
                 continue
             if self.mended and split == "train":
                 part = augmentation.transpose(part, int(random.choice(augmentation.SEMITONES)))
-            return self.pair(part, voice)
+            source, target = self.pair(part, voice)
+            if len(source) + len(target) <= self.tokens:
+                return source, target
         raise ValueError(f"{split}: in no excerpt one voice plays with others")
 
     def able(self, target: list[int]) -> np.ndarray:
