@@ -246,7 +246,7 @@ def test_every_plot_draws_into_given_axes_and_leaves_pyplot_alone(tmp_path):
         lambda **k: plots.piano_roll(_song(), **k),
         lambda **k: plots.piano_roll(Score.build([], 0), **k),
         lambda **k: plots.waveform(tone, 44_100, **k),
-        lambda **k: plots.waveform(tone[:500], 44_100, start=1.0, title="zoomed", **k),
+        lambda **k: plots.waveform(tone[:500], 44_100, title="zoomed", **k),
         lambda **k: plots.waveform(tone[:0], 44_100, **k),
         lambda **k: plots.spectrogram(tone, 44_100, **k),
         lambda **k: plots.spectrogram(tone[:10], 44_100, **k),

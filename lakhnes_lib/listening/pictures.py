@@ -42,30 +42,21 @@ def axes(ax, **size):
     return picture.add_subplot(), picture
 
 
-def tidy(ax, grid: str | None = "y"):
-    """Two spines, quiet ticks, and a faint grid along one axis ("x" or "y") behind the data."""
+def finish(ax, title: str, x: str = "", y: str = "", grid: str | None = "y"):
+    """What all plots end with: a title at the left, labels of the axes, where there are some, two
+    spines, quiet ticks, and a faint grid along one axis ("x" or "y") or "both" behind the data."""
+    if x:
+        ax.set_xlabel(x, loc="left", color=INK)
+    if y:
+        ax.set_ylabel(y, color=INK)
+    # As plain text: a dollar sign in a song's name starts no formula.
+    ax.set_title(title, loc="left", fontsize=11, color=INK, parse_math=False)
     ax.spines[["top", "right"]].set_visible(False)
     ax.spines[["left", "bottom"]].set_color("#999999")
     ax.tick_params(colors=INK, labelsize=9)
     ax.set_axisbelow(True)
     if grid:
         ax.grid(axis=grid, color=FAINT, linewidth=0.6)
-
-
-def head(ax, title: str):
-    """A title at the left, as plain text: a dollar sign in a song's name starts no formula."""
-    if title:
-        ax.set_title(title, loc="left", fontsize=11, color=INK, parse_math=False)
-
-
-def finish(ax, title: str, x: str = "", y: str = "", grid: str | None = "y"):
-    """What all plots end with: labels of the axes, where there are some, ``tidy`` and ``head``."""
-    if x:
-        ax.set_xlabel(x, loc="left", color=INK)
-    if y:
-        ax.set_ylabel(y, color=INK)
-    tidy(ax, grid)
-    head(ax, title)
 
 
 def legend(ax, location: str, anchor=None, **look):
