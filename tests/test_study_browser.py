@@ -4,9 +4,10 @@ downloaded, read back."""
 import time
 
 import pytest
+from IPython.display import Audio
 from quartets import quartet
 
-from lakhnes_lib.study import study_page
+from lakhnes_lib.study import study_page, study_widget
 from lakhnes_lib.study.answers import read
 from lakhnes_lib.study.clips import make_study
 
@@ -101,3 +102,27 @@ def test_study_is_taken_reloaded_downloaded_and_read(page, design, tmp_path):
     page.run("confirm = () => true")
     page.click(element("#pair [data-act=remove]"))
     says(page, "Thank you")  # the second listener's answers are gone, the first's are not
+
+
+def test_keys_of_the_notebook(page, design, tmp_path):
+    """Each key acts on its sound or button; both sounds never play at once."""
+    clips = [Audio(design.sound(name))._repr_html_() for name in design.trials[0].clips]
+    buttons = "".join(
+        f"<button class='lakhnes-key-{key}' onclick='said.push(this.textContent)'>{text}</button>"
+        for key, text in (("1", "first"), ("2", "second"), ("u", "undone"))
+    )
+    script = study_widget.SCRIPT.read_text(encoding="utf-8")
+    box = f"<div class='lakhnes-study' tabindex='0'>{study_widget.SOUNDS.format(*clips)}{buttons}"
+    scripts = f"<script>said = []</script><script>{script}</script>" * 2  # as two cells bring it
+    (tmp_path / "notebook.html").write_text(f"<main>{box}</div></main>{scripts}", encoding="utf-8")
+    page.open((tmp_path / "notebook.html").as_uri())
+    playing = "[...document.querySelectorAll('audio')].map(sound => !sound.paused)"
+    press(page, "1")
+    page.run(f"{element('.lakhnes-study')}.focus()")
+    press(page, "a")
+    page.until(f"{playing}.join() === 'true,false'")
+    press(page, "B")
+    page.until(f"{playing}.join() === 'false,true'")
+    press(page, "b", "1", "2", "u", "x", '"')
+    page.until(f"{playing}.join() === 'false,false'")
+    assert page.run("said.join()") == "first,second,undone"

@@ -9,7 +9,6 @@
   let storageWorks = true;
   const players = all("audio"), heard = [false, false];
   const session = () => state.sessions.at(-1);
-  const finished = () => session().answers.length === total;
 
   // --- what stays in the browser ---
   function store() {
@@ -64,12 +63,11 @@
     Object.assign(document.createElement("a"), { href: url, download: name }).click();
     setTimeout(() => URL.revokeObjectURL(url), 60000);
   }
-  function play(side) {
-    const player = players[side];
+  function toggle(player) {
     if (!player.paused) return player.pause();
     player.currentTime = 0;
     player.play().catch(() => {});
-    plays(side);
+    plays(players.indexOf(player));
   }
   function plays(side) {
     players[1 - side].pause();
@@ -80,7 +78,6 @@
     all(".choose").forEach(button => (button.disabled = !heard.every(Boolean)));
   }
   function choose(side) {
-    if (!heard.every(Boolean)) return;
     const { answers } = session(), { id } = study.trials[answers.length];
     answers.push({ trial: id, choice: "ab"[side], time: new Date().toISOString() });
     changed();
@@ -111,7 +108,7 @@
   }
   function show() {
     if (!session()) welcome();
-    else if (!finished()) pair();
+    else if (session().answers.length < total) pair();
     else {
       one("textarea").value = csv();
       open("end");
@@ -122,17 +119,15 @@
   all("[data-act]").forEach(button => button.addEventListener("click", acts[button.dataset.act]));
   players.forEach((player, side) => player.addEventListener("play", () => plays(side)));
   all(".choose").forEach((button, side) => button.addEventListener("click", () => choose(side)));
-  const keys = { a: () => play(0), b: () => play(1), 1: () => choose(0), 2: () => choose(1) };
-  Object.assign(keys, { arrowleft: keys[1], arrowright: keys[2] });
   addEventListener("keydown", event => {
     if (event.repeat || event.ctrlKey || event.metaKey || event.altKey) return;
-    if (event.target.closest("textarea") || !one("#welcome").hidden) return;
-    const key = event.key.toLowerCase(), arrow = key.startsWith("arrow");
-    if (arrow && event.target.closest("audio")) return; // there arrows seek
-    const act = key === "u" && session().answers.length ? undo : finished() ? undefined : keys[key];
-    if (!act) return;
+    const key = event.key.toLowerCase(), own = key.startsWith("arrow") ? "audio" : "textarea";
+    if (event.target.closest(own)) return; // arrows seek in a clip, letters move in the text
+    const target = one(`section:not([hidden]) [data-keys~=${JSON.stringify(key)}]`);
+    if (!target) return;
     event.preventDefault();
-    act();
+    if (target.matches("audio")) toggle(target);
+    else target.click();
   });
   show();
 })();

@@ -2,28 +2,22 @@
 (() => {
   if (window.lakhnesStudyKeys) return; // another cell has brought them
   window.lakhnesStudyKeys = true;
-  const press = name => box => box.querySelector(`.lakhnes-${name}`).click();
-  const keys = {
-    1: press("a"),
-    2: press("b"),
-    u: press("undo"),
-    a: box => play(box, 0),
-    b: box => play(box, 1),
-  };
-  function play(box, side) {
-    const sounds = [...box.querySelectorAll("audio")], start = sounds[side]?.paused;
-    for (const sound of sounds) {
+  function play(chosen, box) {
+    const start = chosen.paused;
+    for (const sound of box.querySelectorAll("audio")) {
       sound.pause();
       sound.currentTime = 0;
     }
-    if (start) sounds[side].play();
+    if (start) chosen.play();
   }
   function act(event) {
-    const box = event.target.closest(".lakhnes-study"), key = keys[event.key.toLowerCase()];
-    if (!box || !key || event.ctrlKey || event.metaKey || event.altKey) return;
+    const box = event.target.closest(".lakhnes-study"), key = CSS.escape(event.key.toLowerCase());
+    const target = box?.querySelector(`[aria-label="Clip ${key}" i] audio, .lakhnes-key-${key}`);
+    if (!target || event.ctrlKey || event.metaKey || event.altKey) return;
     event.preventDefault();
     event.stopPropagation();
-    key(box);
+    if (target.matches("audio")) play(target, box);
+    else target.click();
     box.focus();
   }
   // Before the notebook's own commands for these keys hear of them.

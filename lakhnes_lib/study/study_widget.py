@@ -56,32 +56,32 @@ def take(design: Design, listener: str, path) -> Session:
     session = Session(design, listener, path)
     heading, sounds = ipywidgets.HTML(), ipywidgets.HTML()
     buttons = {
-        "a": ipywidgets.Button(description="Choose A", button_style="primary"),
-        "b": ipywidgets.Button(description="Choose B", button_style="primary"),
-        "undo": ipywidgets.Button(description="Undo the last"),
+        "1": ipywidgets.Button(description="Choose A", button_style="primary"),
+        "2": ipywidgets.Button(description="Choose B", button_style="primary"),
+        "u": ipywidgets.Button(description="Undo the last"),
     }
 
     def show():
         total, left, trial = len(design.trials), len(session.open), session.trial
         if trial:
             heading.value = f"<b>{QUESTIONS[design.kind]}</b> Pair {total - left + 1} of {total}."
-            clips = map(Audio, map(design.sound, (trial.a, trial.b)))
+            clips = map(Audio, map(design.sound, trial.clips))
             sounds.value = SOUNDS.format(*(clip._repr_html_() for clip in clips))
         else:
             heading.value, sounds.value = f"All {total} pairs are answered. Thank you!", ""
-        buttons["a"].disabled = buttons["b"].disabled = not left
-        buttons["undo"].disabled = left == total
+        buttons["1"].disabled = buttons["2"].disabled = not left
+        buttons["u"].disabled = left == total
 
-    def press(name, _):
-        if name == "undo":
+    def press(key, _):
+        if key == "u":
             session.undo()
         elif session.trial:
-            session.answer(name)
+            session.answer({"1": "a", "2": "b"}[key])
         show()
 
-    for name, button in buttons.items():
-        button.add_class(f"lakhnes-{name}")
-        button.on_click(partial(press, name))
+    for key, button in buttons.items():
+        button.add_class(f"lakhnes-key-{key}")
+        button.on_click(partial(press, key))
     show()
     row = ipywidgets.HBox(list(buttons.values()))
     box = ipywidgets.VBox([heading, sounds, row], tabbable=True)
