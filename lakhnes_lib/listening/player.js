@@ -28,19 +28,10 @@ function build(root) {
     const name = [...audible(), ...duties()].join();
     return piece.voices && name !== "true,true,true,true,-1,-1" ? name : "full";
   }
-  function full() {
-    const url = piece.audio.src;
-    return (piece.full ??= { url, ...sound.fromWav(url) });
-  }
   function mix() {
-    const name = mixName(), { rate, head } = full();
-    if (name === "full") return piece.full;
-    if (piece.mix?.name !== name) {
-      const samples = sound.render(piece, audible(), duties(), rate);
-      if (piece.mix) URL.revokeObjectURL(piece.mix.url);
-      piece.mix = { name, url: URL.createObjectURL(sound.toWav(samples, head)), rate, samples };
-    }
-    return piece.mix;
+    piece.mixes ??= { full: sound.fromWav(piece.audio.src) };
+    const { mixes } = piece;
+    return (mixes[mixName()] ??= sound.mix(piece, audible(), duties(), mixes.full));
   }
   function load() {
     const name = mixName();
@@ -104,8 +95,9 @@ function build(root) {
     if (!shown || view === "roll") return;
     if (picture.drawn !== mix()) {
       const loudest = (peak, value) => Math.max(peak, Math.abs(value));
-      views[view](picture, mix(), (piece.peak ??= full().samples.reduce(loudest, 0.01)));
       picture.drawn = mix();
+      piece.peak ??= piece.mixes.full.samples.reduce(loudest, 0.01);
+      views[view](picture, mix(), piece.peak);
     }
     if (view === "waveform") views.scope(shown.lastElementChild, mix(), currentTime);
   }

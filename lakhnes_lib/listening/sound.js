@@ -56,9 +56,11 @@ const sound = (() => {
     }
   }
 
-  // A piece with the voices `on` (four booleans) as Float32Array; duties: of both pulses, -1 for
-  // their own.
-  function render(piece, on, duties, rate) {
+  // A piece with the voices `on` (four booleans); duties: of both pulses, -1 for their own. A mix
+  // is { url, samples, rate, head }: where it plays from as a WAV file of one channel and 16 bits,
+  // the sound in Float32Array, samples a second, and the file's first 44 bytes, which every mix of
+  // a piece has from the first.
+  function mix(piece, on, duties, { rate, head }) {
     const length = Math.ceil(piece.length * rate);
     const plain = new Float64Array(length), smooth = new Float64Array(length);
     const corrections = Array.from({ length: PHASES }, (_, phase) => {
@@ -86,27 +88,22 @@ const sound = (() => {
     add([PULSE_1, PULSE_2], (a, b) => 95.88 / (8128 / (a + b) + 100));
     add([TRIANGLE, NOISE], (a, b) => 159.79 / (1 / (a / 8227 + b / 12241) + 100));
     for (let i = 1; i < length; i++) plain[i] += plain[i - 1];
-    const samples = plain.map((value, i) => value + smooth[i]);
-    filter(samples, piece.filter);
-    return Float32Array.from(samples, value => value * piece.gain);
+    const sum = plain.map((value, i) => value + smooth[i]);
+    filter(sum, piece.filter);
+    const samples = Float32Array.from(sum, x => Math.max(-1, Math.min(1, x * piece.gain)));
+    const numbers = Int16Array.from(samples, value => Math.round(value * 32767));
+    const url = URL.createObjectURL(new Blob([head, numbers], { type: "audio/wav" }));
+    return { url, samples, rate, head };
   }
 
-  // A WAV file of one channel, 16 bits: a head of 44 bytes, then the samples.
-  function fromWav(dataUri) {
-    const text = atob(dataUri.slice(dataUri.indexOf(",") + 1));
+  function fromWav(url) {
+    const text = atob(url.slice(url.indexOf(",") + 1));
     const bytes = Uint8Array.from(text, character => character.charCodeAt(0));
     const numbers = new Int16Array(bytes.buffer, 44, (bytes.length - 44) >> 1);
     const samples = Float32Array.from(numbers, number => number / 32767);
     const rate = new DataView(bytes.buffer).getUint32(24, true);
-    return { head: bytes.slice(0, 44), rate, samples };
+    return { url, samples, rate, head: bytes.slice(0, 44) };
   }
 
-  // The head of another file of the same length and rate serves again.
-  function toWav(samples, head) {
-    const limited = samples.map(value => Math.max(-1, Math.min(1, value)));
-    const numbers = Int16Array.from(limited, value => Math.round(value * 32767));
-    return new Blob([head, numbers], { type: "audio/wav" });
-  }
-
-  return { render, fromWav, toWav };
+  return { mix, fromWav };
 })();
