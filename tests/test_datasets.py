@@ -209,7 +209,7 @@ def test_real_archives(nesmdb_files, tx1_files, mirror, home):
     for name, folder in folders.items():
         entry = registry.find(name)
         inventory = archives.take_inventory(folder, entry.content)
-        assert (inventory.files, inventory.fingerprint) == (entry.files, entry.fingerprint)
+        assert inventory == {"files": entry.files, "fingerprint": entry.fingerprint}
     for folder in (nesmdb_files, tx1_files):
         songs = [len(list((folder / split).iterdir())) for split in ("train", "valid", "test")]
         assert songs == [4502, 403, 373]

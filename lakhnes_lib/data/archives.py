@@ -15,7 +15,6 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 from tqdm import tqdm
@@ -32,27 +31,18 @@ _CHUNK = 1 << 18
 _LARGEST_HEADER = 1 << 20
 
 
-@dataclass(frozen=True)
-class Inventory:
-    """What a folder holds: the number of files, and their fingerprint.
+def take_inventory(folder, content: str | None = None) -> dict:
+    """What a folder holds of a data set: the number of ``files``, and their ``fingerprint``.
 
-    fingerprint: sha256 over one line ``<sha256>  <name>`` for each file, sorted by name.
-    """
-
-    files: int
-    fingerprint: str
-
-
-def take_inventory(folder, content: str | None = None) -> Inventory:
-    """The inventory of a data set's files below ``folder``, by reading all of them.
-
-    That takes a second for 5,000 songs. Hidden files and the receipt are left out. content: a
-    pattern of the files' names relative to the folder; None takes all.
+    The fingerprint is the sha256 over one line ``<sha256>  <name>`` for each file, sorted by name.
+    To read all files takes a second for 5,000 songs. Hidden files and the receipt are left out.
+    content: a pattern of the files' names relative to the folder; None takes all.
     """
     paths = {path.relative_to(folder).as_posix(): path for path in Path(folder).rglob("*")}
     names = [name for name in sorted(paths) if _belongs(name, content) and name != RECEIPT]
     lines = [f"{sha256(paths[name])}  {name}\n" for name in names if paths[name].is_file()]
-    return Inventory(len(lines), hashlib.sha256("".join(lines).encode()).hexdigest())
+    fingerprint = hashlib.sha256("".join(lines).encode()).hexdigest()
+    return {"files": len(lines), "fingerprint": fingerprint}
 
 
 def sha256(path) -> str:
@@ -69,8 +59,8 @@ def is_archive(path) -> bool:
     return is_file and (is_named_so or tarfile.is_tarfile(path) or zipfile.is_zipfile(path))
 
 
-def unpack(archive, folder, data_set: DataSet, progress: bool = False) -> Inventory:
-    """Unpacks a data set's files from a tar archive into an empty folder.
+def unpack(archive, folder, data_set: DataSet, progress: bool = False) -> dict:
+    """Unpacks a data set's files from a tar archive into an empty folder; returns its inventory.
 
     The archive may be plain or compressed by gzip, xz or bzip2, and may have any folders around
     the data set's own. The data set's limits hold for all members, wanted or not.
@@ -91,7 +81,7 @@ def unpack(archive, folder, data_set: DataSet, progress: bool = False) -> Invent
                 _extract(tar, member, folder, name, data_set.md5_names)
                 bar.update()
         inventory = take_inventory(folder, data_set.content)
-        if not inventory.files:
+        if not inventory["files"]:
             raise BadArchive("holds none of the files it should")
     return inventory
 

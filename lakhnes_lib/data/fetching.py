@@ -13,7 +13,7 @@ from pathlib import Path
 
 from lakhnes_lib import profiles
 from lakhnes_lib.data import archives
-from lakhnes_lib.data.archives import ENDINGS, RECEIPT, Inventory
+from lakhnes_lib.data.archives import ENDINGS, RECEIPT
 from lakhnes_lib.data.registry import DataSet, find
 from lakhnes_lib.errors import BadArchive, DataNotFound, LakhnesError
 from lakhnes_lib.files import explained, locked, replacing
@@ -146,14 +146,14 @@ def _install(data_set: DataSet, archive: Path, target: Path, source: str, progre
     with replacing(target, folder=True) as temporary:
         inventory = archives.unpack(archive, temporary, data_set, progress)
         _compare(data_set, inventory, data_set.fingerprint, source)
-        receipt = {"data_set": data_set.name, "source": source} | vars(inventory)
+        receipt = {"data_set": data_set.name, "source": source} | inventory
         (temporary / RECEIPT).write_text(json.dumps(receipt, indent=1) + "\n", encoding="utf-8")
 
 
-def _compare(data_set: DataSet, inventory: Inventory, fingerprint: str | None, source) -> None:
+def _compare(data_set: DataSet, inventory: dict, fingerprint: str | None, source) -> None:
     """Raises BadArchive unless an inventory has this fingerprint; None stands for any."""
-    if fingerprint not in (None, inventory.fingerprint):
-        size = f"{inventory.files:,} files, fingerprint {inventory.fingerprint}"
+    if fingerprint not in (None, inventory["fingerprint"]):
+        size = f"{inventory['files']:,} files, fingerprint {inventory['fingerprint']}"
         rule = "holds other bytes than were published"
         raise BadArchive(f"{data_set.name}: {source} {rule} ({size})")
 

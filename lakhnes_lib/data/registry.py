@@ -22,7 +22,7 @@ class DataSet:
     folder: its folder below the data home, of which the last part is also the archive's name,
     with any ending that a mirror chooses. content: a pattern of its files' names relative to that
     folder; None: all files but the archive's first folder. url: None for a part that only mirrors
-    have. sha256: of the official archive. fingerprint: of its files (``archives.Inventory``).
+    have. sha256: of the official archive. fingerprint: of its files (``archives.take_inventory``).
     files: their number. md5_names: each file's name is its md5. most_bytes, most_members: an
     archive that unpacks to more is refused.
     """
