@@ -46,10 +46,9 @@ class Split(Packed):
     def check(self) -> None:
         """Raises an error for notes out of their voice's range or outside of their song."""
         voice, start, end, pitch, _ = (self.notes[name] for name in NOTE.names)
-        low, high = nes.LOWEST_PITCH[voice], nes.HIGHEST_PITCH[voice]
         lengths, longest = self.songs["length"], LONGEST_SECONDS * nes.TICKS_PER_SECOND
         length = np.repeat(lengths, np.diff(self.offsets))
-        rules = (start >= 0, start < end, end <= length, low <= pitch, pitch <= high)
+        rules = (start >= 0, start < end, end <= length, nes.has_pitch(voice, pitch))
         if not all(map(np.all, (*rules, lengths >= 0, lengths <= longest))):
             raise ValueError("a note is out of its voice's range or outside of its song")
 

@@ -91,7 +91,7 @@ def change_songs(notes: np.ndarray, offsets, lengths, changes: np.ndarray):
     velocity = np.where(
         (old_voice == nes.TR) == (voice == nes.TR), notes["velocity"], nes.HIGHEST_VELOCITY[voice]
     )
-    keep = (voice != DROPPED) & _in_range(voice, pitch) & (end > start)
+    keep = (voice != DROPPED) & nes.has_pitch(voice, pitch) & (end > start)
     columns = (voice, start, end, pitch, velocity)
     changed = records(NOTE, *(column[keep] for column in columns))
     return changed, _offsets_of_kept(keep, offsets), _in_ticks(lengths * factor)
@@ -113,18 +113,13 @@ def change_events(notes: np.ndarray, offsets, lengths, changes: np.ndarray):
     pitch = pitch + _semitones(changes, song, old_voice)
     is_note_on = events.IS_NOTE_ON[ids]
     changed = np.where(is_note_on, events.NOTE_ON[voice] + pitch, events.NOTE_OFF[voice])
-    keep = (ids != events.START) & (voice != DROPPED) & (~is_note_on | _in_range(voice, pitch))
+    keep = (ids != events.START) & (voice != DROPPED) & (~is_note_on | nes.has_pitch(voice, pitch))
     return events.insert_waits(changed[keep], ticks[keep], _offsets_of_kept(keep, offsets))
 
 
 def _semitones(changes, song, voice) -> np.ndarray:
     """By how much each note's pitch changes, int16: noise types are not transposed."""
     return np.where(voice == nes.NO, 0, changes["semitones"][song]).astype(np.int16)
-
-
-def _in_range(voice, pitch) -> np.ndarray:
-    """Whether a voice has a pitch, bool."""
-    return (pitch >= nes.LOWEST_PITCH[voice]) & (pitch <= nes.HIGHEST_PITCH[voice])
 
 
 def _in_ticks(times: np.ndarray) -> np.ndarray:

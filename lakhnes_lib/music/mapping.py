@@ -76,9 +76,8 @@ def draw(
     for voice, number in enumerate(assignment):
         if number != SILENT:
             notes = song.melodies[number]
-            low, high = nes.LOWEST_PITCH[voice], nes.HIGHEST_PITCH[voice]
-            playable = (notes["pitch"] >= low) & (notes["pitch"] <= high)
-            parts.append(_for_voice(voice, notes[playable]))
+            playable = notes[nes.has_pitch(voice, notes["pitch"])]
+            parts.append(_for_voice(voice, playable))
     if song.drums:
         hits = _for_voice(nes.NO, song.drums[rng.integers(len(song.drums))])
         noise_types = rng.integers(1, NOISE_TYPES + 1, 128)  # of each drum pitch

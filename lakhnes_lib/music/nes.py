@@ -19,6 +19,16 @@ LOWEST_PITCH = np.array([33, 33, 21, 1], np.uint8)
 HIGHEST_PITCH = np.array([108, 108, 108, 16], np.uint8)
 """Inclusive ranges a voice: MIDI pitches for the melodic voices, noise types 1-16 for NO."""
 
+
+def has_pitch(voice, pitch):
+    """Whether a voice has a pitch, bool; numbers or arrays.
+
+    >>> bool(has_pitch(P1, 33)), bool(has_pitch(P1, 32))
+    (True, False)
+    """
+    return (pitch >= LOWEST_PITCH[voice]) & (pitch <= HIGHEST_PITCH[voice])
+
+
 HIGHEST_VELOCITY = np.array([15, 15, 1, 15], np.uint8)
 """The triangle has no volume: its notes have velocity 1."""
 

@@ -74,7 +74,6 @@ class Score:
             raise BadScore(f"{self._called}: length {self.length} is negative")
         voice, start, end, pitch, velocity = (self.notes[name] for name in NOTE.names)
         known = np.minimum(voice, nes.NO)  # an unknown voice is refused first
-        low, high = nes.LOWEST_PITCH[known], nes.HIGHEST_PITCH[known]
         loudest = nes.HIGHEST_VELOCITY[known]
         unsorted, overlapping = np.zeros((2, len(voice)), bool)
         unsorted[1:] = start[1:] < start[:-1]
@@ -84,7 +83,7 @@ class Score:
             overlapping[own[1:]] = start[own[1:]] < end[own[:-1]]
         rules = {
             "has a voice that is not one of P1, P2, TR, NO": voice > nes.NO,
-            "is out of range (P1 P2 33-108, TR 21-108, NO 1-16)": (pitch < low) | (pitch > high),
+            "is out of range (P1 P2 33-108, TR 21-108, NO 1-16)": ~nes.has_pitch(known, pitch),
             "has a velocity that is not 1-15 (TR 1)": (velocity < 1) | (velocity > loudest),
             "starts before the beginning": start < 0,
             "ends no later than it starts": end <= start,
