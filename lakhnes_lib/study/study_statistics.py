@@ -112,12 +112,11 @@ def wins_by_listener(answers: Answers) -> np.ndarray:
     """int64 (listeners, methods, methods): the same for each listener who judged anything but
     controls."""
     judgements, methods = compared_judgements(answers), methods_of(answers)
-    listeners = dict.fromkeys(judgement.listener for judgement in judgements)
-    tables = {name: np.zeros((len(methods), len(methods)), int) for name in listeners}
-    for judgement in judgements:
-        winner, loser = methods.index(judgement.chosen), methods.index(judgement.other)
-        tables[judgement.listener][winner, loser] += 1
-    return np.stack(list(tables.values()))
+    listeners = list(dict.fromkeys(judgement.listener for judgement in judgements))
+    tables = np.zeros((len(listeners), len(methods), len(methods)), int)
+    for listener, _, chosen, other in judgements:
+        tables[listeners.index(listener), methods.index(chosen), methods.index(other)] += 1
+    return tables
 
 
 def holm(p) -> np.ndarray:
