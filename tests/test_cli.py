@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import io
+import json
 import os
 import re
 import signal
@@ -17,6 +18,7 @@ import typer.main
 from interrupts import interrupt
 
 from lakhnes_lib.__main__ import app, main
+from lakhnes_lib.models import checkpoints
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -494,6 +496,17 @@ def test_evaluate(trained, capsys, one_line):
     assert main([*command, "--batch", "1"]) == 0
     again = re.search(r"perplexity ([\d.]+)", capsys.readouterr().out)[1]
     assert float(again) == pytest.approx(float(value), rel=1e-4)
+    assert main([*command, "--json"]) == 0
+    line = json.loads(capsys.readouterr().out)
+    assert line.pop("perplexity") == pytest.approx(float(value), abs=1e-4)
+    assert line == {
+        "model": str(folder / "run/best"),
+        "split": "test",
+        "protocol": "exact",
+        "songs": int(songs),
+        "events": int(targets.replace(",", "")),
+        "parameters": checkpoints.load(folder / "run/best").parameter_count(),
+    }
     assert "no such checkpoint" in one_line("evaluate", folder / "none")
     for wrong in (["--batch", "0"], ["--split", "dev"], ["--protocol", "paper", "--batch", "4"]):
         assert main([*command, *wrong]) == 2

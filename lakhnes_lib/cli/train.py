@@ -3,6 +3,7 @@
 Paper: §5, §6. Notebooks: 05_training, 07_quantitative_analysis.
 """
 
+import json
 import math
 from enum import StrEnum
 from pathlib import Path
@@ -115,6 +116,7 @@ def evaluate(
     batch: Annotated[int, typer.Option(min=1, max=4096)] = 16,
     segment: Annotated[int | None, typer.Option(min=1, max=2**20)] = None,
     memory: Count = 896,
+    as_json: Annotated[bool, typer.Option("--json")] = False,
     device: Device = None,
 ):
     """Measures a model's perplexity on a split.
@@ -141,6 +143,8 @@ def evaluate(
     batch: Songs at once, which only changes the speed.
     segment: Events a step [default: 128; per-song: 512].
     memory: Events of history kept.
+    as_json: Print one JSON object instead: model, split, protocol, perplexity, songs, events,
+        parameters.
     """
     from lakhnes_lib.data.corpora import prepare
     from lakhnes_lib.evaluation import perplexity
@@ -168,6 +172,10 @@ def evaluate(
         rule = "has too few songs for ten streams; use the exact protocol"
         raise DataNotFound(f"{data}: {split} {rule}")
     scored = sum(len(song) > 0 for song in scores.songs)
+    if as_json:
+        line = {"model": str(checkpoint), "split": split, "protocol": protocol}
+        line |= {"perplexity": scores.perplexity, "songs": scored, "events": scores.targets}
+        return print(json.dumps(line | {"parameters": model.parameter_count()}))
     size = f"{scored:,} songs, {scores.targets:,} events"
     print(f"{split}: perplexity {scores.perplexity:.4f}, {size}{note}\n{MEANING}")
 
