@@ -7,6 +7,7 @@ from pathlib import Path
 
 import cards
 import findings_table
+import growth
 import reproduction_page
 import scaling
 import song_by_song
@@ -89,7 +90,11 @@ def pages() -> dict[Path, str]:
         front: readme(front.read_text(encoding="utf-8")),
         docs / "results.md": all_results(),
         docs / "reproduction.md": reproduction_page.page(hardware()),
-        docs / "scaling.md": scaling.page((docs / "scaling.md").read_text(encoding="utf-8")),
+        docs / "scaling.md": replaced(
+            scaling.page((docs / "scaling.md").read_text(encoding="utf-8")),
+            "growth",
+            growth.section(),
+        ),
     }
     for folder, config in cards.shipped().items():
         texts[folder / "README.md"] = cards.card(folder.name, config)
