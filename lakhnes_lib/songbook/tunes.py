@@ -117,13 +117,11 @@ def lead_sheet(path, lines: list[tuple[int, str]] | None = None) -> LeadSheet:
     if not melody:
         raise BadScore(f"{path}: line {lines[0][0]}: a tune without a note")
     bars[-1] = bars[-1]._replace(first=bars[-1].start)  # ends early rather than begins late
-    microseconds = 60_000_000 // first.tempo  # of a quarter note, as in MIDI
-    sheet = LeadSheet(
-        np.array(melody, np.int64, order="F"), chords, bars, 60_000_000 / microseconds
-    )
-    return (
-        sheet if chords else replace(sheet, chords=sheet.fitting_chords(first.tonic, first.alters))
-    )
+    tempo = 60_000_000 / (60_000_000 // first.tempo)  # of whole microseconds, as in MIDI
+    sheet = LeadSheet(np.array(melody, np.int64, order="F"), chords, bars, tempo)
+    if chords:
+        return sheet
+    return replace(sheet, chords=sheet.fitting_chords(first.tonic, first.alters))
 
 
 def _add_bar(bars: list[Bar], start: Fraction, end: Fraction, signature, whole: Fraction):

@@ -21,8 +21,8 @@ from lakhnes_lib.sound.edges import LevelChanges, voice_levels
 SAMPLE_RATES = (4_000, 768_000)
 BLOCK = 1 << 16
 """Most samples computed at a time."""
-LONGEST = 1 << 29
-"""Samples that one array may hold (2 GiB, 3.4 hours at 44.1 kHz)."""
+LONGEST = 1 << 28
+"""Samples that one array may hold (1 GiB, 1.7 hours at 44.1 kHz)."""
 MOST_CYCLES = 1 << 26
 """Cycles that ``levels`` gives at a time (256 MiB, 37 seconds)."""
 GAIN = {"console": 2.0, "famicom": 1.4, "none": 1.3}
@@ -54,18 +54,12 @@ def render(score: Score, sample_rate: int = 44_100, **options) -> np.ndarray:
     22050
     """
     stream = blocks(score, sample_rate, **options)
-    samples = length_in_samples(score, sample_rate)
-    if samples > LONGEST:
+    if length_in_samples(score, sample_rate) > LONGEST:
         raise BadAudio(
             f"{score.name or 'score'}: {score.seconds / 3600:.1f} hours at {sample_rate} Hz are "
             f"more than one array of {LONGEST} samples; use apu.blocks"
         )
-    sound = np.empty(samples, np.float32)
-    done = 0
-    for block in stream:
-        sound[done : done + len(block)] = block
-        done += len(block)
-    return sound
+    return np.concatenate([np.zeros(0, np.float32), *stream])
 
 
 def blocks(

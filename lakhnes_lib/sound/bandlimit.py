@@ -11,6 +11,7 @@ summed by sample and power, and one matrix product then does every convolution.
 from functools import lru_cache
 
 import numpy as np
+from scipy import signal
 
 TAPS = 32
 POWERS = 5
@@ -98,10 +99,8 @@ def filter_coefficients(name: str, sample_rate: int) -> tuple[np.ndarray, np.nda
     highs, low = FILTERS[name]
     numerator, denominator = np.ones(1), np.ones(1)
     for corner in highs:
-        pole = np.exp(-2 * np.pi * corner / sample_rate)
-        gain = (1 + pole) / 2 / np.hypot(1, 2 * corner / sample_rate)
-        numerator = np.convolve(numerator, [gain, -gain])
-        denominator = np.convolve(denominator, [1, -pole])
+        stage = signal.butter(1, corner, "highpass", fs=sample_rate)
+        numerator, denominator = map(np.convolve, (numerator, denominator), stage)
     if low:
         # With s = sin(w/2)^2 the squared gain of a first-order stage is (1 + b s) / (1 + a s).
         hertz = sample_rate * np.array([0.25, 0.42])

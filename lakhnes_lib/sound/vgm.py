@@ -24,21 +24,20 @@ from lakhnes_lib.music import nes
 from lakhnes_lib.music.score import LONGEST_SECONDS, Score
 from lakhnes_lib.sound import chip, emulation, registers
 
-MAGIC, VERSION, HEADER = b"Vgm ", 0x161, 0xC0
+MAGIC, VERSION = b"Vgm ", 0x161
+HEADER = struct.Struct("<4s2I8x5I12xI76xI56x")
+"""Magic, the file's end, version; the tags, samples, the loop and its samples, frames a second; the
+commands; the chip's clock."""
 _END, _CHIP_WRITE, _WAIT, _DATA_BLOCK = 0x66, 0xB4, 0x61, 0x67
 _WAITS = {0x62: 735, 0x63: 882} | {0x70 + ticks: ticks + 1 for ticks in range(16)}
 _BYTES_AND_WAITS = {0x80 + ticks: ticks for ticks in range(16)}
 """Ticks of the commands that wait: a frame of NTSC, one of PAL, and 1 to 16; and of those that play
 a byte on another chip before."""
-_SIZES = (
-    {0x4F: 2, 0x50: 2, 0x64: 4, 0x68: 12, 0x90: 5, 0x91: 5, 0x92: 6, 0x93: 11, 0x94: 2, 0x95: 5}
-    | {_WAIT: 3, _DATA_BLOCK: 7}
-    | dict.fromkeys([*_WAITS, *_BYTES_AND_WAITS], 1)
-    | dict.fromkeys(range(0x30, 0x40), 2)
-    | dict.fromkeys([*range(0x40, 0x4F), *range(0x51, 0x60), *range(0xA0, 0xC0)], 3)
-    | dict.fromkeys(range(0xC0, 0xE0), 4)
-    | dict.fromkeys(range(0xE0, 0x100), 5)
-)
+_BY_DIGIT = {0x30: 2, 0x40: 3, 0x50: 3, 0xA0: 3, 0xB0: 3, 0xC0: 4, 0xD0: 4, 0xE0: 5, 0xF0: 5}
+_SIZES = {first + n: size for first, size in _BY_DIGIT.items() for n in range(16)}
+_SIZES |= {0x4F: 2, 0x50: 2, 0x64: 4, 0x68: 12}
+_SIZES |= {0x90: 5, 0x91: 5, 0x92: 6, 0x93: 11, 0x94: 2, 0x95: 5}
+_SIZES |= dict.fromkeys([*_WAITS, *_BYTES_AND_WAITS], 1) | {_WAIT: 3, _DATA_BLOCK: 7}
 """Bytes of each command of VGM with its operands; a data block's content comes in addition."""
 
 
@@ -85,12 +84,12 @@ def to_bytes(score: Score, title: str = "", author: str = "", loop: int | None =
     name, within = score.name or "score", loop is None or 0 <= loop < score.length
     _check(score.length < 1 << 32, name, f"{score.seconds:.0f} s are more than VGM can count")
     _check(within, name, f"a loop from tick {loop} is not within its {score.length} ticks")
-    header, body, now = bytearray(HEADER), bytearray(), 0
+    body, now, repeated = bytearray(), 0, (0, 0)
     stream, again = registers.writes(score, loop)
     for number, (tick, register, value) in enumerate(stream.tolist()):
         body += _wait(tick - now)
         if number == again:
-            struct.pack_into("<II", header, 0x1C, HEADER + len(body) - 0x1C, score.length - tick)
+            repeated = HEADER.size + len(body) - 0x1C, score.length - tick
         body += bytes((_CHIP_WRITE, register, value))
         now = tick
     body += _wait(score.length - now) + bytes((_END,))
@@ -99,11 +98,9 @@ def to_bytes(score: Score, title: str = "", author: str = "", loop: int | None =
     text = "".join(text.replace("\0", "") + "\0" for text in texts)
     text = text.encode("utf-16-le", "replace")
     gd3 = struct.pack("<4sII", b"Gd3 ", 0x100, len(text)) + text
-    struct.pack_into("<4sII", header, 0, MAGIC, HEADER + len(body) + len(gd3) - 4, VERSION)
-    struct.pack_into("<II", header, 0x14, HEADER + len(body) - 0x14, score.length)
-    struct.pack_into("<I", header, 0x24, 60)  # frames a second
-    struct.pack_into("<I", header, 0x34, HEADER - 0x34)
-    struct.pack_into("<I", header, 0x84, chip.CLOCK)
+    end = HEADER.size + len(body)  # where offsets lead to, counted from where they stand
+    sizes = (end + len(gd3) - 0x04, VERSION, end - 0x14, score.length, *repeated)
+    header = HEADER.pack(MAGIC, *sizes, 60, HEADER.size - 0x34, chip.CLOCK)
     return bytes(header + body + gd3)
 
 
