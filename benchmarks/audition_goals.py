@@ -39,7 +39,7 @@ WAYS = [  # temperature, top-k (0: all), top-p, longest note that is composed (0
     (1.0, 0, 1.0, LET_GO), (0.97, 0, 1.0, LET_GO),
 ]  # fmt: skip
 DEFAULTS = profiles.Sampling()
-FAULTS = ("ends early", "freezes", "loops", "loses a voice")
+FAULTS = ("ends early", "freezes", "loops", "loses a voice", "hardly plays")
 
 
 def excerpts(split, shortest: float = 0.0) -> list[Score]:

@@ -1,4 +1,4 @@
-"""Auditions: pieces that freeze, loop, lose a voice or end at once are composed again.
+"""Auditions: pieces that freeze, loop, lose a voice, hardly play or end at once are composed again.
 
 Paper: none (§8 keeps what is drawn). Notebook: 09_composing.
 A language model that is drawn from goes wrong now and then, and a listener hears it at once: a note
@@ -29,6 +29,8 @@ LOST_AFTER = 0.3
 """A melodic voice that has sounded for this share of the first half may not fall silent."""
 LEAST_HALF = 5.0
 """Seconds of the halves of a piece for which this is looked at."""
+LEAST_NOTES = 1.5
+"""Notes a second, of all voices together: the emptiest song of test has 1.7, half of them over 13."""
 LEAST_SHARE = 0.5
 """Of the seconds asked for: a piece that ends earlier is too short."""
 CANDIDATES = 8
@@ -57,6 +59,7 @@ def faults(score: Score, seconds: float = 0.0) -> list[str]:
         "freezes": held > LONGEST_NOTE,
         "loops": metrics["looping"][0] > MOST_LOOPING,
         "loses a voice": middle >= LEAST_HALF and lost.any(),
+        "hardly plays": len(score.notes) < LEAST_NOTES * score.seconds,
     }
     return [fault for fault, heard in checks.items() if heard]
 
