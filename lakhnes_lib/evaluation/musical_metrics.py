@@ -11,7 +11,7 @@ about the same length.
 """
 
 import numpy as np
-from scipy import fft, stats
+from scipy import signal, stats
 
 from lakhnes_lib.music import events, nes
 from lakhnes_lib.music.score import NOTE, Score
@@ -106,8 +106,7 @@ def bar(score: Score) -> tuple[int, float]:
     shortest, longest = (seconds * FRAMES_PER_SECOND for seconds in BAR_SECONDS)
     bars = np.arange(shortest, min(longest, frames // 2) + 1)
     # Correlation by Fourier transform counts the repeated onsets for all lengths of a bar at once.
-    size = fft.next_fast_len(2 * frames, real=True)
-    correlation = fft.irfft(fft.rfft(onsets, size) * fft.rfft(near_onset, size).conj(), size)
+    correlation = signal.correlate(onsets, near_onset, method="fft")[frames - 1 :]
     possible = onsets.sum() - onsets.cumsum()[bars - 1]  # onsets that have a whole bar before them
     bars, possible = bars[possible > 0], possible[possible > 0]
     if not len(bars):
