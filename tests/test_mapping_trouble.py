@@ -15,7 +15,7 @@ from bands import FILES_A_SHARD, SONGS, band, content
 
 from lakhnes_lib.data import lakh_mapping, shards
 from lakhnes_lib.data.lakh_mapping import map_corpus
-from lakhnes_lib.data.mapping_worker import MappingJob, map_files
+from lakhnes_lib.data.mapping_worker import map_files
 from lakhnes_lib.errors import LakhnesError, OutOfSpace
 from lakhnes_lib.music import filters, mapping
 
@@ -43,7 +43,7 @@ def test_files_that_fail_are_left_out(tmp_path, monkeypatch, capfd):
     monkeypatch.setattr(filters, "candidates_of", reads)
     names = ("a", "grows", "b", "fails", "c")
     songs = [(f"{name}.mid", band(seed, 1)) for seed, name in enumerate(names)]
-    kept, found = map_files(MappingJob(), songs)
+    kept, found = map_files((0, filters.PUBLISHED), songs)
     assert found["files"] == ["a.mid", "b.mid", "c.mid"]
     assert found["rejected"] == {"grows.mid": "too_much_memory", "fails.mid": "crashed"}
     assert "fails.mid: Traceback" in capfd.readouterr().err
@@ -208,15 +208,15 @@ def test_a_damaged_shard_is_made_anew(mapped, music, half, tmp_path, part, damag
 
 def test_other_options_or_files_do_not_go_on(music, half, tmp_path):
     others = [
-        (music, MappingJob(seed=1)),
-        (music, MappingJob(options=mapping.MappingOptions(drums=False))),
-        (music / "0", MappingJob()),
+        (music, {"seed": 1}),
+        (music, {"options": mapping.MappingOptions(drums=False)}),
+        (music / "0", {}),
     ]
-    for source, job in others:
+    for source, settings in others:
         with pytest.raises(
             LakhnesError, match="corpus.partial: was begun from other files or with other options"
         ):
-            map_corpus(source, tmp_path / "corpus", job, workers=1, progress=False)
+            map_corpus(source, tmp_path / "corpus", **settings, workers=1, progress=False)
 
 
 # On a cluster

@@ -39,12 +39,11 @@ def map_songs(
     seed: Draws the examples that a profile with `draws: published` trains on.
     """
     from lakhnes_lib.data.lakh_mapping import map_corpus
-    from lakhnes_lib.data.mapping_worker import MappingJob
 
     only_where(scheduler is None, context, "--workers", why="--scheduler has workers of its own")
     options = {"workers": workers, "scheduler": scheduler, "progress": progress()}
     try:
-        corpus = map_corpus(source, out, MappingJob(seed=seed), **options)
+        corpus = map_corpus(source, out, seed, **options)
     except KeyboardInterrupt:
         print("what is done is saved; the same command goes on from there", file=sys.stderr)
         raise

@@ -30,8 +30,11 @@ def prepare(name, *, mirror=None, home=None, progress: bool = True) -> Corpus:
     (27, 'minuet_in_g')
     """
     name = str(name)
-    if name == SONGBOOK:
-        return _songbook()
+    if name == SONGBOOK:  # it is small, and its pieces may be edited, so it is packed each time
+        from lakhnes_lib.songbook import tunes
+
+        splits = {split: corpus.pack(split, tunes.scores(split)) for split in SPLITS}
+        return Corpus(tunes.FOLDER, {"rejected": {}}, splits)
     if name not in PACKED:
         if not Path(name).is_dir():
             names = ", ".join((SONGBOOK, *PACKED))
@@ -45,11 +48,3 @@ def prepare(name, *, mirror=None, home=None, progress: bool = True) -> Corpus:
 
         source = fetching.fetch(name, mirror=mirror, home=home, progress=progress)
         return build.build_corpus(source, folder, progress=progress)
-
-
-def _songbook() -> Corpus:
-    """The songbook, packed in memory each time: it is small, and its pieces may be edited."""
-    from lakhnes_lib.songbook import tunes
-
-    splits = {name: corpus.pack(name, tunes.scores(name)) for name in SPLITS}
-    return Corpus(tunes.FOLDER, {"rejected": {}}, splits)

@@ -79,9 +79,8 @@ class Corpus:
 
     def __getitem__(self, name: str) -> Split:
         if name not in self.splits:
-            raise DataNotFound(
-                f"{self.folder}: has no split {name!r}, only {', '.join(self.splits)}"
-            )
+            known = ", ".join(self.splits)
+            raise DataNotFound(f"{self.folder}: has no split {name!r}, only {known}")
         return self.splits[name]
 
     def __contains__(self, name: str) -> bool:

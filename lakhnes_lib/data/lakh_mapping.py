@@ -28,10 +28,11 @@ from tqdm.auto import tqdm
 from lakhnes_lib.data import archives, shards
 from lakhnes_lib.data.corpus import NAMES, Corpus, split_of, write_corpus
 from lakhnes_lib.data.lakh import LakhSplit
-from lakhnes_lib.data.mapping_worker import MappingJob, map_files
+from lakhnes_lib.data.mapping_worker import map_files
 from lakhnes_lib.errors import BadArchive, DataNotFound, LakhnesError
 from lakhnes_lib.files import check_target
 from lakhnes_lib.music import nes
+from lakhnes_lib.music.filters import PUBLISHED
 
 ENDINGS = (".mid", ".midi", ".rmi")
 FILES_A_SHARD = 64
@@ -40,33 +41,34 @@ MOST_BYTES = 200_000_000_000
 
 
 def map_corpus(
-    source, folder, job: MappingJob | None = None, *, workers=-1, scheduler=None, progress=True
+    source, folder, seed=0, options=PUBLISHED, *, workers=-1, scheduler=None, progress=True
 ) -> Corpus:
     """Packs the candidates of all MIDI files of a folder or an archive (tar, zip).
 
     folder: the corpus to write; the shards are in ``NAME.partial`` beside it until all is done.
-    job: seed and options. workers: processes, -1 for all cores. scheduler: the address of a
-        Dask scheduler, whose workers are used instead.
+    seed, options: those of the published examples. workers: processes, -1 for all cores.
+    scheduler: the address of a Dask scheduler, whose workers are used instead.
     A file that gives nothing is named in the manifest with its reason: one of ``filters.REASONS``;
         ``too_much_memory``; ``crashed`` (a fault of this library); ``no_access`` (it cannot be
         opened, or is encrypted); ``duplicate`` (another file has its content).
     Nothing stops the run, and after an interruption the same call goes on.
     Raises DataNotFound if there is no MIDI file, BadArchive, OutOfSpace, and LakhnesError if
-    ``NAME.partial`` was begun from another source or with another job, or if one of the two folders
-    holds anything else.
+    ``NAME.partial`` was begun from another source or with other options, or if one of the two
+    folders holds anything else.
 
     Example: ``map_corpus("lmd_full.tar.gz", "lakh")["train"].candidates(0)``
     """
-    source, folder, job = Path(source), Path(folder), job or MappingJob()
+    source, folder, job = Path(source), Path(folder), (seed, options)
     if not source.exists():
         raise DataNotFound(f"{source}: there is no such folder or archive")
     if not (source.is_dir() or archives.is_archive(source)):
         raise BadArchive(f"{source}: is neither a folder nor an archive (tar, zip) of MIDI files")
     check_target(folder, NAMES)  # before the work
     partial = folder.with_name(f"{folder.name}.partial")
-    most_bytes = job.options.most_bytes + 1  # enough to see that a file is too large
+    most_bytes = options.most_bytes + 1  # enough to see that a file is too large
     files, number_of_files, identity = _open_source(source, most_bytes)
-    described = {"source": identity, "files_a_shard": FILES_A_SHARD, "job": asdict(job)}
+    settings = {"seed": seed, "options": asdict(options)}
+    described = {"source": identity, "files_a_shard": FILES_A_SHARD, "job": settings}
     origin = sha256(json.dumps(described).encode()).hexdigest()
     shards.check_folder(partial)
     mapped = []
@@ -77,7 +79,7 @@ def map_corpus(
             bar.update(len(details["files"]) + len(details["rejected"]))
     if not mapped:
         raise DataNotFound(f"{source}: holds no MIDI file ({', '.join(ENDINGS)})")
-    corpus = _merge(mapped, folder, job)
+    corpus = _merge(mapped, folder, settings)
     rmtree(partial)
     return corpus
 
@@ -194,7 +196,7 @@ def _workers(count: int, scheduler: str | None) -> Iterator[tuple[Callable, Call
 # What becomes of it
 
 
-def _merge(mapped: list[tuple[LakhSplit, dict]], folder: Path, job: MappingJob) -> Corpus:
+def _merge(mapped: list[tuple[LakhSplit, dict]], folder: Path, settings: dict) -> Corpus:
     """All shards as one corpus, songs by content, each content once."""
     rows, rejected = [], {}
     for songs, details in mapped:
@@ -220,7 +222,6 @@ def _merge(mapped: list[tuple[LakhSplit, dict]], folder: Path, job: MappingJob) 
     hours = round(ticks / nes.TICKS_PER_SECOND / 3600, 3)
     drawn = {"examples": examples, "events": events, "hours": hours}
     drawn |= {"voices": dict(zip(nes.VOICES, voices, strict=True))}
-    settings = {"seed": job.seed, "options": asdict(job.options)}
     packed = {name: LakhSplit.gathered(songs, name, settings) for name, songs in splits.items()}
     details = {"settings": settings, "files": files, "published_examples": drawn}
     return write_corpus(packed, folder, dict(sorted(rejected.items())), **details)

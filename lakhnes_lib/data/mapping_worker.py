@@ -7,7 +7,6 @@ ends the process that reads it; an error that nobody has foreseen costs its file
 
 import sys
 import traceback
-from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 import numpy as np
@@ -16,16 +15,11 @@ from lakhnes_lib.data.lakh import LakhSplit, pack
 from lakhnes_lib.errors import Rejected
 from lakhnes_lib.music import events, filters, mapping
 
-
-@dataclass(frozen=True)
-class MappingJob:
-    """How every file is mapped. seed, options: those of the published examples."""
-
-    seed: int = 0
-    options: filters.MappingOptions = filters.PUBLISHED
+Job = tuple[int, filters.MappingOptions]
+"""How every file is mapped: the seed and the options of the published examples."""
 
 
-def map_files(job: MappingJob, files: list[tuple[str, bytes | str]]) -> tuple[LakhSplit, dict]:
+def map_files(job: Job, files: list[tuple[str, bytes | str]]) -> tuple[LakhSplit, dict]:
     """Maps files given by name and content, or by name and the reason why there is no content.
 
     Returns the songs that were accepted, and the details of the shard: ``files``, the name of each
@@ -40,15 +34,16 @@ def map_files(job: MappingJob, files: list[tuple[str, bytes | str]]) -> tuple[La
     return pack(songs), {"files": list(accepted), "counts": counts, "rejected": rejected}
 
 
-def _map(job: MappingJob, name: str, data: bytes):
+def _map(job: Job, name: str, data: bytes):
     """A song's candidates and counts, or the reason why there is none.
 
     The counts are of its published examples: how many, their events and their ticks together, and
     in how many P1, P2, TR and NO sound.
     """
+    seed, options = job
     try:
-        song = filters.candidates_of(data, PurePosixPath(name).stem, job.options)
-        examples = mapping.examples(song, job.seed, options=job.options)
+        song = filters.candidates_of(data, PurePosixPath(name).stem, options)
+        examples = mapping.examples(song, seed, options)
         if not examples:
             return "nothing_left"
         event_count = sum(len(events.encode(score)) for score in examples)
