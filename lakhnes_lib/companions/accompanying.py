@@ -8,7 +8,7 @@ a task's ``able`` says what may follow. The thesis draws from the three likelies
 
 from math import inf
 from statistics import fmean
-from time import monotonic
+from time import process_time
 
 import numpy as np
 import torch
@@ -47,9 +47,10 @@ def valid_loss(model: EncoderDecoder, task, count: int) -> float:
 def train(model: EncoderDecoder, task, folder, how: dict, *, seed=0, probe=None) -> list[dict]:
     """Trains with Adam for so many steps or minutes, and writes the model into the folder.
 
-    how: ``batch``; ``learning_rate``; ``steps`` or ``minutes``; ``evaluate_every`` so many steps;
-    ``warmup``, the steps in which the rate rises; ``decay``, the last share of the training, in
-    which it falls to nothing. probe: a function that measures more of the model at each evaluation.
+    how: ``batch``; ``learning_rate``; ``steps``, or ``minutes`` of the processor's time, which does
+    not depend on what else runs on the machine; ``evaluate_every`` so many steps; ``warmup``, the
+    steps in which the rate rises; ``decay``, the last share of the training, in which it falls to
+    nothing. probe: a function that measures more of the model at each evaluation.
     Returns a row for each evaluation: step, seconds, losses in nats a token, and what the probe
     gave. A run that was stopped goes on from its last evaluation, and one that has ended is not
     trained again.
@@ -65,7 +66,7 @@ def train(model: EncoderDecoder, task, folder, how: dict, *, seed=0, probe=None)
         optimiser.load_state_dict(saved["optimiser"])
         torch.set_rng_state(saved["random"])
     while done < 1:
-        began = monotonic()
+        began = process_time()
         fall = (1 - done) / how["decay"] if how["decay"] else 1.0
         rate = how["learning_rate"] * min(1.0, (step + 1) / how["warmup"], fall)
         optimiser.param_groups[0]["lr"] = rate
@@ -75,7 +76,7 @@ def train(model: EncoderDecoder, task, folder, how: dict, *, seed=0, probe=None)
         clip_grad_norm_(model.parameters(), 1.0)
         optimiser.step()
         losses.append(loss.item())
-        step, seconds = step + 1, seconds + monotonic() - began
+        step, seconds = step + 1, seconds + process_time() - began
         done = max(step / how["steps"], seconds / (60 * how["minutes"]))
         if done < 1 and step % how["evaluate_every"]:
             continue

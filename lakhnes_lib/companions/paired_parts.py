@@ -55,8 +55,9 @@ class NesPairs:
     """Excerpts of NES songs: three voices are given, the fourth is the target.
 
     seconds: the length of an excerpt. tokens: pairs with more of them in all are not drawn.
-    What is wanted of a task: ``vocabulary``, the number of tokens; ``end``, the token that ends a target; ``starts``,
-    how many further tokens can begin one; ``clock``, for ``EncoderDecoder.set_clock``.
+    What is wanted of a task: ``vocabulary``, the number of tokens; ``end``, the token that ends a
+    target; ``starts``, how many further tokens can begin one; ``clock``, for
+    ``EncoderDecoder.set_clock``.
     """
 
     vocabulary, end, starts = len(events.VOCABULARY), events.START, len(nes.VOICES) * STARTS
@@ -104,8 +105,8 @@ class NesPairs:
     def able(self, target: list[int]) -> np.ndarray:
         """Which events may follow a start and the events after it: bool (vocabulary,)."""
         voice, last = (target[0] - self.vocabulary) // STARTS, target[-1]
-        acts = [event for event in target[1:] if events.VOICE_OF[event] >= 0]
-        sounding = bool(acts) and events.IS_NOTE_ON[acts[-1]]
+        acts = (event for event in reversed(target[1:]) if not events.IS_WAIT[event])
+        sounding = events.IS_NOTE_ON[next(acts, self.end)]
         able = np.zeros(self.vocabulary, bool)
         waited = len(target) > 1 and events.IS_WAIT[last]
         if waited or len(target) == 1:
