@@ -21,7 +21,7 @@ band: the bar of real music"""
 
 
 def metrics_table(measured: dict[str, dict[str, np.ndarray]], *, real: str) -> Table:
-    """Medians of every figure and set; in brackets how far a set is from the real one.
+    """Medians of every metric and set; in brackets how far a set is from the real one.
 
     measured: set -> ``measure`` of it; real: the set that the others are held against. The distance
     is that of the distributions, in standard deviations of the real set.
@@ -34,11 +34,11 @@ def metrics_table(measured: dict[str, dict[str, np.ndarray]], *, real: str) -> T
         return middle if name == real or np.isnan(distance) else f"{middle} ({distance:.2f})"
 
     rows = [(title, *(cell(name, key) for name in measured)) for key, title in METRICS.items()]
-    return table(("figure", *measured), *rows)
+    return table(("metric", *measured), *rows)
 
 
 def metrics_picture(measured: dict[str, dict[str, np.ndarray]], *, real: str) -> Picture:
-    """A panel a figure, a row a set: the middle half of its pieces as a bar, about 10 to 90 % as a
+    """A panel a metric, a row a set: the middle half of its pieces as a bar, about 10 to 90 % as a
     thin line, the median as a thick one.
 
     measured: set -> ``measure`` of it. The grey band is the middle half of the real set.

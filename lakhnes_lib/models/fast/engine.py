@@ -189,7 +189,7 @@ def _exported(folder: Path, weights: str, memory_length: int, precision: str) ->
     from lakhnes_lib.models import checkpoints
     from lakhnes_lib.models.fast import step_export
 
-    print(f"{folder}: exporting the step that composes ({precision}), once", file=sys.stderr)
+    print(f"{folder.name}: exporting the step that composes ({precision}), once", file=sys.stderr)
     made = {"format": FORMAT, "weights": weights, "memory": str(memory_length)}
     return sealed(step_export.export(checkpoints.load(folder), memory_length, precision, made))
 
