@@ -80,10 +80,9 @@ def _receive(session, url: str, part: Path, what: str, most_bytes: int, progress
                 bar.update(len(chunk))
         except requests.exceptions.BaseHTTPError:  # also for fewer bytes than were announced
             share = f" of {size / 1e6:.1f}" if size else ""
-            raise Interrupted(
-                f"{what}: the connection was lost after {position / 1e6:.1f}{share} MB; "
-                "the same command goes on from there"
-            ) from None
+            lost = f"the connection was lost after {position / 1e6:.1f}{share} MB"
+            advice = "the same command goes on from there"
+            raise Interrupted(f"{what}: {lost}; {advice}") from None
 
 
 def _request(session, url: str, received: int, what: str):
@@ -99,14 +98,12 @@ def _request(session, url: str, received: int, what: str):
         response = session.get(address, params=page.fields, **options)
         page = _page_of(response)
     if page is not None:
-        raise DataNotFound(
-            f"{what}: {_host(url)} answered with a web page ({page.title!r}) instead of the file"
-        )
+        answer = f"answered with a web page ({page.title!r}) instead of the file"
+        raise DataNotFound(f"{what}: {_host(url)} {answer}")
     status = response.status_code
     if status == 429 or status >= 500:
-        raise Interrupted(
-            f"{what}: {_host(url)} cannot answer now (HTTP status {status}); try again later"
-        )
+        answer = f"cannot answer now (HTTP status {status}); try again later"
+        raise Interrupted(f"{what}: {_host(url)} {answer}")
     if not response.ok and status != 416:
         raise DataNotFound(f"{what}: is not at {url} any more (HTTP status {status})")
     return response

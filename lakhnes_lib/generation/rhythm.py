@@ -67,10 +67,8 @@ def compose(model, score: Score, *, n: int, **options) -> Iterator[list[list[int
     script = events.frame(events.encode(score))[1:-1].astype(np.int64)
     voice = np.where(events.IS_NOTE_ON[script], events.VOICE_OF[script], -1)
     if not np.isin(voice, nes.MELODIC).any():
-        name = score.name or "rhythm"
-        raise LakhnesError(
-            f"{name}: no note of P1, P2 or TR begins, so there is no pitch to choose"
-        )
+        rule = "no note of P1, P2 or TR begins, so there is no pitch to choose"
+        raise LakhnesError(f"{score.name or 'rhythm'}: {rule}")
     able = np.zeros((len(script), len(events.VOCABULARY)), bool)  # (step, event): what may come
     able[np.arange(len(script)), script] = True
     for melodic in nes.MELODIC:

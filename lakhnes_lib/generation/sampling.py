@@ -177,9 +177,8 @@ def check(n, length, temperature, top_k, top_p, seed, memory_length, precision="
     if min(n, length) < 1 or n * length > MOST_EVENTS:
         raise BadSetting(f"{n} pieces of {length} events are not 1 to {MOST_EVENTS:,} in all")
     if not 0 < temperature < float("inf"):
-        raise BadSetting(
-            f"temperature must be above 0, not {temperature}; 0.01 all but takes the likeliest"
-        )
+        advice = "0.01 all but takes the likeliest"
+        raise BadSetting(f"temperature must be above 0, not {temperature}; {advice}")
     if top_k is not None and top_k < 0:
         raise BadSetting(f"top-k must be 0 (all) or more, not {top_k}")
     if not 0 < top_p <= 1:

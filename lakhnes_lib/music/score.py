@@ -71,7 +71,7 @@ class Score:
 
     def _check(self):
         if self.length < 0:
-            raise BadScore(f"{self._called}: length {self.length} is negative")
+            raise BadScore(f"{self.name or 'score'}: length {self.length} is negative")
         voice, start, end, pitch, velocity = (self.notes[name] for name in NOTE.names)
         known = np.minimum(voice, nes.NO)  # an unknown voice is refused first
         loudest = nes.HIGHEST_VELOCITY[known]
@@ -97,7 +97,7 @@ class Score:
                 title = nes.VOICES[number] if number <= nes.NO else f"voice {number}"
                 note = f"{title}, pitch {pitch[index]}, velocity {velocity[index]}"
                 ticks = f"ticks {start[index]}-{end[index]}"
-                raise BadScore(f"{self._called}: note {index} ({note}, {ticks}) {rule}")
+                raise BadScore(f"{self.name or 'score'}: note {index} ({note}, {ticks}) {rule}")
         self._check_controls()
 
     def _check_controls(self):
@@ -111,11 +111,7 @@ class Score:
         bad[1:] |= tick[1:] < tick[:-1]
         for index in np.flatnonzero(bad):
             rule = "is out of range, out of order or of no known kind"
-            raise BadScore(f"{self._called}: control {index} {controls[index]} {rule}")
-
-    @property
-    def _called(self) -> str:
-        return self.name or "score"
+            raise BadScore(f"{self.name or 'score'}: control {index} {controls[index]} {rule}")
 
     @classmethod
     def build(cls, notes, length=None, controls=(), name="") -> "Score":
@@ -175,7 +171,7 @@ class Score:
         last = min(int(round(end * nes.TICKS_PER_SECOND)), self.length)
         if not 0 <= first < last:
             seconds = f"{start} s and {end} s of {self.seconds:.2f} s"
-            raise BadScore(f"{self._called}: no music between {seconds}")
+            raise BadScore(f"{self.name or 'score'}: no music between {seconds}")
         notes = self.notes[(self.notes["end"] > first) & (self.notes["start"] < last)].copy()
         notes["start"] = np.maximum(notes["start"], first) - first
         notes["end"] = np.minimum(notes["end"], last) - first
