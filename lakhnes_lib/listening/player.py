@@ -135,11 +135,11 @@ def _score_data(score: Score) -> dict:
     }
 
 
-def _voice_data(voice: timeline.Voice, starts: np.ndarray) -> list[list[int]]:
-    """A voice by column: the cycle from which on the other columns hold, then those of ``Voice``; a
-    row wherever one of them changes."""
+def _voice_data(voice: np.ndarray, starts: np.ndarray) -> list[list[int]]:
+    """A voice by column: the cycle from which on the other columns hold, then those of
+    ``Timeline``; a row wherever one of them changes."""
     rows = np.flatnonzero((np.diff(voice, prepend=-1) != 0).any(0))
-    return [column[rows].tolist() for column in (starts, *voice)]
+    return np.vstack([starts, voice])[:, rows].tolist()
 
 
 def _samples(source, rate) -> np.ndarray:

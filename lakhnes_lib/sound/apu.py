@@ -104,13 +104,10 @@ def _stream(score, sample_rate, output, seed):
     steps, coefficients = StepSum(block), filter_coefficients(output, sample_rate)
     state, skip, done = np.zeros(len(coefficients[0]) - 1), DELAY, 0
     for number in range(-(-(samples + DELAY) // block)):
-        # Calculated in whole numbers, so that the last hour of a long song is as exact as its first
-        # second. ``begin`` is the first cycle in the block, ``late`` how many cycles after the
-        # block's beginning that is.
+        # In whole numbers, so that the last hour of a long song is as exact as its first second.
         begin, end = (-(-n * block * chip.CLOCK // sample_rate) for n in (number, number + 1))
-        late = (begin * sample_rate - number * block * chip.CLOCK) / chip.CLOCK
         cycle, change = changes.between(begin, end)
-        position = (cycle - begin) * (sample_rate / chip.CLOCK) + late
+        position = (cycle * sample_rate - number * block * chip.CLOCK) / chip.CLOCK
         sound, state = signal.lfilter(*coefficients, steps(position, change), zi=state)
         sound = sound[skip : skip + samples - done]
         skip, done = 0, done + len(sound)

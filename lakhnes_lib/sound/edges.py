@@ -54,8 +54,7 @@ def voice_levels(
     first, last = np.searchsorted(borders, begin, "right") - 1, np.searchsorted(borders, end)
     start = np.maximum(borders[first:last], begin)
     stop = np.minimum(borders[first + 1 : last + 1], end)
-    columns = (column[first:last] for column in song.voices[number])
-    volume, timbre, step_cycles, origin, first_step = columns
+    volume, timbre, step_cycles, origin, first_step = song.voices[number, :, first:last]
     # In each segment the steps since its origin are counted, from the one that it begins in.
     begun = (start - origin) // step_cycles
     counts = (stop - 1 - origin) // step_cycles - begun + 1

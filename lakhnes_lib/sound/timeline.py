@@ -21,27 +21,18 @@ NEVER = np.int64(1) << 60
 """Cycles a step of a voice that stands still."""
 
 
-class Voice(NamedTuple):
-    """One voice in every segment, int64 arrays (segments,).
+class Timeline(NamedTuple):
+    """Segments of time, and what each voice does in them.
 
-    level: 0-15, its volume (0 where it is silent; for the triangle 1 where it runs).
-    timbre: duty 0-3, or noise mode 0-1.
-    step_cycles: CPU cycles that a step of its sequence takes, NEVER where it stands still.
-    origin: the cycle at which the step number ``first_step`` began, 0 where it stands still.
+    borders: int64 (segments + 1,) in CPU cycles, rising. voices: int64 (4, 5, segments), where the
+    five rows of a voice are: its volume 0-15 (0 where it is silent; for the triangle 1 where it
+    runs); its duty 0-3 or noise mode 0-1; the CPU cycles that a step of its sequence takes, NEVER
+    where it stands still; an origin, which is a cycle, 0 where it stands still; and the number of
+    the step that began at the origin.
     """
 
-    level: np.ndarray
-    timbre: np.ndarray
-    step_cycles: np.ndarray
-    origin: np.ndarray
-    first_step: np.ndarray
-
-
-class Timeline(NamedTuple):
-    """Segments: borders int64 (segments + 1,) in CPU cycles, rising; voices: four Voice."""
-
     borders: np.ndarray
-    voices: list[Voice]
+    voices: np.ndarray
 
 
 def cycle_of(ticks) -> np.ndarray:
@@ -62,7 +53,7 @@ def build(score: Score, seed: int | None = None) -> Timeline:
     random = None if seed is None else np.random.default_rng(seed)
     ticks = np.unique(np.concatenate([changes(score), [0, score.length]]))
     voices = [_voice(score, number, ticks[:-1], random) for number in range(len(nes.VOICES))]
-    return Timeline(cycle_of(ticks), voices)
+    return Timeline(cycle_of(ticks), np.stack(voices))
 
 
 def changes(score: Score) -> np.ndarray:
@@ -102,17 +93,14 @@ def velocities(notes: np.ndarray, controls: np.ndarray) -> tuple[np.ndarray, np.
     return when[order], np.concatenate([notes["velocity"], controls["value"]])[order]
 
 
-def _voice(score: Score, number: int, ticks: np.ndarray, random) -> Voice:
-    """A voice in the segments that begin at these ticks."""
+def _voice(score: Score, number: int, ticks: np.ndarray, random) -> np.ndarray:
+    """A voice in the segments that begin at these ticks, as in ``Timeline``."""
     note, sounds, velocity, timbre = state(score, number, ticks)
     step_cycles, origin, steps = _steps(number, score.voice(number), random)
-    return Voice(
-        level=velocity * sounds,
-        timbre=timbre,
-        step_cycles=np.where(sounds, np.append(step_cycles, 0)[note], NEVER),
-        origin=np.append(origin, 0)[note] * sounds,
-        first_step=steps[np.where(sounds, note, note + 1)],
-    )
+    step_cycles = np.where(sounds, np.append(step_cycles, 0)[note], NEVER)
+    first_step = steps[np.where(sounds, note, note + 1)]
+    origin = np.append(origin, 0)[note] * sounds
+    return np.stack([velocity * sounds, timbre, step_cycles, origin, first_step])
 
 
 def _steps(number: int, notes: np.ndarray, random) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
