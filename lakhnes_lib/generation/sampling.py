@@ -170,10 +170,8 @@ def check(n, length, temperature, top_k, top_p, seed, memory_length, precision="
     integers = (n, length, seed, top_k or 1, memory_length or 0)
     whole = all(isinstance(value, int | np.integer) for value in integers)
     if not whole or isinstance(temperature, str) or isinstance(top_p, str):
-        raise BadSetting(
-            "pieces, length, seed, top-k and memory are whole numbers; "
-            "temperature and top-p are numbers"
-        )
+        rule = "pieces, length, seed, top-k and memory are whole numbers"
+        raise BadSetting(f"{rule}; temperature and top-p are numbers")
     if min(n, length) < 1 or n * length > MOST_EVENTS:
         raise BadSetting(f"{n} pieces of {length} events are not 1 to {MOST_EVENTS:,} in all")
     if not 0 < temperature < float("inf"):
@@ -193,8 +191,7 @@ def beginning(prime: np.ndarray | None) -> np.ndarray:
     A wait before the first note is taken off; one at the end stays.
     """
     ids = events.strip([] if prime is None else prime, "prime")
-    notes = np.flatnonzero(~events.IS_WAIT[ids])
-    first = notes[0] if len(notes) else len(ids)
+    first = np.append(~events.IS_WAIT[ids], True).argmax()
     return np.concatenate([[events.START], ids[first:]])
 
 

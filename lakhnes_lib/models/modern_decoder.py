@@ -71,9 +71,8 @@ class ModernDecoder(NeuralModel):
     ):
         super().__init__(arguments(locals()))
         if width % (4 * heads) or activation not in ("squared_relu", "swiglu"):
-            raise ValueError(
-                "width must be a multiple of four times heads, activation squared_relu or swiglu"
-            )
+            rule = "activation squared_relu or swiglu"
+            raise ValueError(f"width must be a multiple of four times heads, {rule}")
         self.head_width, self.rotary = width // heads, rotary
         # A table for each of the last events; the last row stands for one before the song's first.
         self.embeddings = nn.ModuleList(

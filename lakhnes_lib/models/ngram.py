@@ -84,10 +84,8 @@ class NGram(LanguageModel):
     ):
         most, known = NO_EVENT, ", ".join(SMOOTHINGS)
         if not 2 <= order <= 6 or not 1 <= vocabulary_size <= most or smoothing not in SMOOTHINGS:
-            raise ValueError(
-                f"order must be 2-6, vocabulary_size at most {most}, smoothing one of {known}; "
-                f"not {order}, {vocabulary_size}, {smoothing}"
-            )
+            rule = f"order must be 2-6, vocabulary_size at most {most}, smoothing one of {known}"
+            raise ValueError(f"{rule}; not {order}, {vocabulary_size}, {smoothing}")
         sizes = [0] * order if sizes is None else list(sizes)
         if len(sizes) != order:
             raise ValueError(f"sizes must hold {order} numbers, not {len(sizes)}")
