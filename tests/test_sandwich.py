@@ -262,7 +262,7 @@ def test_training_learns_goes_by_steps_and_repeats(monkeypatch):
 
 def test_checkpoints(tmp_path):
     model = small(strategy="project", unit="note")
-    nn.init.normal_(model.refine[0].net[-1].weight)
+    nn.init.normal_(model.refine[0].nets[0][-1].weight)
     path = tmp_path / "model.safetensors"
     sandwich_training.save(model, path)
     again = sandwich_training.load(path)

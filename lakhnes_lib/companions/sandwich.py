@@ -94,16 +94,19 @@ class ResidualUnit(nn.Module):
         super().__init__()
         steps, pitches = ((size - 1) // 2 for size in kernel)
         edges = nn.ZeroPad2d((pitches, kernel[1] - 1 - pitches, steps, steps))  # the size stays
-        layers = []
-        for inputs, outputs in ((tracks, tracks * channels), (tracks * channels, tracks)):
-            convolution = nn.Conv2d(inputs, outputs, kernel, groups=tracks, bias=False)
-            layers += [nn.BatchNorm2d(inputs), nn.ReLU(), edges, convolution]
-        self.net = nn.Sequential(*layers)
-        nn.init.zeros_(convolution.weight)
+        self.nets = nn.ModuleList()
+        for _ in range(tracks):
+            layers = []
+            for inputs, outputs in ((1, channels), (channels, 1)):
+                layers += [nn.BatchNorm2d(inputs), nn.ReLU(), edges]
+                layers.append(nn.Conv2d(inputs, outputs, kernel, bias=False))
+            nn.init.zeros_(layers[-1].weight)
+            self.nets.append(nn.Sequential(*layers))
 
     def forward(self, x: Tensor) -> Tensor:
         """(batch, tracks, steps, pitches) -> the same shape."""
-        return x + self.net(x)
+        parts = zip(self.nets, x.split(1, 1), strict=True)
+        return x + torch.cat([net(part) for net, part in parts], 1)
 
 
 def binary(logits: Tensor, neuron: str) -> Tensor:

@@ -41,8 +41,9 @@ def fit(
     random, began, log = np.random.default_rng(seed), monotonic(), []
     bars = rolls.splits["train"]
     optimiser = torch.optim.Adam(part.parameters(), learning_rate)
+    share = 0.0
     part.train()
-    while (share := max(len(log) / steps, (monotonic() - began) / (60 * minutes))) < 1:
+    while share < 1:
         optimiser.param_groups[0]["lr"] = learning_rate * (1 - share)
         rows = random.choice(len(bars), min(batch, len(bars)), replace=False)
         losses = loss(torch.from_numpy(rolls.unpack(bars[rows])).float()).mean(0)
@@ -51,6 +52,7 @@ def fit(
         nn.utils.clip_grad_norm_(part.parameters(), CLIP)
         optimiser.step()
         log.append({"seconds": monotonic() - began, "loss": losses.tolist()})
+        share = max(len(log) / steps, log[-1]["seconds"] / (60 * minutes))
     part.eval()
     return log
 
