@@ -76,8 +76,9 @@ class StepSum:
         sample = position.astype(np.int64)
         # Where (chunk, 0, sample in it) stands in an array (chunks, POWERS, TAPS) laid flat.
         first = (sample & -TAPS) * POWERS + (sample & (TAPS - 1))
-        index = first[:, None] + TAPS * np.arange(POWERS)
-        weight = change[:, None] * np.vander(position - sample - 0.5, POWERS, increasing=True)
+        index = first + TAPS * np.arange(POWERS)[:, None]
+        fraction = position - sample - 0.5
+        weight = np.multiply.accumulate([change, *[fraction] * (POWERS - 1)])
         summed = np.bincount(index.ravel(), weight.ravel(), self.block * POWERS)
         summed = np.concatenate([self._last, summed.reshape(-1, POWERS, TAPS)])
         self._last = summed[-1:]

@@ -63,12 +63,12 @@ def voice_levels(
     cycle = np.maximum(origin[segment] + count * step_cycles[segment], start[segment])
     step = first_step[segment] + count
     if number == nes.TR:
-        level = chip.TRIANGLE[step % 32]
+        level = chip.TRIANGLE[step & 31]
     elif number == nes.NO:
         long, loop = chip.noise_sequence(0), chip.noise_sequence(1)
         gate = np.where(timbre[segment], loop[step % len(loop)], long[step % len(long)])
         level = gate * volume[segment]
     else:
-        level = chip.DUTY[timbre[segment], step % 8] * volume[segment]
+        level = chip.DUTY[timbre[segment], step & 7] * volume[segment]
     changes = np.flatnonzero(np.diff(level, prepend=-1))
     return cycle[changes], level[changes]
