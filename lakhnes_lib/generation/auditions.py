@@ -64,6 +64,15 @@ def faults(score: Score, seconds: float = 0.0) -> list[str]:
     return [fault for fault, heard in checks.items() if heard]
 
 
+def best(pieces: list[Score], fit: np.ndarray) -> int:
+    """The number of the piece with the fewest faults and, of those, the greatest fit.
+
+    fit: float64 (pieces,). A piece of no length has more faults than any other.
+    """
+    counts = [len(faults(piece)) if piece.length else 9 for piece in pieces]
+    return int(np.lexsort((-fit, counts))[0])
+
+
 def _sounding(score: Score) -> np.ndarray:
     """Share of the time in which P1, P2 and TR sound: float64 (3,)."""
     length = score.notes["end"] - score.notes["start"]

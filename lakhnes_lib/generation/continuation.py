@@ -31,8 +31,7 @@ def cut(score: Score, *, seconds: float | None = None, count: int | None = None)
     if seconds is not None:
         times = silence + np.cumsum(events.TICKS_OF[ids])
         ids = ids[: int((times <= round(seconds * nes.TICKS_PER_SECOND)).sum())]
-    if count is not None:
-        ids = ids[: max(0, count)]
+    ids = ids[: None if count is None else max(0, count)]
     if not len(ids):
         part = "all of it" if seconds is None else f"its first {seconds:g} s"
         raise LakhnesError(f"{score.name or 'beginning'}: {part} holds no note to go on from")

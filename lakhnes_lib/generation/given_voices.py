@@ -123,11 +123,8 @@ class Accompaniment:
         """Of the candidates with the fewest faults in their free voices, the one that predicts the
         given voices best: its ids, int64 (events,)."""
         rows, free = self.composed(), np.flatnonzero(self.free)
-        scores = [events.decode(ids) for ids in rows]
-        counts = [
-            len(auditions.faults(score.only(free))) if score.length else 9 for score in scores
-        ]
-        return rows[int(np.lexsort((-self.fit, counts))[0])]
+        scores = [events.decode(ids).only(free) for ids in rows]
+        return rows[auditions.best(scores, self.fit)]
 
     def step(self) -> None:
         """One more event for every candidate; those at their end wait for the others."""

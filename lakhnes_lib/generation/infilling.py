@@ -71,8 +71,7 @@ def compose(
         pairs = [split(song, last) for song in songs]
         fit = accompaniment.fit + likelihood(reader, pairs, options["memory_length"])
         spans = [song.excerpt(begin, end).only(voices) for song in songs]
-        counts = [len(auditions.faults(span)) for span in spans]
-        done.append(songs[int(np.lexsort((-fit, counts))[0])])
+        done.append(songs[auditions.best(spans, fit)])
     yield done
 
 
