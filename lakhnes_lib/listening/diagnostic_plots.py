@@ -44,12 +44,12 @@ def groups(models: dict, ax=None, *, title: str = ""):
     return drawn
 
 
-def curves(models: dict, ax=None, *, x: str, scale="linear", title="", y="perplexity"):
+def curves(models: dict, ax=None, *, x: str, scale: str = "linear", title: str = ""):
     """Perplexity over anything: position in the song, memory, minutes of training.
 
     models: name -> (x, perplexities), float (points,) each; points that are not finite are left
-    out. x: what is drawn to the right; scale: linear or log, or even (every value of x as far from
-    the next). Raises LakhnesError if there is no point at all.
+    out. x: what is drawn to the right; scale: linear or even (every value of x as far from the
+    next). Raises LakhnesError if there is no point at all.
     """
     series = {name: np.array(points, float) for name, points in models.items()}
     series = {name: points[:, np.isfinite(points).all(0)] for name, points in series.items()}
@@ -62,14 +62,11 @@ def curves(models: dict, ax=None, *, x: str, scale="linear", title="", y="perple
         xs = np.searchsorted(ticks, xs) if scale == "even" else xs
         line = dict(color=colour, linewidth=1.8, clip_on=False, label=name)
         ax.plot(xs, values, marker="o" if len(values) <= 60 else None, markersize=4.5, **line)
-    if scale == "log":
-        ax.set_xscale("log", base=2)
-        ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
-    elif scale == "even":
+    if scale == "even":
         ax.set_xticks(np.arange(len(ticks)), [f"{tick:,g}" for tick in ticks])
     _perplexity_scale(ax.yaxis, points[1])
     legend(ax, "upper left", (1.01, 1))
-    finish(ax, title, x, y)
+    finish(ax, title, x, "perplexity")
     return drawn
 
 

@@ -112,11 +112,11 @@ def waveform(samples, rate: int, ax=None, *, title: str = ""):
     return made
 
 
-def spectrogram(samples, rate: int, ax=None, *, highest: float | None = None, title: str = ""):
+def spectrogram(samples, rate: int, ax=None, *, title: str = ""):
     """Power over time and frequency, in decibels below a full-scale sine; 46 ms windows (Hann).
 
-    samples: float (samples,) in [-1, 1]; rate: samples a second; highest: Hz at the top (rate / 2
-    if None). Returns the Axes given, or a Picture.
+    samples: float (samples,) in [-1, 1]; rate: samples a second. Returns the Axes given, or a
+    Picture.
     """
     ax, made = axes(ax, height=3.2)
     samples = np.asarray(samples, np.float32)
@@ -130,7 +130,7 @@ def spectrogram(samples, rate: int, ax=None, *, highest: float | None = None, ti
         # A sine of amplitude 1 has magnitude 0.5 in its one-sided bin, so twice the samples.
         transform = dict(NFFT=width, Fs=rate, noverlap=width - hop, mode="magnitude", scale="dB")
         *_, image = ax.specgram(2 * padded, **transform, **look)
-    ax.set_ylim(0, highest or rate / 2)
+    ax.set_ylim(0, rate / 2)
     ax.yaxis.set_major_formatter(FuncFormatter(lambda hertz, _: f"{hertz / 1000:g}"))
     colour_scale(image, "dB")
     finish(ax, title, "seconds", "kHz", grid=None)
