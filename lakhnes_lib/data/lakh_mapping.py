@@ -65,8 +65,8 @@ def map_corpus(
         raise BadArchive(f"{source}: is neither a folder nor an archive (tar, zip) of MIDI files")
     check_target(folder, NAMES)  # before the work
     partial = folder.with_name(f"{folder.name}.partial")
-    most_bytes = options.most_bytes + 1  # enough to see that a file is too large
-    files, number_of_files, identity = _open_source(source, most_bytes)
+    # One byte more than is allowed is enough to see that a file is too large.
+    files, number_of_files, identity = _open_source(source, options.most_bytes + 1)
     settings = {"seed": seed, "options": asdict(options)}
     described = {"source": identity, "files_a_shard": FILES_A_SHARD, "job": settings}
     origin = sha256(json.dumps(described).encode()).hexdigest()
