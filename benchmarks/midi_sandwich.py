@@ -251,9 +251,17 @@ def of_rolls(rolls: roll_data.Rolls, home: Path, phrases: np.ndarray) -> dict:
             "metrics": plain(measure(each, rolls.kind)),
             "published": plain(measure(each, rolls.kind, published=True)),
             "cells": each.mean((0, 1, 3, 4)).tolist(),
+            "next_bar": next_bar(each),
         }
         for title, each in sets.items()
     }
+
+
+def next_bar(phrases: np.ndarray) -> float | None:
+    """How much of a bar comes back in the bar after it, as F1 of all cells; None for silence."""
+    before, after = phrases[:, :-1], phrases[:, 1:]
+    cells = before.sum() + after.sum()
+    return float(2 * (before & after).sum() / cells) if cells else None
 
 
 def of_nes(rolls: roll_data.Rolls, home: Path, seed: int) -> dict:
@@ -269,6 +277,9 @@ def of_nes(rolls: roll_data.Rolls, home: Path, seed: int) -> dict:
         made = phrases_of(in_batches(model.compose, drawn))
         speed[title] = 4 * PIECES * BAR / BEAT / (time.perf_counter() - began)
         sets[f"{title}, generator"] = [piece(each) for each in made]
+        sets[f"{title}, generator, as dense as real"] = [
+            piece(each) for each in as_dense(made, windows)
+        ]
         x = torch.from_numpy(windows).float().flatten(0, 1)
         restored = phrases_of(in_batches(lambda part, m=model: m.compose(m.fuse(part).mean), x))
         sets[f"{title}, reducer"] = [piece(each) for each in restored]
@@ -280,7 +291,7 @@ def of_nes(rolls: roll_data.Rolls, home: Path, seed: int) -> dict:
     measures = {name: musical_metrics.measure(scores) for name, scores in sets.items()}
     framed = [events.frame(events.encode(score)) for score in real]
     scores = perplexity.exact(checkpoints.load(MINI), framed, progress=False)
-    seconds = sum(real[index].seconds for index in scores.indices)
+    seconds = sum(real[index].seconds for index in scores.indices)  # each with its ends
     return {
         "music": {
             name: {
@@ -293,8 +304,15 @@ def of_nes(rolls: roll_data.Rolls, home: Path, seed: int) -> dict:
         },
         "seconds_of_music_a_second": speed,
         "mini_bits_a_second": scores.nats * scores.targets / np.log(2) / seconds,
-        "valid_pieces": {name: len(scores) for name, scores in sets.items()},
     }  # fmt: skip
+
+
+def as_dense(made: np.ndarray, real: np.ndarray) -> np.ndarray:
+    """Probabilities (pieces, bars, tracks, 96, pitches), of which as many cells of each track are
+    above 1/2 as sound in real music: a model that is never sure would only be silent."""
+    borders = [np.quantile(made[:, :, t], 1 - real[:, :, t].mean()) for t in range(made.shape[2])]
+    above = made > np.array(borders)[:, None, None]
+    return np.where(above, 0.5 + made / 2, 0.0)
 
 
 def piece(phrase: np.ndarray):
