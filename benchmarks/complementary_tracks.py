@@ -2,7 +2,7 @@
 
 python benchmarks/complementary_tracks.py [--only RUN] [--seeds 0 1] [--minutes M] [--write]
 
-Trains the laptop's models by the clock, each 35 minutes of one core, and measures them; what was
+Trains the laptop's models by the clock, each 30 minutes of one core, and measures them; what was
 stopped goes on, and what has ended is not done again. Runs: ``bass`` and ``piano`` are composed to
 the other one on folder 5 of Lakh, ``nes`` is any voice to the other three on NES-MDB;
 ``…_thesis`` is as in the thesis (M. Murhu, 2024), ``…_mended`` has a clock of musical time, asks
@@ -43,7 +43,7 @@ NAMES = [f"{task}_{way}" for task in ("nes", "bass", "piano") for way in ("thesi
 PIECES_A_FILE, PIECES, PAIRS, PROBED = 6, 300, 100_000, 12
 JUDGE = ROOT / "assets" / "pretrained" / "mini"
 CANDIDATES, SONGS, HEARD = 16, 40, 2
-LONGEST = 600  # tokens that are composed at most
+LONGEST = 400  # tokens that are composed at most
 DRAWING = {
     "thesis": dict(top_k=3, masked=False),
     "mended": dict(top_p=0.95, masked=True),
