@@ -12,7 +12,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help reproduce test lint lab data matrix bench aggregates published report scrub clean
+.PHONY: help reproduce test lint lab classroom data matrix bench aggregates published report scrub clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -30,6 +30,9 @@ lint: $(STAMP)  ## check style and format
 
 lab: $(STAMP)  ## open the course in JupyterLab
 	$(BIN)/jupyter lab --notebook-dir=. notebooks/00_start_here.ipynb
+
+classroom: $(STAMP)  ## write the course for nbgrader to a new folder: make classroom OUT=folder (docs/classroom.md)
+	$(BIN)/python tools/classroom.py "$(OUT)"
 
 data: $(STAMP)  ## download NES-MDB (from the folder LAKHNES_MIRROR if that is set)
 	$(BIN)/lakhnes data fetch nesmdb-midi
