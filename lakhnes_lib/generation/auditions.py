@@ -30,7 +30,7 @@ LOST_AFTER = 0.3
 LEAST_HALF = 5.0
 """Seconds of the halves of a piece for which this is looked at."""
 LEAST_NOTES = 1.5
-"""Notes a second, of all voices together: the emptiest song of test has 1.7, half of them over 13."""
+"""Notes a second of all voices; the emptiest song of test has 1.7, half of them have over 13."""
 LEAST_SHARE = 0.5
 """Of the seconds asked for: a piece that ends earlier is too short."""
 CANDIDATES = 8

@@ -18,7 +18,7 @@ import torch
 from tqdm.auto import tqdm
 
 from lakhnes_lib.data.streams import Streams
-from lakhnes_lib.errors import BadCheckpoint, BadProfile, LakhnesError
+from lakhnes_lib.errors import BadCheckpoint, LakhnesError
 from lakhnes_lib.evaluation import perplexity
 from lakhnes_lib.files import locked, write_file
 from lakhnes_lib.models import checkpoints, processes
@@ -27,6 +27,7 @@ from lakhnes_lib.models.language_model import LanguageModel
 from lakhnes_lib.music import augmentation
 from lakhnes_lib.profiles import Profile
 from lakhnes_lib.training import snapshots
+from lakhnes_lib.training.first_model import first_model
 from lakhnes_lib.training.learner import Learner
 from lakhnes_lib.training.optimisers import learning_rate_share
 
@@ -237,7 +238,7 @@ def train(
         raise LakhnesError(f"{folder}: holds no snapshot to resume from")
     processes.gather(None)  # nobody writes before all have looked
     torch.manual_seed(profile.seed + profile.training[model].seed)
-    built = _build(profile, model, start)
+    built = first_model(profile, model, start)
     if processes.rank() > 0:  # all begin with the same weights, and drop other units
         torch.manual_seed(torch.initial_seed() + 2**32 * processes.rank())
     folder.mkdir(parents=True, exist_ok=True)
@@ -252,24 +253,3 @@ def train(
                 run.evaluate(progress)  # what no step beats remains the best
         run.go(max_minutes, progress)
     return run
-
-
-def _build(profile: Profile, name: str, start) -> LanguageModel:
-    """The model that training begins with: new, or that of a checkpoint of the same architecture.
-
-    Raises BadProfile, BadCheckpoint, DataNotFound, or LakhnesError for one that cannot be trained.
-    """
-    sizes = profile.models[name]
-    try:
-        model = checkpoints.load(start) if start else checkpoints.build(**sizes)
-    except BadCheckpoint as error:
-        if start:
-            raise
-        raise BadProfile(f"profile {profile.name}: models: {name}: {error}") from None
-    if not model.parameter_count():
-        raise LakhnesError(f"a {model.architecture} model has no weights to train")
-    if model.architecture != sizes["architecture"]:
-        kinds = f"is a {model.architecture}, and {name} of profile {profile.name} is a"
-        raise LakhnesError(f"{start}: {kinds} {sizes['architecture']}")
-    model.memory_length = sizes.get("memory_length", model.memory_length)
-    return model

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import cards
 import findings_table
-import growth
+import growth_section
 import reproduction_page
 import scaling
 import song_by_song
@@ -93,7 +93,7 @@ def pages() -> dict[Path, str]:
         docs / "scaling.md": replaced(
             scaling.page((docs / "scaling.md").read_text(encoding="utf-8")),
             "growth",
-            growth.section(),
+            growth_section.section(),
         ),
     }
     for folder, config in cards.shipped().items():

@@ -2,7 +2,7 @@
 
 from functools import partial
 
-import growth
+import growth_section
 import numpy as np
 import song_by_song
 
@@ -25,8 +25,8 @@ def figures() -> dict:
             "Figure 3: perplexity on test after pre-training and fine-tuning",
             draw,
         )
-    if growth.is_measured():
-        drawn["growth"] = ("How cost grows: both axes logarithmic", growth.picture)
+    if growth_section.is_measured():
+        drawn["growth"] = ("How cost grows: both axes logarithmic", growth_section.picture)
     if song_by_song.measured():
         title = "Each test song under the published LakhNES and under ours"
         drawn["song_by_song"] = (title, song_by_song.picture)
