@@ -14,7 +14,7 @@ import jinja2
 import nbformat
 from lesson_exercises import BadExercise, Exercises, Title
 from nbformat import NotebookNode
-from statements import join
+from statements import Statement, join
 
 from lakhnes_lib.errors import LakhnesError
 from lakhnes_lib.files import check_target, replacing, write_file
@@ -86,24 +86,30 @@ def text_cell(cell: NotebookNode) -> NotebookNode:
     return made
 
 
-def exercise_cells(cell: NotebookNode, exercises: Exercises) -> list[NotebookNode]:
-    """The cells that a cell of code becomes: what belongs to no check, then answers and checks."""
+def exercise_cells(blank: Statement, exercises: Exercises) -> list[NotebookNode]:
+    """The cell for an answer, and behind it the cell that checks it.
+
+    The answer to an open exercise is read by a person, and its check only shows something.
+    """
+    title, answer = exercises.blanks[blank], exercises.answer_of(blank)
+    is_open, points = title.minutes is None, points_of(title)
+    source = f"{blank.text}\n{BEGIN}\n{exercises.solution_of(answer)}\n{END}"
+    part = "report" if is_open else "answer"
+    made = [make_cell("code", source, f"answer-{title.number}", part, points)]
+    (check,) = (each for each in exercises.checks if exercises.answer_of(each) == answer)
+    source, part = exercises.check_source(check), "text" if is_open else "check"
+    return [*made, make_cell("code", source, f"check-{title.number}", part, points)]
+
+
+def code_cells(cell: NotebookNode, exercises: Exercises) -> list[NotebookNode]:
+    """What a cell of code becomes: what belongs to no exercise, then the exercises asked there."""
     here = exercises.in_cell[cell.id]
-    apart = [each for each in here if each in exercises.blanks or each in exercises.checks]
-    rest = [each for each in here if each not in apart and each not in exercises.helpers]
+    moved = exercises.blanks.keys() | exercises.checks.keys() | exercises.helpers
+    rest = [each for each in here if each not in moved]
     made = [make_cell("code", join(rest), f"text-{cell.id}", "text")] if rest else []
-    for statement in apart:
-        if statement in exercises.blanks:
-            title, part = exercises.blanks[statement], "answer"
-            solution = exercises.solution_of(exercises.answer_of(statement))
-            source = f"{statement.text}\n{BEGIN}\n{solution}\n{END}"
-        else:
-            title, part = exercises.checks[statement], "check"
-            source = exercises.check_source(statement)
-        name = f"{part}-{title.number}"
-        if title.minutes is None:  # a person reads the answer, and its check only shows something
-            part = {"answer": "report", "check": "text"}[part]
-        made.append(make_cell("code", source, name, part, points_of(title)))
+    for blank in here:
+        if blank in exercises.blanks:
+            made += exercise_cells(blank, exercises)
     return made
 
 
@@ -123,7 +129,7 @@ def section_cells(cells: list[NotebookNode], exercises: Exercises) -> list[Noteb
     made, project = [], project_cells(cells)
     for cell in cells:
         if cell.cell_type == "code":
-            made += exercise_cells(cell, exercises)
+            made += code_cells(cell, exercises)
             continue
         text, *after = NEXT.split(PROJECT.sub("", cell.source), maxsplit=1)
         if plain(text):

@@ -102,8 +102,10 @@ class Exercises:
             raise BadExercise(f"its exercises cannot be told apart: {counts}")
         self.blanks = dict(zip(blanks, self.titles, strict=True))
         self.title_of = {min(blank.binds): title for blank, title in self.blanks.items()}
-        answers = {each: self.answer_of(each) for each in self.written}
+        answers = {each: self.answer_of(each) for each in self.written if each not in self.blanks}
         self.checks = {each: self.title_of[name] for each, name in answers.items() if name}
+        if sorted(filter(None, answers.values())) != sorted(self.title_of):
+            raise BadExercise("an answer has two checks, where one gives the points")
 
     def answer_of(self, statement: Statement) -> str | None:
         """The answer that a statement fills in or checks; None if it does neither."""
