@@ -284,7 +284,7 @@ def test_every_note_is_counted(tmp_path):
         path = write(tmp_path / "random.mid", *tracks)
         score, lines = roles.read(path)
         text = "\n".join(lines).replace(",", "")
-        numbers = re.findall(r"(\d+) (?:notes|left out)", text)
+        numbers = re.findall(r"(\d+) (?:notes?|left out)", text)
         twice = len(score.voice(nes.TR)) and re.findall(r"track (\d)", text)
         counted = sum(map(int, numbers))
         total = sum(len(track[1]) for track in tracks)

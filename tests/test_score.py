@@ -8,7 +8,7 @@ from songs import scores
 
 from lakhnes_lib.errors import BadScore
 from lakhnes_lib.music.nes import NO, P1, P2, TR
-from lakhnes_lib.music.score import CONTROL, NOTE, TIMBRE_CHANGE, VELOCITY_CHANGE, Score
+from lakhnes_lib.music.score import CONTROL, NOTE, TIMBRE_CHANGE, VELOCITY_CHANGE, Score, counted
 
 GOOD = [(P1, 0, 10, 60, 15), (TR, 0, 20, 21, 1), (P1, 10, 20, 108, 1), (NO, 15, 16, 16, 3)]
 
@@ -164,3 +164,8 @@ def test_equality_and_description():
     )
     assert repr(song) == "Score('tune', 1.00 s, notes: P1 2, P2 0, TR 1, NO 1)"
     assert song.seconds == 1.0
+
+
+@pytest.mark.parametrize("notes, said", [(0, "0 notes"), (1, "1 note"), (2000, "2,000 notes")])
+def test_a_number_of_notes_in_words(notes, said):
+    assert counted(notes) == said

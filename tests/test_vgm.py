@@ -446,6 +446,14 @@ def test_no_file_and_no_place(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["folder.vgm"]
 
 
+def test_more_notes_than_a_song_has_are_refused(tmp_path, monkeypatch):
+    path = tmp_path / "many.vgm"
+    vgm.write(SMALL, path)
+    monkeypatch.setattr(vgm, "MOST_NOTES", len(SMALL.notes) - 1)
+    with pytest.raises(BadAudio, match=f"many.vgm: plays {len(SMALL.notes)} notes, more than"):
+        vgm.read(path)
+
+
 @given(st.data())
 @settings(max_examples=100, deadline=None)
 def test_no_damage_gets_through_as_anything_but_a_score_or_one_sentence(place, data):

@@ -13,7 +13,7 @@ from lakhnes_lib.cli.options import chosen_device, progress, read_song
 from lakhnes_lib.errors import BadSetting
 from lakhnes_lib.generation.auditions import Audition
 from lakhnes_lib.music import events, nes
-from lakhnes_lib.music.score import Score
+from lakhnes_lib.music.score import Score, counted
 
 
 def voices_of(text: str) -> list[int]:
@@ -60,7 +60,7 @@ def run(steps, out: Path, name: str, caption: str, join: float = 0.0, loop_of=No
     about = dict(caption=caption, join=join, loops=loop_of is not None)
     paths = gallery.save_pieces(pieces, out, name, **about)
     for path, piece in zip(paths, pieces, strict=True):
-        print(f"{path}: {piece.seconds:.1f} s, {len(piece.notes):,} notes")
+        print(f"{path}: {piece.seconds:.1f} s, {counted(len(piece.notes))}")
     print(f"{out / 'index.html'} plays them")
     if interrupted:
         raise KeyboardInterrupt

@@ -61,9 +61,11 @@ def tokens(
 
 
 def _write(score, out: Path, rate: int = 44_100) -> None:
+    from lakhnes_lib.music.score import counted
+
     earlier = ", in place of an earlier file" if out.exists() else ""
     _write_song(score, out, rate)
-    print(f"{out}: {score.seconds:.1f} s, {len(score.notes):,} notes{earlier}")
+    print(f"{out}: {score.seconds:.1f} s, {counted(len(score.notes))}{earlier}")
 
 
 def _write_song(score, out: Path, rate: int) -> None:

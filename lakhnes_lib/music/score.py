@@ -23,6 +23,11 @@ LONGEST_SECONDS = 3600
 """What is taken for a song when a file is read: the longest of NES-MDB lasts five minutes."""
 
 
+def counted(notes: int) -> str:
+    """A number of notes in words, such as ``1 note`` and ``2,000 notes``."""
+    return f"{notes:,} note{'s' * (notes != 1)}"
+
+
 def records(dtype: np.dtype, *columns) -> np.ndarray:
     """Records of columns in the order of the dtype's fields; a number stands for a whole column."""
     rows = np.empty(np.broadcast(*columns).shape, dtype)

@@ -15,7 +15,7 @@ import numpy as np
 from lakhnes_lib.errors import BadMidi, BadSetting
 from lakhnes_lib.music import midi, nes
 from lakhnes_lib.music.filters import without_duplicates
-from lakhnes_lib.music.score import NOTE, Score
+from lakhnes_lib.music.score import NOTE, Score, counted
 from lakhnes_lib.music.tracks import TRACK_NOTE, Track, read_tracks
 
 # Noise type n shifts the chip's register every ``chip.NOISE_PERIODS[16 - n]`` CPU cycles. Types 1
@@ -84,12 +84,12 @@ def read(
         part["velocity"] = np.minimum(part["velocity"], nes.HIGHEST_VELOCITY[voice])
         song.append(part)
         names = " and ".join(_label(tracks, number) for number in numbers) or "nothing"
-        summary = ", ".join([f"{len(part):,} notes", *changes])
+        summary = ", ".join([counted(len(part)), *changes])
         lines.append(f"{path}: {nes.VOICES[voice]} plays {names}: {summary}")
     for number in sorted(set(range(len(tracks))) - set(sum(parts.values(), []))):
         is_double = _voice_of(tracks[number]) is None and {*nes.MELODIC} - parts.keys()
         why = "it doubles another track" if is_double else "no voice is free"
-        count = f"{len(tracks[number].notes):,} notes"
+        count = counted(len(tracks[number].notes))
         lines.append(f"{path}: left out {_label(tracks, number)}: {count}, {why}")
     if is_scaled and any(_name(track) in nes.MIDI_NAMES for track in tracks):
         lines.append(f"{path}: velocities of 1-127 scaled to the NES's 1-15")

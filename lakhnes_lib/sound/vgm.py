@@ -21,6 +21,7 @@ from pathlib import Path
 from lakhnes_lib.errors import BadAudio
 from lakhnes_lib.files import MOST_BYTES, read_bytes, write_file
 from lakhnes_lib.music import nes
+from lakhnes_lib.music.midi import MOST_NOTES
 from lakhnes_lib.music.score import LONGEST_SECONDS, Score
 from lakhnes_lib.sound import chip, emulation, registers
 
@@ -61,6 +62,8 @@ def load(path) -> tuple[Score, list[str]]:
     end = _end(data, start, faults)
     writes, length = _commands(path, data, start, end, faults)
     score = emulation.run(writes, length, clock, path.stem)
+    notes = f"plays {len(score.notes):,} notes, more than the {MOST_NOTES:,} of a song"
+    _check(len(score.notes) <= MOST_NOTES, path, notes)
     return score, [f"{path}: {fault}" for fault in faults]
 
 
