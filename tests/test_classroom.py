@@ -265,7 +265,7 @@ CELL = """import numpy as np
 
 # two numbers
 a, b = 1, 2
-total = [a for c in range(b)]
+total = [a for c in range(b) if c]
 
 
 @staticmethod

@@ -6,10 +6,11 @@ picked out of the cells around it.
 
 import ast
 import symtable
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 BLOCKS = (ast.FunctionDef, ast.ClassDef)
+COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
 PLAIN = (*BLOCKS, ast.Assign, ast.Import, ast.ImportFrom)
 
 
@@ -41,13 +42,34 @@ def split(source: str) -> list[Statement]:
     return statements
 
 
+def _outer(node: ast.AST) -> Iterator[ast.AST]:
+    """The parts of a statement that are not inside of its functions, classes, comprehensions."""
+    yield node
+    if not isinstance(node, (*BLOCKS, *COMPREHENSIONS, ast.Lambda)):
+        for part in ast.iter_child_nodes(node):
+            yield from _outer(part)
+
+
+def _ids(nodes: Iterable[ast.AST], context: type) -> set[str]:
+    """The names that are read (``ast.Load``) or bound (``ast.Store``)."""
+    names = (each for each in nodes if isinstance(each, ast.Name))
+    return {each.id for each in names if isinstance(each.ctx, context)}
+
+
 def _names(text: str, node: ast.stmt) -> tuple[frozenset[str], frozenset[str]]:
     """What a statement reads of the outer level, and what it binds there."""
-    top = symtable.symtable(text, "cell", "exec")
-    symbols = top.get_symbols()
-    binds = {each.get_name() for each in symbols if each.is_assigned() or each.is_imported()}
-    reads = {each.get_name() for each in symbols if each.is_referenced()}
-    inner = top.get_children()
+    parts = list(_outer(node))
+    imports = [each.asname or each.name for each in parts if isinstance(each, ast.alias)]
+    binds = _ids(parts, ast.Store) | {name.split(".")[0] for name in imports}
+    binds |= {each.name for each in parts if isinstance(each, BLOCKS)}
+
+    table = symtable.symtable(text, "cell", "exec")
+    reads = {each.get_name() for each in table.get_symbols() if each.is_referenced()}
+    # Since Python 3.12 this table lists the names that comprehensions bind for themselves, too.
+    for part in parts:
+        if isinstance(part, COMPREHENSIONS):
+            reads -= _ids(ast.walk(part), ast.Store) - _ids(parts, ast.Load)
+    inner = table.get_children()
     while inner:
         table = inner.pop()
         inner += table.get_children()
