@@ -106,7 +106,8 @@ def part_of(ids) -> np.ndarray:
     kind = _KIND_OF[ids]
     set_at = np.where((kind == _BAR) | (kind == _POSITION), np.arange(len(ids)), 0)
     position = ids[np.maximum.accumulate(set_at)] - POSITIONS  # below 0 where a bar has begun
-    time = BAR * (np.cumsum(kind == _BAR) - 1) + np.maximum(position, 0)
+    bar = np.maximum(np.cumsum(kind == _BAR) - 1, 0)  # what comes before the first is in it, too
+    time = BAR * bar + np.maximum(position, 0)
     at = np.flatnonzero((kind[:-2] == _PITCH) & (kind[1:-1] == _VELOCITY) & (kind[2:] == _DURATION))
     duration, velocity = ids[at + 2] - DURATIONS + 1, (ids[at + 1] - VELOCITIES + 1) * 127 // 8
     return np.stack([time[at], duration, ids[at] - PITCHES + 21, velocity], 1)

@@ -40,14 +40,15 @@ def voice_events(score: Score, voices) -> np.ndarray:
     its time, give or take half a step of the time grid, so that voices stay together.
     """
     times, timed = given_voices.timed_events(score, voices)
-    now, ids = 0, []
+    now, before, ids = 0, 0, []
     for time, event in zip([*times, score.length], [*timed, None], strict=True):
-        left = time - now
+        left = max(time - now, 1) if time > before else 0  # no note is left without length
         while left > 0:
             ids.append(int(events.wait_ids(np.array(left))))
             now += events.TICKS_OF[ids[-1]]
             left = time - now if left > events.LONGEST_WAIT else 0
         ids.append(event)
+        before = time
     return np.array(ids[:-1], np.int64)
 
 
