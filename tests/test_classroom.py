@@ -208,9 +208,13 @@ def notebook(*cells: tuple[str, str]):
     return nbformat.v4.new_notebook(cells=[make[kind](source) for kind, source in cells])
 
 
-def small(text=TEXT, code=CODE, solved=SOLVED):
+def lesson_and_solved(text=TEXT, code=CODE, solved=SOLVED):
     lesson = notebook(("text", "# Title"), ("text", text), ("code", code), ("text", "## Next"))
-    return classroom.assignment(lesson, notebook(("code", solved)))
+    return lesson, notebook(("code", solved))
+
+
+def small(**changes):
+    return classroom.assignment(*lesson_and_solved(**changes))
 
 
 def test_small_lesson():
@@ -245,18 +249,28 @@ def test_what_does_not_fit_is_named(changes, says):
         small(**changes)
 
 
-def test_command_names_what_is_wrong(tmp_path, capsys, monkeypatch):
+def test_command_names_what_is_wrong(tmp_path, capsys):
     assert classroom.main([]) == 2 and "OUT=folder" in capsys.readouterr().err
     (tmp_path / "mine.txt").write_text("x")
     assert classroom.main([str(tmp_path)]) == 1
     assert "holds mine.txt" in capsys.readouterr().err
+
+
+def test_the_notebook_is_named(tmp_path):
     lessons = tmp_path / "notebooks"
     (lessons / "solutions").mkdir(parents=True)
-    for folder in (lessons, lessons / "solutions"):
-        nbformat.write(notebook(("text", "# Title")), folder / "00_bare.ipynb")
-    with pytest.raises(lesson_exercises.BadExercise, match="^00_bare.ipynb: it has no heading"):
-        classroom.write_course(tmp_path / "class", lessons)
-    assert not (tmp_path / "class").exists()
+
+    def refused(**changes) -> str:
+        nbformat.write(lesson_and_solved(**changes)[0], lessons / "00_odd.ipynb")
+        with pytest.raises(lesson_exercises.BadExercise, match="^00_odd.ipynb: ") as caught:
+            classroom.write_course(tmp_path / "class", lessons)
+        assert not (tmp_path / "class").exists()
+        return str(caught.value)
+
+    assert "has no solutions" in refused()
+    nbformat.write(lesson_and_solved()[1], lessons / "solutions" / "00_odd.ipynb")
+    assert "no heading" in refused(text="## Next")
+    assert "invalid syntax" in refused(code="%matplotlib inline")
 
 
 # Statements

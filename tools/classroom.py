@@ -172,9 +172,11 @@ def write_course(out: Path, notebooks: Path = ROOT / "notebooks") -> dict[str, i
     with replacing(out, folder=True) as folder:
         for path in sorted(notebooks.glob("[0-9]*.ipynb")):
             solutions = path.parent / "solutions" / path.name
+            if not solutions.is_file():
+                raise BadExercise(f"{path.name}: it has no solutions: {solutions}")
             try:
                 made = assignment(*(nbformat.read(each, 4) for each in (path, solutions)))
-            except BadExercise as error:
+            except (BadExercise, SyntaxError) as error:
                 raise BadExercise(f"{path.name}: {error}") from None
             points[path.stem] = total(made)
             to = folder / "source" / path.stem
