@@ -56,8 +56,7 @@ def parts_of_score(score: Score) -> list[np.ndarray]:
     parts = []
     for voices in ((nes.P1, nes.P2), (nes.TR,)):
         notes = score.only(voices).notes
-        velocity = np.full(len(notes), 95)
-        columns = notes["start"], notes["end"], notes["pitch"].astype(int), velocity
+        columns = notes["start"], notes["end"], notes["pitch"].astype(int), np.full(len(notes), 95)
         parts.append(_part(*columns, 1 / CELL_TICKS))
     return parts
 
@@ -147,8 +146,8 @@ class BandPairs:
         kinds = [_KIND_OF[base] for base in self._base]
         self._first, self._last = (np.array([kind[at] for kind in kinds]) for at in (0, -1))
         self._bars = np.array([(kind == _BAR).sum() for kind in kinds])
-        moves = [[-1, *(id for id in b if id == BAR_ID or id >= POSITIONS)] for b in self._base]
-        position = [-1 if row[-1] < 0 else max(row[-1] - POSITIONS, 0) for row in moves]
+        moves = [[0, *(t for t in base if t == BAR_ID or t >= POSITIONS)] for base in self._base]
+        position = [max(row[-1] - POSITIONS, 0) if row[-1] else -1 for row in moves]
         self.clock = BAR * self._bars, np.array(position)
 
     def _recoded(self, ids, merged: bool) -> list[int]:

@@ -35,8 +35,8 @@ class RelativeAttention(nn.Module):
         self.query = nn.Linear(width, width)  # W^Q of all heads
         self.key_value = nn.Linear(width, 2 * width)  # W^K above W^V
         self.output = nn.Linear(width, width)  # W^O
-        self.distances = nn.Parameter(torch.zeros(heads, 2 * reach + 1, width // heads))  # E^r
-        nn.init.normal_(self.distances, std=0.02)
+        # E^r of the distances -reach … reach
+        self.distances = nn.Parameter(0.02 * torch.randn(heads, 2 * reach + 1, width // heads))
 
     def _by_head(self, x: Tensor) -> Tensor:
         """(batch, time, width) to (batch, heads, time, head width)."""
@@ -123,8 +123,7 @@ class EncoderDecoder(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.output = nn.Linear(width, vocabulary)
         # By how much each token moves time, and the time since then at which it stands, or -1.
-        self.register_buffer("clock", torch.ones(2, vocabulary + starts))
-        self.clock[1] = -1
+        self.register_buffer("clock", torch.tensor([[1.0], [-1.0]]).repeat(1, vocabulary + starts))
 
     def set_clock(self, advance, position) -> "EncoderDecoder":
         """Makes the clock one of musical time, if the model goes ``by_time``.
