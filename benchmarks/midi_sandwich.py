@@ -240,11 +240,14 @@ def of_rolls(rolls: roll_data.Rolls, home: Path, phrases: np.ndarray) -> dict:
     for title, name in COMPLETE.items():
         model = load(home / name / WEIGHTS)
         drawn = torch.randn(len(whole), model.config["fusion_latent"])
-        for suffix, refined in (("without refinement", False), ("generator", True)):
-            shown = in_batches(model.compose, drawn, refined) > 0.5
-            sets[f"{title}, {suffix}"] = phrases_of(shown)
-        shown = in_batches(lambda part, m=model: m.compose(m.fuse(part).mean), whole) > 0.5
-        sets[f"{title}, reducer"] = phrases_of(shown)
+        made = {
+            "without refinement": in_batches(model.compose, drawn, False),
+            "generator": in_batches(model.compose, drawn),
+            "reducer": in_batches(lambda part, m=model: m.compose(m.fuse(part).mean), whole),
+        }
+        for name, p in made.items():
+            sets[f"{title}, {name}"] = phrases_of(p) > 0.5
+            sets[f"{title}, {name}, as dense as real"] = as_dense(phrases_of(p), phrases) > 0.5
     measure = roll_metrics.measure
     return {
         title: {
