@@ -7,7 +7,6 @@ import io
 from contextlib import redirect_stdout
 from functools import partial
 from math import ceil, comb, exp, log2, sqrt
-from types import SimpleNamespace
 
 import numpy as np
 from exercises import FOLDER, Lesson, code_of
@@ -18,10 +17,27 @@ from lakhnes_lib.listening.player import PREVIEW_RATE
 from lakhnes_lib.models.language_model import UnigramModel
 from lakhnes_lib.study import answers, study_statistics
 from lakhnes_lib.study.clips import make_study
+from lakhnes_lib.study.designs import Clip, Design, Trial
 
 SCORED = [np.arange(631, dtype=np.uint16)]
 LISTED = np.random.default_rng(0).integers(50, 3000, (90, 2))  # events and seconds of made-up songs
 NATS = np.random.default_rng(1).uniform(0.5, 2.0, 90)
+
+
+class SilentDesign(Design):
+    """A listening test whose clips are two seconds of silence."""
+
+    def sound(self, name):
+        return bytes(44 + 4 * PREVIEW_RATE)
+
+
+DESIGN = SilentDesign(
+    kind="turing",
+    seconds=2,
+    seed=0,
+    trials=(Trial(id="t1", batch=0, a="c1", b="c2"), Trial(id="t2", batch=0, a="c1", b="c3")),
+    clips={"c1": Clip(method="real"), "c2": Clip(method="mini"), "c3": Clip(method="random")},
+)
 GIVEN = {
     "07_quantitative_analysis": {
         "exp": exp,
@@ -42,7 +58,7 @@ GIVEN = {
         "answers": answers,
         "study_statistics": study_statistics,
         "PREVIEW_RATE": PREVIEW_RATE,
-        "design": SimpleNamespace(trials=[]),
+        "design": DESIGN,
         "make_study": make_study,
         "sound": lambda design, name: np.frombuffer(design.sound(name)[44:], "<i2") / 32767,
     },
