@@ -37,7 +37,8 @@ LET_GO = auditions.LET_GO_AFTER
 WAYS = [  # temperature, top-k (0: all), top-p, longest note that is composed (0: any)
     (0.95, 32, 1.0, 0.0), (0.95, 0, 1.0, 0.0), (1.0, 0, 1.0, 0.0), (1.0, 0, 0.98, 0.0),
     (1.0, 0, 1.0, LET_GO), (0.97, 0, 1.0, LET_GO), (0.95, 0, 1.0, LET_GO), (1.0, 0, 0.98, LET_GO),
-    (1.03, 0, 1.0, LET_GO),
+    (1.03, 0, 1.0, LET_GO), (1.06, 0, 1.0, LET_GO), (1.0, 0, 1.0, 2.0), (1.03, 0, 1.0, 2.0),
+    (1.06, 0, 1.0, 2.0),
 ]  # fmt: skip
 DEFAULTS = profiles.Sampling()
 FAULTS = ("ends early", "freezes", "loops", "loses a voice", "hardly plays")
