@@ -217,7 +217,7 @@ def test_table_and_picture(measured):
     silent = musical_metrics.measure([Score.build([], SECOND)])
     shown = measured | {"half": half, "silent": silent}
     rows = metrics_table(shown, real="songbook").splitlines()
-    assert rows[0] == "| figure | songbook | uniform | half | silent |" and len(rows) == 2 + len(
+    assert rows[0] == "| metric | songbook | uniform | half | silent |" and len(rows) == 2 + len(
         musical_metrics.METRICS
     )
     cells = [cell.strip() for cell in rows[3].split("|")[2:6]]
