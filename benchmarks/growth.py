@@ -23,12 +23,11 @@ from pathlib import Path
 import numpy as np
 import torch
 from _shared import arguments, at_hand, keep
+from training_speed import Trainer
 
 from lakhnes_lib import profiles
 from lakhnes_lib.data import fetching, lakh_mapping
 from lakhnes_lib.generation import sampling
-from lakhnes_lib.models import checkpoints
-from lakhnes_lib.training.optimisers import build_optimisers
 
 ROWS = 4
 FIXED = {"segment": 256, "memory": 256, "width": 256}
@@ -51,30 +50,26 @@ def point(way: str, segment: int, memory: int, width: int, seconds: float) -> di
         "feed_forward": 4 * width,
         "memory_length": memory,
     }
+    settings = profile.training["transformer_xl"]
+    settings = settings.model_copy(update={"batch": ROWS, "segment": segment})
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    model = checkpoints.build(**sizes)
-    is_training = way == "training"
-    model.train(is_training)
-    optimisers = build_optimisers(model, profile.training["transformer_xl"]) if is_training else []
-    random, times, state = torch.Generator().manual_seed(0), [], None
+    trainer, times = Trainer(sizes, settings, torch.device("cpu")), []
+    trainer.model.train(way == "training")
     warm_up = 1 + -(-memory // segment)
     begin = time.perf_counter()
     while len(times) < warm_up + 3 or time.perf_counter() - begin < seconds:
-        ids = torch.randint(1, 631, (ROWS, segment + 1), generator=random)
-        step = time.perf_counter()
-        with torch.set_grad_enabled(is_training):
-            scores, state = model.target_log_probs(ids[:, :-1], ids[:, 1:], state)
-        if is_training:
-            (-scores.mean()).backward()
-            for optimiser in optimisers:
-                optimiser.step()
-                optimiser.zero_grad(set_to_none=True)
-        times.append(time.perf_counter() - step)
+        if way == "training":
+            times.append(trainer.step())
+        else:
+            step = time.perf_counter()
+            with torch.no_grad():
+                trainer.loss()
+            times.append(time.perf_counter() - step)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return {
         "seconds": statistics.median(times[warm_up:]),
         "megabytes": (peak - before) / 1024,
-        "parameters": model.parameter_count(),
+        "parameters": trainer.model.parameter_count(),
     }
 
 

@@ -17,11 +17,12 @@ from lakhnes_lib import __version__
 from lakhnes_lib.cli.fetch import data
 from lakhnes_lib.cli.generate import generate
 from lakhnes_lib.cli.map import map_songs
-from lakhnes_lib.cli.options import SETTINGS, Verb, rank
+from lakhnes_lib.cli.options import SETTINGS, Verb
 from lakhnes_lib.cli.render import render, tokens
 from lakhnes_lib.cli.studies import study
 from lakhnes_lib.cli.train import convert, evaluate, train
 from lakhnes_lib.errors import BadSetting, LakhnesError
+from lakhnes_lib.models import processes
 
 app = typer.Typer(
     name="lakhnes",
@@ -54,7 +55,7 @@ def main(arguments: list[str] | None = None) -> int:
     """
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # what a terminal cannot show becomes a ?
-    if rank():  # of several processes the first one speaks
+    if processes.rank():  # of several processes the first one speaks
         sys.stdout = open(os.devnull, "w")
     try:
         app(arguments, prog_name="lakhnes")

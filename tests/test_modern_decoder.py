@@ -182,7 +182,7 @@ def test_rows_start_afresh_and_are_picked():
 
 def test_an_empty_memory_is_none():
     model, ids = small(memory_length=16), torch.randint(0, 30, (2, 12))
-    log_probs, state = model.log_probs(ids, model.empty(2, torch.float64))
+    log_probs, state = model.log_probs(ids, model.empty(2))
     assert_close(log_probs, model.log_probs(ids)[0])
     assert state.length == 16 and state.valid.tolist() == [12, 12]
 

@@ -409,7 +409,7 @@ def test_dropout_falls_where_the_paper_has_it(pre_norm):
 def test_an_empty_memory_is_none():
     model = small_model(15, memory_length=6).train()
     ids = song(model, 13, 2, 4)
-    empty = model.empty(2, torch.float64)
+    empty = model.empty(2)
     found, state = model.log_probs(ids, empty)
     assert_close(found, model.log_probs(ids)[0].detach())
     assert empty.length == state.length == 6 and state.valid.tolist() == [4, 4]

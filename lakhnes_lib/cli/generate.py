@@ -9,7 +9,8 @@ from typing import Annotated
 
 import typer
 
-from lakhnes_lib.cli.options import Checkpoint, Count, Device, Length, Voices, only_where, own_share
+from lakhnes_lib.cli.options import Checkpoint, Count, Device, Length, Voices, only_where
+from lakhnes_lib.models import processes
 
 
 # The defaults are those of ``profiles.Sampling`` (a test compares them), which is slow to import.
@@ -124,7 +125,7 @@ def generate(
     if as_published:
         length, audition, temperature, top_k, top_p = 1024, False, 0.95, 32, 1.0
     seed = secrets.randbelow(10**6) if seed is None else seed
-    pieces, seed = own_share(pieces, seed)
+    pieces, seed = len(processes.own(range(pieces))), seed + processes.rank()
     if not pieces:
         return
     options = dict(temperature=temperature, top_k=top_k or None, top_p=top_p, seed=seed)

@@ -13,6 +13,7 @@ import typer
 from typer.core import TyperCommand
 
 from lakhnes_lib.errors import DataNotFound
+from lakhnes_lib.models import processes
 
 SETTINGS = {"no_args_is_help": True, "rich_markup_mode": None, "pretty_exceptions_enable": False}
 
@@ -102,20 +103,7 @@ def read_song(path: Path, voices: str = "", seconds: float | None = None):
 def progress() -> bool:
     """Whether to show progress bars: not where stderr is written to a file, and of several
     processes only in the first."""
-    return sys.stderr.isatty() and rank() == 0
-
-
-def rank() -> int:
-    """The number of this process among those that ``torchrun`` has started; 0 in any other."""
-    return int(os.environ["RANK"]) if "TORCHELASTIC_RUN_ID" in os.environ else 0
-
-
-def own_share(number: int, seed: int) -> tuple[int, int]:
-    """How many of so many pieces this process composes, and the others of ``torchrun`` not; and its
-    own seed."""
-    if "TORCHELASTIC_RUN_ID" not in os.environ:
-        return number, seed
-    return len(range(rank(), number, int(os.environ["WORLD_SIZE"]))), seed + rank()
+    return sys.stderr.isatty() and processes.rank() == 0
 
 
 def chosen_device(name: str | None):

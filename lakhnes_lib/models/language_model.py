@@ -166,17 +166,17 @@ class NeuralModel(LanguageModel):
     def select(self, state, rows):
         return None if state is None else changed(state, lambda tensor: tensor[rows])
 
-    def empty(self, batch: int, dtype: torch.dtype):
+    def empty(self, batch: int):
         """A training state of full size in which every row remembers nothing, or None.
 
-        With it every step of a compiled training has the same shapes. dtype: in which the training
-        multiplies. The state is that of some events, which are then forgotten.
+        With it every step of a compiled training has the same shapes. The state is that of some
+        events, which are then forgotten; so it has the dtypes that it will have in training, if
+        this is called in the same ``torch.autocast``.
         """
         if not self.memory_length:
             return None
         ids = torch.zeros(batch, self.memory_length, dtype=torch.int64, device=self.device)
-        is_bf16 = dtype == torch.bfloat16
-        with torch.no_grad(), torch.autocast(ids.device.type, torch.bfloat16, enabled=is_bf16):
+        with torch.no_grad():
             _, state = self.hidden(ids)
         return self.restart(state, torch.ones_like(ids[:, 0], dtype=torch.bool))
 

@@ -12,21 +12,18 @@ Differences from the paper: its code is one process, which copies the weights to
 machine at every step.
 """
 
+# PyTorch is imported where it is used, since the command line asks for the rank when it starts.
 import atexit
 import os
 from contextlib import contextmanager
 from functools import cache
-
-import torch
-import torch.distributed as dist
-from torch import Tensor
 
 from lakhnes_lib.errors import LakhnesError
 
 
 def _variable(name: str, alone: int) -> int:
     """A number that ``torchrun`` gives its processes; ``alone`` in any other program."""
-    return int(os.environ[name]) if dist.is_torchelastic_launched() else alone
+    return int(os.environ[name]) if "TORCHELASTIC_RUN_ID" in os.environ else alone
 
 
 def count() -> int:
@@ -55,33 +52,40 @@ def own(items) -> list:
 
 
 @cache
-def _connect() -> None:
-    """Connects the processes: gradients on a GPU go by NCCL, everything else by Gloo."""
+def _connect():
+    """Connects the processes, and returns ``torch.distributed``: gradients on a GPU go by NCCL,
+    everything else by Gloo."""
+    import torch
+    from torch import distributed as dist
+
     backends = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
     dist.init_process_group(backends)
     atexit.register(dist.destroy_process_group)
+    return dist
 
 
 @contextmanager
 def _exchange():
-    """What the processes tell each other is told within it. Raises LakhnesError if one is lost."""
+    """``torch.distributed``, by which the processes tell each other something within the block.
+    Raises LakhnesError if one of them is lost."""
     try:
-        _connect()
-        yield
+        yield _connect()
     except RuntimeError as error:
         reason = str(error).strip().partition("\n")[0][:200]
         raise LakhnesError(f"process {rank()}: another process was lost ({reason})") from None
 
 
-def add_up(tensors: list[Tensor]) -> None:
+def add_up(tensors: list) -> None:
     """Replaces each tensor by its sum over all processes, in one exchange.
 
     tensors: of one dtype and device, of the same shapes in every process.
     """
     if count() == 1:
         return
+    import torch
+
     flat = torch.cat([tensor.flatten() for tensor in tensors])
-    with _exchange():
+    with _exchange() as dist:
         dist.all_reduce(flat)
     for tensor, total in zip(tensors, flat.split([t.numel() for t in tensors]), strict=True):
         tensor.copy_(total.view_as(tensor))
@@ -93,6 +97,6 @@ def gather(value) -> list:
     if count() == 1:
         return [value]
     values = [None] * count()
-    with _exchange():
+    with _exchange() as dist:
         dist.all_gather_object(values, value)
     return values

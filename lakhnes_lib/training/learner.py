@@ -96,8 +96,8 @@ class Learner:
         has_memory = self.settings.streams != "segments"
         if self.settings.compile and has_memory and self.states[part] is None:
             # Of full size from the first step on: for other sizes it would be compiled anew.
-            dtype = torch.bfloat16 if self.bf16 else torch.float32
-            self.states[part] = self.model.empty(len(ids), dtype)
+            with self.autocast():
+                self.states[part] = self.model.empty(len(ids))
         inputs = ids, targets, self.model.restart(self.states[part], fresh)
         if self._forward is None:
             step = self.forward
