@@ -125,6 +125,8 @@ class Profile(Settings):
     training: dict[str, Training]
     evaluation: Evaluation = Evaluation()
     sampling: Sampling = Sampling()
+    # Settings of the systems in ``lakhnes_lib.companions``, by the system's name.
+    companions: dict[str, dict[str, Any]] = {}
 
 
 def root() -> Path:

@@ -4,9 +4,18 @@ import exercises_00_01
 import exercises_02_03
 import exercises_04_05_06
 import exercises_07_08
+import exercises_10
+import exercises_11
 import pytest
 
-MODULES = (exercises_00_01, exercises_02_03, exercises_04_05_06, exercises_07_08)
+MODULES = (
+    exercises_00_01,
+    exercises_02_03,
+    exercises_04_05_06,
+    exercises_07_08,
+    exercises_10,
+    exercises_11,
+)
 LESSONS = [lesson for module in MODULES for lesson in module.LESSONS]
 ANSWERS = [(lesson, answer) for lesson in LESSONS for answer in lesson.checks]
 each_answer = pytest.mark.parametrize(

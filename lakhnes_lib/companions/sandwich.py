@@ -1,0 +1,239 @@
+"""MIDI-Sandwich2: a variational autoencoder for each track, and one more over all of them.
+
+Source: X. Liang, J. Wu and J. Cao, "MIDI-Sandwich2: RNN-based Hierarchical Multi-modal Fusion
+Generation VAE networks for multi-track symbolic music generation" (2019), §III. Notebook:
+11_midi_sandwich. A bar of one track becomes a normal distribution of 64 numbers and comes back (the
+BVAEs). Means and variances of all tracks become one of 128 numbers and come back (the MFG-VAE).
+Between the two a number is drawn; at the end a refine net looks over the whole picture.
+Differences from the paper: decoders end in a linear layer and a sigmoid, and are trained by binary
+cross-entropy; losses are sums over cells and latent numbers, as equation 6 says, where the
+published code takes means of both, which weighs the divergence 126 times more; the upper loss is
+the divergence of the tracks' distributions from those that come back, which makes all of it one
+bound on the likelihood; the refine net starts as the identity.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.distributions import Normal, kl_divergence
+
+from lakhnes_lib.models.language_model import arguments
+
+STRATEGIES = ("concatenate", "project", "sequence")
+STANDARD = Normal(0.0, 1.0)
+SILENCE = -3.0
+"""The first logit of every cell: some 5 % of them sound."""
+
+
+def normal(parameters: Tensor) -> Normal:
+    """Normal distributions of means and log variances: (…, 2 n) -> (…, n)."""
+    mean, log_variance = parameters.chunk(2, -1)
+    deviation = (log_variance.clamp(-12, 6) / 2).exp()
+    return Normal(mean, deviation, validate_args=False)
+
+
+def parameters_of(q: Normal) -> Tensor:
+    """Means and log variances of normal distributions: (…, n) -> (…, 2 n)."""
+    return torch.cat([q.mean, 2 * q.stddev.log()], -1)
+
+
+class VRAE(nn.Module):
+    """A variational recurrent autoencoder of sequences (batch, steps, inputs).
+
+    An LSTM reads the sequence, and its last output becomes a normal distribution. Another LSTM
+    reads the number drawn from it once for each step, and makes a logit for each input.
+    """
+
+    def __init__(self, inputs: int, steps: int, latent: int, intermediate: int):
+        super().__init__()
+        self.steps = steps
+        self.encoder = nn.LSTM(inputs, intermediate, batch_first=True)
+        self.code = nn.Linear(intermediate, 2 * latent)
+        self.decoder = nn.LSTM(latent, intermediate, batch_first=True)
+        self.output = nn.Linear(intermediate, inputs)
+
+    def encode(self, x: Tensor) -> Normal:
+        """(batch, steps, inputs) -> Normal of (batch, latent)."""
+        _, (h, _) = self.encoder(x)
+        return normal(self.code(h[-1]))
+
+    def decode(self, z: Tensor) -> Tensor:
+        """(batch, latent) -> (batch, steps, inputs)."""
+        h, _ = self.decoder(z[:, None].expand(-1, self.steps, -1))
+        return self.output(h)
+
+
+class Perceptron(nn.Module):
+    """The MFG-VAE of strategies 1 and 2: each track through a matrix of its own into one space,
+    where they are added, and on through layers of perceptrons.
+
+    bend: whether each track is bent (tanh) before the sum. Without it the matrices are one large
+    matrix of all tracks side by side, which is strategy 1.
+    """
+
+    def __init__(self, bend: bool, tracks: int, features: int, latent: int, hidden: int):
+        super().__init__()
+        self.bend = nn.Tanh() if bend else nn.Identity()
+        self.matrices = nn.Conv1d(tracks, tracks * hidden, features, groups=tracks)
+        self.tracks = nn.Unflatten(1, (tracks, hidden))
+        inner, outer = ([nn.ReLU(), nn.Linear(hidden, hidden), nn.ReLU()] for _ in range(2))
+        self.encoder = nn.Sequential(*inner, nn.Linear(hidden, 2 * latent))
+        last = (nn.Linear(hidden, tracks * features), nn.Unflatten(1, (tracks, features)))
+        self.decode = nn.Sequential(nn.Linear(latent, hidden), *outer, *last)
+
+    def encode(self, x: Tensor) -> Normal:
+        """(batch, tracks, features) -> Normal of (batch, latent)."""
+        projected = self.tracks(self.matrices(x).squeeze(-1))  # (batch, tracks, hidden)
+        return normal(self.encoder(self.bend(projected).sum(1)))
+
+
+class ResidualUnit(nn.Module):
+    """Normalise, rectify, convolve, twice, and add what came in; each track by its own filters."""
+
+    def __init__(self, tracks: int, channels: int, kernel: tuple[int, int]):
+        super().__init__()
+        steps, pitches = ((size - 1) // 2 for size in kernel)
+        edges = nn.ZeroPad2d((pitches, kernel[1] - 1 - pitches, steps, steps))  # the size stays
+        self.nets = nn.ModuleList()
+        for _ in range(tracks):
+            layers = []
+            for inputs, outputs in ((1, channels), (channels, 1)):
+                layers += [nn.BatchNorm2d(inputs), nn.ReLU(), edges]
+                layers.append(nn.Conv2d(inputs, outputs, kernel, bias=False))
+            nn.init.zeros_(layers[-1].weight)
+            self.nets.append(nn.Sequential(*layers))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(batch, tracks, steps, pitches) -> the same shape."""
+        parts = zip(self.nets, x.split(1, 1), strict=True)
+        return x + torch.cat([net(part) for net, part in parts], 1)
+
+
+def binary(logits: Tensor, neuron: str) -> Tensor:
+    """Zeros and ones by MuseGAN's neurons: 1 where the sigmoid is above 1/2 (deterministic), or
+    with the sigmoid's probability (stochastic). The gradient is the sigmoid's (straight through).
+
+    >>> binary(torch.tensor([-2.0, 0.1, 3.0]), "deterministic")
+    tensor([0., 1., 1.])
+    """
+    soft = logits.sigmoid()
+    threshold = 0.5 if neuron == "deterministic" else torch.rand_like(soft)
+    return (soft > threshold).float() + (soft - soft.detach())
+
+
+class Sandwich(nn.Module):
+    """The whole system. Rolls are float (batch, tracks, steps, pitches) of 0 and 1, one bar each.
+
+    tracks, pitches: as of ``piano_rolls.Kind``. shared: one BVAE for all tracks. strategy: one of
+    ``STRATEGIES``. deviation: the factor by which the deviation of every draw is multiplied; 1 is a
+    variational autoencoder by the book. unit: what the refine net sees at once, a ``bar`` or a
+    ``note``, which is one step. neuron: in which the refine net ends: ``sigmoid``,
+    or one of ``binary``.
+    """
+
+    def __init__(
+        self,
+        tracks: int,
+        pitches: int,
+        steps: int = 96,
+        latent: int = 64,
+        intermediate: int = 128,
+        fusion_latent: int = 128,
+        channels: int = 8,
+        strategy: str = "sequence",
+        shared: bool = False,
+        deviation: float = 0.01,
+        unit: str = "bar",
+        neuron: str = "sigmoid",
+    ):
+        super().__init__()
+        self.config = arguments(locals())
+        self.tracks, self.deviation, self.neuron = tracks, deviation, neuron
+        sizes = (pitches, steps, latent, intermediate)
+        self.bvaes = nn.ModuleList(VRAE(*sizes) for _ in range(1 if shared else tracks))
+        for bvae in self.bvaes:
+            nn.init.constant_(bvae.output.bias, SILENCE)
+        if strategy == "sequence":
+            self.fusion = VRAE(2 * latent, tracks, fusion_latent, intermediate)
+        else:
+            over = (tracks, 2 * latent, fusion_latent, 4 * intermediate)
+            self.fusion = Perceptron(strategy == "project", *over)
+        kernel = (3, 12) if unit == "bar" else (1, 12)
+        self.refine = nn.Sequential(*(ResidualUnit(tracks, channels, kernel) for _ in range(2)))
+
+    def bvae(self, track: int) -> VRAE:
+        """The BVAE of a track."""
+        return self.bvaes[track % len(self.bvaes)]
+
+    def narrow(self, q: Normal) -> Normal:
+        """The distribution from which is really drawn: ``deviation`` times as wide."""
+        return Normal(q.mean, self.deviation * q.stddev, validate_args=False)
+
+    def encode(self, x: Tensor) -> Normal:
+        """Rolls -> Normal of (batch, tracks, latent)."""
+        codes = [self.bvae(track).encode(part) for track, part in enumerate(x.unbind(1))]
+        return normal(torch.stack([parameters_of(code) for code in codes], 1))
+
+    def decode(self, z: Tensor) -> Tensor:
+        """(batch, tracks, latent) -> logits of rolls, not refined."""
+        parts = [self.bvae(track).decode(part) for track, part in enumerate(z.unbind(1))]
+        return torch.stack(parts, 1)
+
+    def fuse(self, x: Tensor) -> Normal:
+        """Rolls -> Normal of (batch, fusion latent): the upper encoder."""
+        return self.fusion.encode(parameters_of(self.encode(x)))
+
+    def compose(self, u: Tensor, refined: bool = True) -> Tensor:
+        """(batch, fusion latent) -> rolls as probabilities. The tracks' numbers are drawn here,
+        after the upper decoder.
+
+        u: ``torch.randn`` for new music; a draw of ``narrow(fuse(x))`` to restore x; a mean between
+        two ``fuse(x).mean`` to interpolate.
+        """
+        logits = self.decode(self.narrow(normal(self.fusion.decode(u))).rsample())
+        return (self.refine(logits) if refined else logits).sigmoid()
+
+    def track_loss(self, x: Tensor) -> Tensor:
+        """Stage 1: reconstruction and divergence of each track's bar, float (batch, tracks), in
+        nats."""
+        q = self.encode(x)
+        logits = self.decode(self.narrow(q).rsample())
+        return cross_entropy(logits, x) + kl_divergence(q, STANDARD).sum(-1)
+
+    def fusion_loss(self, x: Tensor) -> Tensor:
+        """Stage 2, equation 6 with the BVAEs frozen: float (batch,), in nats."""
+        with torch.no_grad():
+            q = self.encode(x)
+        above = self.fusion.encode(parameters_of(q))
+        back = normal(self.fusion.decode(self.narrow(above).rsample()))
+        return kl_divergence(q, back).sum((1, 2)) + kl_divergence(above, STANDARD).sum(-1)
+
+    def refine_loss(self, x: Tensor) -> Tensor:
+        """Of refined reconstructions, the BVAEs frozen: float (batch, tracks). By equation 4, in
+        nats; of binary neurons the number of wrong cells."""
+        with torch.no_grad():
+            logits = self.decode(self.narrow(self.encode(x)).rsample())
+        logits = self.refine(logits)
+        if self.neuron == "sigmoid":
+            return cross_entropy(logits, x)
+        return (binary(logits, self.neuron) - x).square().sum((2, 3))
+
+    def bound(self, x: Tensor, alone: bool = False) -> Tensor:
+        """Upper bound on the nats of a bar, float (batch,), by one draw: the negative ELBO of what
+        composes, with the deviations that it really has.
+
+        alone: of the BVAEs without the upper VAE.
+        """
+        code = self.encode(x)
+        q = self.narrow(code)
+        above = self.narrow(self.fusion.encode(parameters_of(code)))
+        prior = self.narrow(normal(self.fusion.decode(above.rsample())))
+        nats = cross_entropy(self.decode(q.rsample()), x).sum(1)
+        if alone:
+            return nats + kl_divergence(q, STANDARD).sum((1, 2))
+        return nats + kl_divergence(q, prior).sum((1, 2)) + kl_divergence(above, STANDARD).sum(-1)
+
+
+def cross_entropy(logits: Tensor, x: Tensor) -> Tensor:
+    """Equation 4, summed over the cells of each track: (batch, tracks), in nats."""
+    return F.binary_cross_entropy_with_logits(logits, x, reduction="none").sum((2, 3))

@@ -1,0 +1,285 @@
+"""MIDI-Sandwich2: its equations by hand, its parts against loops, its stages and checkpoints."""
+
+import json
+from math import exp, log, pi
+
+import numpy as np
+import pytest
+import safetensors.torch
+import torch
+from torch import nn
+from torch.distributions import kl_divergence
+
+from lakhnes_lib.companions import sandwich, sandwich_training
+from lakhnes_lib.companions.piano_rolls import Kind
+from lakhnes_lib.companions.roll_data import Rolls
+from lakhnes_lib.companions.sandwich import Sandwich
+from lakhnes_lib.errors import BadCheckpoint
+
+SMALL = dict(
+    tracks=3,
+    pitches=14,
+    steps=8,
+    latent=3,
+    intermediate=6,
+    fusion_latent=4,
+    channels=2,
+)
+
+
+def small(**settings) -> Sandwich:
+    torch.manual_seed(0)
+    return Sandwich(**SMALL | settings).eval()
+
+
+def rolls(batch=4, seed=0):
+    random = torch.Generator().manual_seed(seed)
+    return (torch.rand(batch, 3, 8, 14, generator=random) < 0.2).float()
+
+
+def test_divergence_of_equation_6_by_hand():
+    """From the standard normal distribution, and between two, number by number."""
+    mean, variance = [0.5, -1.0], [0.25, 4.0]
+    q = sandwich.normal(torch.tensor([[*mean, *map(log, variance)]]))
+    by_hand = sum(-(1 + log(v) - m * m - v) / 2 for m, v in zip(mean, variance, strict=True))
+    assert float(kl_divergence(q, sandwich.STANDARD).sum()) == pytest.approx(by_hand)
+    p = sandwich.normal(torch.tensor([[0.0, 1.0, log(1.0), log(2.0)]]))
+    points = torch.linspace(-30, 30, 200_001, dtype=torch.float64)
+    total = 0.0
+    for m, v, m2, v2 in [(0.5, 0.25, 0.0, 1.0), (-1.0, 4.0, 1.0, 2.0)]:
+        density = (-((points - m) ** 2) / (2 * v)).exp() / (2 * pi * v) ** 0.5
+        ratio = ((points - m2) ** 2 / v2 - (points - m) ** 2 / v + log(v2 / v)) / 2
+        total += float(torch.trapezoid(density * ratio, points))
+    assert float(kl_divergence(q, p).sum()) == pytest.approx(total, rel=1e-4)
+
+
+def test_normal_and_its_parameters():
+    parameters = torch.randn(2, 5, 6)
+    q = sandwich.normal(parameters)
+    assert q.mean.shape == (2, 5, 3)
+    assert torch.allclose(sandwich.parameters_of(q), parameters, atol=1e-5)
+    assert torch.allclose(q.stddev, (parameters[..., 3:] / 2).exp())
+
+
+def test_a_draw_of_equation_5_has_the_factor():
+    model = small(deviation=0.01)
+    q = sandwich.normal(torch.tensor([2.0, -3.0, log(4.0), log(0.25)]))
+    drawn = model.narrow(q).sample((20_000,))
+    assert torch.allclose(drawn.mean(0), torch.tensor([2.0, -3.0]), atol=1e-3)
+    assert torch.allclose(drawn.std(0), torch.tensor([0.02, 0.005]), rtol=0.03)
+
+
+def test_cross_entropy_of_equation_4_by_hand():
+    logits, x = torch.randn(2, 3, 4, 5), (torch.rand(2, 3, 4, 5) < 0.3).float()
+    nats = sandwich.cross_entropy(logits, x)
+    for batch in range(2):
+        for track in range(3):
+            total = 0.0
+            for step in range(4):
+                for pitch in range(5):
+                    p = 1 / (1 + exp(-float(logits[batch, track, step, pitch])))
+                    y = float(x[batch, track, step, pitch])
+                    total -= y * log(p) + (1 - y) * log(1 - p)
+            assert float(nats[batch, track]) == pytest.approx(total, rel=1e-5)
+
+
+def lstm_by_loop(cells: nn.LSTM, x: torch.Tensor) -> torch.Tensor:
+    """(steps, inputs) -> (steps, units), step by step."""
+    units = cells.hidden_size
+    h, c, rows = torch.zeros(units), torch.zeros(units), []
+    for step in x:
+        gates = cells.weight_ih_l0 @ step + cells.bias_ih_l0
+        gates = gates + cells.weight_hh_l0 @ h + cells.bias_hh_l0
+        i, f, g, o = gates.chunk(4)
+        c = f.sigmoid() * c + i.sigmoid() * g.tanh()
+        h = o.sigmoid() * c.tanh()
+        rows.append(h)
+    return torch.stack(rows)
+
+
+@torch.no_grad()
+def test_vrae_against_a_loop():
+    vrae, x = small().bvae(1), rolls()[:, 1]
+    q, z = vrae.encode(x), torch.randn(4, 3)
+    logits = vrae.decode(z)
+    for row in range(4):
+        last = lstm_by_loop(vrae.encoder, x[row])[-1]
+        code = vrae.code.weight @ last + vrae.code.bias
+        assert torch.allclose(q.mean[row], code[:3], atol=1e-5)
+        assert torch.allclose(q.stddev[row], (code[3:] / 2).exp(), atol=1e-5)
+        out = lstm_by_loop(vrae.decoder, z[row].expand(8, 3))
+        assert torch.allclose(logits[row], out @ vrae.output.weight.T + vrae.output.bias, atol=1e-5)
+
+
+@pytest.mark.parametrize("bend", [True, False])
+@torch.no_grad()
+def test_perceptrons_against_a_loop(bend):
+    net, x = sandwich.Perceptron(bend, 3, 6, 4, 5), torch.randn(2, 3, 6)
+    matrices = net.matrices.weight.view(3, 5, 6)
+    biases = net.matrices.bias.view(3, 5)
+    for row in range(2):
+        h = torch.zeros(5)
+        for track in range(3):
+            projected = matrices[track] @ x[row, track] + biases[track]
+            h += projected.tanh() if bend else projected
+        _, first, _, second = net.encoder
+        h = first.weight @ h.relu() + first.bias
+        code = second.weight @ h.relu() + second.bias
+        assert torch.allclose(net.encode(x).mean[row], code[:4], atol=1e-6)
+    assert net.decode(torch.randn(2, 4)).shape == (2, 3, 6)
+
+
+@pytest.mark.parametrize("strategy", sandwich.STRATEGIES)
+@pytest.mark.parametrize("shared", [False, True])
+def test_shapes(strategy, shared):
+    model = small(strategy=strategy, shared=shared)
+    x = rolls()
+    assert model.encode(x).mean.shape == (4, 3, 3)
+    assert model.fuse(x).mean.shape == (4, 4)
+    shown = model.compose(torch.randn(4, 4))
+    assert shown.shape == x.shape and (shown > 0).all() and (shown < 1).all()
+    assert model.track_loss(x).shape == (4, 3)
+    assert model.fusion_loss(x).shape == model.bound(x).shape == (4,)
+    assert len(model.bvaes) == (1 if shared else 3)
+
+
+def test_tracks_are_independent_unless_they_share():
+    x = rolls()
+    changed = x.clone()
+    changed[:, 0] = 1 - changed[:, 0]
+    model = small()
+    before, after = model.encode(x).mean, model.encode(changed).mean
+    assert not torch.allclose(before[:, 0], after[:, 0])
+    assert torch.allclose(before[:, 1:], after[:, 1:])
+    shared = small(shared=True)
+    twice = x[:, :1].expand(-1, 3, -1, -1)
+    assert torch.allclose(shared.encode(twice).mean[:, 0], shared.encode(twice).mean[:, 2])
+    assert not torch.allclose(model.encode(twice).mean[:, 0], model.encode(twice).mean[:, 2])
+
+
+def test_lower_vaes_are_frozen_in_the_second_stage_and_for_the_refine_net():
+    model, x = small().train(), rolls()
+    for loss, part in ((model.fusion_loss, model.fusion), (model.refine_loss, model.refine)):
+        model.zero_grad()
+        loss(x).sum().backward()
+        assert all(p.grad is None for p in model.bvaes.parameters())
+        assert any(p.grad is not None and p.grad.abs().sum() > 0 for p in part.parameters())
+
+
+def test_the_refine_net_begins_as_the_identity_and_sees_its_unit():
+    """Two units of two convolutions of three steps see four steps to either side; by notes none."""
+    x = torch.randn(2, 3, 20, 14)
+    for unit, reach in (("bar", 4), ("note", 0)):
+        model = small(unit=unit, steps=20)
+        assert torch.equal(model.refine(x), x)
+        for parameter in model.refine.parameters():
+            nn.init.uniform_(parameter, 0.1, 0.5)
+        changed = x.clone()
+        changed[0, 1, 10] += 1.0
+        moved = (model.refine(changed) - model.refine(x)).abs().amax((0, 3)) > 1e-6
+        assert not moved[[0, 2]].any(), "another track"
+        assert torch.nonzero(moved[1]).flatten().tolist() == list(range(10 - reach, 11 + reach))
+
+
+def test_binary_neurons():
+    logits = torch.tensor([-1.0, 0.2, 4.0], requires_grad=True)
+    out = sandwich.binary(logits, "deterministic")
+    assert out.tolist() == [0, 1, 1]
+    out.sum().backward()
+    p = logits.detach().sigmoid()
+    assert torch.allclose(logits.grad, p * (1 - p))
+    torch.manual_seed(0)
+    drawn = sandwich.binary(torch.full((40_000,), 0.5), "stochastic")
+    assert set(drawn.unique().tolist()) == {0.0, 1.0}
+    assert float(drawn.mean()) == pytest.approx(1 / (1 + exp(-0.5)), abs=0.01)
+
+
+def test_loss_of_binary_neurons_counts_wrong_cells():
+    model, x = small(neuron="deterministic", deviation=1e-6), rolls()
+    logits = model.decode(model.encode(x).mean)
+    wrong = ((logits > 0).float() != x).sum((2, 3))
+    assert torch.equal(model.refine_loss(x).round().int(), wrong.int())
+
+
+@pytest.mark.parametrize("deviation", [1.0, 0.01])
+@torch.no_grad()
+def test_bound_of_a_model_that_ignores_its_codes(deviation):
+    """Its likelihood is that of a coin a cell. The bound adds nothing but what a narrow draw of
+    the upper code costs."""
+    model = small(deviation=deviation)
+    for parameter in [*model.bvaes.parameters(), *model.fusion.parameters()]:
+        parameter.zero_()
+    for bvae in model.bvaes:
+        bvae.output.bias.fill_(log(0.2 / 0.8))
+    x = rolls()
+    cells = -(x * log(0.2) + (1 - x) * log(0.8)).sum((1, 2, 3))
+    a_number = -log(deviation) + (deviation**2 - 1) / 2
+    assert torch.allclose(model.bound(x), cells + 4 * a_number, rtol=1e-5)
+    assert torch.allclose(model.bound(x, alone=True), cells + 9 * a_number, rtol=1e-5)
+
+
+@torch.no_grad()
+def test_bound_is_above_the_likelihood():
+    """Of a model with few codes, whose likelihood is found by many draws from the prior."""
+    torch.manual_seed(1)
+    model = Sandwich(**SMALL | dict(latent=1, fusion_latent=1, deviation=1.0)).eval()
+    for bvae in model.bvaes:
+        nn.init.normal_(bvae.output.weight, std=1.0)
+    x = rolls(batch=1)
+    u = torch.randn(20_000, 1)
+    z = sandwich.normal(model.fusion.decode(u)).sample()
+    log_p = -sandwich.cross_entropy(model.decode(z), x.expand(20_000, -1, -1, -1)).sum(1)
+    exact = -float(log_p.double().logsumexp(0) - log(20_000))
+    bound = float(torch.stack([model.bound(x) for _ in range(200)]).mean())
+    assert exact < bound < exact + 20
+
+
+def made_rolls(count=40):
+    random = np.random.default_rng(3)
+    bars = np.zeros((count, 3, 8, 14), bool)
+    for n in range(count):
+        for track in range(3):
+            bars[n, track, :: 1 + track, random.integers(4) + 3 * track] = True
+    packed = np.packbits(bars, axis=-1)
+    return Rolls(Kind(("a", "b", "c"), 0, 14), {"train": packed})
+
+
+def test_training_learns_goes_by_steps_and_repeats(monkeypatch):
+    logs = []
+    for _ in range(2):
+        model = small(deviation=0.01)
+        options = dict(batch=16, learning_rate=0.01, steps=60)
+        logs.append(sandwich_training.fit(model.bvaes, model.track_loss, made_rolls(), **options))
+    losses = np.array([row["loss"] for row in logs[0]])
+    assert losses.shape == (60, 3) and (losses[-5:].mean(0) < 0.8 * losses[:5].mean(0)).all()
+    assert losses.tolist() == [row["loss"] for row in logs[1]]
+    assert not model.bvaes.training
+    clock = iter(np.arange(0, 1000, 5.0))
+    monkeypatch.setattr(sandwich_training, "monotonic", lambda: next(clock))
+    log = sandwich_training.fit(model.fusion, model.fusion_loss, made_rolls(), minutes=1)
+    assert 3 <= len(log) <= 12 and isinstance(log[0]["loss"], float)
+
+
+def test_checkpoints(tmp_path):
+    model = small(strategy="project", unit="note")
+    nn.init.normal_(model.refine[0].nets[0][-1].weight)
+    path = tmp_path / "model.safetensors"
+    sandwich_training.save(model, path)
+    again = sandwich_training.load(path)
+    assert again.config == model.config and not again.training
+    u = torch.randn(2, 4)
+    torch.manual_seed(5)
+    one = model.compose(u)
+    torch.manual_seed(5)
+    assert torch.equal(one, again.compose(u))
+    wrong = {"none": b"", "cut": path.read_bytes()[:-5]}
+    for name, config in (("setting", {"tracks": 3, "colour": 1}), ("size", model.config)):
+        header = {"config": json.dumps(config | ({"latent": 5} if name == "size" else {}))}
+        wrong[name] = safetensors.torch.save(model.state_dict(), header)
+    wrong["foreign"] = safetensors.torch.save(model.state_dict())
+    for name, content in wrong.items():
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(BadCheckpoint, match=f"{name}: is no model of MIDI-Sandwich2"):
+            sandwich_training.load(tmp_path / name)
+    with pytest.raises(BadCheckpoint):
+        sandwich_training.load(tmp_path / "missing")
