@@ -32,16 +32,7 @@ def keys(score: Score) -> np.ndarray:
     NaN where nothing sounds, or all twelve pitch classes sound equally long.
     """
     notes = score.notes[score.notes["voice"] != nes.NO]
-    return _fits(notes["pitch"], notes["end"] - notes["start"])
-
-
-def part_keys(part: np.ndarray) -> np.ndarray:
-    """The same of a part of ``band_parts.py``."""
-    return _fits(part[:, 2], part[:, 1])
-
-
-def _fits(pitch: np.ndarray, lasting: np.ndarray) -> np.ndarray:
-    duration = np.bincount(pitch % 12, lasting, 12)
+    duration = np.bincount(notes["pitch"] % 12, notes["end"] - notes["start"], 12)
     if not np.ptp(duration):
         return np.full(24, np.nan)
     return np.corrcoef(duration, PROFILES)[0, 1:]
@@ -56,34 +47,6 @@ def onsets(score: Score) -> np.ndarray:
     begins = score.notes["start"] // CELL_TICKS
     cells[begins[begins < len(cells)]] = True
     return cells.reshape(-1, CELLS)
-
-
-def onset_rows(part: np.ndarray, bars: int) -> np.ndarray:
-    """At which positions a note of a part begins: bool (bars, 32). Later bars are left out."""
-    rows = np.zeros((bars, CELLS), bool)
-    position = part[part[:, 0] < bars * CELLS, 0]
-    rows[position // CELLS, position % CELLS] = True
-    return rows
-
-
-def in_chord(given: np.ndarray, composed: np.ndarray, bars: int, shift: int = 0) -> np.ndarray:
-    """Of each composed note, whether a given note of its pitch class begins in the same bar: bool.
-
-    given, composed: parts. shift: compare with the bar so many later, counted round, to learn
-    what chance gives.
-    """
-    heard = np.zeros((bars, 12), bool)
-    heard[given[:, 0] // CELLS % bars, given[:, 2] % 12] = True
-    return heard[(composed[:, 0] // CELLS + shift) % bars, composed[:, 2] % 12]
-
-
-def ranks(given: np.ndarray, composed: np.ndarray) -> np.ndarray:
-    """The rank, from 0, that the best key of each given piece has in each composed one.
-
-    given, composed: floats (pieces, 24) of ``keys``. Returns int64 (given, composed).
-    """
-    ranking = np.argsort(-composed, 1)
-    return np.argmax(ranking[None] == given.argmax(1)[:, None, None], 2)
 
 
 def edit_distance(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -116,7 +79,10 @@ def agreement(given: list[Score], composed: list[Score]) -> dict:
     keys_given = np.array([keys(score) for score in given])
     keys_composed = np.array([keys(score) for score in composed])
     known = ~(np.isnan(keys_given).any(1) | np.isnan(keys_composed).any(1))
-    rank = ranks(keys_given[known], keys_composed[known])
+    best = keys_given[known].argmax(1)
+    ranking = np.argsort(-keys_composed[known], 1)
+    # (given, composed): the rank that the given piece's key has in the composed piece
+    rank = np.argmax(ranking[None] == best[:, None, None], 2)
     same_piece = np.eye(len(rank), dtype=bool)
     values = {"pairs": int(known.sum())}
     for ending, chosen in (("", same_piece), ("_shuffled", ~same_piece)):

@@ -10,7 +10,6 @@ count tokens, as in the thesis. With a clock of musical time the decoder can loo
 tracks play at the same moment.
 """
 
-from dataclasses import dataclass
 from math import sqrt
 
 import torch
@@ -42,27 +41,22 @@ class RelativeAttention(nn.Module):
         """(batch, time, width) to (batch, heads, time, head width)."""
         return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
 
-    def keys_and_values(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def keys_and_values(self, x: Tensor) -> list[Tensor]:
         """Of what may be looked at, (batch, keys, width): each (batch, heads, keys, head width)."""
-        key, value = self.key_value(x).chunk(2, -1)
-        return self._by_head(key), self._by_head(value)
-
-    def weights(self, x: Tensor, key: Tensor, distance: Tensor, hidden: Tensor) -> Tensor:
-        """How much each position takes of each key's value: (batch, heads, time, keys).
-
-        x: (batch, time, width). distance: int64 (batch or 1, time, keys), a key's position less the
-        query's. hidden: bool, the same shape or (batch, 1, keys): keys that must not be looked at.
-        """
-        query = self._by_head(self.query(x)) / sqrt(x.shape[-1] // self.heads)
-        by_distance = query @ self.distances.transpose(-1, -2)  # (batch, heads, time, 2 reach + 1)
-        column = distance.clamp(-self.reach, self.reach).unsqueeze(1) + self.reach
-        s_rel = by_distance.gather(-1, column.expand(*by_distance.shape[:3], -1))
-        scores = query @ key.transpose(-1, -2) + s_rel
-        return scores.masked_fill(hidden.unsqueeze(1), -torch.inf).softmax(-1)
+        return [self._by_head(part) for part in self.key_value(x).chunk(2, -1)]
 
     def forward(self, x, key, value, distance, hidden) -> Tensor:
-        """(batch, time, width); arguments: as of ``weights``, and the values of the keys."""
-        attended = self.weights(x, key, distance, hidden) @ value
+        """(batch, time, width), of x, of the same shape, and ``keys_and_values``.
+
+        distance: int64 (batch or 1, time, keys), a key's position less the query's. hidden: bool,
+        the same shape or (batch, 1, keys): keys that must not be looked at.
+        """
+        query = self._by_head(self.query(x))
+        by_distance = query @ self.distances.mT  # (batch, heads, time, 2 reach + 1)
+        column = distance.clamp(-self.reach, self.reach).unsqueeze(1) + self.reach
+        s_rel = by_distance.gather(-1, column.expand(*by_distance.shape[:3], -1))
+        bias = (s_rel / sqrt(query.shape[-1])).masked_fill(hidden.unsqueeze(1), -torch.inf)
+        attended = F.scaled_dot_product_attention(query, key, value, bias)
         return self.output(attended.transpose(1, 2).flatten(2))
 
 
@@ -89,30 +83,22 @@ class Layer(nn.Module):
         return self.norms[1](x + self.dropout(self.feed_forward(x)))
 
 
-@dataclass(frozen=True)
-class Reading:
-    """What the encoder made of the given tracks: keys and values for each layer of the decoder;
-    the time of each token, float32 (batch, source); padding: bool (batch, source)."""
-
-    layers: list[tuple[Tensor, Tensor]]
-    times: Tensor
-    padding: Tensor
-
-
 class EncoderDecoder(nn.Module):
     """Logits of a target's next token, given the source and the target so far.
 
     vocabulary: tokens that sources and targets are made of. starts: further tokens with which a
-    target may begin; they say what is wanted, and are never predicted. layers: of the
-    encoder, and as many of the decoder. by_time: whether the clock
-    is one of musical time, which ``set_clock`` gives; otherwise it counts tokens.
+    target may begin; they say what is wanted, and are never predicted. layers: of the encoder, and
+    as many of the decoder. clock: None if it counts tokens; otherwise two lists with a number for
+    each token: by how much it moves time, and the time since then at which it stands, or -1 if it
+    sets none. A REMI bar moves time by 32 and stands at 0, a position stands within the bar, and an
+    event's wait moves time by its length. Starts stand at 0.
 
     Example: ``EncoderDecoder(631, 1, **sizes)(source, target)``, with int64 (batch, source) and
     (batch, time), gives float32 (batch, time, 631).
     """
 
     def __init__(
-        self, vocabulary, starts, width, layers, heads, feed_forward, dropout, reach, by_time=False
+        self, vocabulary, starts, width, layers, heads, feed_forward, dropout, reach, clock=None
     ):
         super().__init__()
         self.config = arguments(locals())
@@ -122,19 +108,8 @@ class EncoderDecoder(nn.Module):
         self.decoder = nn.ModuleList(Layer(*sizes, decodes=True) for _ in range(layers))
         self.dropout = nn.Dropout(dropout)
         self.output = nn.Linear(width, vocabulary)
-        # By how much each token moves time, and the time since then at which it stands, or -1.
-        self.register_buffer("clock", torch.tensor([[1.0], [-1.0]]).repeat(1, vocabulary + starts))
-
-    def set_clock(self, advance, position) -> "EncoderDecoder":
-        """Makes the clock one of musical time, if the model goes ``by_time``.
-
-        advance, position: floats (vocabulary,). A REMI bar advances by 32 to position 0, a position
-        sets the time within the bar, and an event's wait advances by its length, position -1.
-        """
-        if self.config["by_time"]:
-            self.clock[0], self.clock[1] = 0, -1
-            self.clock[:, : len(advance)] = torch.as_tensor([*map(list, (advance, position))])
-        return self
+        by_token = [1.0] * vocabulary, [-1.0] * vocabulary
+        self.register_buffer("clock", F.pad(torch.tensor(clock or by_token), (0, starts)))
 
     def times(self, ids: Tensor) -> Tensor:
         """The time after each token, by the model's clock: float32 (batch, time)."""
@@ -150,37 +125,41 @@ class EncoderDecoder(nn.Module):
         angle = times.unsqueeze(-1) * 10_000**-exponent
         return self.dropout(x + torch.cat([angle.sin(), angle.cos()], -1))
 
-    def read(self, source: Tensor) -> Reading:
-        """The encoder: source is int64 (batch, source), padded with ``PADDING`` at the right."""
-        times, padding = self.times(source), source < 0
+    def read(self, source: Tensor) -> tuple:
+        """The encoder: source is int64 (batch, source), padded with ``PADDING`` at the right.
+
+        Returns what ``step`` takes: keys and values for each layer of the decoder, the time of each
+        token, float32 (batch, source), and the padding, bool (batch, 1, source).
+        """
+        times, padding = self.times(source), (source < 0).unsqueeze(1)
         index = torch.arange(source.shape[1], device=source.device)
         distance = (index - index[:, None]).unsqueeze(0)  # (1, source, source)
         x = self._embed(source, times)
         for layer in self.encoder:
-            x = layer(x, (*layer.own.keys_and_values(x), distance, padding.unsqueeze(1)))
-        return Reading([layer.given.keys_and_values(x) for layer in self.decoder], times, padding)
+            x = layer(x, (*layer.own.keys_and_values(x), distance, padding))
+        return [layer.given.keys_and_values(x) for layer in self.decoder], times, padding
 
-    def step(self, reading: Reading, ids: Tensor, state=None) -> tuple[Tensor, tuple]:
+    def step(self, reading: tuple, ids: Tensor, state=None) -> tuple[Tensor, tuple]:
         """Logits after each of these tokens of the targets, (batch, time, vocabulary), and a state.
 
         state: None, or what was returned for the tokens before: those tokens, and each layer's keys
         and values of them, so that they need not be computed again. A reading of one source serves
         a batch of targets.
         """
-        before, cache = state or (ids[:, :0], [()] * len(self.decoder))
+        layers, there, padding = reading
+        before, cache = state or (ids[:, :0], [()] * len(layers))
         every = torch.cat([before, ids], 1)
         times = self.times(every)[:, before.shape[1] :]
         index = torch.arange(every.shape[1], device=ids.device)
         distance = (index - index[before.shape[1] :, None]).unsqueeze(0)  # (1, time, keys)
-        across = (reading.times.unsqueeze(1) - times.unsqueeze(-1)).round().long()
+        across = (there.unsqueeze(1) - times.unsqueeze(-1)).round().long()
         x, new_cache = self._embed(ids, times), []
-        for layer, given, old in zip(self.decoder, reading.layers, cache, strict=True):
+        for layer, given, old in zip(self.decoder, layers, cache, strict=True):
             own = layer.own.keys_and_values(x)
             if old:
-                own = tuple(torch.cat(pair, 2) for pair in zip(old, own, strict=True))
+                own = [torch.cat(pair, 2) for pair in zip(old, own, strict=True)]
             new_cache.append(own)
-            hidden = reading.padding.unsqueeze(1)
-            x = layer(x, (*own, distance, distance > 0), (*given, across, hidden))
+            x = layer(x, (*own, distance, distance > 0), (*given, across, padding))
         return self.output(x), (every, new_cache)
 
     def forward(self, source: Tensor, target: Tensor) -> Tensor:

@@ -4,8 +4,8 @@ Paper: none; after M. Murhu, *Generating Complementary Instrument Tracks with a 
 (master's thesis, 2024), whose task this is, on the music and in the 631 events of LakhNES.
 Notebook: 10_complementary_tracks. The thesis's own task: ``band_parts.py``.
 Differences from the thesis: with ``mended`` a target begins with a token that says how many notes
-are wanted, excerpts in which the target all but rests are not drawn, and pairs are transposed. The
-thesis proposes this in its conclusions.
+are wanted, excerpts in which the target all but rests are not drawn, pairs are transposed, and a
+clock of musical time can be had. The thesis proposes all but the last in its conclusions.
 """
 
 import numpy as np
@@ -25,7 +25,6 @@ STARTS = 2 + len(DENSITIES)
 """Tokens with which a target may begin: the first leaves the density open."""
 LEAST_NOTES = 0.5
 """Notes a bar of a target that ``mended`` learns from."""
-_MOST_TRIES = 1000
 
 
 def start_of(notes: int, bars: float) -> int:
@@ -33,23 +32,23 @@ def start_of(notes: int, bars: float) -> int:
     return 1 + int(np.digitize(notes / bars, DENSITIES))
 
 
-def voice_events(score: Score, voices) -> np.ndarray:
-    """Events of some voices from the song's beginning to its end: int64 (events,).
+def voice_events(score: Score, voices) -> list[int]:
+    """Events of some voices from the song's beginning to its end.
 
     Rests of any length are kept, by several waits where one is too short; and each event stands at
     its time, give or take half a step of the time grid, so that voices stay together.
     """
     times, timed = given_voices.timed_events(score, voices)
     now, before, ids = 0, 0, []
-    for time, event in zip([*times, score.length], [*timed, None], strict=True):
+    for time, event in zip([*times, score.length], [*timed, events.START], strict=True):
         left = max(time - now, 1) if time > before else 0  # no note is left without length
         while left > 0:
             ids.append(int(events.wait_ids(np.array(left))))
             now += events.TICKS_OF[ids[-1]]
             left = time - now if left > events.LONGEST_WAIT else 0
-        ids.append(event)
+        ids.append(int(event))
         before = time
-    return np.array(ids[:-1], np.int64)
+    return ids[:-1]
 
 
 class NesPairs:
@@ -57,63 +56,57 @@ class NesPairs:
 
     seconds: the length of an excerpt. tokens: pairs with more of them in all are not drawn.
     What is wanted of a task: ``vocabulary``, the number of tokens; ``end``, the token that ends a
-    target; ``starts``, how many further tokens can begin one; ``clock``, for
-    ``EncoderDecoder.set_clock``.
+    target; ``starts``, how many further tokens can begin one; ``clock``, for ``EncoderDecoder``;
+    ``bars``, the length of an excerpt; and the methods.
     """
 
     vocabulary, end, starts = len(events.VOCABULARY), events.START, len(nes.VOICES) * STARTS
-    clock = events.TICKS_OF / CELL_TICKS, np.full(len(events.VOCABULARY), -1)
+    clock = (events.TICKS_OF / CELL_TICKS).tolist(), [-1.0] * vocabulary
 
     def __init__(self, corpus, seconds: float, tokens: int = 1500, mended: bool = False):
         self.corpus, self.seconds, self.tokens, self.mended = corpus, seconds, tokens, mended
+        self.bars = seconds * nes.TICKS_PER_SECOND / (BAR * CELL_TICKS)
 
-    def pair(self, score: Score, voice: int) -> tuple[np.ndarray, list[int]]:
+    def pair(self, score: Score, voice: int) -> tuple[list[int], list[int]]:
         """Source, and target with its start and end.
 
         The start names the voice; if the task is ``mended``, it asks for the score's own density.
         """
-        bars = score.length / (BAR * CELL_TICKS)
-        density = start_of(len(score.voice(voice)), bars) if self.mended else 0
+        density = start_of(len(score.voice(voice)), self.bars) if self.mended else 0
         source = voice_events(score, [other for other in range(4) if other != voice])
         start = self.vocabulary + voice * STARTS + density
-        return source, [start, *voice_events(score, [voice]).tolist(), self.end]
+        return source, [start, *voice_events(score, [voice]), self.end]
 
-    def draw(self, split: str, random: np.random.Generator) -> tuple[np.ndarray, list[int]]:
-        """A pair from a random excerpt of a random song of a split, in which the
-        target and others play.
+    def draw(self, split: str, random: np.random.Generator) -> tuple[list[int], list[int]]:
+        """A pair from a random excerpt of a random song of a split, and a voice that plays in it.
 
         Raises ValueError if there is hardly any.
         """
-        songs = self.corpus[split]
-        for _ in range(_MOST_TRIES):
-            score = songs.score(int(random.integers(len(songs))))
-            playing = np.unique(score.notes["voice"])
-            if not len(playing):
+        songs, least = self.corpus[split], LEAST_NOTES * self.bars * self.mended
+        for _ in range(1000):
+            score, voice = songs.score(int(random.integers(len(songs)))), int(random.integers(4))
+            if not len(score.voice(voice)):
                 continue
-            voice = int(random.choice(playing))
             begin = random.uniform(0, max(0.0, score.seconds - self.seconds))
             part = score.excerpt(begin, begin + self.seconds)
-            notes, bars = len(part.voice(voice)), part.length / (BAR * CELL_TICKS)
-            if notes == len(part.notes) or (self.mended and notes < LEAST_NOTES * bars):
-                continue
             if self.mended and split == "train":
                 part = augmentation.transpose(part, int(random.choice(augmentation.SEMITONES)))
             source, target = self.pair(part, voice)
-            if len(source) + len(target) <= self.tokens:
+            is_short = len(source) + len(target) <= self.tokens
+            if is_short and least <= len(part.voice(voice)) < len(part.notes):
                 return source, target
         raise ValueError(f"{split}: in no excerpt one voice plays with others")
 
     def able(self, target: list[int]) -> np.ndarray:
         """Which events may follow a start and the events after it: bool (vocabulary,)."""
-        voice, last = (target[0] - self.vocabulary) // STARTS, target[-1]
-        acts = (event for event in reversed(target[1:]) if not events.IS_WAIT[event])
-        sounding = events.IS_NOTE_ON[next(acts, self.end)]
+        voice, before = (target[0] - self.vocabulary) // STARTS, target[1:]
+        acts = (event for event in reversed(before) if not events.IS_WAIT[event])
+        is_sounding = events.IS_NOTE_ON[next(acts, self.end)]
         able = np.zeros(self.vocabulary, bool)
-        waited = len(target) > 1 and events.IS_WAIT[last]
-        if waited or len(target) == 1:
+        if not before or events.IS_WAIT[before[-1]]:
             able |= events.VOICE_OF == voice
-            able[events.NOTE_OFF[voice]] = sounding
-        if not waited or events.TICKS_OF[last] == events.LONGEST_WAIT:
+            able[events.NOTE_OFF[voice]] = is_sounding
+        if not before or events.TICKS_OF[before[-1]] in (0, events.LONGEST_WAIT):
             able |= events.IS_WAIT
-        able[self.end] = not sounding
+        able[self.end] = not is_sounding
         return able

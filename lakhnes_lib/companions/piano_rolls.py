@@ -4,17 +4,20 @@ Source: X. Liang, J. Wu and J. Cao, "MIDI-Sandwich2" (2019), §IV.A, whose data 
 Dong et al., "MuseGAN" (AAAI 2018). Notebook: 11_midi_sandwich. A roll says of each track, step and
 pitch whether it sounds. It does not say how loud, and a note that is struck again at once looks
 like one that is held.
-Differences from the paper: files of Lakh's folder 5 are read here, and drum hits last one step. Of
-the NES a second is a beat and four seconds are a bar, since its music has neither.
+Differences from the paper: it took the Lakh Pianoroll Dataset; here any MIDI files are drawn, such
+as folder 5 of Lakh, and drum hits last one step. Of the NES a second is a beat and four seconds are
+a bar, since its music has neither.
 """
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from typing import NamedTuple
 
 import numpy as np
-import symusic
+import torch
 
-from lakhnes_lib.files import write_file
+from lakhnes_lib.data.corpus import SPLITS
 from lakhnes_lib.music import midi, midi_bytes, nes
+from lakhnes_lib.music.midi_song import Song
 from lakhnes_lib.music.score import NOTE, Score, records
 
 BEAT, BAR, BARS = 24, 96, 4
@@ -23,8 +26,7 @@ LEAST_TRACKS, LONGEST = 3, 500
 """Tracks that must sound in a phrase, and the most bars of a song."""
 
 
-@dataclass(frozen=True)
-class Kind:
+class Kind(NamedTuple):
     """What a roll shows. tracks: their names; lowest: the MIDI pitch of the first row (of noise it
     is type 1); pitches: how many rows."""
 
@@ -35,14 +37,8 @@ class Kind:
 
 LAKH = Kind(("Drums", "Piano", "Guitar", "Bass", "Strings"), 24, 84)
 NES = Kind(nes.VOICES, 21, 88)
-_PROGRAMS = (0, 0, 25, 33, 48)
 _TRACK_OF_FAMILY = np.array([1, 4, 4, 2, 3, 4, 4, 4, 4, 4, 4, 4, -1, 4, -1, -1])
 """MuseGAN's: of every eight programs the track that plays them, or -1 for effects and drums."""
-
-
-def _steps(times: np.ndarray, beat: int) -> np.ndarray:
-    """Times, of which so many are a beat, as steps."""
-    return np.rint(times * (BEAT / beat)).astype(int)
 
 
 def draw(track, start, end, row, shape: tuple[int, int, int]) -> np.ndarray:
@@ -73,19 +69,29 @@ def notes(roll: np.ndarray) -> tuple[np.ndarray, ...]:
     return track, start, np.nonzero(edges < 0)[2], row
 
 
-def phrases(roll: np.ndarray, most: int | None = None) -> np.ndarray:
+def phrases(roll: np.ndarray, most: int) -> np.ndarray:
     """Phrases of a song, one after the other: bool (phrases, bars, tracks, 96, pitches).
 
     Those in which fewer than three tracks sound are left out, and so is an unfinished one. most:
-    of the rest so many are taken, evenly over the song.
+    of the rest so many are taken at most, evenly over the song.
     """
     tracks, steps, pitches = roll.shape
     count = steps // (BAR * BARS)
     shape = (tracks, count, BARS, BAR, pitches)
     cut = roll[:, : count * BAR * BARS].reshape(shape).transpose(1, 2, 0, 3, 4)
     cut = cut[cut.any((1, 3, 4)).sum(1) >= LEAST_TRACKS]
-    kept = np.linspace(0, len(cut) - 1, min(len(cut), most or len(cut)))
-    return cut[kept.round().astype(int)]
+    return cut[:: max(1, -(-len(cut) // most))]
+
+
+def band_notes(song: Song, beat: int) -> tuple[np.ndarray, ...]:
+    """Track, start and end of each note of a MIDI file, in steps of which so many are a beat.
+
+    int (notes,) each. track: the number in ``LAKH.tracks``, or -1. A note has a step at least.
+    """
+    tracks = [0 if p.is_drum else _TRACK_OF_FAMILY[p.program // 8] for p in song.instruments]
+    ticks = np.stack([song.notes.time, song.notes.end])
+    start, end = np.rint(ticks * (beat / song.resolution)).astype(np.int64)
+    return np.array(tracks, int)[song.notes.instrument], start, np.maximum(end, start + 1)
 
 
 def lakh_roll(data: bytes, name="MIDI data") -> np.ndarray:
@@ -96,13 +102,11 @@ def lakh_roll(data: bytes, name="MIDI data") -> np.ndarray:
     song = midi.parse_bytes(data, name)
     metas = midi_bytes.read_events(data[max(data.find(b"MThd"), 0) :]).metas
     metres = {body[:2] for *_, kind, body in metas if kind == midi_bytes.TIME_SIGNATURE}
-    start, end = (_steps(song.notes[name], song.resolution) for name in ("time", "end"))
+    track, start, end = band_notes(song, BEAT)
     bars = -(-int(end.max(initial=0)) // BAR)
     if bars > LONGEST or metres - {b"\x04\x02"}:
         bars = 0
-    tracks = [0 if p.is_drum else _TRACK_OF_FAMILY[p.program // 8] for p in song.instruments]
-    track = np.array(tracks, int)[song.notes.instrument]
-    end = np.where(track == 0, start, np.maximum(end - 1, start)) + 1
+    end = np.where(track == 0, start + 1, end)  # hits
     shape = (len(LAKH.tracks), bars * BAR, LAKH.pitches)
     return draw(track, start, end, song.notes.pitch - LAKH.lowest, shape)
 
@@ -113,7 +117,8 @@ def nes_roll(score: Score) -> np.ndarray:
     Every note sounds for a step at least, so that a step may show two notes of a voice.
     """
     voice = score.notes["voice"].astype(int)
-    start, end = (_steps(score.notes[name], nes.TICKS_PER_SECOND) for name in ("start", "end"))
+    ticks = np.stack([score.notes["start"], score.notes["end"]])
+    start, end = np.rint(ticks * (BEAT / nes.TICKS_PER_SECOND)).astype(int)
     row = score.notes["pitch"] - np.where(voice == nes.NO, 1, NES.lowest)
     shape = (len(NES.tracks), score.length * BEAT // nes.TICKS_PER_SECOND, NES.pitches)
     return draw(voice, start, np.maximum(end, start + 1), row, shape)
@@ -135,15 +140,32 @@ def to_score(roll: np.ndarray, name: str = "") -> Score:
     return Score.build(played[inside], ticks[-1], name=name)
 
 
-def write_midi(roll: np.ndarray, path) -> None:
-    """Writes a roll of five tracks, bool (5, steps, 84), at 120 beats a minute. Raises
-    OutOfSpace. ``songbook.roles.read`` makes NES music of the file."""
-    song = symusic.Score(BEAT)
-    song.tempos.append(symusic.Tempo(0, 120))
-    song.time_signatures.append(symusic.TimeSignature(0, 4, 4))
-    for name, program in zip(LAKH.tracks, _PROGRAMS, strict=True):
-        song.tracks.append(symusic.Track(name, program, name == "Drums"))
-    for track, start, end, row in zip(*map(np.ndarray.tolist, notes(roll)), strict=True):
-        note = symusic.Note(start, end - start, row + LAKH.lowest, 90)
-        song.tracks[track].notes.append(note)
-    write_file(path, song.dumps_midi())
+class Rolls(NamedTuple):
+    """Bars of a data set; four that follow one another are a phrase.
+
+    splits: by the split's name, uint8 (bars, tracks, 96, 11), a bit for each pitch.
+    """
+
+    kind: Kind
+    splits: dict[str, np.ndarray]
+
+    def unpack(self, packed: np.ndarray) -> np.ndarray:
+        """Packed rolls of any shape as bool (…, pitches)."""
+        return np.unpackbits(packed, axis=-1, count=self.kind.pitches).view(bool)
+
+    def batch(self, count: int, random: np.random.Generator) -> torch.Tensor:
+        """So many random bars of train: float32 (count, tracks, 96, pitches)."""
+        rows = random.integers(len(self.splits["train"]), size=count)
+        return torch.from_numpy(self.unpack(self.splits["train"][rows])).float()
+
+
+def packed(kind: Kind, songs: Iterable[tuple[str, np.ndarray]], most: int) -> Rolls:
+    """Phrases of songs, ``most`` of each; songs: the split and the roll of each.
+
+    Example: ``packed(NES, [("train", nes_roll(score))], most=2)``
+    """
+    empty = np.zeros((0, len(kind.tracks), BAR, -(-kind.pitches // 8)), np.uint8)
+    parts = {split: [empty] for split in SPLITS}
+    for split, roll in songs:
+        parts[split] += list(np.packbits(phrases(roll, most), axis=-1))
+    return Rolls(kind, {split: np.concatenate(part) for split, part in parts.items()})

@@ -9,7 +9,7 @@ Differences from the paper: decoders end in a linear layer and a sigmoid, and ar
 cross-entropy; losses are sums over cells and latent numbers, as equation 6 says, where the
 published code takes means of both, which weighs the divergence 126 times more; the upper loss is
 the divergence of the tracks' distributions from those that come back, which makes all of it one
-bound on the likelihood; the refine net starts as the identity.
+bound on the likelihood; the refine net starts as the identity; those of ``fitting.py``.
 """
 
 import torch
@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.distributions import Normal, kl_divergence
 
+from lakhnes_lib.companions.piano_rolls import BAR
 from lakhnes_lib.models.language_model import arguments
 
 STRATEGIES = ("concatenate", "project", "sequence")
@@ -30,11 +31,6 @@ def normal(parameters: Tensor) -> Normal:
     mean, log_variance = parameters.chunk(2, -1)
     deviation = (log_variance.clamp(-12, 6) / 2).exp()
     return Normal(mean, deviation, validate_args=False)
-
-
-def parameters_of(q: Normal) -> Tensor:
-    """Means and log variances of normal distributions: (…, n) -> (…, 2 n)."""
-    return torch.cat([q.mean, 2 * q.stddev.log()], -1)
 
 
 class VRAE(nn.Module):
@@ -52,10 +48,10 @@ class VRAE(nn.Module):
         self.decoder = nn.LSTM(latent, intermediate, batch_first=True)
         self.output = nn.Linear(intermediate, inputs)
 
-    def encode(self, x: Tensor) -> Normal:
-        """(batch, steps, inputs) -> Normal of (batch, latent)."""
+    def encode(self, x: Tensor) -> Tensor:
+        """(batch, steps, inputs) -> means and log variances (batch, 2 latent)."""
         _, (h, _) = self.encoder(x)
-        return normal(self.code(h[-1]))
+        return self.code(h[-1])
 
     def decode(self, z: Tensor) -> Tensor:
         """(batch, latent) -> (batch, steps, inputs)."""
@@ -74,39 +70,32 @@ class Perceptron(nn.Module):
     def __init__(self, bend: bool, tracks: int, features: int, latent: int, hidden: int):
         super().__init__()
         self.bend = nn.Tanh() if bend else nn.Identity()
-        self.matrices = nn.Conv1d(tracks, tracks * hidden, features, groups=tracks)
-        self.tracks = nn.Unflatten(1, (tracks, hidden))
+        self.matrices = nn.ModuleList(nn.Linear(features, hidden) for _ in range(tracks))
         inner, outer = ([nn.ReLU(), nn.Linear(hidden, hidden), nn.ReLU()] for _ in range(2))
         self.encoder = nn.Sequential(*inner, nn.Linear(hidden, 2 * latent))
         last = (nn.Linear(hidden, tracks * features), nn.Unflatten(1, (tracks, features)))
         self.decode = nn.Sequential(nn.Linear(latent, hidden), *outer, *last)
 
-    def encode(self, x: Tensor) -> Normal:
-        """(batch, tracks, features) -> Normal of (batch, latent)."""
-        projected = self.tracks(self.matrices(x).squeeze(-1))  # (batch, tracks, hidden)
-        return normal(self.encoder(self.bend(projected).sum(1)))
+    def encode(self, x: Tensor) -> Tensor:
+        """(batch, tracks, features) -> means and log variances (batch, 2 latent)."""
+        parts = zip(self.matrices, x.unbind(1), strict=True)
+        return self.encoder(sum(self.bend(matrix(part)) for matrix, part in parts))
 
 
-class ResidualUnit(nn.Module):
+class ResidualUnit(nn.Sequential):
     """Normalise, rectify, convolve, twice, and add what came in; each track by its own filters."""
 
     def __init__(self, tracks: int, channels: int, kernel: tuple[int, int]):
-        super().__init__()
-        steps, pitches = ((size - 1) // 2 for size in kernel)
-        edges = nn.ZeroPad2d((pitches, kernel[1] - 1 - pitches, steps, steps))  # the size stays
-        self.nets = nn.ModuleList()
-        for _ in range(tracks):
-            layers = []
-            for inputs, outputs in ((1, channels), (channels, 1)):
-                layers += [nn.BatchNorm2d(inputs), nn.ReLU(), edges]
-                layers.append(nn.Conv2d(inputs, outputs, kernel, bias=False))
-            nn.init.zeros_(layers[-1].weight)
-            self.nets.append(nn.Sequential(*layers))
+        layers, options = [], dict(padding="same", groups=tracks, bias=False)
+        for inputs, outputs in ((tracks, tracks * channels), (tracks * channels, tracks)):
+            convolution = nn.Conv2d(inputs, outputs, kernel, **options)
+            layers += [nn.BatchNorm2d(inputs), nn.ReLU(), convolution]
+        super().__init__(*layers)
+        nn.init.zeros_(convolution.weight)
 
     def forward(self, x: Tensor) -> Tensor:
         """(batch, tracks, steps, pitches) -> the same shape."""
-        parts = zip(self.nets, x.split(1, 1), strict=True)
-        return x + torch.cat([net(part) for net, part in parts], 1)
+        return x + super().forward(x)
 
 
 def binary(logits: Tensor, neuron: str) -> Tensor:
@@ -124,46 +113,31 @@ def binary(logits: Tensor, neuron: str) -> Tensor:
 class Sandwich(nn.Module):
     """The whole system. Rolls are float (batch, tracks, steps, pitches) of 0 and 1, one bar each.
 
-    tracks, pitches: as of ``piano_rolls.Kind``. shared: one BVAE for all tracks. strategy: one of
-    ``STRATEGIES``. deviation: the factor by which the deviation of every draw is multiplied; 1 is a
-    variational autoencoder by the book. unit: what the refine net sees at once, a ``bar`` or a
-    ``note``, which is one step. neuron: in which the refine net ends: ``sigmoid``,
-    or one of ``binary``.
+    tracks, pitches: as of ``piano_rolls.Kind``. sizes: ``latent`` numbers of a track's code,
+    ``intermediate`` units of an LSTM, ``fusion_latent`` numbers of the upper code, and ``channels``
+    of a track in the refine net. strategy: one of ``STRATEGIES``. shared: one BVAE for all tracks.
+    deviation: the factor by which the deviation of every draw is multiplied; 1 is a variational
+    autoencoder by the book. unit: what the refine net sees at once, a ``bar`` or a ``note``, which
+    is one step.
     """
 
     def __init__(
-        self,
-        tracks: int,
-        pitches: int,
-        steps: int = 96,
-        latent: int = 64,
-        intermediate: int = 128,
-        fusion_latent: int = 128,
-        channels: int = 8,
-        strategy: str = "sequence",
-        shared: bool = False,
-        deviation: float = 0.01,
-        unit: str = "bar",
-        neuron: str = "sigmoid",
+        self, tracks, pitches, sizes, strategy="sequence", shared=False, deviation=0.01, unit="bar"
     ):
         super().__init__()
-        self.config = arguments(locals())
-        self.tracks, self.deviation, self.neuron = tracks, deviation, neuron
-        sizes = (pitches, steps, latent, intermediate)
-        self.bvaes = nn.ModuleList(VRAE(*sizes) for _ in range(1 if shared else tracks))
-        for bvae in self.bvaes:
+        self.config, self.deviation = arguments(locals()), deviation
+        latent, intermediate = sizes["latent"], sizes["intermediate"]
+        bvaes = [VRAE(pitches, BAR, latent, intermediate) for _ in range(tracks)]
+        for bvae in bvaes:
             nn.init.constant_(bvae.output.bias, SILENCE)
+        self.bvaes = nn.ModuleList(bvaes[:1] * tracks if shared else bvaes)
         if strategy == "sequence":
-            self.fusion = VRAE(2 * latent, tracks, fusion_latent, intermediate)
+            self.fusion = VRAE(2 * latent, tracks, sizes["fusion_latent"], intermediate)
         else:
-            over = (tracks, 2 * latent, fusion_latent, 4 * intermediate)
+            over = (tracks, 2 * latent, sizes["fusion_latent"], 4 * intermediate)
             self.fusion = Perceptron(strategy == "project", *over)
-        kernel = (3, 12) if unit == "bar" else (1, 12)
-        self.refine = nn.Sequential(*(ResidualUnit(tracks, channels, kernel) for _ in range(2)))
-
-    def bvae(self, track: int) -> VRAE:
-        """The BVAE of a track."""
-        return self.bvaes[track % len(self.bvaes)]
+        seen = (tracks, sizes["channels"], (3, 12) if unit == "bar" else (1, 12))
+        self.refine = nn.Sequential(ResidualUnit(*seen), ResidualUnit(*seen))
 
     def narrow(self, q: Normal) -> Normal:
         """The distribution from which is really drawn: ``deviation`` times as wide."""
@@ -171,24 +145,24 @@ class Sandwich(nn.Module):
 
     def encode(self, x: Tensor) -> Normal:
         """Rolls -> Normal of (batch, tracks, latent)."""
-        codes = [self.bvae(track).encode(part) for track, part in enumerate(x.unbind(1))]
-        return normal(torch.stack([parameters_of(code) for code in codes], 1))
+        parts = zip(self.bvaes, x.unbind(1), strict=True)
+        return normal(torch.stack([bvae.encode(part) for bvae, part in parts], 1))
 
     def decode(self, z: Tensor) -> Tensor:
         """(batch, tracks, latent) -> logits of rolls, not refined."""
-        parts = [self.bvae(track).decode(part) for track, part in enumerate(z.unbind(1))]
-        return torch.stack(parts, 1)
+        parts = zip(self.bvaes, z.unbind(1), strict=True)
+        return torch.stack([bvae.decode(part) for bvae, part in parts], 1)
 
-    def fuse(self, x: Tensor) -> Normal:
-        """Rolls -> Normal of (batch, fusion latent): the upper encoder."""
-        return self.fusion.encode(parameters_of(self.encode(x)))
+    def fuse(self, q: Normal) -> Normal:
+        """The upper encoder: what ``encode`` gave -> Normal of (batch, fusion latent)."""
+        return normal(self.fusion.encode(torch.cat([q.mean, 2 * q.stddev.log()], -1)))
 
     def compose(self, u: Tensor, refined: bool = True) -> Tensor:
         """(batch, fusion latent) -> rolls as probabilities. The tracks' numbers are drawn here,
         after the upper decoder.
 
-        u: ``torch.randn`` for new music; a draw of ``narrow(fuse(x))`` to restore x; a mean between
-        two ``fuse(x).mean`` to interpolate.
+        u: ``torch.randn`` for new music; a draw of ``narrow(fuse(encode(x)))`` to restore x; what
+        lies between two means of ``fuse(encode(x))`` to interpolate.
         """
         logits = self.decode(self.narrow(normal(self.fusion.decode(u))).rsample())
         return (self.refine(logits) if refined else logits).sigmoid()
@@ -204,34 +178,19 @@ class Sandwich(nn.Module):
         """Stage 2, equation 6 with the BVAEs frozen: float (batch,), in nats."""
         with torch.no_grad():
             q = self.encode(x)
-        above = self.fusion.encode(parameters_of(q))
+        above = self.fuse(q)
         back = normal(self.fusion.decode(self.narrow(above).rsample()))
         return kl_divergence(q, back).sum((1, 2)) + kl_divergence(above, STANDARD).sum(-1)
 
-    def refine_loss(self, x: Tensor) -> Tensor:
+    def refine_loss(self, x: Tensor, neuron: str | None = None) -> Tensor:
         """Of refined reconstructions, the BVAEs frozen: float (batch, tracks). By equation 4, in
-        nats; of binary neurons the number of wrong cells."""
+        nats; with a ``neuron`` of ``binary``, the number of wrong cells."""
         with torch.no_grad():
             logits = self.decode(self.narrow(self.encode(x)).rsample())
         logits = self.refine(logits)
-        if self.neuron == "sigmoid":
-            return cross_entropy(logits, x)
-        return (binary(logits, self.neuron) - x).square().sum((2, 3))
-
-    def bound(self, x: Tensor, alone: bool = False) -> Tensor:
-        """Upper bound on the nats of a bar, float (batch,), by one draw: the negative ELBO of what
-        composes, with the deviations that it really has.
-
-        alone: of the BVAEs without the upper VAE.
-        """
-        code = self.encode(x)
-        q = self.narrow(code)
-        above = self.narrow(self.fusion.encode(parameters_of(code)))
-        prior = self.narrow(normal(self.fusion.decode(above.rsample())))
-        nats = cross_entropy(self.decode(q.rsample()), x).sum(1)
-        if alone:
-            return nats + kl_divergence(q, STANDARD).sum((1, 2))
-        return nats + kl_divergence(q, prior).sum((1, 2)) + kl_divergence(above, STANDARD).sum(-1)
+        if neuron:
+            return (binary(logits, neuron) - x).square().sum((2, 3))
+        return cross_entropy(logits, x)
 
 
 def cross_entropy(logits: Tensor, x: Tensor) -> Tensor:

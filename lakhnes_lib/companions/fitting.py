@@ -1,0 +1,78 @@
+"""One training loop for all networks of the companions, and the folders that keep them.
+
+Paper: none; the papers of the companions train with Adam. Notebooks: 10_complementary_tracks,
+11_midi_sandwich. The music of LakhNES is read in streams, with memory, and its training
+(``training/trainer.py``) stops early; here every step draws its own excerpts, and a training ends
+after so many steps or minutes.
+Differences from the papers: the learning rate may rise at first and fall at the end, and the
+gradient is clipped.
+"""
+
+from math import inf
+from time import process_time
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn.utils import clip_grad_norm_
+
+from lakhnes_lib.models.devices import without_denormals
+from lakhnes_lib.training import snapshots
+
+CLIP = 1.0
+"""Greatest length of a gradient."""
+
+
+@without_denormals()
+def fit(part: nn.Module, loss, how: dict, *, seed=0, watch=dict) -> list[dict]:
+    """Trains a part of a model with Adam, for so many steps, or minutes if these are over first.
+
+    part: whose weights change; it is left in evaluation mode. loss: a function of a NumPy generator
+    that draws a batch, and returns what is to be made small: a number, or (n,) of which the sum is.
+    how: ``learning_rate``; ``steps``; ``minutes`` of the processor's time, which does not depend on
+    what else runs on the machine; ``warmup``, the steps in which the rate rises; ``decay``, the
+    last share of the training, in which it falls to nothing. watch: a function that measures more,
+    as a dict, at the end and after each ``evaluate_every`` steps; its time does not count.
+    Returns of each step its ``seconds`` since the beginning, its ``loss``, and what was measured.
+
+    Example: ``fit(net, lambda random: net.loss(draw(random)), dict(learning_rate=0.01, steps=9))``
+    """
+    how = dict(steps=inf, minutes=inf, warmup=1, decay=0.0, evaluate_every=100) | how
+    optimiser = torch.optim.Adam(part.parameters())
+    torch.manual_seed(seed)
+    random, log, seconds, done = np.random.default_rng(seed), [], 0.0, 0.0
+    while done < 1:
+        began = process_time()
+        share = np.interp(done, [0, 1 - how["decay"], 1], [1, 1, 0])
+        share = min(share, (len(log) + 1) / how["warmup"])
+        optimiser.param_groups[0]["lr"] = how["learning_rate"] * share
+        part.train()
+        losses = loss(random)
+        optimiser.zero_grad()
+        losses.sum().backward()
+        clip_grad_norm_(part.parameters(), CLIP)
+        optimiser.step()
+        part.eval()
+        seconds += process_time() - began
+        log.append({"seconds": seconds, "loss": losses.tolist()})
+        done = max(len(log) / how["steps"], seconds / (60 * how["minutes"]))
+        if done >= 1 or len(log) % how["evaluate_every"] == 0:
+            log[-1] |= watch()
+    return log
+
+
+def save(model: nn.Module, folder, log: list[dict]) -> None:
+    """Writes a model with its ``config``, and the log of its training. Raises OutOfSpace."""
+    values = {"config": model.config, "model": model.state_dict(), "log": log}
+    snapshots.write(folder, values)
+
+
+def load(kind: type, folder) -> tuple[nn.Module, list[dict]]:
+    """The model of this class that ``save`` wrote, in evaluation mode, and the log.
+
+    Raises BadCheckpoint if the file is damaged.
+    """
+    saved = snapshots.read(folder)
+    model = kind(**saved["config"])
+    model.load_state_dict(saved["model"])
+    return model.eval(), saved["log"]
