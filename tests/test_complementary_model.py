@@ -22,11 +22,11 @@ def model():
 
 def with_clock(model):
     """Tokens 4 to 6 are bars and positions, 7 waits for half a position."""
-    model.config["by_time"] = True
     advance, position = [0.0] * 11, [-1.0] * 11
-    advance[4], position[4] = 8, 0
-    position[5], position[6], advance[7] = 3, 6, 0.5
-    return model.set_clock(advance, position)
+    advance[4], position[4] = 8.0, 0.0
+    position[5], position[6], advance[7] = 3.0, 6.0, 0.5
+    model.clock[:] = EncoderDecoder(11, 2, **SIZES, clock=(advance, position)).clock
+    return model
 
 
 def slow_attention(attention, x, seen, distance):
@@ -160,7 +160,7 @@ def test_no_gradient_comes_from_the_future_or_from_padding(model):
 
 def test_clock_by_hand(model):
     ids = torch.tensor([[11, 7, 4, 1, 5, 2, 6, 4, 3, 7, 7]])
-    assert model.times(ids).tolist() == [list(range(1, 12))]
+    assert model.times(ids).tolist() == [list(range(11))]
     times = with_clock(model).times(ids).tolist()
     assert times == [[0, 0.5, 8.5, 8.5, 11.5, 11.5, 14.5, 16.5, 16.5, 17, 17.5]]
     assert times[0] == slow_times(model, ids[0].tolist())

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import symusic
 from songs import tune
 
 from lakhnes_lib.companions import accompanying, band_parts, paired_parts
@@ -32,7 +33,7 @@ def test_long_rests_and_long_notes_are_kept():
     for name in ("start", "end"):
         assert abs(int(again.notes[name][0]) - int(score.notes[name][0])) <= 500
     assert abs(again.length - score.length) <= 500
-    assert (events.encode(score).size, ids.size) == (5, 13)  # 4 + 3 + 4 waits, and two events
+    assert (events.encode(score).size, len(ids)) == (5, 13)  # 4 + 3 + 4 waits, and two events
 
 
 def test_voices_stay_together(corpus):
@@ -60,7 +61,7 @@ def test_a_pair_is_the_whole_song(corpus):
     task, score = NesPairs(corpus, 10.0, mended=True), corpus["train"].score(0).excerpt(0, 10)
     source, (start, *target, end) = task.pair(score, nes.TR)
     assert end == events.START and start == 631 + nes.TR * STARTS + paired_parts.start_of(
-        len(score.voice(nes.TR)), score.length / 2756 / 32
+        len(score.voice(nes.TR)), 5
     )
     assert len(events.decode(source).notes) == len(score.notes) - len(score.voice(nes.TR))
     assert len(events.decode(target).notes) == len(score.voice(nes.TR))
@@ -119,16 +120,9 @@ def test_nothing_to_draw_is_an_error():
 
 # Bands
 
-SIZES = dict(width=8, layers=1, heads=1, feed_forward=8, dropout=0.0, reach=4, by_time=True)
+SIZES = dict(width=8, layers=1, heads=1, feed_forward=8, dropout=0.0, reach=4)
 BASE = [4, 165, 44, 97, 108, 181, 46, 97, 102, 4, 4, 165, 44, 93, 164, 48, 93, 164]
 PART = [[0, 8, 60, 79], [16, 2, 62, 79], [64, 64, 60, 15], [64, 64, 64, 15]]
-
-
-def test_base_tokens_by_hand():
-    assert band_parts.part_of(BASE).tolist() == PART
-    assert band_parts.part_of([]).shape == band_parts.part_of([4, 4, 165, 44]).shape == (0, 4)
-    assert band_parts.part_of([4, 44, 97, 101, 97, 165, 44]).tolist() == [[0, 1, 60, 79]]
-    assert band_parts.part_of([44, 97, 101, 4, 44, 97, 101])[:, 0].tolist() == [0, 0]  # no bar yet
 
 
 def test_snippets_by_hand():
@@ -137,13 +131,12 @@ def test_snippets_by_hand():
     pieces = band_parts.snippets([piano, bass], bars=2)
     shown = [[part[:, 0].tolist() for part in piece] for piece in pieces]
     assert shown == [[[8, 38], []], [[44], [4]], [[], [12]]]  # from bar 1, 3 and 9; 5 and 7 rest
-    assert len(band_parts.snippets([piano, bass], 2, most=2)) == 1
     assert band_parts.snippets([piano, bass[:0]], 2) == []
 
 
 @pytest.fixture(scope="module")
 def band():
-    random, songs = np.random.default_rng(0), []
+    random, pieces = np.random.default_rng(0), []
     for _ in range(40):
         parts = []
         for low in (60, 36):
@@ -151,14 +144,17 @@ def band():
             time[0] = 0
             rows = [(t, random.integers(1, 16), low + random.integers(12), 79) for t in time]
             parts.append(np.array(rows))
-        songs.append(parts)
-    pairs, tokenizer = band_parts.learned({"train": songs, "valid": songs[:4]}, bars=2)
-    return tokenizer, pairs
+        pieces.append(parts)
+    return band_parts.trained(pieces), {"train": pieces, "valid": pieces[:4]}
 
 
-def test_midi_tok_agrees():
-    part = np.array(PART)
-    assert band_parts.tokens_of(band_parts.remi(), part) == BASE
+def task_of(band, **settings):
+    tokenizer, pieces = band
+    return band_parts.BandPairs(pieces, tokenizer, bars=2, **settings)
+
+
+def test_base_tokens_by_hand():
+    assert band_parts.tokens_of(band_parts.remi(), np.array(PART)) == BASE
     names = {token: name for name, token in band_parts.remi().vocab.items()}
     assert len(names) == 197 and names[2].startswith("EOS") and names[4].startswith("Bar")
     expected = {5: "Pitch_21", 92: "Pitch_108", 101: "Duration_0.1.8", 196: "Position_31"}
@@ -167,59 +163,88 @@ def test_midi_tok_agrees():
     assert names[164] == "Duration_8.0.8" and names[165] == "Position_0"
 
 
+def test_nothing_to_write_gives_no_tokens(band):
+    low = np.array([[0, 4, 20, 80]])  # one semitone below the tokens' pitches
+    for tokenizer in (band_parts.remi(), band[0]):
+        assert band_parts.tokens_of(tokenizer, low) == []
+        assert band_parts.tokens_of(tokenizer, low[:0]) == []
+
+
+def test_parts_of_tokens_by_hand(band):
+    task = task_of(band)
+    assert task.part([500, *BASE, task.end]).tolist() == PART
+    assert task.part([]).shape == task.part([4, 4, 165, 44]).shape == (0, 4)
+    assert task.part([4, 44, 97, 101, 97, 165, 44]).tolist() == [[0, 1, 60, 79]]
+    assert task.part([44, 97, 101, 4, 44, 97, 101])[:, 0].tolist() == [0, 0]  # no bar yet
+
+
 def test_merges_lose_nothing(band):
-    tokenizer, pairs = band
-    task = band_parts.BandPairs(pairs, tokenizer, bars=2)
-    assert task.vocabulary == 500
-    for piece in pairs["train"]:
-        for base in piece:
-            merged = task.merged(base)
-            assert len(merged) < len(base) and task.base(merged) == list(base)
+    tokenizer, pieces = band
+    task = task_of(band)
+    assert (task.vocabulary, task.end) == (500, 2)
+    for piece in pieces["train"]:
+        for part in piece:
+            base = band_parts.tokens_of(band_parts.remi(), part)
+            merged = band_parts.tokens_of(tokenizer, part)
+            assert len(merged) < len(base) and task.base(merged) == base
+            assert task.part(merged).tolist() == part.tolist()
 
 
 @pytest.mark.parametrize("mended", [False, True])
 def test_what_is_drawn_of_a_band_is_able(band, mended):
-    tokenizer, pairs = band
-    task, random = (
-        band_parts.BandPairs(pairs, tokenizer, 2, mended=mended),
-        np.random.default_rng(0),
-    )
+    task, random = task_of(band, mended=mended), np.random.default_rng(0)
     for _ in range(10):
         source, target = task.draw("train", random)
         assert (target[0] > 500) == mended and target[-1] == task.end
         for at in range(1, len(target)):
             assert task.able(target[:at])[target[at]]
-        assert band_parts.part_of(task.base(target))[:, 2].max() < 60
-        assert band_parts.part_of(task.base(source))[:, 2].min() > 50
+        assert task.part(target)[:, 2].max() < 60 and task.part(source)[:, 2].min() > 50
 
 
-def test_transposed_together_and_in_range(band):
-    low, high = [4, 165, 6, 97, 101], [4, 165, 91, 97, 101]
-    seen = set()
-    for seed in range(40):
-        a, b = band_parts.transposed([low, high], np.random.default_rng(seed))
-        assert a[2] - 6 == b[2] - 91 and np.delete(a, 2).tolist() == [4, 165, 97, 101]
-        seen.add(int(a[2]) - 6)
-    assert seen == {-1, 0, 1}
+def test_grammar_of_a_band_by_hand(band):
+    """Which base tokens may follow a start, a bar, a position, a pitch, a velocity, a duration."""
+    task, kinds = task_of(band), (("end", 2), ("bar", 4), ("pitch", 44), ("velocity", 97))
+    kinds += (("duration", 101), ("position", 170))
+    able = {
+        length: {name for name, token in kinds if task.able([500, *BASE[:length]])[token]}
+        for length in (0, 1, 2, 3, 4, 5, 10, 12)
+    }
+    after_note = {"end", "bar", "pitch", "position"}
+    assert able[0] == {"end", "bar"} and able[1] == {"end", "bar", "position"}
+    assert (able[2], able[3], able[4]) == ({"pitch"}, {"velocity"}, {"duration"})
+    assert able[5] == after_note
+    assert able[10] == {"end", "position"}  # two bars have begun
+    assert not task.able([500])[[0, 1, 3]].any()
+
+
+def test_transposed_together_and_only_for_training(band):
+    task, random = task_of(band, mended=True), np.random.default_rng(0)
+    piece = [np.array([[0, 4, 60, 79], [4, 4, 64, 79]]), np.array([[0, 4, 40, 79]])]
+    task.pieces = {"train": [piece], "valid": [piece]}
+    moves = set()
+    for _ in range(60):
+        source, target = task.draw("train", random)
+        (first, second), (bass,) = (task.part(ids)[:, 2].tolist() for ids in (source, target))
+        assert second - first == 4 and first - bass == 20
+        moves.add(first - 60)
+    assert moves == set(range(-6, 6))
+    assert task.part(task.draw("valid", random)[0])[:, 2].tolist() == [60, 64]
 
 
 def test_clock_of_a_band(band):
-    tokenizer, pairs = band
-    task = band_parts.BandPairs(pairs, tokenizer, bars=2)
-    model = EncoderDecoder(task.vocabulary, task.starts, **SIZES)
-    model.set_clock(*task.clock)
-    base = pairs["train"][0][0]
-    merged = task.merged(base)
-    times = model.times(accompanying.padded([merged]))[0].tolist()
-    for at, token in enumerate(merged):
-        before = task.base(merged[: at + 1])
-        expected, bar = 0, -1
-        for each in before:
-            if each == 4:
-                bar, expected = bar + 1, 32 * (bar + 2)
-            elif each >= 165:
-                expected = 32 * (bar + 1) + each - 165
-        assert times[at] == expected, (at, token)
+    task = task_of(band)
+    model = EncoderDecoder(task.vocabulary, task.starts, clock=task.clock, **SIZES)
+    for part in band[1]["train"][0]:
+        merged = band_parts.tokens_of(band[0], part)
+        times = model.times(accompanying.padded([merged]))[0].tolist()
+        for at, token in enumerate(merged):
+            expected, bar = 0, -1
+            for each in task.base(merged[: at + 1]):
+                if each == 4:
+                    bar, expected = bar + 1, 32 * (bar + 2)
+                elif each >= 165:
+                    expected = 32 * (bar + 1) + each - 165
+            assert times[at] == expected, (at, token)
 
 
 def test_files_that_are_no_music(tmp_path):
@@ -229,8 +254,6 @@ def test_files_that_are_no_music(tmp_path):
 
 
 def test_parts_of_a_file(tmp_path):
-    import symusic
-
     song = symusic.Score(480)
     for program, drums, pitch in ((0, False, 60), (33, False, 36), (33, True, 40), (48, False, 70)):
         track = symusic.Track("", program, drums)
@@ -239,9 +262,3 @@ def test_parts_of_a_file(tmp_path):
     song.dump_midi(tmp_path / "b.mid")
     piano, bass = band_parts.parts_of(tmp_path / "b.mid")
     assert piano.tolist() == [[9, 4, 60, 90]] and bass.tolist() == [[9, 4, 36, 90]]
-
-
-def test_parts_of_nes_music():
-    score = Score.build([(nes.P2, 0, 22_050, 60, 9), (nes.TR, 2_756, 2_757, 40, 1)])
-    piano, bass = band_parts.parts_of_score(score)
-    assert piano.tolist() == [[0, 8, 60, 95]] and bass.tolist() == [[1, 1, 40, 95]]

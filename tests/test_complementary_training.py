@@ -1,13 +1,14 @@
-"""Training and composing complementary tracks: resumed runs, seeds, masks, and what is learned."""
+"""Training and composing complementary tracks: rates, seeds, masks, and what is learned."""
 
 import numpy as np
 import pytest
 import torch
 
-from lakhnes_lib.companions import accompanying
+from lakhnes_lib.companions import accompanying, fitting
 from lakhnes_lib.companions.encoder_decoder import EncoderDecoder
 from lakhnes_lib.companions.paired_parts import NesPairs
 from lakhnes_lib.data.corpora import prepare
+from lakhnes_lib.errors import BadCheckpoint
 from lakhnes_lib.music import events, nes
 
 SIZES = dict(width=16, layers=1, heads=2, feed_forward=16, dropout=0.1, reach=8)
@@ -31,66 +32,94 @@ def build():
     return EncoderDecoder(8, 1, **SIZES)
 
 
-HOW = dict(batch=4, learning_rate=0.01, warmup=2, decay=0.5, evaluate_every=3, steps=9)
+HOW = dict(batch=4, learning_rate=0.01, warmup=2, decay=0.5, evaluate_every=3, steps=8)
 
 
-def test_a_run_that_was_stopped_goes_on(tmp_path):
-    whole = build()
-    log = accompanying.train(whole, Echo(), tmp_path / "whole", HOW, seed=1)
-    assert [row["step"] for row in log] == [3, 6, 9]
+def train(model, how, seed=0):
+    def watch():
+        assert not model.training
+        return {"valid_loss": accompanying.valid_loss(model, Echo(), how["batch"])}
 
-    class Stop(Exception):
-        pass
+    def loss(random):
+        assert model.training
+        return model.loss(*accompanying.batch_of(Echo(), "train", how["batch"], random))
 
-    def stop(model):
-        stopped.append(1)
-        if len(stopped) == 2:
-            raise Stop
-        return {}
+    return fitting.fit(model, loss, how, seed=seed, watch=watch)
 
-    stopped = []
-    with pytest.raises(Stop):
-        accompanying.train(build(), Echo(), tmp_path / "cut", HOW, seed=1, probe=stop)
-    again = build()
-    log_again = accompanying.train(again, Echo(), tmp_path / "cut", HOW, seed=1)
-    losses = [[row[name] for row in log] for name in ("train_loss", "valid_loss")]
-    assert losses == [[row[name] for row in log_again] for name in ("train_loss", "valid_loss")]
-    for name, tensor in whole.state_dict().items():
+
+def test_training_repeats_is_watched_and_saved(tmp_path):
+    models = [build(), build(), build()]
+    logs = [train(model, HOW, seed) for model, seed in zip(models, (1, 1, 2), strict=True)]
+    losses = [[row["loss"] for row in log] for log in logs]
+    assert losses[0] == losses[1] != losses[2] and len(losses[0]) == 8
+    watched = [n for n, row in enumerate(logs[0], 1) if "valid_loss" in row]
+    assert watched == [3, 6, 8]
+    fitting.save(models[0], tmp_path, logs[0])
+    again, log = fitting.load(EncoderDecoder, tmp_path)
+    assert log == logs[0] and not again.training
+    for name, tensor in models[1].state_dict().items():
         assert torch.equal(tensor, again.state_dict()[name])
-    loaded = accompanying.load(tmp_path / "cut")
-    assert torch.equal(loaded.embedding.weight, whole.embedding.weight)
-    assert accompanying.train(build(), Echo(), tmp_path / "cut", HOW, seed=1) == log_again
+    (tmp_path / "snapshot.pt").write_bytes(b"PK damaged")
+    with pytest.raises(BadCheckpoint, match="damaged"):
+        fitting.load(EncoderDecoder, tmp_path)
 
 
-def test_it_learns_to_echo(tmp_path):
+def test_a_clock_is_saved(tmp_path):
+    model = EncoderDecoder(8, 1, **SIZES, clock=([0.5] * 8, [-1.0] * 8))
+    fitting.save(model, tmp_path, [])
+    again, _ = fitting.load(EncoderDecoder, tmp_path)
+    assert torch.equal(again.clock, model.clock) and again.clock[:, -1].tolist() == [0, 0]
+
+
+@pytest.mark.parametrize(
+    ("how", "shares"),
+    [
+        (dict(steps=4), [1, 1, 1, 1]),
+        (dict(steps=4, decay=1.0), [1, 0.75, 0.5, 0.25]),
+        (dict(steps=6, warmup=3, decay=0.5), [1 / 3, 2 / 3, 1, 1, 2 / 3, 1 / 3]),
+    ],
+)
+def test_learning_rate_by_hand(monkeypatch, how, shares):
+    net, rates = torch.nn.Linear(2, 1), []
+
+    class Spy(torch.optim.Adam):
+        def step(self):
+            rates.append(self.param_groups[0]["lr"])
+            return super().step()
+
+    monkeypatch.setattr(torch.optim, "Adam", Spy)
+    fitting.fit(net, lambda random: net(torch.ones(1, 2)).sum(), how | dict(learning_rate=0.1))
+    assert rates == pytest.approx([0.1 * share for share in shares])
+
+
+def test_it_learns_to_echo():
     model = EncoderDecoder(8, 1, **SIZES | dict(width=32, feed_forward=64, dropout=0.0))
-    how = HOW | dict(batch=32, evaluate_every=100, learning_rate=0.005, steps=300)
-    log = accompanying.train(model, Echo(), tmp_path, how)
-    assert log[-1]["valid_loss"] < 0.75 * log[0]["valid_loss"]
+    log = train(model, HOW | dict(batch=32, evaluate_every=100, learning_rate=0.005, steps=300))
+    assert log[-1]["valid_loss"] < 0.75 * log[99]["valid_loss"]
 
 
-def test_the_clock_ends_training(tmp_path):
-    log = accompanying.train(build(), Echo(), tmp_path, HOW | dict(steps=10**6, minutes=0.0017))
-    assert log[-1]["seconds"] >= 0.1 and log[-1]["step"] < 10**6
+def test_the_clock_ends_training(monkeypatch):
+    clock = iter(np.arange(0, 1000, 2.5))  # two looks a step
+    monkeypatch.setattr(fitting, "process_time", lambda: next(clock))
+    log = train(build(), HOW | dict(steps=10**6, minutes=1))
+    assert len(log) == 24 and log[-1]["seconds"] == 60 and "valid_loss" in log[-1]
 
 
 def test_composing_keeps_what_is_able_and_depends_on_the_seed_alone():
     model, sources = build(), [[1, 2, 3], [4, 5], [6, 1, 2, 3]]
     options = dict(length=20, seed=3)
-    made = accompanying.compose(model, Echo(), sources, [[8]] * 3, **options)
+    made = accompanying.compose(model, Echo(), sources, [8] * 3, **options)
     assert all(row[0] == 8 and 7 not in row and 0 not in row for row in made)
-    assert made[:2] == accompanying.compose(model, Echo(), sources[:2], [[8]] * 2, **options)
-    assert made != accompanying.compose(model, Echo(), sources, [[8]] * 3, length=20, seed=4)
-    begun = accompanying.compose(model, Echo(), sources, [[8, 1, 1]] * 3, **options)
-    assert all(row[:3] == [8, 1, 1] for row in begun)
-    free = accompanying.compose(model, Echo(), sources * 9, [[8]] * 27, masked=False, **options)
+    assert made[:2] == accompanying.compose(model, Echo(), sources[:2], [8] * 2, **options)
+    assert made != accompanying.compose(model, Echo(), sources, [8] * 3, length=20, seed=4)
+    free = accompanying.compose(model, Echo(), sources * 9, [8] * 27, masked=False, **options)
     assert any(7 in row for row in free)
 
 
 def test_the_likeliest_token_by_hand():
     """With top-k 1 a target is what one gets by asking the model for each token anew."""
     model, source = build().eval(), [3, 1, 4]
-    (made,) = accompanying.compose(model, Echo(), [source], [[8]], length=6, top_k=1, masked=False)
+    (made,) = accompanying.compose(model, Echo(), [source], [8], length=6, top_k=1, masked=False)
     target = [8]
     with torch.inference_mode():
         while len(target) < 7:
@@ -104,12 +133,11 @@ def test_the_likeliest_token_by_hand():
 def test_an_untrained_model_composes_a_valid_voice():
     corpus = prepare("songbook")
     task = NesPairs(corpus, seconds=4.0)
-    model = EncoderDecoder(task.vocabulary, task.starts, by_time=True, **SIZES)
-    model.set_clock(*task.clock)
+    model = EncoderDecoder(task.vocabulary, task.starts, clock=task.clock, **SIZES)
     scores = [corpus["test"].score(0).excerpt(0, 4), corpus["valid"].score(0).excerpt(0, 4)]
     pairs = [task.pair(score, nes.TR) for score in scores]
     sources, targets = zip(*pairs, strict=True)
-    made = accompanying.compose(model, task, sources, [row[:1] for row in targets], length=60)
+    made = accompanying.compose(model, task, sources, [row[0] for row in targets], length=60)
     for row in made:
         voice = events.decode(row[1:])
         assert set(voice.notes["voice"]) <= {nes.TR}

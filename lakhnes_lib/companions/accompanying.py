@@ -47,7 +47,7 @@ def compose(model, task, sources, starts, *, length, seed=0, masked=True, top_k=
     ``sampling.draw``; without them every token may come. The same seed gives target i the same
     tokens, whatever the number of targets.
     """
-    reading, state = model.read(padded(sources)), None
+    reading, state = model.eval().read(padded(sources)), None
     drawing = dict(temperature=1.0, top_k=top_k, top_p=top_p)
     random = [np.random.default_rng([seed, row]) for row in range(len(starts))]
     made, going = [[start] for start in starts], np.ones(len(starts), bool)
