@@ -1,17 +1,17 @@
 """Piano rolls: drawn, read back, cut to phrases, packed, measured; against loops and by hand."""
 
+import midi_sandwich
 import numpy as np
 import pytest
 import symusic
 from songs import random_score, tune
 
-from lakhnes_lib.companions import piano_rolls, roll_data, roll_metrics
+from lakhnes_lib import profiles
+from lakhnes_lib.companions import piano_rolls
 from lakhnes_lib.companions.piano_rolls import LAKH, NES
-from lakhnes_lib.data import corpus
-from lakhnes_lib.errors import BadCorpus, BadMidi
+from lakhnes_lib.errors import BadMidi
 from lakhnes_lib.music import nes
 from lakhnes_lib.music.score import Score
-from lakhnes_lib.songbook import roles
 
 
 def midi_file(parts, metre=(4, 4), resolution=480) -> bytes:
@@ -121,66 +121,53 @@ def test_phrases_are_cut_and_chosen():
     roll = np.zeros((5, 384 * 5 + 50, 84), bool)
     for phrase, tracks in enumerate((3, 2, 5, 3, 4)):
         roll[:tracks, 384 * phrase + 100, phrase] = True
-    cut = piano_rolls.phrases(roll)
+    cut = piano_rolls.phrases(roll, 99)
     assert cut.shape == (4, 4, 5, 96, 84)
     assert [int(np.argmax(each.any((0, 1, 2)))) for each in cut] == [0, 2, 3, 4]
     assert cut[0, 1, 0, 4, 0] and cut.sum() == 3 + 5 + 3 + 4
     some = piano_rolls.phrases(roll, most=2)
-    assert [int(np.argmax(each.any((0, 1, 2)))) for each in some] == [0, 4]
-    assert piano_rolls.phrases(roll[:, :300]).shape == (0, 4, 5, 96, 84)
+    assert [int(np.argmax(each.any((0, 1, 2)))) for each in some] == [0, 3]
+    assert piano_rolls.phrases(roll[:, :300], 99).shape == (0, 4, 5, 96, 84)
 
 
-def test_written_midi_shows_the_same_roll_and_becomes_nes_music(tmp_path):
-    random = np.random.default_rng(1)
-    roll = np.zeros((5, 192, 84), bool)
-    for track in range(5):
-        for start in range(0, 180, 24):
-            length = 1 if track == 0 else 12
-            row = 12 if track == 0 else 6 * track + random.integers(4)
-            roll[track, start : start + length, row] = True
-    path = tmp_path / "five.mid"
-    piano_rolls.write_midi(roll, path)
-    assert np.array_equal(piano_rolls.lakh_roll(path.read_bytes()), roll)
-    score, _ = roles.read(path)
-    assert set(score.notes["voice"]) == {0, 1, 2, 3}
-
-
-def test_packed_rolls_are_saved_and_loaded(tmp_path, monkeypatch):
-    songs = {"train": [tune(n, beats=150) for n in range(2)], "test": [tune(9, beats=150)]}
-    splits = {name: corpus.pack(name, scores) for name, scores in songs.items()}
-    rolls = roll_data.of_corpus(corpus.Corpus(tmp_path, {}, splits))
+def test_packed_rolls():
+    songs = [(split, tune(n, beats=150)) for n, split in enumerate(("train", "train", "test"))]
+    rolls = piano_rolls.packed(
+        NES, ((split, piano_rolls.nes_roll(song)) for split, song in songs), most=99
+    )
     assert [len(rolls.splits[name]) for name in ("train", "valid", "test")] == [16, 0, 8]
-    whole = piano_rolls.nes_roll(songs["test"][0])
-    bar = rolls.unpack(rolls.splits["test"])[5]
-    assert np.array_equal(bar, whole[:, 5 * 96 : 6 * 96])
-    monkeypatch.setenv("LAKHNES_HOME", str(tmp_path))
-    made = corpus.Corpus(tmp_path, {}, splits)
-    monkeypatch.setattr(roll_data.corpora, "prepare", lambda name: made)
-    assert roll_data.prepare("nesmdb-midi", 2).kind == NES
-    monkeypatch.setattr(roll_data.corpora, "prepare", None)  # from now on the packed file is read
-    loaded = roll_data.prepare("nesmdb-midi", 2)
-    assert loaded.kind == NES and loaded.left_out == {}
-    for name, packed in rolls.splits.items():
-        assert np.array_equal(loaded.splits[name], packed)
-    (path,) = (tmp_path / "packed").glob("*.npz")
-    path.write_bytes(b"PK damaged")
-    with pytest.raises(BadCorpus, match="is damaged"):
-        roll_data.prepare("nesmdb-midi", 2)
+    assert rolls.splits["valid"].shape == (0, 4, 96, 11)
+    whole = piano_rolls.nes_roll(songs[2][1])
+    assert np.array_equal(rolls.unpack(rolls.splits["test"])[5], whole[:, 5 * 96 : 6 * 96])
+    batch = rolls.batch(3, np.random.default_rng(0))
+    bars = rolls.unpack(rolls.splits["train"])
+    assert batch.shape == (3, 4, 96, 88)
+    assert all((bars == bar.bool().numpy()).all((1, 2, 3)).any() for bar in batch)
 
 
-def test_files_are_counted_and_split_by_content(tmp_path):
+def test_rolls_of_files_by_the_benchmark(tmp_path, monkeypatch):
+    """Files that are damaged or have no phrase are counted; the packed rolls are read again."""
     bars = [(beat, 1, 60) for beat in range(16)]
     good = midi_file([(None, bars), (0, bars), (33, bars)])
-    (tmp_path / "a.mid").write_bytes(good)
-    (tmp_path / "b.mid").write_bytes(midi_file([(0, bars)]))
-    (tmp_path / "c.mid").write_bytes(good[:40])
-    rolls = roll_data.of_files(sorted(tmp_path.glob("*.mid")), progress=False)
-    assert rolls.left_out == {"damaged": 1, "no_phrase": 1}
+    files = tmp_path / "files"
+    files.mkdir()
+    (files / "a.mid").write_bytes(good)
+    (files / "b.mid").write_bytes(midi_file([(0, bars)]))
+    (files / "c.mid").write_bytes(good[:40])
+    monkeypatch.setattr(midi_sandwich.fetching, "fetch", lambda name: files)
+    rolls, facts = midi_sandwich.rolls_of("lakh", tmp_path / "run", 2)
+    assert facts["left_out"] == {"damaged": 1, "no_phrase": 1}
     assert sum(map(len, rolls.splits.values())) == 4 and rolls.kind == LAKH
+    monkeypatch.setattr(midi_sandwich.fetching, "fetch", None)
+    again, facts_again = midi_sandwich.rolls_of("lakh", tmp_path / "run", 2)
+    assert facts_again == facts
+    assert all(np.array_equal(again.splits[name], rolls.splits[name]) for name in rolls.splits)
 
 
 def test_band_of_the_repository():
-    rolls = roll_data.prepare("band")
+    files = sorted((profiles.root() / "assets/band").glob("*.mid"))
+    songs = [("train", piano_rolls.lakh_roll(path.read_bytes(), path)) for path in files]
+    rolls = piano_rolls.packed(LAKH, songs, most=40)
     bars = rolls.unpack(rolls.splits["train"])
     assert bars.shape[1:] == (5, 96, 84) and len(bars) > 200 and len(bars) % 4 == 0
     assert bars.any((2, 3)).mean(0).min() > 0.5  # all five tracks play in most bars
@@ -199,7 +186,7 @@ def hand_made() -> np.ndarray:
 
 
 def test_metrics_by_hand():
-    metrics = roll_metrics.measure(hand_made(), LAKH)
+    metrics = midi_sandwich.measure(hand_made(), LAKH)
     assert metrics["scale_ratio"][1] == pytest.approx(30 / 32)
     assert metrics["used_pitch_classes"].tolist() == [1 / 4, 3 / 4, 0, 0, 0]
     assert metrics["qualified_notes"][:2].tolist() == [0, pytest.approx(2 / 3)]
@@ -207,15 +194,14 @@ def test_metrics_by_hand():
     assert (
         np.isnan(metrics["drum_patterns"][1:]).all() and np.isnan(metrics["scale_ratio"][2:]).all()
     )
-    assert metrics.keys() == roll_metrics.METRICS.keys()
     assert np.isnan(
-        roll_metrics.measure(np.zeros((1, 4, 4, 96, 88), bool), NES)["drum_patterns"]
+        midi_sandwich.measure(np.zeros((1, 4, 4, 96, 88), bool), NES)["drum_patterns"]
     ).all()
 
 
 def test_what_the_published_code_measures():
     """Its classes are seven neighbours, and it adds up over the steps of a bar."""
-    metrics = roll_metrics.measure(hand_made(), LAKH, published=True)
+    metrics = midi_sandwich.measure(hand_made(), LAKH, published=True)
     # Rows 36 and 37 are of the group 5 (F, in C major), row 48 of 6 (F sharp, which is not).
     assert metrics["scale_ratio"][1] == pytest.approx(26 / 32)
     assert metrics["used_pitch_classes"][:2].tolist() == [5 / 4, (26 + 6) / 4]
@@ -224,7 +210,7 @@ def test_what_the_published_code_measures():
 def test_metrics_of_many_phrases_against_loops():
     random = np.random.default_rng(2)
     phrases = random.random((3, 4, 5, 96, 84)) < 0.05
-    metrics = roll_metrics.measure(phrases, LAKH)
+    metrics = midi_sandwich.measure(phrases, LAKH)
     for track in range(5):
         used, cells, white, notes, long = [], 0, 0, 0, 0
         for phrase in phrases:

@@ -83,19 +83,32 @@ class Perceptron(nn.Module):
 
 
 class ResidualUnit(nn.Sequential):
-    """Normalise, rectify, convolve, twice, and add what came in; each track by its own filters."""
+    """Normalise, rectify, convolve, twice, and add what came in: (batch, 1, steps, pitches)."""
 
-    def __init__(self, tracks: int, channels: int, kernel: tuple[int, int]):
-        layers, options = [], dict(padding="same", groups=tracks, bias=False)
-        for inputs, outputs in ((tracks, tracks * channels), (tracks * channels, tracks)):
-            convolution = nn.Conv2d(inputs, outputs, kernel, **options)
-            layers += [nn.BatchNorm2d(inputs), nn.ReLU(), convolution]
+    def __init__(self, channels: int, kernel: tuple[int, int]):
+        layers, (steps, pitches) = [], kernel
+        edges = nn.ZeroPad2d(((pitches - 1) // 2, pitches // 2, steps // 2, steps // 2))
+        for inputs, outputs in ((1, channels), (channels, 1)):
+            convolution = nn.Conv2d(inputs, outputs, kernel, bias=False)
+            layers += [nn.BatchNorm2d(inputs), nn.ReLU(), edges, convolution]
         super().__init__(*layers)
         nn.init.zeros_(convolution.weight)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(batch, tracks, steps, pitches) -> the same shape."""
+        """The same shape."""
         return x + super().forward(x)
+
+
+class RefineNet(nn.ModuleList):
+    """Two residual units for each track, one after the other: (batch, tracks, steps, pitches)."""
+
+    def __init__(self, tracks: int, *sizes):
+        units = (nn.Sequential(ResidualUnit(*sizes), ResidualUnit(*sizes)) for _ in range(tracks))
+        super().__init__(units)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The same shape."""
+        return torch.cat([net(x) for net, x in zip(self, x.split(1, 1), strict=True)], 1)
 
 
 def binary(logits: Tensor, neuron: str) -> Tensor:
@@ -136,8 +149,8 @@ class Sandwich(nn.Module):
         else:
             over = (tracks, 2 * latent, sizes["fusion_latent"], 4 * intermediate)
             self.fusion = Perceptron(strategy == "project", *over)
-        seen = (tracks, sizes["channels"], (3, 12) if unit == "bar" else (1, 12))
-        self.refine = nn.Sequential(ResidualUnit(*seen), ResidualUnit(*seen))
+        kernel = (3, 12) if unit == "bar" else (1, 12)
+        self.refine = RefineNet(tracks, sizes["channels"], kernel)
 
     def narrow(self, q: Normal) -> Normal:
         """The distribution from which is really drawn: ``deviation`` times as wide."""
