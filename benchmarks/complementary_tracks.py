@@ -23,7 +23,7 @@ from composing_quality import DRONE, FAST, songs
 from tqdm import tqdm
 
 from lakhnes_lib import profiles
-from lakhnes_lib.companions import accompanying, agreement, band_parts
+from lakhnes_lib.companions import accompanying, agreement, band_parts, fitting
 from lakhnes_lib.companions.band_parts import BASS, PIANO, BandPairs
 from lakhnes_lib.companions.encoder_decoder import EncoderDecoder
 from lakhnes_lib.companions.paired_parts import BAR, CELL_TICKS, STARTS, NesPairs, start_of
@@ -35,6 +35,7 @@ from lakhnes_lib.generation import given_voices
 from lakhnes_lib.models import checkpoints
 from lakhnes_lib.music import events, nes
 from lakhnes_lib.music.score import Score
+from lakhnes_lib.training import snapshots
 
 ROOT = profiles.root()
 RUNS = ROOT / "runs" / "complementary_tracks"
@@ -54,30 +55,34 @@ DRAWING = {
 
 
 def band_data(bars: int) -> tuple[dict, object]:
-    """Base tokens of piano and bass by split, and the trained tokenizer; made once."""
+    """Pieces of piano and bass by split, and the trained tokenizer; made once."""
     import miditok
 
     file, learned = RUNS / f"band_{bars}.npz", RUNS / f"band_{bars}.json"
-    if file.exists() and learned.exists():
-        packed = np.load(file, allow_pickle=False)
-        pairs = {}
+    if not (file.exists() and learned.exists()):
+        pieces = {"train": [], "valid": []}
+        for path in tqdm(sorted(LAKH.rglob("*.mid")), desc="piano and bass of Lakh"):
+            with suppress(BadMidi):
+                cut = band_parts.snippets(band_parts.parts_of(path), bars)
+                pieces[split_of(path.stem)] += cut[:: max(1, -(-len(cut) // PIECES_A_FILE))]
+        RUNS.mkdir(parents=True, exist_ok=True)
+        arrays = {}
+        for split, some in pieces.items():
+            parts = [part.astype(np.int32) for piece in some for part in piece]
+            arrays |= {split: np.concatenate(parts), f"{split}_ends": np.cumsum([*map(len, parts)])}
+        np.savez(file, **arrays)
+        band_parts.trained(pieces["train"]).save(learned)
+    return unpacked(file), miditok.REMI(params=learned)
+
+
+def unpacked(file) -> dict:
+    """The pieces that ``band_data`` has packed."""
+    pieces = {}
+    with np.load(file) as arrays:
         for split in ("train", "valid"):
-            parts = np.split(packed[split], packed[f"{split}_ends"][:-1])
-            pairs[split] = [parts[at : at + 2] for at in range(0, len(parts), 2)]
-        return pairs, miditok.REMI(params=learned)
-    parts = {"train": [], "valid": []}
-    for path in tqdm(sorted(LAKH.rglob("*.mid")), desc="piano and bass of Lakh"):
-        with suppress(BadMidi):
-            parts[split_of(path.stem)].append(band_parts.parts_of(path))
-    pairs, tokenizer = band_parts.learned(parts, bars, PIECES_A_FILE)
-    RUNS.mkdir(parents=True, exist_ok=True)
-    arrays = {}
-    for split, pieces in pairs.items():
-        flat = [np.array(part, np.uint16) for piece in pieces for part in piece]
-        arrays |= {split: np.concatenate(flat), f"{split}_ends": np.cumsum([*map(len, flat)])}
-    np.savez(file, **arrays)
-    tokenizer.save(learned)
-    return pairs, tokenizer
+            parts = np.split(arrays[split], arrays[f"{split}_ends"][:-1])
+            pieces[split] = [parts[at : at + 2] for at in range(0, len(parts), 2)]
+    return pieces
 
 
 def task_of(name: str, settings: dict, corpus):
@@ -86,19 +91,68 @@ def task_of(name: str, settings: dict, corpus):
     mended = way == "mended"
     if kind == "nes":
         return NesPairs(corpus, settings["seconds"], settings["tokens"], mended)
-    pairs, tokenizer = band_data(settings["bars"])
+    pieces, tokenizer = band_data(settings["bars"])
     target = {"bass": BASS, "piano": PIANO}[kind]
-    return BandPairs(pairs, tokenizer, settings["bars"], target, mended)
+    return BandPairs(pieces, tokenizer, settings["bars"], target, mended)
 
 
 # What is composed
 
 
+def notes_of(score: Score) -> np.ndarray:
+    """The notes of P1, P2 and TR as a part of ``band_parts``: position, duration, pitch, velocity."""
+    notes = score.only(nes.MELODIC).notes
+    time, end = (notes[name] // CELL_TICKS for name in ("start", "end"))
+    return np.stack([time, end - time, notes["pitch"], notes["velocity"]], 1).astype(int)
+
+
 def part_of(task, target) -> np.ndarray:
     """A target's notes: position, duration, pitch, velocity."""
     if isinstance(task, BandPairs):
-        return band_parts.part_of(task.base(target))
-    return np.concatenate(band_parts.parts_of_score(events.decode(target[1:])))
+        return task.part(target)
+    return notes_of(events.decode(target[1:]))
+
+
+def notes_in(task, target) -> int:
+    """How many notes a target has."""
+    return len(part_of(task, target))
+
+
+# Measures of parts
+
+
+def onset_rows(part: np.ndarray, bars: int) -> np.ndarray:
+    """At which positions a note of a part begins: bool (bars, 32). Later bars are left out."""
+    rows = np.zeros(bars * BAR, bool)
+    rows[part[part[:, 0] < bars * BAR, 0]] = True
+    return rows.reshape(bars, BAR)
+
+
+def in_chord(given: np.ndarray, composed: np.ndarray, bars: int, shift: int = 0) -> np.ndarray:
+    """Of each composed note, whether a given note of its pitch class begins in the same bar: bool.
+
+    shift: compare with the bar so many later, counted round, to learn what chance gives.
+    """
+    heard = np.zeros((bars, 12), bool)
+    heard[given[:, 0] // BAR % bars, given[:, 2] % 12] = True
+    return heard[(composed[:, 0] // BAR + shift) % bars, composed[:, 2] % 12]
+
+
+def key_of(part: np.ndarray) -> np.ndarray:
+    """What ``agreement.keys`` says of a score, of a part: float64 (24,)."""
+    sounding = np.bincount(part[:, 2] % 12, part[:, 1], 12)
+    if not np.ptp(sounding):
+        return np.full(24, np.nan)
+    return np.corrcoef(sounding, agreement.PROFILES)[0, 1:]
+
+
+def ranks(given: np.ndarray, composed: np.ndarray) -> np.ndarray:
+    """The rank, from 0, that the best key of each given piece has in each composed one.
+
+    given, composed: floats (pieces, 24). Returns int64 (given, composed).
+    """
+    ranking = np.argsort(-composed, 1)
+    return np.argmax(ranking[None] == given.argmax(1)[:, None, None], 2)
 
 
 def usual_density(task, split="valid", count=200) -> dict:
@@ -106,11 +160,8 @@ def usual_density(task, split="valid", count=200) -> dict:
     random, met = np.random.default_rng(0), defaultdict(list)
     for _ in range(count):
         _, target = task.draw(split, random)
-        if isinstance(task, BandPairs):
-            voice, bars = 0, task.bars
-        else:
-            voice, bars = (target[0] - task.vocabulary) // STARTS, task.seconds * 16 / BAR
-        met[voice].append(start_of(len(part_of(task, target)), bars))
+        voice = (target[0] - task.vocabulary) // STARTS
+        met[voice].append(start_of(notes_in(task, target), task.bars))
     return {voice: int(np.bincount(starts).argmax()) for voice, starts in met.items()}
 
 
@@ -133,7 +184,7 @@ def composed(model, task, pairs, drawing: dict, usual: dict, seed: int) -> list[
     for first in range(0, len(pairs), 50):
         some = pairs[first : first + 50]
         voices = [(target[0] - task.vocabulary) // STARTS for _, target in some]
-        starts = [[start_for(task, voice, usual)] for voice in voices]
+        starts = [start_for(task, voice, usual) for voice in voices]
         sources = [source for source, _ in some]
         options = dict(length=LONGEST, seed=seed * 1000 + first) | drawing
         made += accompanying.compose(model, task, sources, starts, **options)
@@ -153,15 +204,15 @@ def rhythm(real: np.ndarray, made: np.ndarray, random) -> dict:
 
 def tonality(given, made) -> dict:
     """For k = 1 to 24: share of pieces whose given key is among the composed part's best k."""
-    keys = [np.array([agreement.part_keys(part) for part in each]) for each in (given, made)]
+    keys = [np.array([key_of(part) for part in each]) for each in (given, made)]
     known = ~(np.isnan(keys[0]).any(1) | np.isnan(keys[1]).any(1))
-    ranks = agreement.ranks(keys[0][known], keys[1][known])
-    own = np.eye(len(ranks), dtype=bool)
+    rank = ranks(keys[0][known], keys[1][known])
+    own = np.eye(len(rank), dtype=bool)
     curve = lambda values: [float((values < k).mean()) for k in range(1, 25)]  # noqa: E731
-    if not len(ranks):
+    if not len(rank):
         return {"pieces": 0}
-    values = {"pieces": len(ranks), "top_k": curve(ranks[own])}
-    return values | ({"top_k_shuffled": curve(ranks[~own])} if len(ranks) > 1 else {})
+    values = {"pieces": len(rank), "top_k": curve(rank[own])}
+    return values | ({"top_k_shuffled": curve(rank[~own])} if len(rank) > 1 else {})
 
 
 def chords(given, made, bars: int) -> dict:
@@ -169,9 +220,9 @@ def chords(given, made, bars: int) -> dict:
     other bars of the piece."""
     same, other = [], []
     for a, b in zip(given, made, strict=True):
-        same += agreement.in_chord(a, b, bars).tolist()
+        same += in_chord(a, b, bars).tolist()
         for shift in range(1, bars):
-            other += agreement.in_chord(a, b, bars, shift).tolist()
+            other += in_chord(a, b, bars, shift).tolist()
     mean = lambda values: float(np.mean(values)) if values else None  # noqa: E731
     return {"same_bar": mean(same), "other_bars": mean(other)}
 
@@ -180,9 +231,9 @@ def measure_band(model, task, seed: int) -> dict:
     """The analyses of the thesis (its Figures 14 to 17 and Table 2), of both ways to draw."""
     pairs, usual, bars = drawn(task, PIECES), usual_density(task), task.bars
     within = lambda part: part[part[:, 0] < bars * BAR]  # noqa: E731
-    given = [within(band_parts.part_of(task.base(source))) for source, _ in pairs]
+    given = [within(task.part(source)) for source, _ in pairs]
     real = [within(part_of(task, target)) for _, target in pairs]
-    real_rows = np.concatenate([agreement.onset_rows(part, bars) for part in real])
+    real_rows = np.concatenate([onset_rows(part, bars) for part in real])
     values = {"usual_density": usual, "valid_loss": accompanying.valid_loss(model, task, 16)}
     random = np.random.default_rng(seed)
     for way in ("real", *DRAWING):
@@ -190,7 +241,7 @@ def measure_band(model, task, seed: int) -> dict:
         if way != "real":
             ids = composed(model, task, pairs, DRAWING[way], usual, seed)
             made = [within(part_of(task, target)) for target in ids]
-        rows = np.concatenate([agreement.onset_rows(part, bars) for part in made])
+        rows = np.concatenate([onset_rows(part, bars) for part in made])
         values[way] = {
             "rhythm": rhythm(real_rows, rows, random),
             "tonality": tonality(given, made),
@@ -229,12 +280,11 @@ def resting(model, task, count: int = 200) -> list[float]:
 def when_asked(model, task, seed: int, count: int = 40) -> list[float]:
     """Notes a bar that are composed when each of the densities is asked for, in turn."""
     pairs = drawn(task, count)
-    bars = task.bars if isinstance(task, BandPairs) else task.seconds * 16 / BAR
     notes = []
     for density in range(1, STARTS):
         usual = dict.fromkeys(range(4), density)
         made = composed(model, task, pairs, DRAWING["mended"], usual, seed)
-        notes.append(float(np.mean([len(part_of(task, target)) for target in made]) / bars))
+        notes.append(float(np.mean([notes_in(task, target) for target in made]) / task.bars))
     return notes
 
 
@@ -254,12 +304,12 @@ def progression(bars: int) -> list[np.ndarray]:
 def on_snippet(model, task, usual: dict, seed: int) -> dict:
     """The progression of the thesis's Figure 18, as many bars of it as a piece has."""
     given = progression(task.bars)[1 - task.target]
-    source = task.merged(band_parts.tokens_of(task.tokenizer, given))
+    source = band_parts.tokens_of(task.tokenizer, given)
     values = {}
     for way, drawing in DRAWING.items():
         pairs = [(source, [task.vocabulary])] * 20
         ids = composed(model, task, pairs, drawing, usual, seed)
-        made = [band_parts.part_of(task.base(target)) for target in ids]
+        made = [task.part(target) for target in ids]
         made = [part[part[:, 0] < task.bars * BAR] for part in made]
         values[way] = {"chords": chords([given] * len(made), made, task.bars)}
         values[way]["composed"] = [part.tolist() for part in made[:HEARD]]
@@ -270,10 +320,11 @@ def symbols(name: str, settings: dict) -> dict:
     """How often each token stands in the targets of train, before and after merging."""
     task = task_of(f"{name}_thesis", settings, None)
     base, merged = np.zeros(197, int), np.zeros(task.vocabulary, int)
-    for piece in task.pairs["train"]:
-        base += np.bincount(np.asarray(piece[task.target], int), minlength=197)
-        merged += np.bincount(task.merged(piece[task.target]), minlength=task.vocabulary)
-    return {"pieces": len(task.pairs["train"]), "base": base, "merged": merged}
+    for piece in task.pieces["train"]:
+        ids = band_parts.tokens_of(task.tokenizer, piece[task.target])
+        base += np.bincount(task.base(ids), minlength=197)
+        merged += np.bincount(ids, minlength=task.vocabulary)
+    return {"pieces": len(task.pieces["train"]), "base": base, "merged": merged}
 
 
 # NES music beside the other ways
@@ -297,7 +348,7 @@ def by_model(model, task, given, voice: int, drawing: dict, seed: int) -> list[S
     usual, pairs = usual_density(task), []
     for song in given:
         source, target = task.pair(song, voice)
-        pairs.append((source, target[:1]))
+        pairs.append((source, target))
     made = composed(model, task, pairs, drawing, usual, seed)
     return [
         with_voice(song, voice, events.decode(target[1:]).voice(voice))
@@ -341,11 +392,9 @@ def figures(pieces, voice: int, judge) -> dict:
         values["notes_a_second"].append(len(b.notes) / b.seconds)
         length = (b.notes["end"] - b.notes["start"]).max(initial=0) / nes.TICKS_PER_SECOND
         values["drone"].append(float(length > DRONE))
-        parts = [
-            np.concatenate(band_parts.parts_of_score(score.only(nes.MELODIC))) for score in (a, b)
-        ]
+        parts = [notes_of(score) for score in (a, b)]
         bars = -(-a.length // (BAR * CELL_TICKS))
-        shared = agreement.in_chord(parts[0], parts[1], bars)
+        shared = in_chord(parts[0], parts[1], bars)
         values["in_chord"].append(float(shared.mean()) if len(shared) else None)
     return dict(values)
 
@@ -406,19 +455,34 @@ def measure_nes(model, task, seed: int, corpus, settings: dict) -> dict:
 # The runs
 
 
-def probe_of(task, seed: int):
-    """Notes a bar that a model composes as in the thesis, and of the same real targets."""
-    pairs = drawn(task, PROBED)
-    bars = task.bars if isinstance(task, BandPairs) else task.seconds * 16 / BAR
-    real = np.mean([len(part_of(task, target)) for _, target in pairs]) / bars
+def watch_of(task, model, seed: int, count: int):
+    """Measures a model in training: its loss on valid, and the notes a bar that it composes as in
+    the thesis, beside those of the same real targets."""
+    pairs, usual = drawn(task, PROBED), usual_density(task)
+    real = np.mean([notes_in(task, target) for _, target in pairs]) / task.bars
 
-    def probe(model) -> dict:
+    def watch() -> dict:
         made = composed(model, task, pairs, DRAWING["thesis"], usual, seed)
-        notes = np.mean([len(part_of(task, target)) for target in made]) / bars
-        return {"notes_a_bar": float(notes), "real_notes_a_bar": float(real)}
+        notes = np.mean([notes_in(task, target) for target in made]) / task.bars
+        values = {"valid_loss": accompanying.valid_loss(model, task, count)}
+        return values | {"notes_a_bar": float(notes), "real_notes_a_bar": float(real)}
 
-    usual = usual_density(task)
-    return probe
+    return watch
+
+
+def trained(task, folder, settings: dict, how: dict, seed: int) -> tuple[EncoderDecoder, list]:
+    """The model of a run and its log; trained, if it is not there."""
+    if not snapshots.exists(folder):
+        torch.manual_seed(seed)
+        clock, sizes = task.clock if task.mended else None, settings["sizes"]
+        model = EncoderDecoder(task.vocabulary, task.starts, clock=clock, **sizes)
+
+        def loss(random):
+            return model.loss(*accompanying.batch_of(task, "train", how["batch"], random))
+
+        watch = watch_of(task, model, seed, how["batch"])
+        fitting.save(model, folder, fitting.fit(model, loss, how, seed=seed, watch=watch))
+    return fitting.load(EncoderDecoder, folder)
 
 
 def run(name: str, seed: int, settings: dict, minutes: float | None, corpus) -> dict:
@@ -429,16 +493,13 @@ def run(name: str, seed: int, settings: dict, minutes: float | None, corpus) -> 
         return json.loads(path.read_text(encoding="utf-8"))
     task = task_of(name, settings, corpus)
     how = settings["training"] | ({"minutes": minutes} if minutes else {})
-    torch.manual_seed(seed)
-    model = EncoderDecoder(
-        task.vocabulary, task.starts, by_time=task.mended, **settings["sizes"]
-    ).set_clock(*task.clock)
-    log = accompanying.train(model, task, folder, how, seed=seed, probe=probe_of(task, seed))
+    model, log = trained(task, folder, settings, how, seed)
+    log = [{"step": step} | row for step, row in enumerate(log, 1) if "valid_loss" in row]
     values = {"log": log, "parameters": sum(each.numel() for each in model.parameters())}
     if isinstance(task, BandPairs):
-        values |= measure_band(model.eval(), task, seed)
+        values |= measure_band(model, task, seed)
     else:
-        values |= measure_nes(model.eval(), task, seed, corpus, settings)
+        values |= measure_nes(model, task, seed, corpus, settings)
     write_file(path, json.dumps(values, indent=1, default=lambda value: value.tolist()))
     return values
 

@@ -104,7 +104,7 @@ def lakh_songs(paths, left_out: Counter):
         except BadMidi:
             left_out["damaged"] += 1
             continue
-        left_out["no_phrase"] += not len(piano_rolls.phrases(roll, 1))
+        left_out["not in 4/4, or longer than 500 bars"] += not len(roll[0])
         yield split_of(hashlib.sha256(data).hexdigest()), roll
 
 
@@ -315,7 +315,7 @@ def of_rolls(rolls: Rolls, home: Path, phrases: np.ndarray) -> dict:
     sets, whole = {"data": phrases}, torch.from_numpy(phrases).float().flatten(0, 1)
     for title, name in COMPLETE.items():
         model, _ = load(home, name)
-        drawn = torch.randn(len(whole), model.config["fusion_latent"])
+        drawn = torch.randn(len(whole), model.config["sizes"]["fusion_latent"])
         made = {
             "without refinement": in_batches(model.compose, drawn, False),
             "generator": in_batches(model.compose, drawn),
@@ -390,7 +390,7 @@ def of_nes(rolls: Rolls, home: Path, seed: int) -> dict:
     for title, name in COMPLETE.items():
         model, _ = load(home, name)
         began = time.perf_counter()
-        drawn = torch.randn(4 * PIECES, model.config["fusion_latent"])
+        drawn = torch.randn(4 * PIECES, model.config["sizes"]["fusion_latent"])
         made = phrases_of(in_batches(model.compose, drawn))
         speed[title] = 4 * PIECES * BAR / BEAT / (time.perf_counter() - began)
         sets[f"{title}, generator"] = [piece(each) for each in made]

@@ -106,15 +106,15 @@ class BandPairs:
         self.clock = (1.0 * BAR * self._bars).tolist(), [row[-1] for row in moves]
 
     def base(self, ids) -> list[int]:
-        """The base tokens of these tokens."""
-        sequence = miditok.TokSequence(ids=list(map(int, ids)), are_ids_encoded=True)
+        """The base tokens of these tokens; a start has none."""
+        merged = [int(token) for token in ids if token < self.vocabulary]
+        sequence = miditok.TokSequence(ids=merged, are_ids_encoded=True)
         self.tokenizer.decode_token_ids(sequence)
         return sequence.ids
 
     def part(self, ids) -> np.ndarray:
         """The part of a source or a target. Tokens that make no whole note are passed over."""
-        ids = [int(token) for token in ids if token < self.vocabulary]
-        song = self.tokenizer.decode([miditok.TokSequence(ids=ids, are_ids_encoded=True)])
+        song = self.tokenizer.decode([miditok.TokSequence(ids=self.base(ids))])
         notes = [*song.tracks, symusic.Track()][0].notes.numpy()
         columns = [notes[name] for name in ("time", "duration", "pitch", "velocity")]
         return np.stack(columns, 1).astype(np.int64)
