@@ -7,20 +7,20 @@ import numpy as np
 import torch
 from exercises import Lesson
 
-from lakhnes_lib.companions import agreement, band_parts
+from lakhnes_lib import profiles
+from lakhnes_lib.companions import band_parts
 from lakhnes_lib.companions.encoder_decoder import EncoderDecoder
-from lakhnes_lib.data.corpora import prepare
 
 PUBLIC = {"np": np, "torch": torch, "Counter": Counter, "pairwise": pairwise}
-PUBLIC |= {"agreement": agreement, "EncoderDecoder": EncoderDecoder}
+PUBLIC |= {"EncoderDecoder": EncoderDecoder}
 
 
 def given() -> dict:
-    valid, tokenizer, pieces = prepare("songbook")["valid"], band_parts.remi(), []
-    for number in range(len(valid)):
-        for piece in band_parts.snippets(band_parts.parts_of_score(valid.score(number)), 4):
-            pieces.append([band_parts.tokens_of(tokenizer, part) for part in piece])
-    return PUBLIC | {"pairs": {"valid": pieces}}
+    tokenizer, sentences = band_parts.remi(), []
+    for path in sorted((profiles.root() / "assets" / "band").glob("*.mid"))[::8]:
+        for piece in band_parts.snippets(band_parts.parts_of(path), 4):
+            sentences += [band_parts.tokens_of(tokenizer, part) for part in piece]
+    return PUBLIC | {"real_sentences": sentences}
 
 
 def solved_with() -> dict:
