@@ -4,9 +4,12 @@ import exercises_00_01
 import exercises_02_03
 import exercises_04_05_06
 import exercises_07_08
+import exercises_09
 import pytest
 
-MODULES = (exercises_00_01, exercises_02_03, exercises_04_05_06, exercises_07_08)
+MODULES = (
+    exercises_00_01, exercises_02_03, exercises_04_05_06, exercises_07_08, exercises_09
+)  # fmt: skip
 LESSONS = [lesson for module in MODULES for lesson in module.LESSONS]
 ANSWERS = [(lesson, answer) for lesson in LESSONS for answer in lesson.checks]
 each_answer = pytest.mark.parametrize(
