@@ -8,7 +8,7 @@
       sound.pause();
       sound.currentTime = 0;
     }
-    if (start) chosen.play();
+    if (start) chosen.play().catch(() => {}); // a pause before the sound has begun is no fault
   }
   function act(event) {
     const box = event.target.closest(".lakhnes-study"), key = CSS.escape(event.key.toLowerCase());
