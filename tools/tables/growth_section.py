@@ -1,5 +1,6 @@
 """How cost grows, and what several processes gain: the sections of docs/scaling.md on
-results/growth.json, several_processes.json and all_of_lakh.json, and the picture of the first."""
+results/growth.json, several_processes.json, all_of_lakh.json and suite.json, and the picture of the
+first."""
 
 import numpy as np
 from filling import fill, value
@@ -27,6 +28,7 @@ def section() -> str:
         curves=value("growth.curves") or {},
         processes=value("several_processes"),
         lakh=value("all_of_lakh"),
+        versions=value("suite.rows"),
     )
 
 
