@@ -26,14 +26,22 @@ nox.options.error_on_missing_interpreters = False
 @nox.session(python=PYTHONS)
 @nox.parametrize("torch", [TORCH, OLDEST_TORCH])
 def suite(session: nox.Session, torch: str) -> None:
-    """Every test but the notebooks, which `make test` runs too; words after -- go to pytest."""
+    """Every test but the notebooks, which `make test` runs too; words after -- go to pytest.
+
+    What a whole run counted becomes a row of results/suite.json.
+    """
     with tempfile.TemporaryDirectory() as folder:
         others = Path(folder) / "requirements.txt"
         others.write_text("\n".join(line for line in LINES if not line.startswith("torch==")))
         session.install(f"torch=={torch}")
         session.install("-r", str(others))
     session.install("--no-deps", "--editable", ".")
-    session.run("python", "-m", "pytest", "tests", *session.posargs)
+    report = Path(session.virtualenv.location) / "suite.xml"
+    words = session.posargs or [f"--junitxml={report}"]
+    codes = [0] if session.posargs else [0, 1]
+    session.run("python", "-m", "pytest", "tests", *words, success_codes=codes)
+    if not session.posargs:  # exits with 1 if a test failed
+        session.run("python", "tools/suite_result.py", str(report))
 
 
 @nox.session(python=PYTHONS)

@@ -33,12 +33,10 @@ from lakhnes_lib.music.score import Score
 MINI = profiles.root() / "assets/pretrained/mini"
 HOME = profiles.root() / "runs/auditions"
 SECONDS, MEMORY, BATCH = 30.0, 512, 8
-LET_GO = auditions.LET_GO_AFTER
-WAYS = [  # temperature, top-k (0: all), top-p, longest note that is composed (0: any)
-    (0.95, 32, 1.0, 0.0), (0.95, 0, 1.0, 0.0), (1.0, 0, 1.0, 0.0), (1.0, 0, 0.98, 0.0),
-    (1.0, 0, 1.0, LET_GO), (0.97, 0, 1.0, LET_GO), (0.95, 0, 1.0, LET_GO), (1.0, 0, 0.98, LET_GO),
-    (1.03, 0, 1.0, LET_GO), (1.06, 0, 1.0, LET_GO), (1.0, 0, 1.0, 2.0), (1.03, 0, 1.0, 2.0),
-    (1.06, 0, 1.0, 2.0),
+WAYS = [  # temperature, top-k (0: all), top-p, seconds after which a note is let go (0: never)
+    (0.95, 32, 1.0, 0.0), (1.0, 0, 1.0, 0.0), (1.0, 0, 1.0, 3.5), (1.0, 0, 0.98, 3.5),
+    (1.06, 0, 1.0, 3.5), (1.06, 0, 1.0, 2.5), (1.1, 0, 1.0, 2.5), (1.0, 0, 1.0, 2.0),
+    (1.06, 0, 1.0, 2.0), (1.1, 0, 1.0, 2.0), (1.15, 0, 1.0, 2.0), (1.1, 0, 0.98, 2.0),
 ]  # fmt: skip
 DEFAULTS = profiles.Sampling()
 FAULTS = ("ends early", "freezes", "loops", "loses a voice", "hardly plays")
@@ -146,7 +144,8 @@ def goals(songs: list[Score], reference: dict, index: CopyIndex) -> dict:
 def pieces(corpus, count: int) -> dict:
     real = excerpts(corpus["test"], 10.0)
     reference, index = musical_metrics.measure(real), CopyIndex(corpus["train"])
-    way = (DEFAULTS.temperature, DEFAULTS.top_k, DEFAULTS.top_p, LET_GO)
+    drawing = (DEFAULTS.temperature, DEFAULTS.top_k, DEFAULTS.top_p)
+    way = (*drawing, auditions.LET_GO_AFTER)
     good, heard, total = [], Counter(), 0
     while len(good) < count:  # the same candidates that auditions would hear, kept on disk
         total += 4 * BATCH

@@ -28,7 +28,8 @@ from lakhnes_lib.models import checkpoints
 from lakhnes_lib.music import events, grammar, nes
 
 DEFAULTS = profiles.Sampling()
-SETTINGS = dict(temperature=1.0, top_k=None, top_p=DEFAULTS.top_p, memory_length=512)
+SETTINGS = dict(temperature=DEFAULTS.temperature, top_k=None, top_p=DEFAULTS.top_p)
+SETTINGS |= dict(memory_length=DEFAULTS.memory_length)
 FAST = SETTINGS | dict(precision="int8")
 SECONDS, PAIRINGS, DRONE = 12.0, 10_000, 4.0
 GIVEN, FREE = (nes.TR, nes.NO), (nes.P1, nes.P2)

@@ -177,4 +177,4 @@ def page(chromium):
     yield page
     page.call("Page.close")
     page.close()
-    assert not page.errors
+    assert not page.errors, page.errors

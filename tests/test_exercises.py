@@ -4,6 +4,7 @@ import exercises_00_01
 import exercises_02_03
 import exercises_04_05_06
 import exercises_07_08
+import exercises_09
 import exercises_10
 import exercises_11
 import pytest
@@ -13,6 +14,7 @@ MODULES = (
     exercises_02_03,
     exercises_04_05_06,
     exercises_07_08,
+    exercises_09,
     exercises_10,
     exercises_11,
 )

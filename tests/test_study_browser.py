@@ -126,3 +126,6 @@ def test_keys_of_the_notebook(page, design, tmp_path):
     press(page, "b", "1", "2", "u", "x", '"')
     page.until(f"{playing}.join() === 'false,false'")
     assert page.run("said.join()") == "first,second,undone"
+    press(page, "a", "a")  # a sound that is stopped before it has begun is no error
+    page.run("new Promise(done => setTimeout(done, 200))")
+    assert page.errors == []

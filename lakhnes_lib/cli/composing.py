@@ -28,8 +28,8 @@ def voices_of(text: str) -> list[int]:
 
 def song_of(file: Path, voices: str, seconds: float | None, goes_on: bool) -> Score:
     """The song of a file, or its first seconds; goes_on: whether what is composed follows them."""
-    # A note that sounds at the cut goes on, so that the file is read beyond it.
-    return read_song(file, voices, seconds and seconds + goes_on)
+    # A note that sounds at the cut goes on, so that the file is read one tick beyond it.
+    return read_song(file, voices, seconds and seconds + goes_on / nes.TICKS_PER_SECOND)
 
 
 def run(steps, out: Path, name: str, caption: str, join: float = 0.0, loop_of=None) -> None:

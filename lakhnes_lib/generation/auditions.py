@@ -21,7 +21,7 @@ from lakhnes_lib.music.score import Score
 
 LONGEST_NOTE = 6.0
 """Seconds: a note that is held for longer is a fault, in every voice."""
-LET_GO_AFTER = 3.5
+LET_GO_AFTER = 2.5
 """Seconds after which a note ends while composing, by its own end or by its voice's next note."""
 MOST_LOOPING = 0.9
 """The greatest share of the second half's events that one short loop may explain."""

@@ -115,8 +115,9 @@ def stream(
             able &= choices(step)
         if seconds is not None:
             able &= _in_time(rules, ticks_left)
-        for voice, by_voice in enumerate(_EVENTS_OF):
-            due = able & (held[:, voice] > most_ticks)[:, None] & by_voice
+        overdue = held > most_ticks
+        for voice in np.flatnonzero(overdue.any(0)):
+            due = able & overdue[:, voice, None] & _EVENTS_OF[voice]
             able = np.where(due.any(1, keepdims=True), due, able)
         ends, numbers = _endings(log_probs, able, uniform[rows, step])
         able[:, events.START] = False

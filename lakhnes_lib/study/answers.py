@@ -1,29 +1,24 @@
-"""The answers of a listening test: written one by one, read from any number of files, and filtered.
+"""The answers of a listening test: read from any number of files, put together, and filtered.
 
 Paper: §7 (its filters). Notebook: 08_user_study. ``tools/questionnaire.py`` reads the paper's own.
 Differences from the paper: an answer that cannot be used is named, and costs no other answer.
 
 An answers file is CSV, one answer a row: ``listener,design,trial,choice,time``. choice is ``a`` or
-``b``, or ``undone``, which takes back the answer before it. Of a listener's answers to one trial
-the last counts.
+``b``. Of a listener's answers to one trial the last counts.
 """
 
 import csv
-import os
-import re
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
 from lakhnes_lib.errors import BadStudy
 from lakhnes_lib.files import read_bytes, replacing
-from lakhnes_lib.study.designs import CONTROL, Design, Trial
+from lakhnes_lib.study.designs import CONTROL, Design
 
 FIELDS = ("listener", "design", "trial", "choice", "time")
-UNDONE = "undone"
 
 
 class Judgement(NamedTuple):
@@ -58,38 +53,6 @@ class Answers:
         return list(dict.fromkeys(judgement.listener for judgement in self.judgements))
 
 
-def append(path, listener: str, design: Design, trial: str, choice: str) -> None:
-    """Adds one answer to a file and has it on the disk before it returns; a half-written last line
-    is closed first.
-
-    Raises BadStudy if the file is there and is no answers file of ours, or cannot be written, and
-    for a listener's name of more than letters, digits, dots and dashes.
-    """
-    path = Path(path)
-    if not re.fullmatch(r"[\w.-]{1,40}", listener):
-        rule = "a listener's name is up to 40 letters, digits, dots and dashes"
-        raise BadStudy(f"{listener!r}: {rule}")
-    head = ",".join(FIELDS)
-    time = datetime.now(UTC).isoformat(timespec="milliseconds")
-    row = ",".join((listener, design.fingerprint, trial, choice, time)) + "\n"
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("a+", encoding="utf-8", errors="replace", newline="") as file:
-            file.seek(0)
-            content = file.read().lstrip("\ufeff")
-            if content and content.splitlines()[0].strip() != head:
-                raise BadStudy(f"{path}: nothing is added, since it does not begin with {head}")
-            if not content:
-                row = f"{head}\n{row}"
-            elif not content.endswith("\n"):
-                row = f"\n{row}"
-            file.write(row)
-            file.flush()
-            os.fsync(file.fileno())
-    except OSError as error:
-        raise BadStudy(f"{path}: the answer could not be saved ({error.strerror})") from None
-
-
 def read(design: Design, paths: Iterable) -> Answers:
     """The answers to a design in one or several files. Raises BadStudy if none can be used."""
     rows, refused = [], []
@@ -110,31 +73,16 @@ def read(design: Design, paths: Iterable) -> Answers:
 def answers_of(design: Design, rows: Iterable[tuple[str, str, str]], refused=()) -> Answers:
     """Answers of rows (listener, trial, choice), in the order in which they were given."""
     trials = {trial.id: trial for trial in design.trials}
-    last_choice, replaced = {}, 0
-    for listener, trial, choice in rows:
-        before = last_choice.pop((listener, trial), None)
-        if choice != UNDONE:
-            last_choice[listener, trial] = choice
-            replaced += before is not None
+    rows = list(rows)
+    last_choice = {(listener, trial): choice for listener, trial, choice in rows}
     judgements = []
     for (listener, name), choice in last_choice.items():
         trial = trials[name]
         chosen, other = trial.methods if choice == "a" else trial.methods[::-1]
         judgements.append(Judgement(listener, trial.batch, chosen, other))
     pairs = Counter(trial.batch for trial in design.trials)
+    replaced = len(rows) - len(last_choice)
     return Answers(design.kind, judgements, dict(pairs), tuple(refused), replaced)
-
-
-def open_trials(design: Design, listener: str, path) -> list[Trial]:
-    """What a listener has not answered yet in this file, in order; all of the design if there is no
-    file."""
-    if not Path(path).exists():
-        return list(design.trials)
-    answered = {}
-    for _, row in read_rows(path, FIELDS):
-        if row.get("listener") == listener and not _fault(design, row):
-            answered[row["trial"]] = row["choice"] != UNDONE
-    return [trial for trial in design.trials if not answered.get(trial.id)]
 
 
 def merge(paths: Iterable, out) -> int:
@@ -212,6 +160,6 @@ def _fault(design: Design, row: dict) -> str:
         return f"an answer to another study ({row['design']}, not {design.fingerprint})"
     if row["trial"] not in {trial.id for trial in design.trials}:
         return f"the study has no trial {row['trial']!r}"
-    if row["choice"] not in ("a", "b", UNDONE):
+    if row["choice"] not in ("a", "b"):
         return f"the choice {row['choice']!r} is neither a nor b"
     return ""

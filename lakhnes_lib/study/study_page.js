@@ -53,7 +53,6 @@
     changed();
   }
   function remove() {
-    if (!confirm("Delete your answers from this browser?")) return;
     state.sessions.pop();
     changed();
   }
@@ -87,7 +86,9 @@
   function open(name) {
     players.forEach(player => player.pause());
     all("section").forEach(section => (section.hidden = section.id !== name));
-    one(`#${name} :is(button, audio)`).focus();
+    all("details").forEach(details => (details.open = false));
+    // In a notebook the page takes no focus from what is written there.
+    if (document.hasFocus()) one(`#${name} :is(button, audio)`).focus();
   }
   function welcome() {
     one("#welcome [data-act=download]").hidden = state.sessions.length === 0;

@@ -1,18 +1,21 @@
-"""A listening test as one HTML file, to put on any web space or to send; it needs no server.
+"""A listening test as one HTML file, to put on any web space, to send, or to take in a notebook.
 
 Paper: §7. Notebook: 08_user_study.
 Differences from the paper: its judges met the pairs on a web platform.
 
 The page holds the sounds, in the design's order, under names that say nothing: what is real and
-what is not stands in ``design.json`` alone. It loads nothing and sends nothing. Consent comes
-first; answers stay in the listener's browser, through reloads, until they are downloaded as CSV,
-which ``answers.read`` reads. Several listeners can use one browser, one after the other.
+what is not stands in ``design.json`` alone. It needs no server, loads nothing and sends nothing.
+Consent comes first; answers stay in the listener's browser, through reloads, until they are
+downloaded as CSV, which ``answers.read`` reads. Several listeners can use one browser, one after
+the other.
 """
 
 import base64
+from html import escape
 from pathlib import Path
 
 from lakhnes_lib.files import write_file
+from lakhnes_lib.listening.player import Player
 from lakhnes_lib.listening.templates import render
 from lakhnes_lib.study.designs import Design
 
@@ -43,3 +46,19 @@ def write(design: Design, path, batches=None, *, title: str = TITLE, consent=())
     page = render(TEMPLATE, design=design, count=len(trials), data=data, **texts)
     write_file(path, page)
     return Path(path)
+
+
+def embed(page) -> Player:
+    """A written page in a frame, which a notebook shows by itself and keeps when it is saved.
+
+    The page works there as it does alone: answers stay in the browser until they are downloaded,
+    and the keys count while the frame has the focus.
+
+    >>> embed(write(design, "test.html"))  # doctest: +SKIP
+    """
+    # The text itself, not the file's address: of that VS Code would show nothing, and a Jupyter
+    # server would forbid the page to store and to download.
+    text = escape(Path(page).read_text(encoding="utf-8"))
+    style = "width: 100%; height: 600px; border: 1px solid #999999; border-radius: 6px"
+    frame = f'<iframe title="Listening test" style="{style}" srcdoc="{text}"></iframe>'
+    return Player(frame, f"Listening test: {page}")

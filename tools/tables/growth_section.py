@@ -1,5 +1,6 @@
 """How cost grows, and what several processes gain: the sections of docs/scaling.md on
-results/growth.json, several_processes.json and all_of_lakh.json, and the picture of the first."""
+results/growth.json, several_processes.json, all_of_lakh.json and suite.json, and the picture of the
+first."""
 
 import numpy as np
 from filling import fill, value
@@ -27,6 +28,7 @@ def section() -> str:
         curves=value("growth.curves") or {},
         processes=value("several_processes"),
         lakh=value("all_of_lakh"),
+        versions=value("suite.rows"),
     )
 
 
@@ -47,8 +49,8 @@ def picture(title: str) -> Picture:
     one = {"memory": measured["composing, seconds an event by memory"]}
     groups.append(("composing: seconds an event by …", "seconds an event", one))
     workers = {
-        f"files, {number} workers": measured[f"mapping, seconds by files, workers {number}"]
-        for number in (1, 2)
+        name: measured[f"mapping, seconds by files, workers {number}"]
+        for number, name in ((1, "files, one worker"), (2, "files, two workers"))
     }
     groups.append(("mapping: seconds by …", "seconds", workers))
     for position, (heading, unit, lines) in enumerate(groups, 1):
@@ -60,7 +62,10 @@ def picture(title: str) -> Picture:
             look = dict(color=colour, marker="o", markersize=4, label=label)
             ax.loglog(sizes[shown], costs[shown], base=2, **look)
         ax.xaxis.set_major_formatter("{x:g}")
-        ax.yaxis.set_major_formatter("{x:g}")
+        ax.yaxis.set_major_formatter(lambda x, _: f"{x:,.0f}" if x >= 10 else f"{x:.2g}")
+        drawn_costs = np.concatenate([line["costs"] for line in lines.values()])
+        ax.set_yticks(np.geomspace(drawn_costs.min(), drawn_costs.max(), 5))
         legend(ax, "upper left")
-        finish(ax, heading, "events, channels of the width, or files", unit, grid="both")
+        sizes = "files" if heading.startswith("mapping") else "events, or channels of the width"
+        finish(ax, heading, sizes, unit, grid="both")
     return drawn
