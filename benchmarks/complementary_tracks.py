@@ -100,7 +100,7 @@ def task_of(name: str, settings: dict, corpus):
 
 
 def notes_of(score: Score) -> np.ndarray:
-    """The notes of P1, P2 and TR as a part of ``band_parts``: position, duration, pitch, velocity."""
+    """The notes of P1, P2 and TR as a part of ``band_parts``."""
     notes = score.only(nes.MELODIC).notes
     time, end = (notes[name] // CELL_TICKS for name in ("start", "end"))
     return np.stack([time, end - time, notes["pitch"], notes["velocity"]], 1).astype(int)
