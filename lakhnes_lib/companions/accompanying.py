@@ -48,7 +48,6 @@ def compose(model, task, sources, starts, *, length, seed=0, masked=True, top_k=
     tokens, whatever the number of targets.
     """
     reading, state = model.eval().read(padded(sources)), None
-    drawing = dict(temperature=1.0, top_k=top_k, top_p=top_p)
     random = [np.random.default_rng([seed, row]) for row in range(len(starts))]
     made, going = [[start] for start in starts], np.ones(len(starts), bool)
     newest = np.array(made)
@@ -57,7 +56,7 @@ def compose(model, task, sources, starts, *, length, seed=0, masked=True, top_k=
         log_probs = logits[:, -1].log_softmax(-1).numpy()
         able = np.stack([task.able(row) for row in made]) if masked else log_probs > -np.inf
         darts = np.array([each.random() for each in random])
-        chosen = sampling.draw(log_probs, able, darts, **drawing)
+        chosen = sampling.draw(log_probs, able, darts, temperature=1.0, top_k=top_k, top_p=top_p)
         going &= (chosen != task.end) & (chosen >= 0)
         if not going.any():
             break

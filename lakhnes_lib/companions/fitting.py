@@ -63,8 +63,7 @@ def fit(part: nn.Module, loss, how: dict, *, seed=0, watch=dict) -> list[dict]:
 
 def save(model: nn.Module, folder, log: list[dict]) -> None:
     """Writes a model with its ``config``, and the log of its training. Raises OutOfSpace."""
-    values = {"config": model.config, "model": model.state_dict(), "log": log}
-    snapshots.write(folder, values)
+    snapshots.write(folder, {"config": model.config, "model": model.state_dict(), "log": log})
 
 
 def load(kind: type, folder) -> tuple[nn.Module, list[dict]]:
