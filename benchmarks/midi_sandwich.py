@@ -355,7 +355,8 @@ def measure(phrases: np.ndarray, kind: Kind, published: bool = False) -> dict[st
     are added up over the steps of a bar.
     """
     pitch = np.arange(kind.pitches)
-    classes = np.eye(12)[pitch // 7 if published else (pitch + kind.lowest) % 12]
+    # Its groups leave out what is above 84 pitches, as the NES has it.
+    classes = np.eye(13, 12)[pitch // 7 if published else (pitch + kind.lowest) % 12]
     cells = phrases @ classes  # (phrases, bars, tracks, 96, 12): cells that sound
     used = (cells > 0).sum((3, 4)) if published else (cells > 0).any(3).sum(3)
     sums, tracks = cells.sum((0, 1, 3)), len(kind.tracks)

@@ -207,6 +207,14 @@ def test_what_the_published_code_measures():
     assert metrics["used_pitch_classes"][:2].tolist() == [5 / 4, (26 + 6) / 4]
 
 
+def test_published_metrics_of_the_nes_leave_out_its_highest_pitches():
+    phrase = np.zeros((1, 4, 4, 96, 88), bool)
+    phrase[0, 0, 0, :10, 83:85] = True
+    metrics = midi_sandwich.measure(phrase, NES, published=True)
+    assert metrics["used_pitch_classes"].tolist() == [10 / 4, 0, 0, 0]
+    assert midi_sandwich.measure(phrase, NES)["used_pitch_classes"].tolist() == [2 / 4, 0, 0, 0]
+
+
 def test_metrics_of_many_phrases_against_loops():
     random = np.random.default_rng(2)
     phrases = random.random((3, 4, 5, 96, 84)) < 0.05
