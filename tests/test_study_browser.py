@@ -132,7 +132,9 @@ def test_study_is_taken_in_a_notebook(page, design, tmp_path):
     assert page.run(element("textarea") + ".value") == "ab1"
     says(page, "Pair 1 of 4", frame)
     page.run("frames[0].frames[0].focus()")
-    playing = f"[...{frame}.querySelectorAll('audio')].map(sound => !sound.paused).join()"
+    sounds = f"[...{frame}.querySelectorAll('audio')]"
+    page.run(f"{sounds}.forEach(sound => (sound.playbackRate = 0.1))")  # for slow machines
+    playing = f"{sounds}.map(sound => !sound.paused).join()"
     press(page, "a")
     page.until(f"{playing} === 'true,false'")
     press(page, "B")
