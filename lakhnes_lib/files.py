@@ -37,6 +37,19 @@ def read_bytes(path, kind: type[LakhnesError] = LakhnesError) -> bytes:
         raise kind(f"{path}: cannot be read ({error.strerror})") from None
 
 
+def tune_of(path) -> tuple[Path, str]:
+    """The file and the tune that a path such as ``book.abc#2`` names; "" if it names no tune.
+
+    >>> tune_of("book.abc#The Kesh Jig")
+    (PosixPath('book.abc'), 'The Kesh Jig')
+    """
+    path = Path(path)
+    file, mark, tune = path.name.partition("#")
+    if not mark or not file.lower().endswith(".abc") or path.exists():
+        return path, ""
+    return path.with_name(file), tune
+
+
 def check_output(out, source) -> None:
     """Raises LakhnesError if a file that is to be written is the one that is read."""
     if os.path.realpath(out) == os.path.realpath(source):

@@ -229,8 +229,8 @@ def test_studies(tmp_path):
     music |= {"b": [tunes.read(path) for path in pieces[2:]]}
     options = dict(pairs=2, controls=1, seconds=0.5, progress=False)
     design = clips.make_study("turing", music, tmp_path / "design", **options)
-    for trial in design.trials:
-        answers.append(tmp_path / "design/answers.csv", "someone", design, trial.id, "a")
+    rows = [("someone", design.fingerprint, trial.id, "a", "now") for trial in design.trials]
+    answers.write(tmp_path / "design/answers.csv", rows)
     draw = random.Random(0)
     copies = (damaged(draw, tmp_path / "design", tmp_path / "copy") for _ in range(60))
     both([outcome(use_study, copy) for copy in copies])

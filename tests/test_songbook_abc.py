@@ -11,6 +11,7 @@ from fractions import Fraction
 import pytest
 
 from lakhnes_lib import files
+from lakhnes_lib.data import build
 from lakhnes_lib.errors import BadScore, LakhnesError
 from lakhnes_lib.music import nes
 from lakhnes_lib.songbook import abc_reader, tunes
@@ -292,10 +293,14 @@ def test_several_tunes(tmp_path, capfd):
     book = "%abc-2.1\nM:3/4\nL:1/4\n\nX:1\nT:One\nK:C\nc3|\n\nfree text\n\nX:2\nT:Two\nK:C\n?{|\n"
     path.write_text(book + "\nX:3\nT:Three\nM:4/4\nK:G\nF4|\n")
     assert tunes.read(path).voice(nes.P1)["pitch"].tolist() == [72]
-    assert capfd.readouterr() == ("", f"{path}: the first of its 3 tunes is read\n")
-    assert tunes.read(path, 2).voice(nes.P1)["pitch"].tolist() == [66]
+    message = f"{path}: the first of its 3 tunes is read; book.abc#2 names another\n"
+    assert capfd.readouterr() == ("", message)
+    for name in ("3", "Three", "three"):
+        assert build.read_song(f"{path}#{name}").voice(nes.P1)["pitch"].tolist() == [66]
     with pytest.raises(BadScore, match=f"^{path}: line 15: "):
-        tunes.read(path, 1)
+        tunes.read(f"{path}#2")
+    with pytest.raises(BadScore, match=f"^{path}: has no tune '4'; it has 1 One, 2 Two, 3 Three$"):
+        tunes.read(f"{path}#4")
     assert capfd.readouterr() == ("", "")
 
 

@@ -13,6 +13,7 @@ import typer
 from typer.core import TyperCommand
 
 from lakhnes_lib.errors import DataNotFound
+from lakhnes_lib.files import tune_of
 from lakhnes_lib.models import processes
 
 SETTINGS = {"no_args_is_help": True, "rich_markup_mode": None, "pretty_exceptions_enable": False}
@@ -22,7 +23,7 @@ def _existing(path: Path) -> Path:
     from lakhnes_lib import profiles
 
     path = profiles.shipped(path)
-    if not path.exists():
+    if not tune_of(path)[0].exists():
         raise DataNotFound(f"{path}: there is no such file or folder")
     return path
 

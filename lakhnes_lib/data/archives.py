@@ -115,9 +115,17 @@ class _Member(tarfile.TarInfo):
     takes for the archive's end, and one that would fill the memory."""
 
     @classmethod
-    def frombuf(cls, buffer, encoding, errors):
+    def frombuf(cls, *given):
+        return cls._checked(super().frombuf, *given)
+
+    @classmethod
+    def _frombuf(cls, *given, **options):  # what newer Pythons read a header by, in its stead
+        return cls._checked(super()._frombuf, *given, **options)
+
+    @staticmethod
+    def _checked(read, buffer, *given, **options):
         try:
-            member = super().frombuf(buffer, encoding, errors)
+            member = read(buffer, *given, **options)
         except tarfile.HeaderError:
             if buffer.strip(b"\0"):
                 raise BadArchive("is damaged or cut off (a header is damaged)") from None

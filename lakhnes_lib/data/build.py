@@ -13,7 +13,7 @@ from tqdm.auto import tqdm
 
 from lakhnes_lib.data.corpus import NAMES, SPLITS, Corpus, split_of, write_corpus
 from lakhnes_lib.errors import BadEvents, BadMidi, BadSetting, DataNotFound, LakhnesError
-from lakhnes_lib.files import check_target, read_bytes
+from lakhnes_lib.files import check_target, read_bytes, tune_of
 from lakhnes_lib.music import events, midi
 from lakhnes_lib.music.score import Score
 from lakhnes_lib.songbook import roles, tunes
@@ -26,6 +26,7 @@ ENDINGS = tuple(ending for ending in song_files.READABLE if ending != ".txt")
 def read_song(path) -> Score:
     """The Score in a file of NES music, by its ending: MIDI in NES-MDB's form, VGM, TX1 or ABC.
 
+    Of an ABC file with several tunes ``book.abc#2`` or ``book.abc#Title`` names one.
     Raises LakhnesError for another ending, BadMidi, BadAudio (VGM), BadEvents (TX1) or BadScore
     (ABC).
 
@@ -38,7 +39,7 @@ def read_song(path) -> Score:
 
 def _read(path: Path) -> tuple[Score, list[str]]:
     """The same, with a line on what was left out of the song."""
-    ending = song_files.ending(path, song_files.READABLE, "read as music")
+    ending = song_files.ending(tune_of(path)[0], song_files.READABLE, "read as music")
     if ending in song_files.MIDI:
         return midi.read(path), []
     if ending in song_files.ABC:

@@ -10,6 +10,7 @@ files are read and arranged in the same way.
 """
 
 import sys
+import textwrap
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cache
@@ -20,6 +21,7 @@ import yaml
 
 from lakhnes_lib import profiles
 from lakhnes_lib.errors import BadScore, DataNotFound
+from lakhnes_lib.files import tune_of
 from lakhnes_lib.music.score import Score
 from lakhnes_lib.songbook import abc_reader, arrangement
 from lakhnes_lib.songbook.sheets import EIGHTH, Bar, LeadSheet
@@ -65,28 +67,42 @@ def scores(split: str | None = None, slug: str | None = None) -> list[Score]:
     return [_read_once(piece.path) for piece in asked]
 
 
-def read(path, number: int | None = None) -> Score:
+def read(path) -> Score:
     """A tune of an ABC file for four voices.
 
-    number: of the tune in the file, from 0; None for the first, with a line on stderr if there are
-    others. A piece of the songbook is arranged as ``songbook.yaml`` says, others in the usual style
-    of their metre; where no chords are written they are derived (``sheets.py``). Raises BadScore,
-    which names file and line, for a file that cannot be read or is not ABC.
+    path: of a file with several tunes it may end with the number of one, from 1, or its title:
+    ``book.abc#2``. Otherwise the first is read, and a line on stderr says so. A piece of the
+    songbook is arranged as ``songbook.yaml`` says, others in the usual style of their metre; where
+    no chords are written they are derived (``sheets.py``). Raises BadScore, which names file and
+    line, for a file that cannot be read or is not ABC.
 
     >>> read("assets/songbook/greensleeves.abc")
     Score('greensleeves', 60.30 s, notes: P1 144, P2 162, TR 64, NO 135)
     """
-    path, tunes, choices = Path(path), abc_reader.split(path), {}
-    if number is None and len(tunes) > 1:
-        print(f"{path}: the first of its {len(tunes):,} tunes is read", file=sys.stderr)
+    (path, asked), choices = tune_of(path), {}
+    tunes = abc_reader.split(path)
+    number = _number_of(asked, tunes, path) if asked else 0
+    if not asked and len(tunes) > 1:
+        advice = f"{path.name}#2 names another"
+        print(f"{path}: the first of its {len(tunes):,} tunes is read; {advice}", file=sys.stderr)
     for piece in pieces():
         if piece.path == path.resolve():
             choices = {key: getattr(piece, key) for key in ("style", "textures", "passes")}
-    sheet = lead_sheet(path, tunes[number or 0])
+    sheet = lead_sheet(path, tunes[number])
     return arrangement.arrange(sheet, name=str(path), **choices).renamed(path.stem)
 
 
 _read_once = cache(read)
+
+
+def _number_of(asked: str, tunes: list, path) -> int:
+    """Index of the tune of a number, from 1, or a title. Raises BadScore if there is none."""
+    titles = [[text[2:].strip() for _, text in lines if text[:2] == "T:"] for lines in tunes]
+    for number, names in enumerate(titles):
+        if asked.casefold() in [str(number + 1), *map(str.casefold, names)]:
+            return number
+    known = ", ".join(f"{number} {' '.join(names[:1])}" for number, names in enumerate(titles, 1))
+    raise BadScore(f"{path}: has no tune {asked!r}; it has {textwrap.shorten(known, 300)}")
 
 
 def lead_sheet(path, lines: list[tuple[int, str]] | None = None) -> LeadSheet:

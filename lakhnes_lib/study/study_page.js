@@ -66,7 +66,7 @@
     if (!player.paused) return player.pause();
     player.currentTime = 0;
     player.play().catch(() => {});
-    plays(players.indexOf(player));
+    plays(players.indexOf(player)); // at once, for a choice may follow before the event does
   }
   function plays(side) {
     players[1 - side].pause();

@@ -59,6 +59,6 @@ def embed(page) -> Player:
     # The text itself, not the file's address: of that VS Code would show nothing, and a Jupyter
     # server would forbid the page to store and to download.
     text = escape(Path(page).read_text(encoding="utf-8"))
-    style = "width: 100%; height: 600px; border: 1px solid #999999; border-radius: 6px"
+    style = "box-sizing: border-box; width: 100%; height: 600px; border: 1px solid #999999"
     frame = f'<iframe title="Listening test" style="{style}" srcdoc="{text}"></iframe>'
     return Player(frame, f"Listening test: {page}")

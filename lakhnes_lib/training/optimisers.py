@@ -15,7 +15,6 @@ from math import cos, pi
 import torch
 from torch import nn
 
-from lakhnes_lib.models.fast import is_on, muon
 from lakhnes_lib.profiles import Training
 
 MOMENTUM = 0.95
@@ -37,8 +36,7 @@ def build_optimisers(model: nn.Module, settings: Training) -> list[torch.optim.O
         linear -= tables  # the output weights may be one of the tables
         matrices = [weight for weight in model.parameters() if weight in linear]
         rest = [weight for weight in model.parameters() if weight not in linear]
-        kind = muon.Muon if is_on() and matrices[0].is_cuda else torch.optim.Muon
-        of_matrices = kind(
+        of_matrices = torch.optim.Muon(
             matrices, lr=settings.matrix_learning_rate, weight_decay=decay, momentum=MOMENTUM
         )
         optimisers = [of_matrices, torch.optim.AdamW(rest, lr=rate, weight_decay=0.0)]
