@@ -18,6 +18,7 @@ import sys
 import tarfile
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from _shared import arguments, at_hand, keep
@@ -49,7 +50,11 @@ def write_archive(source: Path, path: Path, files: int) -> None:
 
 
 def size(folder: Path) -> int:
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    total = 0
+    with suppress(FileNotFoundError):  # the mapping removes files meanwhile
+        for path in folder.rglob("*"):
+            total += path.stat().st_size if path.is_file() else 0
+    return total
 
 
 def mapped(source: Path, folder: Path, workers: int) -> dict:

@@ -124,6 +124,14 @@ def test_music_made_to_have_them():
     assert values[:8] == pytest.approx(expected, abs=1e-3) and values[9] == 2
 
 
+def test_of_bars_that_fit_alike_the_one_to_the_frame_counts():
+    rhythm = (0, 12, 30, 55)  # frames of a bar of 82, which also lets 81 and 83 fit
+    starts = [(82 * bar + frame) * SECOND // 60 for bar in range(8) for frame in rhythm]
+    rows = [(nes.P1, start, start + SECOND // 15, 60 + i % 7, 8) for i, start in enumerate(starts)]
+    score = Score.build(rows, 8 * 82 * SECOND // 60)
+    assert musical_metrics.bar(score) == (82 * SECOND // 60, 1.0)
+
+
 def test_distances():
     metrics = {name: np.arange(5.0) for name in musical_metrics.METRICS}
     moved = metrics | {

@@ -92,10 +92,8 @@ def merge(paths: Iterable, out) -> int:
     Raises BadStudy if ``out`` is there already, or a file is no answers file. Rows that are cut off
     are copied as they are, so that nothing is lost.
     """
-    rows = {}
-    for path in paths:
-        for _, row in read_rows(path, FIELDS):
-            rows[tuple(row.get(name) or "" for name in FIELDS)] = None
+    rows = [row for path in paths for _, row in read_rows(path, FIELDS)]
+    rows = dict.fromkeys(tuple(row.get(name, "") for name in FIELDS) for row in rows)
     write(out, rows)
     return len(rows)
 
@@ -119,8 +117,7 @@ def filter_listeners(answers: Answers, batches=3, controls=True) -> tuple[Answer
     judgements = [each for each in answers.judgements if each.listener not in reasons]
     if not judgements:
         (name, reason), *_ = reasons.items()
-        example = f"{name}, for one, {reason}"
-        raise BadStudy(f"none of {len(reasons)} listeners passes the filter: {example}")
+        raise BadStudy(f"none of {len(reasons)} listeners passes the filter; {name} {reason}")
     return replace(answers, judgements=judgements), reasons
 
 

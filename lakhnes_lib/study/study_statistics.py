@@ -130,20 +130,20 @@ def holm(p) -> np.ndarray:
     return corrected
 
 
-def power(n: int, p: float, q: float, level: float = 0.05) -> float:
+def power(n: int, p: float, q: float) -> float:
     """Probability that the published test, with ``n`` judgements of each, tells shares ``p`` and
-    ``q`` apart."""
+    ``q`` apart at the level of 5 %."""
     difference = abs(p - q) / np.sqrt((p * (1 - p) + q * (1 - q)) / n)  # in standard errors
-    border = stats.norm.isf(level / 2)
+    border = stats.norm.isf((1 - CONFIDENCE) / 2)
     return float(stats.norm.sf(border - difference) + stats.norm.cdf(-border - difference))
 
 
-def needed(p: float, q: float, wanted: float = 0.8, level: float = 0.05) -> int:
-    """Judgements of each of two methods that give the published test this power. Raises BadStudy
-    for equal shares."""
-    if p == q or not (0 <= p <= 1 and 0 <= q <= 1) or not level < wanted < 1:
-        raise BadStudy(f"no number of judgements tells {p:g} from {q:g} with power {wanted:g}")
-    errors = stats.norm.isf(level / 2) + stats.norm.ppf(wanted)
+def needed(p: float, q: float) -> int:
+    """Judgements of each of two methods that give the published test a power of 80 %, as is usual:
+    four of five such studies find the difference. Raises BadStudy for equal shares."""
+    if p == q or not (0 <= p <= 1 and 0 <= q <= 1):
+        raise BadStudy(f"no number of judgements tells a share of {p:g} from one of {q:g}")
+    errors = stats.norm.isf((1 - CONFIDENCE) / 2) + stats.norm.ppf(0.8)
     variance = p * (1 - p) + q * (1 - q)
     return max(1, int(np.ceil(errors**2 * variance / (p - q) ** 2)))
 
