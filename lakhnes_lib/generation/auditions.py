@@ -23,7 +23,7 @@ LONGEST_NOTE = 6.0
 """Seconds: a note that is held for longer is a fault, in every voice."""
 LET_GO_AFTER = 2.0
 """Seconds after which a note ends while composing, by its own end or by its voice's next note."""
-LOOP_HEAT = 1.2
+LOOP_HEAT = 1.1
 """Factor of the temperature while the newest events are mostly one loop, so that it breaks up."""
 MOST_LOOPING = 0.9
 """The greatest share of the second half's events that one short loop may explain."""
