@@ -33,10 +33,13 @@ from lakhnes_lib.music.score import Score
 MINI = profiles.root() / "assets/pretrained/mini"
 HOME = profiles.root() / "runs/auditions"
 SECONDS, MEMORY, BATCH = 30.0, 512, 8
-WAYS = [  # temperature, top-k (0: all), top-p, seconds after which a note is let go (0: never)
-    (0.95, 32, 1.0, 0.0), (1.0, 0, 1.0, 0.0), (1.0, 0, 1.0, 3.5), (1.0, 0, 0.98, 3.5),
-    (1.06, 0, 1.0, 3.5), (1.06, 0, 1.0, 2.5), (1.1, 0, 1.0, 2.5), (1.0, 0, 1.0, 2.0),
-    (1.06, 0, 1.0, 2.0), (1.1, 0, 1.0, 2.0), (1.15, 0, 1.0, 2.0), (1.1, 0, 0.98, 2.0),
+WAYS = [  # temperature, top-k (0: all), top-p, seconds after which a note is let go (0: never),
+    # factor of the temperature in loops
+    (0.95, 32, 1.0, 0.0, 1.0), (1.0, 0, 1.0, 0.0, 1.0), (1.0, 0, 1.0, 3.5, 1.0),
+    (1.0, 0, 0.98, 3.5, 1.0), (1.06, 0, 1.0, 3.5, 1.0), (1.06, 0, 1.0, 2.5, 1.0),
+    (1.1, 0, 1.0, 2.5, 1.0), (1.0, 0, 1.0, 2.0, 1.0), (1.06, 0, 1.0, 2.0, 1.0),
+    (1.1, 0, 1.0, 2.0, 1.0), (1.15, 0, 1.0, 2.0, 1.0), (1.1, 0, 0.98, 2.0, 1.0),
+    (1.0, 0, 1.0, 2.0, 1.1), (1.0, 0, 1.0, 2.0, 1.2), (1.0, 0, 1.0, 2.0, 1.3),
 ]  # fmt: skip
 DEFAULTS = profiles.Sampling()
 FAULTS = ("ends early", "freezes", "loops", "loses a voice", "hardly plays")
@@ -52,14 +55,14 @@ def excerpts(split, shortest: float = 0.0) -> list[Score]:
     ]
 
 
-def composed(
-    temperature: float, top_k: int, top_p: float, longest_note: float, count: int, published=False
-) -> list[Score]:
+def composed(way: tuple, count: int, published=False) -> list[Score]:
     """So many candidates as they come, from ``HOME`` as far as they are there."""
+    temperature, top_k, top_p, longest_note, heat = way
     let_go = f"_{longest_note}" if longest_note else ""
+    let_go += f"_{heat}" if heat > 1 else ""
     name = "published" if published else f"{temperature}_{top_k}_{top_p}{let_go}"
     drawing = dict(temperature=temperature, top_k=top_k or None, top_p=top_p)
-    drawing |= dict(longest_note=longest_note or None)
+    drawing |= dict(longest_note=longest_note or None, loop_heat=heat)
     path = HOME / f"{name}.json"
     rows = json.loads(path.read_text()) if path.exists() else []
     limits = dict(length=1024) if published else dict(length=6800, seconds=34.0, stop=True)
@@ -103,10 +106,11 @@ def grid(corpus, count: int) -> dict:
     reference = musical_metrics.measure(excerpts(corpus["valid"], 10.0))
     values = {}
     for way in WAYS:
-        temperature, top_k, top_p, longest_note = way
+        temperature, top_k, top_p, longest_note, heat = way
         name = f"temperature {temperature}, top-k {top_k or 'all'}, top-p {top_p}"
         name += f", notes up to {longest_note} s" if longest_note else ""
-        songs = [song for song in composed(*way, count) if song.length]
+        name += f", times {heat} in loops" if heat > 1 else ""
+        songs = [song for song in composed(way, count) if song.length]
         good = [song for song in songs if not auditions.faults(song, SECONDS)]
         values[name] = faults_of(songs, SECONDS) | {
             "distance_of_all": distance(songs, reference),
@@ -145,17 +149,17 @@ def pieces(corpus, count: int) -> dict:
     real = excerpts(corpus["test"], 10.0)
     reference, index = musical_metrics.measure(real), CopyIndex(corpus["train"])
     drawing = (DEFAULTS.temperature, DEFAULTS.top_k, DEFAULTS.top_p)
-    way = (*drawing, auditions.LET_GO_AFTER)
+    way = (*drawing, auditions.LET_GO_AFTER, auditions.LOOP_HEAT)
     good, heard, total = [], Counter(), 0
     while len(good) < count:  # the same candidates that auditions would hear, kept on disk
         total += 4 * BATCH
-        candidates = composed(*way, total)[total - 4 * BATCH :]
+        candidates = composed(way, total)[total - 4 * BATCH :]
         for song in candidates:
             names = auditions.faults(song, SECONDS) if song.length else ["ends early"]
             heard.update(names or ["none"])
             if not names:
                 good.append(song)
-    published = composed(0.95, 32, 1.0, 0.0, count, published=True)
+    published = composed((0.95, 32, 1.0, 0.0, 1.0), count, published=True)
     return {
         "candidates": total,
         "faults": dict(heard),

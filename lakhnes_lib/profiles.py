@@ -99,7 +99,7 @@ class Sampling(Settings):
     pieces: Annotated[int, Field(ge=1, le=1000)] = 4
     seconds: PositiveAmount = 30.0  # greatest length of a piece that ends by itself
     length: Annotated[int, Field(ge=1, le=250_000)] = 1024  # events of one that does not
-    temperature: PositiveAmount = 1.06
+    temperature: PositiveAmount = 1.0
     top_k: CountOrZero = 0  # 0: all
     top_p: PositiveShare = 1.0
     memory_length: CountOrZero = 512  # events

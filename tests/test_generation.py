@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from lakhnes_lib.errors import BadEvents, LakhnesError
+from lakhnes_lib.evaluation import musical_metrics
 from lakhnes_lib.generation import sample, sampling
 from lakhnes_lib.models.language_model import LanguageModel, RandomModel
 from lakhnes_lib.models.transformer_xl import TransformerXL
@@ -146,6 +147,42 @@ def draw_by_hand(probabilities, uniform, temperature, top_k, top_p) -> int:
         if goal < reached:
             return event
     return kept[-1]
+
+
+def test_each_row_is_drawn_at_its_own_temperature():
+    random = np.random.default_rng(3)
+    log_probs = np.log(random.dirichlet(np.full(631, 0.05), 40) + 1e-9)
+    able, uniform = np.ones(log_probs.shape, bool), random.random(40)
+    heat = np.where(np.arange(40) % 2, 0.7, 1.9)
+    rest = dict(top_k=None, top_p=1.0)
+    together = sampling.draw(log_probs, able, uniform, temperature=heat[:, None], **rest)
+    for row, temperature in enumerate(heat):
+        part = (each[row : row + 1] for each in (log_probs, able, uniform))
+        assert sampling.draw(*part, temperature=temperature, **rest)[0] == together[row]
+
+
+class Looping(RandomModel):
+    """After a wait a note, after a note a wait: two events that go round, hardly ever others."""
+
+    def log_probs(self, ids, state=None, *, memory_length=None):
+        log_probs, state = super().log_probs(ids, state, memory_length=memory_length)
+        wait, note = np.flatnonzero(events.TICKS_OF == 5000)[0], events.NOTE_ON[nes.P1] + 40
+        log_probs = log_probs.clone()
+        log_probs[..., wait] = log_probs[..., note] = 8.0
+        return log_probs.log_softmax(-1), state
+
+
+def test_a_loop_is_drawn_hotter_until_it_breaks_up():
+    options = UNIFORM | dict(length=800, seed=1, memory_length=8, longest_note=60.0)
+    model = Looping()
+    cold, hot, alone = (
+        sampling.sample(model, n=n, loop_heat=heat, **options)
+        for n, heat in ((2, 1.0), (2, 2.0), (1, 2.0))
+    )
+    assert (cold[0][:192] == hot[0][:192]).all(), "nothing is changed before a loop is heard"
+    shares = [musical_metrics.loop_shares(piece[None, 200:])[0] for piece in (cold[0], hot[0])]
+    assert shares[0] > 0.8 and shares[1] < 0.6
+    assert (alone[0] == hot[0]).all(), "whatever is composed beside it"
 
 
 @pytest.mark.parametrize(

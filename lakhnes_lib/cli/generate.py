@@ -32,7 +32,7 @@ def generate(
     seconds: Annotated[float, typer.Option(min=0.1, max=3_600.0)] = 30.0,
     length: Length = None,
     audition: bool = True,
-    temperature: Annotated[float, typer.Option(min=0.001, max=1_000.0)] = 1.06,
+    temperature: Annotated[float, typer.Option(min=0.001, max=1_000.0)] = 1.0,
     top_k: Count = 0,
     top_p: float = 1.0,
     memory: Count = 512,

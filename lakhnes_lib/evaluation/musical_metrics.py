@@ -76,6 +76,7 @@ def measure(scores: list[Score]) -> dict[str, np.ndarray]:
     duration = (notes["end"] - notes["start"]) / nes.TICKS_PER_SECOND
     longest = np.zeros(count)
     np.maximum.at(longest, song[melodic], duration[melodic])
+    halves = [ids[len(ids) // 2 :] for ids in map(events.encode, scores)]  # the second ones
     sounding = np.zeros((count, len(nes.MELODIC)))
     np.add.at(sounding, (song[melodic], notes["voice"][melodic]), duration[melodic])
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -88,7 +89,7 @@ def measure(scores: list[Score]) -> dict[str, np.ndarray]:
             "note_density": np.bincount(song, minlength=count) / seconds,
             "empty_time": 1 - _sounding_ticks(notes, song, lengths) / lengths,
             "longest_note": longest,
-            "looping": np.array([_looping(score) for score in scores], float),
+            "looping": np.array([loop_shares(half[None])[0] for half in halves], float),
             "silent_voices": (sounding < SILENT_SHARE * seconds[:, None]).sum(1).astype(float),
         }
 
@@ -121,13 +122,17 @@ def bar(score: Score) -> tuple[int, float]:
     return int(bars[best]) * nes.TICKS_PER_SECOND // FRAMES_PER_SECOND, float(shares[best])
 
 
-def _looping(score: Score) -> float:
-    """Of the second half's events, the largest share that equals the event so many before it."""
-    ids = events.encode(score).astype(np.int64)
+def loop_shares(ids: np.ndarray) -> np.ndarray:
+    """Of each row of events the largest share that equals the event so many before it.
+
+    ids: integers (rows, events). Waits of as many frames are equal. A loop has 64 events at most,
+    and is heard three times or more. Returns float64 (rows,), NaN for fewer than three events.
+    """
     frames = events.TICKS_OF[ids] * FRAMES_PER_SECOND // nes.TICKS_PER_SECOND
-    ids = np.where(events.IS_WAIT[ids], -frames, ids)[len(ids) // 2 :]
-    lengths = range(1, min(LONGEST_LOOP, len(ids) // 3) + 1)  # a loop is heard three times or more
-    return max((float((ids[n:] == ids[:-n]).mean()) for n in lengths), default=np.nan)
+    ids = np.where(events.IS_WAIT[ids], -frames, ids.astype(np.int64))
+    lengths = range(1, min(LONGEST_LOOP, ids.shape[1] // 3) + 1)
+    shares = [(ids[:, n:] == ids[:, :-n]).mean(1) for n in lengths]
+    return np.max(shares, axis=0) if shares else np.full(len(ids), np.nan)
 
 
 def _repetition(notes: np.ndarray, song: np.ndarray, count: int) -> np.ndarray:

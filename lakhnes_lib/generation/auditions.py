@@ -21,8 +21,10 @@ from lakhnes_lib.music.score import Score
 
 LONGEST_NOTE = 6.0
 """Seconds: a note that is held for longer is a fault, in every voice."""
-LET_GO_AFTER = 2.5
+LET_GO_AFTER = 2.0
 """Seconds after which a note ends while composing, by its own end or by its voice's next note."""
+LOOP_HEAT = 1.1
+"""Factor of the temperature while the newest events are mostly one loop, so that it breaks up."""
 MOST_LOOPING = 0.9
 """The greatest share of the second half's events that one short loop may explain."""
 LOST_AFTER = 0.3
@@ -142,7 +144,7 @@ def compose(
     limits = dict(stop=True, seconds=seconds + _BAR_BEYOND, seed=seed, prime=prime)
     limits |= dict(length=length or round(_EVENTS_A_SECOND * limits["seconds"]))
     if audition:
-        limits |= dict(longest_note=LET_GO_AFTER)
+        limits |= dict(longest_note=LET_GO_AFTER, loop_heat=LOOP_HEAT)
     while len(result.pieces) < n and composed < CANDIDATES * n:
         count = max(n - len(result.pieces), decoding.usable_cores()) if audition else n
         steps = sampling.stream(model, n=count, first=composed, **limits, **options)

@@ -11,11 +11,15 @@ from collections.abc import Callable, Iterable, Iterator
 import numpy as np
 
 from lakhnes_lib.errors import BadSetting
+from lakhnes_lib.evaluation import musical_metrics
 from lakhnes_lib.generation import decoding
 from lakhnes_lib.models.fast.engine import FILES as PRECISIONS
 from lakhnes_lib.music import events, grammar, nes
 
 _EVENTS_OF = events.VOICE_OF == np.arange(len(nes.VOICES))[:, None]  # bool (4, 631)
+_RECENT, _LOOPING, _LOOP_CHECKS = 192, 0.5, 16
+"""Newest events in which a loop is looked for; the share of them that it has to explain; events
+from one such look to the next."""
 MOST_EVENTS, MOST_MEMORY = 50_000_000, 250_000
 """Of all pieces of a call, each event with a random number; of the history that a piece keeps."""
 
@@ -76,6 +80,7 @@ def stream(
     stop: bool = False,
     seconds: float | None = None,
     longest_note: float | None = None,
+    loop_heat: float = 1.0,
     choices: Callable[[int], np.ndarray] | None = None,
     precision: str = "fp32",
     first: int = 0,
@@ -86,15 +91,17 @@ def stream(
     and ``seconds`` (False: draw as the paper does); stop: let the model end a piece by ``<S>``,
     with its own probability, whatever the temperature; seconds: greatest length of what is
     composed; longest_note: when a note has been held for so many seconds, only its end or its
-    voice's next note may come; choices: which events may come at a step, bool (631,), if not all
-    of them may; precision: "int8" composes with weights in 8 bits, if the model has an exported
-    step, which is faster and may change notes; first: the number of the first piece, so that other
-    pieces of the same seed can be composed later. A piece ends early where no event may come.
+    voice's next note may come; loop_heat: factor of the temperature while one loop explains more
+    than half of a piece's newest events; choices: which events may come at a step, bool (631,), if
+    not all of them may; precision: "int8" composes with weights in 8 bits, if the model has an
+    exported step, which is faster and may change notes; first: the number of the first piece, so
+    that other pieces of the same seed can be composed later. A piece ends early where no event may
+    come.
     """
     check(n, length, temperature, top_k, top_p, seed, memory_length, precision)
     if seconds is not None and not seconds > 0:
         raise BadSetting(f"the greatest length must be above 0 seconds, not {seconds}")
-    settings = dict(temperature=temperature, top_k=top_k or None, top_p=top_p)
+    settings = dict(top_k=top_k or None, top_p=top_p)
     numbers = range(first, first + n)
     uniform = np.stack([np.random.default_rng([seed, row]).random(length) for row in numbers])
     start = beginning(prime)
@@ -104,6 +111,7 @@ def stream(
     ticks_left = np.full(n, round((seconds or 0) * nes.TICKS_PER_SECOND))
     most_ticks = (longest_note or np.inf) * nes.TICKS_PER_SECOND
     held = np.zeros((n, len(nes.VOICES)), np.int64)  # ticks since each voice's note began
+    recent, heat = np.zeros((n, _RECENT), np.int64), np.ones((n, 1))
     for step in range(length):
         log_probs = pieces.feed(newest)
         if masked:
@@ -121,7 +129,10 @@ def stream(
             able = np.where(due.any(1, keepdims=True), due, able)
         ends, numbers = _endings(log_probs, able, uniform[rows, step])
         able[:, events.START] = False
-        newest = draw(log_probs, able, numbers, **settings)
+        if loop_heat != 1 and step >= _RECENT and step % _LOOP_CHECKS == 0:
+            loops = musical_metrics.loop_shares(recent) > _LOOPING
+            heat = np.where(loops, loop_heat, 1.0)[:, None]
+        newest = draw(log_probs, able, numbers, temperature=temperature * heat, **settings)
         going = ~ends & (newest >= 0)  # a piece also ends where no event may come
         composed = np.full(n, -1)
         composed[rows[going]] = newest[going]
@@ -132,6 +143,8 @@ def stream(
             pieces.select(np.flatnonzero(going))
             rows, newest, ticks_left = rows[going], newest[going], ticks_left[going]
             rules, held = rules.select(going), held[going]
+            recent, heat = recent[going], heat[going]
+        recent = np.column_stack([recent[:, 1:], newest])
         rules = grammar.advance(rules, newest)
         ticks_left -= events.TICKS_OF[newest]
         begins = _EVENTS_OF[:, newest].T
@@ -224,8 +237,9 @@ def draw(log_probs, able, uniform, *, temperature, top_k, top_p) -> np.ndarray:
     """One event for each row, by one uniform number in [0, 1) each: int64 (rows,).
 
     log_probs: floats (rows, 631); able: bool (rows, 631), the events that may come; uniform:
-    float64 (rows,); the others as of ``sample``. The events lie on a line from 0 to 1, the most
-    likely first, each as long as its probability. The number says which is taken; -1: none is able.
+    float64 (rows,); temperature: one number, or float64 (rows, 1); the others as of ``sample``. The
+    events lie on a line from 0 to 1, the most likely first, each as long as its probability. The
+    number says which is taken; -1: none is able.
     """
     logits = np.where(able, log_probs, -np.inf)
     # Of equally likely events the first in the vocabulary stands first.

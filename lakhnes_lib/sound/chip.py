@@ -14,15 +14,8 @@ from lakhnes_lib.music import nes
 CLOCK = 1_789_773
 """CPU cycles a second (NTSC). Everything the chip does happens on a whole cycle."""
 
-DUTY = np.array(
-    [
-        [0, 1, 0, 0, 0, 0, 0, 0],
-        [0, 1, 1, 0, 0, 0, 0, 0],
-        [0, 1, 1, 1, 1, 0, 0, 0],
-        [1, 0, 0, 1, 1, 1, 1, 1],
-    ],
-    np.uint8,
-)
+_DUTY_BITS = np.array([[0b01000000], [0b01100000], [0b01111000], [0b10011111]], np.uint8)
+DUTY = np.unpackbits(_DUTY_BITS, axis=1)
 """The pulse sequencer's eight steps for duty 0-3: 12.5 %, 25 %, 50 %, and 25 % upside down."""
 
 TRIANGLE = np.concatenate([np.arange(15, -1, -1), np.arange(16)])

@@ -130,8 +130,7 @@ def open_piece(folder, memory_length: int | None, precision: str) -> Piece | Non
     memory_length = own if memory_length is None else memory_length
     session = _kept_step(folder / FILES[precision], weights, memory_length)
     if session is None:
-        most = max(memory_length, own, _LEAST_MEMORY)
-        content = _exported(folder, weights, most, precision)
+        content = _exported(folder, weights, max(memory_length, own, _LEAST_MEMORY), precision)
         try:
             write_file(folder / FILES[precision], content)
         except (LakhnesError, OSError) as error:
