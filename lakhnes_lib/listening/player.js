@@ -99,6 +99,7 @@ function build(root) {
       piece.peak ??= piece.mixes.full.samples.reduce(loudest, 0.01);
       views[view](picture, mix(), piece.peak);
     }
+    if (view === "waveform") views.scope(shown.lastElementChild, mix(), currentTime);
   }
   function animate() {
     cancelAnimationFrame(frame);
@@ -106,7 +107,7 @@ function build(root) {
     if (!piece.audio.paused) frame = requestAnimationFrame(animate);
   }
 
-  // --- buttons and pointer; keys do what they do to the browser's own controls ---
+  // --- buttons, pointer and keys ---
   on("button[data-piece]", "click", button => change(Number(button.dataset.piece)));
   on("[data-view]", "click", button => show(button.dataset.view));
   on("[data-mute], [data-solo]", "click", button => {
@@ -115,10 +116,25 @@ function build(root) {
   });
   on("[data-duty]", "change", remix);
   on("[type=checkbox]", "change", box => pieces.forEach(({ audio }) => (audio.loop = box.checked)));
-  on("[data-wav]", "click", link => (link.href = mix().url));
-  on("[type=range]", "input", () => {
-    piece.audio.currentTime = Math.min(piece.length, position.value);
+  on(".speed", "change", list => {
+    for (const { audio } of pieces) audio.defaultPlaybackRate = audio.playbackRate = list.value;
+  });
+  function seek(time) {
+    piece.audio.currentTime = Math.max(0, Math.min(piece.length, time));
     draw();
+  }
+  on("[data-wav]", "click", link => (link.href = mix().url));
+  on("[type=range]", "input", () => seek(position.value));
+  position.addEventListener("keydown", event => {
+    const step = event.shiftKey ? 5 : 1, time = piece.audio.currentTime;
+    const keys = {
+      ArrowLeft: () => seek(time - step),
+      ArrowRight: () => seek(time + step),
+      " ": () => (piece.audio.paused ? start(piece.audio) : piece.audio.pause()),
+    };
+    if (!keys[event.key] || event.ctrlKey || event.metaKey || event.altKey) return;
+    keys[event.key]();
+    event.preventDefault();
   });
   for (const { audio } of pieces) {
     audio.volume = 0.8;

@@ -1,9 +1,13 @@
-// What the player draws itself, for whatever mix is heard: waveform and spectrogram. A mix is
-// { samples, rate }; pictures are stretched to their size by the page.
+// What the player draws itself, for whatever mix is heard: waveform, the wave at the play line,
+// spectrogram. A mix is { samples, rate }; pictures are stretched to their size by the page.
 const views = (() => {
   const COLUMNS = 900;
   const MAGMA = [[0, 0, 4], [81, 18, 124], [183, 55, 121], [252, 137, 97], [252, 253, 191]];
 
+  function drawPath(svg, width, height, points) {
+    svg.setAttribute("viewBox", `0 ${-height} ${width} ${2 * height}`);
+    svg.firstElementChild.setAttribute("d", points.join(""));
+  }
   function waveform(svg, { samples }, peak) {
     const sample = column => Math.floor((column * samples.length) / COLUMNS);
     const extent = (_, column) => {
@@ -11,9 +15,18 @@ const views = (() => {
       const low = part.reduce((a, b) => Math.min(a, b), 0);
       return `M${column},${-low}V${-part.reduce((a, b) => Math.max(a, b), 0)}`;
     };
-    svg.setAttribute("viewBox", `0 ${-peak} ${COLUMNS} ${2 * peak}`);
-    const lines = Array.from({ length: COLUMNS }, extent);
-    svg.firstElementChild.setAttribute("d", lines.join(""));
+    drawPath(svg, COLUMNS, peak, Array.from({ length: COLUMNS }, extent));
+  }
+  function scope(svg, { samples, rate }, time) {
+    const span = Math.round(0.03 * rate);
+    let from = Math.max(0, Math.min(samples.length - span, Math.round(time * rate)));
+    const period = samples.subarray(from, from + Math.ceil(rate / 60));
+    // From where the wave rises through zero, so that a steady tone stands still.
+    const rise = period.findIndex((value, i) => value <= 0 && period[i + 1] > 0);
+    from += Math.max(0, rise);
+    const wave = [...samples.subarray(from, from + span)];
+    const peak = wave.reduce((largest, value) => Math.max(largest, Math.abs(value)), 0.05);
+    drawPath(svg, span, peak, wave.map((value, i) => `${i ? "L" : "M"}${i},${-value}`));
   }
   // Power in decibels, by the Fourier transform as it is written, of Hann-windowed samples around
   // each column; bands from 0 to half the rate.
@@ -41,5 +54,5 @@ const views = (() => {
     canvas.getContext("2d").putImageData(image, 0, 0);
   }
 
-  return { waveform, spectrogram };
+  return { waveform, scope, spectrogram };
 })();
