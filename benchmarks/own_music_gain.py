@@ -92,6 +92,7 @@ def main():
     except DataNotFound:
         found = {}
     songs = others()
+    others_before = known(profile, start, songs)
     for name in [chosen.only] if chosen.only else SETS:
         with tempfile.TemporaryDirectory() as place:
             folder = Path(place) / "music"
@@ -108,7 +109,7 @@ def main():
             "events_held_back": sum(len(song) - 1 for song in corpus["test"].framed()),
             "perplexity_before": tuned.before,
             "perplexity_after": tuned.after,
-            "others_before": known(profile, start, songs),
+            "others_before": others_before,
             "others_after": others_after,
             "steps": tuned.run.step,
             "best_step": tuned.run.best_step,
