@@ -3,10 +3,12 @@ shipped model.
 
 python benchmarks/own_music_gain.py [--only SET] [--write]
 
-Two folders of ten: the largest files of one game of NES-MDB's test split (one composer, which
-the model has never heard), and the first files of a part of the Lakh MIDI Dataset that can be
-mapped (songs of all kinds). Each is fine-tuned by the profile laptop's entry `own_music`, as
-`lakhnes train --from assets/pretrained/mini --data FOLDER` does it.
+Three folders: the ten largest files of one game of NES-MDB's test split, the fifteen largest of
+two games of one composer (Koji Kondo's The Legend of Zelda and Doki Doki Panic, of the valid
+split), and the first ten files of a part of the Lakh MIDI Dataset that can be mapped (songs of all
+kinds). The model was trained on none of them. Each is fine-tuned by the profile laptop's entry
+`own_music`, as `lakhnes train --from assets/pretrained/mini --data FOLDER` does it. What the model
+forgets meanwhile: the perplexity of the first 1,024 events of 16 other songs of valid.
 
 Needs NES-MDB and lmd-full-5-sample (README, “Data”). With --write the numbers go to
 results/own_music.json, after each folder.
@@ -18,16 +20,20 @@ import tempfile
 from itertools import islice
 from pathlib import Path
 
-from _shared import arguments, at_hand, keep
+import numpy as np
+from _shared import arguments, at_hand, corpus_at_hand, keep
 
 from lakhnes_lib import profiles
 from lakhnes_lib.data import fetching
 from lakhnes_lib.errors import DataNotFound, Rejected
+from lakhnes_lib.evaluation import perplexity
 from lakhnes_lib.listening import results
+from lakhnes_lib.models import checkpoints
 from lakhnes_lib.music.mapping import map_to_nes
 from lakhnes_lib.training import own_music
 
 FILES, GAME = 10, "145_Golgo13"
+COMPOSER, COMPOSER_FILES = ("402_ZeldanoDensetsu", "399_YumeKoujou"), 15
 
 
 def usable(path: Path) -> bool:
@@ -37,11 +43,19 @@ def usable(path: Path) -> bool:
         return False
 
 
-def game() -> list[Path]:
+def largest(split: str, games: tuple[str, ...], count: int) -> list[Path]:
+    """The largest files of some games of NES-MDB."""
     folder = fetching.fetch("nesmdb-midi", mirror=os.environ.get("LAKHNES_MIRROR"))
-    return sorted(
-        (folder / "test").glob(f"{GAME}_*.mid"), key=lambda path: (-path.stat().st_size, path.name)
-    )[:FILES]
+    paths = (path for game in games for path in (folder / split).glob(f"{game}_*.mid"))
+    return sorted(paths, key=lambda path: (-path.stat().st_size, path.name))[:count]
+
+
+def game() -> list[Path]:
+    return largest("test", (GAME,), FILES)
+
+
+def composer() -> list[Path]:
+    return largest("valid", COMPOSER, COMPOSER_FILES)
 
 
 def lakh() -> list[Path]:
@@ -49,7 +63,23 @@ def lakh() -> list[Path]:
     return list(islice(filter(usable, sorted(folder.rglob("*.mid"))), FILES))
 
 
-SETS = {"game": game, "lakh": lakh}
+SETS = {"game": game, "composer": composer, "lakh": lakh}
+
+
+def others() -> list[np.ndarray]:
+    """The beginnings of 16 songs of valid that are not the composer's."""
+    valid = corpus_at_hand()["valid"]
+    chosen = [
+        ids[:1025]
+        for name, ids in zip(valid.names, valid.framed(), strict=True)
+        if not name.startswith(COMPOSER)
+    ]
+    return chosen[:: len(chosen) // 16][:16]
+
+
+def known(profile, checkpoint, songs) -> float:
+    model = checkpoints.load(checkpoint)
+    return perplexity.exact(model, songs, progress=False, **profile.evaluation.segments).perplexity
 
 
 def main():
@@ -61,6 +91,8 @@ def main():
         found = results.read("own_music")["values"] if chosen.only else {}
     except DataNotFound:
         found = {}
+    songs = others()
+    others_before = known(profile, start, songs)
     for name in [chosen.only] if chosen.only else SETS:
         with tempfile.TemporaryDirectory() as place:
             folder = Path(place) / "music"
@@ -70,12 +102,15 @@ def main():
             corpus = own_music.gather(folder)
             print(own_music.describe(corpus), flush=True)
             tuned = own_music.tune(profile, corpus, Path(place) / "run", start=start)
+            others_after = known(profile, tuned.run.folder / "best", songs)
         found[name] = {
             "files": {split: len(files) for split, files in corpus.manifest["taken"].items()},
             "songs": {split: len(songs) for split, songs in corpus.splits.items()},
             "events_held_back": sum(len(song) - 1 for song in corpus["test"].framed()),
             "perplexity_before": tuned.before,
             "perplexity_after": tuned.after,
+            "others_before": others_before,
+            "others_after": others_after,
             "steps": tuned.run.step,
             "best_step": tuned.run.best_step,
             "minutes": tuned.run.seconds / 60,

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from lakhnes_lib.models import checkpoints
+from lakhnes_lib.models.fast.muon import Muon
 from lakhnes_lib.profiles import Training
 from lakhnes_lib.training.optimisers import build_optimisers, learning_rate_share
 
@@ -39,6 +40,26 @@ def test_muon_takes_matrices_and_adamw_the_rest_each_once():
         for name in matrices
     )
     assert "embedding.weight" in rest and len(matrices) == 2 * 6
+
+
+def test_muon_on_stacks_of_matrices_moves_them_as_pytorchs_does():
+    torch.manual_seed(0)
+    begun = [torch.randn(shape) for shape in ((6, 9), (9, 6), (6, 9), (7, 7), (5, 3))]
+    models = [[torch.nn.Parameter(x.clone()) for x in begun] for _ in range(2)]
+    settings = dict(lr=0.02, weight_decay=0.1, momentum=0.95)
+    pytorchs, ours = torch.optim.Muon(models[0], **settings), Muon(models[1], **settings)
+    for _ in range(5):
+        for one, other in zip(*models, strict=True):
+            one.grad = torch.randn_like(one)
+            other.grad = one.grad.clone()
+        models[0][-1].grad = models[1][-1].grad = None  # one that stays as it is
+        pytorchs.step()
+        ours.step()
+        # Both compute in bfloat16, which rounds to 1 part in 256.
+        for one, other, first in zip(*models, begun, strict=True):
+            torch.testing.assert_close(one, other, rtol=0, atol=4e-4)
+            assert one.equal(first) == (one is models[0][-1])
+    ours.load_state_dict(pytorchs.state_dict())  # a run may go on with the other
 
 
 def stepped(optimisers, gradients):

@@ -12,6 +12,7 @@ from _shared import write
 
 from lakhnes_lib.errors import DataNotFound, LakhnesError
 from lakhnes_lib.listening import results
+from lakhnes_lib.listening.results import Result
 
 
 def written(folder, **changed):
@@ -68,18 +69,33 @@ def test_values_that_are_no_json_leave_the_old_file(tmp_path, bad):
     assert path.read_bytes() == before and list(tmp_path.iterdir()) == [path]
 
 
-@pytest.mark.parametrize("field", results.FIELDS)
+@pytest.mark.parametrize("field", Result.model_fields)
 def test_missing_field_is_named(tmp_path, field):
     written(tmp_path, **{field: None})
-    with pytest.raises(LakhnesError, match=rf"speed\.json: .*{field} is missing"):
+    with pytest.raises(LakhnesError, match=rf"speed\.json: .*{field}: is missing"):
         results.read("speed", tmp_path)
 
 
 def test_foreign_files_are_refused(tmp_path):
-    path = written(tmp_path)
-    for content in ("[]", "{", "7", "\x00", "[" * 200_000):
-        path.write_text(content)
+    written(tmp_path, values=[1, 2])
+    with pytest.raises(LakhnesError, match="values: must be a"):
+        results.read("speed", tmp_path)
+    path, deep = written(tmp_path), "[" * 200_000
+    text = path.read_text()
+    numbers = [
+        text.replace('"songs": 3', f'"songs": {number}') for number in ("NaN", "-Infinity", "1e999")
+    ]
+    for content in ("[]", "{", "\x00", deep, *numbers, text.replace('"speed"', '"other"')):
+        (tmp_path / "speed.json").write_text(content)
         with pytest.raises(LakhnesError, match=r"speed\.json: is not a result"):
             results.read("speed", tmp_path)
     with pytest.raises(DataNotFound, match="no such result"):
         results.read("never", tmp_path)
+
+
+@pytest.mark.parametrize("name", ["", "../speed", "a/b", "Speed", ".hidden"])
+def test_names_are_plain(tmp_path, name):
+    with pytest.raises(LakhnesError, match="name"):
+        write(name, {}, command="x", folder=tmp_path)
+    with pytest.raises(LakhnesError, match="name"):
+        results.read(name, tmp_path)

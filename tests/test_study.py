@@ -261,6 +261,19 @@ def lines_of(design, listener="ann", choices="aaaaaaaaaa"):
     ]
 
 
+def test_an_answer_that_was_taken_back_does_not_count(design, tmp_path):
+    """As in files of the widget of earlier versions."""
+    path, lines = tmp_path / "a.csv", lines_of(design, choices="a" * 10)
+    undone = lines_of(design, choices=["undone"] * 10)[1]
+    rows = [*lines[:2], undone, *lines[2:], lines_of(design, choices="b" * 10)[1]]
+    path.write_text("\n".join(["listener,design,trial,choice,time", *rows]))
+    found = answers.read(design, [path])
+    assert len(found.judgements) == 10 and not found.refused and not found.replaced
+    assert found.judgements[-1].chosen == design.trials[1].methods[1]
+    path.write_text("\n".join(["listener,design,trial,choice,time", *lines[:2], undone]))
+    assert len(answers.read(design, [path]).judgements) == 1
+
+
 def test_a_choice_is_the_method_of_that_side(design, tmp_path):
     path = tmp_path / "a.csv"
     lines = lines_of(design, choices="abbaababba") + lines_of(design, "bob", "b" * 10)[:1]
@@ -298,7 +311,7 @@ def test_every_bad_row_is_named_and_no_other_is_lost(design, tmp_path):
     )
     found = answers.read(design, [path])
     assert len(found.judgements) == 10 and found.replaced == 4
-    assert found.judgements[3].chosen == design.trials[3].methods[1], "the last counts"
+    assert found.judgements[-1].chosen == design.trials[3].methods[1], "the last counts"
     for words, number, sentence in zip(
         ("another study", "neither a nor b", "no trial", "cut off"),
         range(12, 16),

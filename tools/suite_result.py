@@ -7,18 +7,18 @@ the row. The exit code is 1 if a test failed.
 """
 
 import argparse
-import json
 import platform
 import sys
 import xml.etree.ElementTree as xml
 from pathlib import Path
 
 import torch
-from machine import circumstances
 
 from lakhnes_lib.errors import DataNotFound
-from lakhnes_lib.files import write_file
 from lakhnes_lib.listening import results
+
+sys.path.append(str(Path(__file__).resolve().parents[1] / "benchmarks"))
+from _shared import write
 
 
 def row_of(report: Path) -> dict:
@@ -48,9 +48,7 @@ def main() -> int:
     versions = (row["python"], row["torch"])
     rows = [other for other in rows if (other["python"], other["torch"]) != versions] + [row]
     rows.sort(key=lambda row: (row["python"], row["torch"]))
-    head = {"name": "suite", "command": "make matrix", "data_fingerprint": None}
-    content = head | circumstances(("numpy", "pytest")) | {"values": {"rows": rows}}
-    write_file(results.path_of("suite"), json.dumps(content, indent=1) + "\n")
+    write("suite", {"rows": rows}, command="make matrix", packages=("numpy", "pytest"))
     print(row)
     return int(row["failed"] > 0)
 

@@ -98,8 +98,7 @@ def bar(score: Score) -> tuple[int, float]:
     """A song's bar in ticks, and the share of onsets that had another onset a bar earlier.
 
     The bar is the length from 1 to 4 s that makes the share largest, where an onset one frame early
-    or late counts as well. A song that is too short to
-    tell has a bar of 0, and the share NaN.
+    or late counts as well. A song that is too short to tell has a bar of 0, and the share NaN.
     """
     frames = score.length * FRAMES_PER_SECOND // nes.TICKS_PER_SECOND + 1
     onsets = np.zeros(frames)
@@ -108,10 +107,8 @@ def bar(score: Score) -> tuple[int, float]:
     shortest, longest = (seconds * FRAMES_PER_SECOND for seconds in BAR_SECONDS)
     bars = np.arange(shortest, min(longest, frames // 2) + 1)
     # Correlation by Fourier transform counts the repeated onsets for all lengths of a bar at once.
-    near, exact = (
-        signal.correlate(onsets, earlier, method="fft")[frames - 1 :].round()
-        for earlier in (near_onset, onsets)
-    )
+    near = signal.correlate(onsets, near_onset, method="fft")[frames - 1 :].round()
+    exact = signal.correlate(onsets, onsets, method="fft")[frames - 1 :].round()
     possible = onsets.sum() - onsets.cumsum()[bars - 1]  # onsets that have a whole bar before them
     bars, possible = bars[possible > 0], possible[possible > 0]
     if not len(bars):

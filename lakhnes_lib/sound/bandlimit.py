@@ -11,7 +11,7 @@ summed by sample and power, and one matrix product then does every convolution.
 from functools import lru_cache
 
 import numpy as np
-from scipy import signal
+from scipy import linalg, signal
 
 TAPS = 32
 POWERS = 5
@@ -50,10 +50,8 @@ def _spread() -> np.ndarray:
 
     From the sums by power and sample of a chunk of TAPS samples to that chunk and the next one.
     """
-    spread = np.zeros((POWERS, TAPS, 2 * TAPS), np.float32)
-    for sample in range(TAPS):
-        spread[:, sample, sample : sample + TAPS] = step_polynomials().T
-    return spread.reshape(POWERS * TAPS, 2 * TAPS)
+    taps = np.pad(step_polynomials().T, ((0, 0), (0, 1)))  # (POWERS, TAPS + 1)
+    return np.vstack([linalg.convolution_matrix(row, TAPS).T for row in taps]).astype(np.float32)
 
 
 class StepSum:

@@ -4,7 +4,8 @@ Paper: §7 (its filters). Notebook: 08_user_study. ``tools/questionnaire.py`` re
 Differences from the paper: an answer that cannot be used is named, and costs no other answer.
 
 An answers file is CSV, one answer a row: ``listener,design,trial,choice,time``. choice is ``a`` or
-``b``. Of a listener's answers to one trial the last counts.
+``b``, or ``undone`` in files of earlier versions, which takes back the answer before it. Of a
+listener's answers to one trial the last counts.
 """
 
 import csv
@@ -19,6 +20,7 @@ from lakhnes_lib.files import read_bytes, replacing
 from lakhnes_lib.study.designs import CONTROL, Design
 
 FIELDS = ("listener", "design", "trial", "choice", "time")
+UNDONE = "undone"
 
 
 class Judgement(NamedTuple):
@@ -73,15 +75,18 @@ def read(design: Design, paths: Iterable) -> Answers:
 def answers_of(design: Design, rows: Iterable[tuple[str, str, str]], refused=()) -> Answers:
     """Answers of rows (listener, trial, choice), in the order in which they were given."""
     trials = {trial.id: trial for trial in design.trials}
-    rows = list(rows)
-    last_choice = {(listener, trial): choice for listener, trial, choice in rows}
+    last_choice, replaced = {}, 0
+    for listener, trial, choice in rows:
+        before = last_choice.pop((listener, trial), None)
+        if choice != UNDONE:
+            last_choice[listener, trial] = choice
+            replaced += before is not None
     judgements = []
     for (listener, name), choice in last_choice.items():
         trial = trials[name]
         chosen, other = trial.methods if choice == "a" else trial.methods[::-1]
         judgements.append(Judgement(listener, trial.batch, chosen, other))
     pairs = Counter(trial.batch for trial in design.trials)
-    replaced = len(rows) - len(last_choice)
     return Answers(design.kind, judgements, dict(pairs), tuple(refused), replaced)
 
 
@@ -157,6 +162,6 @@ def _fault(design: Design, row: dict) -> str:
         return f"an answer to another study ({row['design']}, not {design.fingerprint})"
     if row["trial"] not in {trial.id for trial in design.trials}:
         return f"the study has no trial {row['trial']!r}"
-    if row["choice"] not in ("a", "b"):
+    if row["choice"] not in ("a", "b", UNDONE):
         return f"the choice {row['choice']!r} is neither a nor b"
     return ""

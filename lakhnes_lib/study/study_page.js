@@ -118,7 +118,9 @@
 
   const acts = { begin, undo, remove, download, welcome };
   all("[data-act]").forEach(button => button.addEventListener("click", acts[button.dataset.act]));
-  players.forEach((player, side) => player.addEventListener("play", () => plays(side)));
+  // Where the event comes late, the other clip may have stopped this one already.
+  players.forEach((player, side) =>
+    player.addEventListener("play", () => player.paused || plays(side)));
   all(".choose").forEach((button, side) => button.addEventListener("click", () => choose(side)));
   addEventListener("keydown", event => {
     if (event.repeat || event.ctrlKey || event.metaKey || event.altKey) return;

@@ -54,7 +54,7 @@ def embed(page) -> Player:
     The page works there as it does alone: answers stay in the browser until they are downloaded,
     and the keys count while the frame has the focus.
 
-    >>> embed(write(design, "test.html"))  # doctest: +SKIP
+    Example: ``embed(write(design, "test.html"))``
     """
     # The text itself, not the file's address: of that VS Code would show nothing, and a Jupyter
     # server would forbid the page to store and to download.

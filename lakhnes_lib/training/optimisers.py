@@ -15,6 +15,7 @@ from math import cos, pi
 import torch
 from torch import nn
 
+from lakhnes_lib.models.fast import is_on, muon
 from lakhnes_lib.profiles import Training
 
 MOMENTUM = 0.95
@@ -36,7 +37,8 @@ def build_optimisers(model: nn.Module, settings: Training) -> list[torch.optim.O
         linear -= tables  # the output weights may be one of the tables
         matrices = [weight for weight in model.parameters() if weight in linear]
         rest = [weight for weight in model.parameters() if weight not in linear]
-        of_matrices = torch.optim.Muon(
+        kind = muon.Muon if is_on() and matrices[0].is_cuda else torch.optim.Muon
+        of_matrices = kind(
             matrices, lr=settings.matrix_learning_rate, weight_decay=decay, momentum=MOMENTUM
         )
         optimisers = [of_matrices, torch.optim.AdamW(rest, lr=rate, weight_decay=0.0)]
