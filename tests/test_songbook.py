@@ -16,7 +16,7 @@ from lakhnes_lib.songbook import arrangement, tunes
 from lakhnes_lib.songbook.arrangement import STYLES, TEXTURES
 from lakhnes_lib.songbook.sheets import EIGHTH, Bar, Chord, LeadSheet
 
-SLUGS = [piece.slug for piece in tunes.pieces()]
+SLUGS = list(tunes.pieces())
 
 OPENINGS = {
     "ode_to_joy": "m m f s s f m r d d r m m r r",
@@ -72,7 +72,7 @@ def test_opening_is_the_tune(slug):
 
 @pytest.mark.parametrize("slug", SLUGS)
 def test_library_reads_what_is_written(slug, capfd):
-    text = _piece(slug).path.read_text(encoding="utf-8")
+    text = _path(slug).read_text(encoding="utf-8")
     bars, bar_length = _read_bars(text)
     for bar in bars:
         assert sum(length for _, length, _ in bar) == bar_length, f"{slug}: bar {bar}"
@@ -118,10 +118,10 @@ def test_score_is_a_chiptune(slug):
 
 @pytest.mark.parametrize("slug", SLUGS)
 def test_melody_is_kept_on_p1(slug):
-    sheet, piece = _sheet(slug), _piece(slug)
-    pitches = np.concatenate([sheet.melody[:, 2] + up for up in piece.passes])
+    sheet, passes = _sheet(slug), tunes.pieces()[slug]["passes"]
+    pitches = np.concatenate([sheet.melody[:, 2] + up for up in passes])
     starts = np.concatenate(
-        [sheet.melody[:, 0] + n * sheet.bars[-1].end for n in range(len(piece.passes))]
+        [sheet.melody[:, 0] + n * sheet.bars[-1].end for n in range(len(passes))]
     )
     seconds = starts / 480 * 60 / sheet.quarters_per_minute
     played = tunes.score(slug).voice(nes.P1)
@@ -131,7 +131,7 @@ def test_melody_is_kept_on_p1(slug):
 
 @pytest.mark.parametrize("slug", SLUGS)
 def test_bass_strikes_every_new_chord(slug):
-    sheet, up = _sheet(slug), _piece(slug).passes[0]
+    sheet, up = _sheet(slug), tunes.pieces()[slug]["passes"][0]
     triangle = tunes.score(slug).voice(nes.TR)
     for start, chord in sheet.chords:
         frame = round(start / EIGHTH * 30 / sheet.quarters_per_minute * 60)
@@ -155,8 +155,9 @@ def test_book_as_a_whole():
     assert all(len(scores) >= 4 for scores in splits.values())
     assert sorted(s.name for scores in splits.values() for s in scores) == sorted(SLUGS)
     assert {path.stem for path in tunes.FOLDER.glob("*.abc")} == set(SLUGS)
-    assert {texture for piece in tunes.pieces() for texture in piece.textures} == set(TEXTURES)
-    assert {piece.style for piece in tunes.pieces()} == set(STYLES)
+    choices = tunes.pieces().values()
+    assert {texture for row in choices for texture in row["textures"]} == set(TEXTURES)
+    assert {row["style"] for row in choices} == set(STYLES)
 
 
 def test_every_piece_has_its_source():
@@ -182,10 +183,10 @@ def test_patterns_have_the_length_of_their_bar(name):
 
 
 def test_choices_of_the_songbook_fit_its_pieces():
-    for piece in tunes.pieces():
-        assert piece.passes and set(piece.textures) <= set(TEXTURES)
-        for bar in _sheet(piece.slug).bars:
-            assert arrangement.fitting(piece.style, bar) is STYLES[piece.style]
+    for slug, row in tunes.pieces().items():
+        assert row["passes"] and set(row["textures"]) <= set(TEXTURES)
+        for bar in _sheet(slug).bars:
+            assert arrangement.fitting(row["style"], bar) is STYLES[row["style"]]
 
 
 def test_what_is_not_there():
@@ -203,12 +204,12 @@ def test_a_pass_out_of_range():
         arrangement.arrange(sheet, style="march", passes=[60])
 
 
-def _piece(slug):
-    return next(piece for piece in tunes.pieces() if piece.slug == slug)
+def _path(slug):
+    return tunes.FOLDER / f"{slug}.abc"
 
 
 def _sheet(slug):
-    return tunes.lead_sheet(_piece(slug).path)
+    return tunes.lead_sheet(_path(slug))
 
 
 SHARPS = {

@@ -16,18 +16,19 @@ from lakhnes_lib import profiles
 from lakhnes_lib.files import write_file
 from lakhnes_lib.songbook.arrangement import DRUMS, bass, drums, inner_voice
 from lakhnes_lib.songbook.sheets import EIGHTH, LeadSheet
-from lakhnes_lib.songbook.tunes import Piece, lead_sheet, pieces
+from lakhnes_lib.songbook.tunes import FOLDER, lead_sheet, pieces
 
 DRUM_PITCHES = {"K": 36, "S": 38, "h": 42, "H": 46, "T": 45, "C": 49}
 TAMBOURINE, SHAKER = 54, 70
 
 
-def write(piece: Piece, path) -> Path:
+def write(slug: str, path) -> Path:
     """Writes a piece of the songbook for the band, once through, as MIDI; returns the path.
 
     Raises OutOfSpace.
     """
-    sheet, style = lead_sheet(piece.path).up(piece.passes[0]), piece.style
+    choices = pieces()[slug]
+    sheet, style = lead_sheet(FOLDER / f"{slug}.abc").up(choices["passes"][0]), choices["style"]
     bar, beat = sheet.bars[0].count, sheet.bars[0].beat
     melody = sheet.melody.tolist()
     hits = {DRUMS[key][0]: pitch for key, pitch in DRUM_PITCHES.items()}
@@ -77,5 +78,5 @@ def _played(sheet: LeadSheet, every: int, eighths: int, *lowest: int) -> list[tu
 
 
 if __name__ == "__main__":
-    for piece in pieces():
-        print(write(piece, profiles.root() / "assets/band" / f"{piece.slug}.mid"))
+    for slug in pieces():
+        print(write(slug, profiles.root() / "assets/band" / f"{slug}.mid"))

@@ -11,10 +11,9 @@ files are read and arranged in the same way.
 
 import sys
 import textwrap
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from fractions import Fraction
 from functools import cache
-from pathlib import Path
 
 import numpy as np
 import yaml
@@ -31,24 +30,12 @@ LONGEST, MOST_NOTES = 2000, 10_000
 """Whole notes and notes of a tune as it is played."""
 
 
-@dataclass(frozen=True)
-class Piece:
-    """A piece of the songbook and the choices of its arrangement, see ``arrangement.arrange``."""
-
-    slug: str
-    path: Path
-    split: str
-    style: str
-    textures: tuple[str, ...]
-    passes: tuple[int, ...]
-
-
 @cache
-def pieces() -> tuple[Piece, ...]:
-    """All pieces, in the order of ``songbook.yaml``; none where there is no songbook."""
+def pieces() -> dict[str, dict]:
+    """The songbook: each piece's slug -> its ``split``, and the ``style``, ``textures`` and
+    ``passes`` that ``arrangement.arrange`` takes for it; empty where there is no songbook."""
     path = FOLDER / "songbook.yaml"
-    entries = yaml.safe_load(path.read_text(encoding="utf-8")) if path.exists() else {}
-    return tuple(Piece(slug, FOLDER / f"{slug}.abc", **row) for slug, row in entries.items())
+    return yaml.safe_load(path.read_text(encoding="utf-8")) if path.exists() else {}
 
 
 def score(slug: str) -> Score:
@@ -61,10 +48,11 @@ def scores(split: str | None = None, slug: str | None = None) -> list[Score]:
 
     Raises DataNotFound if there are none.
     """
-    asked = [row for row in pieces() if split in (None, row.split) and slug in (None, row.slug)]
+    rows = pieces().items()
+    asked = [own for own, row in rows if slug in (None, own) and split in (None, row["split"])]
     if not asked:
         raise DataNotFound(f"{FOLDER / 'songbook.yaml'}: has no piece or split {slug or split}")
-    return [_read_once(piece.path) for piece in asked]
+    return [_read_once(FOLDER / f"{own}.abc") for own in asked]
 
 
 def read(path) -> Score:
@@ -79,15 +67,14 @@ def read(path) -> Score:
     >>> read("assets/songbook/greensleeves.abc")
     Score('greensleeves', 60.30 s, notes: P1 144, P2 162, TR 64, NO 135)
     """
-    (path, asked), choices = tune_of(path), {}
+    path, asked = tune_of(path)
     tunes = abc_reader.split(path)
     number = _number_of(asked, tunes, path) if asked else 0
     if not asked and len(tunes) > 1:
         advice = f"{path.name}#2 names another"
         print(f"{path}: the first of its {len(tunes):,} tunes is read; {advice}", file=sys.stderr)
-    for piece in pieces():
-        if piece.path == path.resolve():
-            choices = {key: getattr(piece, key) for key in ("style", "textures", "passes")}
+    row = pieces().get(path.stem, {}) if path.resolve().parent == FOLDER else {}
+    choices = {key: value for key, value in row.items() if key != "split"}
     sheet = lead_sheet(path, tunes[number])
     return arrangement.arrange(sheet, name=str(path), **choices).renamed(path.stem)
 
