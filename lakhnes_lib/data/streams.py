@@ -37,7 +37,8 @@ class Segment:
 @dataclass
 class Cursor:
     """Where a row of the batch is reading: in song ``song`` of epoch ``epoch``, ``next_event`` is
-    the index of its next input, and ``left`` counts the targets that are left of its piece."""
+    the index of its next input, and ``left`` counts the targets that are left of its piece; in an
+    endless row it is one more, as it stands in the snapshots of earlier versions."""
 
     song: int = 0
     next_event: int = 0
@@ -75,9 +76,7 @@ class Streams:
         fresh = np.zeros(self.batch, bool)
         for row, cursor in enumerate(self.rows):
             fresh[row] = cursor.left == 0 and self.kind != "endless"
-            events = self._read(cursor)
-            ids[row, : len(events) - 1] = events[:-1]
-            targets[row, : len(events) - 1] = events[1:]
+            self._read(cursor, ids[row], targets[row])
         return Segment(ids, targets, fresh)
 
     @property
@@ -117,22 +116,18 @@ class Streams:
         cursor.epoch = self.epoch
         self.begun += 1
 
-    def _read(self, cursor: Cursor) -> np.ndarray:
-        """Up to segment + 1 events of the row's piece; if endless, of the pieces after it too."""
-        is_endless = self.kind == "endless"
-        parts, missing = [], self.segment + 1
-        while missing and (is_endless or not parts):
-            if cursor.left == 0:
+    def _read(self, cursor: Cursor, ids: np.ndarray, targets: np.ndarray) -> None:
+        """Fills a row of a segment, as far as the cursor's piece goes; if endless, with the pieces
+        after it too."""
+        is_endless, filled = self.kind == "endless", 0
+        while filled < self.segment and (is_endless or not filled):
+            if cursor.left <= is_endless:
                 self._begin_piece(cursor)
-                cursor.left += is_endless and not parts
-                cursor.next_event += bool(parts)  # the <S> that ends the song before has been read
-            count = min(cursor.left + (not is_endless), missing)
-            song = self._songs(cursor.epoch)[cursor.song]
-            parts.append(song[cursor.next_event :][:count])
+                cursor.left += is_endless
+            count = min(cursor.left - is_endless, self.segment - filled)
+            events = self._songs(cursor.epoch)[cursor.song][cursor.next_event :][: count + 1]
+            ids[filled : filled + count] = events[:-1]
+            targets[filled : filled + count] = events[1:]
             cursor.next_event += count
             cursor.left -= count
-            missing -= count
-        # The last event was a target only: the next segment reads it again, as its first input.
-        cursor.next_event -= 1
-        cursor.left += 1
-        return np.concatenate(parts)
+            filled += count
