@@ -24,7 +24,7 @@ from lakhnes_lib.music.nes import P1, P2, TR  # noqa: E402
 from lakhnes_lib.music.score import TIMBRE_CHANGE, Score  # noqa: E402
 from lakhnes_lib.sound import apu, chip, timeline  # noqa: E402
 from lakhnes_lib.sound.bandlimit import StepSum, filter_coefficients  # noqa: E402
-from lakhnes_lib.sound.edges import LevelChanges  # noqa: E402
+from lakhnes_lib.sound.edges import level_changes  # noqa: E402
 
 PUBLISHED_TIMES_REAL_TIME = 15 / 142
 SONGS = 50
@@ -82,15 +82,14 @@ def parts(score, rate=44_100):
     stages = ("edges", "band_limiting", "output_filter")
     spent, clock = dict.fromkeys(("timeline", *stages), 0.0), time.process_time
     begin = clock()
-    changes = LevelChanges(timeline.build(score))
+    song = timeline.build(score)
     spent["timeline"] = clock() - begin
     steps, stage = StepSum(apu.BLOCK), filter_coefficients("console", rate)
     for number in range(-(-apu.length_in_samples(score, rate) // apu.BLOCK)):
         first = number * apu.BLOCK * chip.CLOCK / rate
         marks = [clock()]
-        cycle, change = changes.between(
-            int(np.ceil(first)), int(np.ceil(first + apu.BLOCK * chip.CLOCK / rate))
-        )
+        last = int(np.ceil(first + apu.BLOCK * chip.CLOCK / rate))
+        cycle, change = level_changes(song, int(np.ceil(first)), last)
         position = (cycle - first) * (rate / chip.CLOCK)
         marks.append(clock())
         sound = steps(position, change)

@@ -12,7 +12,7 @@ from lakhnes_lib.music import nes
 from lakhnes_lib.music.nes import NO, P1, P2, TR
 from lakhnes_lib.music.score import TIMBRE_CHANGE, VELOCITY_CHANGE, Score
 from lakhnes_lib.sound import apu, bandlimit, chip, timeline
-from lakhnes_lib.sound.edges import LevelChanges
+from lakhnes_lib.sound.edges import level_changes
 
 
 def counted_levels(score):
@@ -111,12 +111,12 @@ def test_levels_equal_a_chip_that_counts_every_cycle(seed):
 def test_changes_add_up_to_the_mixer_on_every_cycle_wherever_blocks_are_cut(rests):
     score = random_score(5, 8000, rests, shortest=30)
     mixed = chip.mix(apu.levels(score))
-    changes = LevelChanges(timeline.build(score))
+    song = timeline.build(score)
     random = np.random.default_rng(0)
     borders = [0, *np.sort(random.integers(0, len(mixed), 30)), len(mixed)]
     summed = np.zeros(len(mixed))
     for begin, end in itertools.pairwise(borders):
-        cycle, change = changes.between(begin, end)
+        cycle, change = level_changes(song, begin, end)
         assert not len(cycle) or (begin <= cycle.min() and cycle.max() < end)
         np.add.at(summed, cycle, change)
     np.testing.assert_allclose(np.cumsum(summed), mixed, atol=1e-12)
@@ -128,7 +128,7 @@ def test_unisons_move_on_one_cycle_and_still_add_up():
         5000,
     )
     levels = apu.levels(score)
-    cycle, change = LevelChanges(timeline.build(score)).between(0, levels.shape[1])
+    cycle, change = level_changes(timeline.build(score), 0, levels.shape[1])
     summed = np.zeros(levels.shape[1])
     np.add.at(summed, cycle, change)
     np.testing.assert_allclose(np.cumsum(summed), chip.mix(levels), atol=1e-12)

@@ -13,8 +13,9 @@ ends on a frame of 1/60 s (735 ticks), and loudness falls within a note frame by
 import numpy as np
 
 from lakhnes_lib.music import nes
-from lakhnes_lib.music.score import TIMBRE_CHANGE, VELOCITY_CHANGE, Score
+from lakhnes_lib.music.score import TIMBRE_CHANGE, Score
 from lakhnes_lib.songbook.sheets import EIGHTH, FRAMES_PER_SECOND, TABLES, Bar, LeadSheet, Step
+from lakhnes_lib.sound.presets import fades
 
 FRAME = nes.TICKS_PER_SECOND // FRAMES_PER_SECOND
 """Ticks of a frame."""
@@ -31,8 +32,8 @@ BASS_STEPS = {"r": range(1), "3": range(3, 6), "5": range(6, 10), "8": range(0)}
 """Semitones above the bass that a character of a bass pattern may stand for, rather than 12."""
 DUTIES = {nes.P1: (2, 1), nes.P2: (1, 2, 0)}
 """Timbre of a pulse in each pass, in turn."""
-DECAY = {nes.P1: (6, 1, 10), nes.P2: (4, 1, 4), nes.NO: (1, 2, 1)}
-"""Frames between two steps of loudness, size of a step, lowest loudness. The triangle has none."""
+DECAY = {nes.P1: (6 * FRAME, 1, 10), nes.P2: (4 * FRAME, 1, 4), nes.NO: (FRAME, 2, 1)}
+"""Ticks between two steps of loudness, size of a step, lowest loudness. The triangle has none."""
 
 
 def arrange(
@@ -73,9 +74,10 @@ def arrange(
         for voice, rows in enumerate(parts)
         for row in _in_frames(rows, sheet.frame, gates.get(voice, 1))
     ]
-    controls += [change for note in notes if note[0] in DECAY for change in _decay(*note)]
     ticks = max(round(end / sheet.frame) * FRAME, max(note[2] for note in notes))
-    return Score.build(notes, ticks, controls, name)
+    score = Score.build(notes, ticks, controls, name)
+    fading = [fades(score.voice(voice), *how) for voice, how in DECAY.items()]
+    return Score.build(score.notes, ticks, np.concatenate([score.controls, *fading]), name)
 
 
 def fitting(style: str, bar: Bar) -> dict:
@@ -187,11 +189,3 @@ def _in_frames(rows: list, frame: float, gate: float) -> list[tuple]:
         if stop > start:
             out.append((start * FRAME, stop * FRAME, pitch, velocity))
     return out
-
-
-def _decay(voice: int, start: int, end: int, pitch: int, velocity: int) -> list[tuple]:
-    """Controls: loudness that falls within a note."""
-    frames, fall, lowest = DECAY[voice]
-    ticks = range(start + frames * FRAME, end, frames * FRAME)
-    changes = zip(ticks, range(velocity - fall, lowest - 1, -fall), strict=False)
-    return [(voice, tick, VELOCITY_CHANGE, level) for tick, level in changes]

@@ -16,7 +16,7 @@ from lakhnes_lib.music import nes
 from lakhnes_lib.music.score import Score
 from lakhnes_lib.sound import chip, presets, timeline
 from lakhnes_lib.sound.bandlimit import DELAY, FILTERS, TAPS, StepSum, filter_coefficients
-from lakhnes_lib.sound.edges import LevelChanges, voice_levels
+from lakhnes_lib.sound.edges import level_changes, voice_levels
 
 SAMPLE_RATES = (4_000, 768_000)
 BLOCK = 1 << 16
@@ -98,7 +98,7 @@ def _stream(score, sample_rate, output, seed):
     samples = length_in_samples(score, sample_rate)
     if not samples:
         return
-    changes = LevelChanges(timeline.build(score, seed))
+    song = timeline.build(score, seed)
     # At most a second and a half at a time: the noise changes up to 450,000 times a second.
     block = min(BLOCK, 3 * sample_rate // 2 // TAPS * TAPS)
     steps, coefficients = StepSum(block), filter_coefficients(output, sample_rate)
@@ -106,7 +106,7 @@ def _stream(score, sample_rate, output, seed):
     for number in range(-(-(samples + DELAY) // block)):
         # In whole numbers, so that the last hour of a long song is as exact as its first second.
         begin, end = (-(-n * block * chip.CLOCK // sample_rate) for n in (number, number + 1))
-        cycle, change = changes.between(begin, end)
+        cycle, change = level_changes(song, begin, end)
         position = (cycle * sample_rate - number * block * chip.CLOCK) / chip.CLOCK
         sound, state = signal.lfilter(*coefficients, steps(position, change), zi=state)
         sound = sound[skip : skip + samples - done]

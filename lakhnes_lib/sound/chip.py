@@ -72,23 +72,19 @@ def noise_sequence(loop: int) -> np.ndarray:
     return np.array(gate, np.uint8)
 
 
-@lru_cache
-def pulse_mixer() -> np.ndarray:
-    """Output level by the levels of both pulses: float64 (16, 16)."""
-    total = np.add.outer(np.arange(16.0), np.arange(16.0))
+def _mixer(height: float, one: float, two: float) -> np.ndarray:
+    """Output level by the levels of two voices, which go through these resistances: float64 (16,
+    16)."""
+    share = np.add.outer(np.arange(16) / one, np.arange(16) / two)
     with np.errstate(divide="ignore"):
-        return 95.88 / (8128 / total + 100)
+        return height / (1 / share + 100)
 
 
-@lru_cache
-def triangle_noise_mixer() -> np.ndarray:
-    """Output level by triangle and noise level, the sample channel at rest: float64 (16, 16)."""
-    share = np.add.outer(np.arange(16.0) / 8227, np.arange(16.0) / 12241)
-    with np.errstate(divide="ignore"):
-        return 159.79 / (1 / share + 100)
+MIXERS = _mixer(95.88, 8128, 8128), _mixer(159.79, 8227, 12241)
+"""Of both pulses, and of triangle and noise, with the sample channel at rest."""
 
 
 def mix(levels: np.ndarray) -> np.ndarray:
     """The mixer's output, float64 (...), 0 to 1; levels: 0-15 of P1, P2, TR and NO, (4, ...)."""
     pulse_1, pulse_2, triangle, noise = np.asarray(levels, np.int64)
-    return pulse_mixer()[pulse_1, pulse_2] + triangle_noise_mixer()[triangle, noise]
+    return MIXERS[0][pulse_1, pulse_2] + MIXERS[1][triangle, noise]

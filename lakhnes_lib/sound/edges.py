@@ -14,33 +14,27 @@ from lakhnes_lib.sound import chip
 from lakhnes_lib.sound.timeline import Timeline
 
 
-class LevelChanges:
-    """Goes along a timeline and tells every change of the mixer's output, which begins at 0."""
+def level_changes(song: Timeline, begin: int, end: int) -> tuple[np.ndarray, np.ndarray]:
+    """The changes of the mixer's output, which begins at 0, in the cycles [begin, end).
 
-    def __init__(self, song: Timeline):
-        self._song, self._mixed = song, [0.0, 0.0]
-
-    def between(self, begin: int, end: int) -> tuple[np.ndarray, np.ndarray]:
-        """Cycles (int64) and changes of the output (float64) in [begin, end), in no order.
-
-        Each call begins where the one before ended.
-        """
-        end = min(end, self._song.borders[-1])
-        cycles, changes = [np.zeros(0, np.int64)], [np.zeros(0)]
-        mixers = (chip.pulse_mixer(), chip.triangle_noise_mixer())
-        for group, mixer in enumerate(mixers if begin < end else ()):
-            voices = (2 * group, 2 * group + 1)
-            one, two = (voice_levels(self._song, number, begin, end) for number in voices)
-            cycle = np.concatenate([one[0], two[0]])
-            order = np.argsort(cycle, kind="stable")
-            # Of each voice the number of the level in force; both have one from the first cycle on.
-            is_two = order >= len(one[0])
-            first, second = np.cumsum(~is_two) - 1, np.maximum(np.cumsum(is_two) - 1, 0)
-            mixed = mixer[one[1][first], two[1][second]]
-            cycles.append(cycle[order])
-            changes.append(np.diff(mixed, prepend=self._mixed[group]))
-            self._mixed[group] = mixed[-1]
-        return np.concatenate(cycles), np.concatenate(changes)
+    Cycles (int64) and by how much (float64), in no order.
+    """
+    end = min(end, song.borders[-1])
+    cycles, changes = [np.zeros(0, np.int64)], [np.zeros(0)]
+    for group, mixer in enumerate(chip.MIXERS if begin < end else ()):
+        # From one cycle earlier on, whose output is what the first change starts from.
+        voices = (2 * group, 2 * group + 1)
+        one, two = (voice_levels(song, number, max(begin - 1, 0), end) for number in voices)
+        cycle = np.concatenate([one[0], two[0]])
+        order = np.argsort(cycle, kind="stable")
+        # Of each voice the number of the level in force; both have one from the first cycle on.
+        is_two = order >= len(one[0])
+        first, second = np.cumsum(~is_two) - 1, np.maximum(np.cumsum(is_two) - 1, 0)
+        mixed = mixer[one[1][first], two[1][second]]
+        inside = cycle[order] >= begin
+        cycles.append(cycle[order][inside])
+        changes.append(np.diff(mixed, prepend=0.0)[inside])
+    return np.concatenate(cycles), np.concatenate(changes)
 
 
 def voice_levels(

@@ -35,7 +35,7 @@ def dress(
         controls = controls[controls["kind"] != VELOCITY_CHANGE]
         has_volume = notes["voice"] != nes.TR
         if volume == "decay":
-            controls = np.concatenate([controls, _fades(notes[has_volume])])
+            controls = np.concatenate([controls, fades(notes[has_volume], DECAY_TICKS)])
         elif isinstance(volume, bool) or volume not in range(1, 16):
             raise BadAudio(f'volume {volume!r} is not a number 1-15 or "decay"')
         else:
@@ -44,11 +44,12 @@ def dress(
     return Score.build(notes, score.length, controls, score.name)
 
 
-def _fades(notes: np.ndarray) -> np.ndarray:
-    """``CONTROL`` records: each note loses a level every DECAY_TICKS while it lasts."""
-    levels = (notes["end"] - notes["start"] - 1) // DECAY_TICKS  # that a note can lose
-    levels = np.minimum(levels, notes["velocity"]).astype(np.int64)
-    note = notes[np.repeat(np.arange(len(notes)), levels)]
-    lost = np.arange(len(note)) - np.repeat(np.cumsum(levels) - levels, levels) + 1
-    tick, value = note["start"] + lost * DECAY_TICKS, note["velocity"] - lost
+def fades(notes: np.ndarray, ticks: int, levels: int = 1, lowest: int = 0) -> np.ndarray:
+    """``CONTROL`` records: each note loses so many levels every so many ticks while it lasts, and
+    does not fall below the lowest."""
+    room = np.maximum(notes["velocity"].astype(np.int64) - lowest, 0)
+    times = np.minimum((notes["end"] - notes["start"] - 1) // ticks, room // levels)
+    note = notes[np.repeat(np.arange(len(notes)), times)]
+    number = np.arange(len(note)) - np.repeat(np.cumsum(times) - times, times) + 1
+    tick, value = note["start"] + number * ticks, note["velocity"] - number * levels
     return records(CONTROL, note["voice"], tick, VELOCITY_CHANGE, value)
