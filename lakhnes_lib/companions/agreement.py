@@ -76,26 +76,21 @@ def agreement(given: list[Score], composed: list[Score]) -> dict:
     Pieces that have no key, or are shorter than two seconds, do not count. A number is None where
     no piece is left.
     """
-    keys_given = np.array([keys(score) for score in given])
-    keys_composed = np.array([keys(score) for score in composed])
-    known = ~(np.isnan(keys_given).any(1) | np.isnan(keys_composed).any(1))
-    best = keys_given[known].argmax(1)
-    ranking = np.argsort(-keys_composed[known], 1)
-    # (given, composed): the rank that the given piece's key has in the composed piece
-    rank = np.argmax(ranking[None] == best[:, None, None], 2)
-    same_piece = np.eye(len(rank), dtype=bool)
-    values = {"pairs": int(known.sum())}
-    for ending, chosen in (("", same_piece), ("_shuffled", ~same_piece)):
+    facts = [[(keys(score), onsets(score)) for score in each] for each in (given, composed)]
+    known = [np.isfinite(a[0] + b[0]).all() for a, b in zip(*facts, strict=True)]
+    ranks, distances = {"": [], "_shuffled": []}, {"": [], "_shuffled": []}
+    for i, (fits_given, a) in enumerate(facts[0]):
+        for j, (fits_composed, b) in enumerate(facts[1]):
+            ending, bars = "" if i == j else "_shuffled", min(len(a), len(b))
+            distances[ending] += edit_distance(a[:bars], b[:bars]).tolist()
+            if known[i] and known[j]:  # how many keys fit the composed voices better
+                ranks[ending].append(sum(fits_composed > fits_composed[fits_given.argmax()]))
+    values = {"pairs": len(ranks[""]), "bars": len(distances[""])}
+    for ending, chosen in ranks.items():
         for most in (1, 3):
-            values[f"key_{most}{ending}"] = _mean(rank[chosen] < most)
-    distances = {"": [], "_shuffled": []}
-    patterns = [(onsets(a), onsets(b)) for a, b in zip(given, composed, strict=True)]
-    for i, (a, _) in enumerate(patterns):
-        for j, (_, b) in enumerate(patterns):
-            bars = min(len(a), len(b))
-            distances["" if i == j else "_shuffled"] += edit_distance(a[:bars], b[:bars]).tolist()
-    values["bars"] = len(distances[""])
-    return values | {f"rhythm{ending}": _mean(each) for ending, each in distances.items()}
+            values[f"key_{most}{ending}"] = _mean(np.array(chosen) < most)
+        values[f"rhythm{ending}"] = _mean(distances[ending])
+    return values
 
 
 def _mean(values) -> float | None:
