@@ -94,18 +94,13 @@ def piano_roll(score, ax=None, *, title: str | None = None):
 def waveform(samples, rate: int, ax=None, *, title: str = ""):
     """Amplitude over time.
 
-    samples: float (samples,) in [-1, 1]; rate: samples a second. Up to 3,000 samples are drawn as a
-    line, more as the band between least and greatest value. Returns the Axes given, or a Picture.
+    samples: float (samples,) in [-1, 1]; rate: samples a second. Returns the Axes given, or a
+    Picture.
     """
     ax, made = axes(ax, height=2.4)
-    samples, columns = np.asarray(samples, np.float32), 1500
-    seconds = np.arange(len(samples)) / rate
+    samples = np.asarray(samples, np.float32)
     ax.set_xlim(0, max(len(samples), 1) / rate)
-    if len(samples) > 2 * columns:  # each column's least and greatest value
-        edges = np.linspace(0, len(samples), columns + 1).astype(int)[:-1]
-        extremes = np.minimum.reduceat(samples, edges), np.maximum.reduceat(samples, edges)
-        seconds, samples = np.repeat(seconds[edges], 2), np.stack(extremes, axis=1).ravel()
-    ax.plot(seconds, samples, color=INK, linewidth=1.3)
+    ax.plot(np.arange(len(samples)) / rate, samples, color=INK, linewidth=1.3)
     peak = max(float(np.abs(samples).max(initial=0)) * 1.1, 0.01)
     ax.set_ylim(-peak, peak)
     finish(ax, title, "seconds", "amplitude")
