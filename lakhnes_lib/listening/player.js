@@ -14,14 +14,13 @@ function build(root) {
 
   const position = one("[type=range]"), status = one("[role=status]");
   const press = (button, on) => button.setAttribute("aria-pressed", String(on));
-  const isPressed = button => button.getAttribute("aria-pressed") === "true";
   const on = (selector, event, act) =>
     all(selector).forEach(element => element.addEventListener(event, () => act(element)));
 
   // --- sound: one audio element a piece; its source is Python's rendering, or a mix made here ---
   function audible() {
-    const [muted, alone] = ["mute", "solo"].map(kind => all(`[data-${kind}]`).map(isPressed));
-    return alone.includes(true) ? alone : muted.map(isMuted => !isMuted);
+    const alone = all("[data-solo]").map(box => box.checked);
+    return alone.includes(true) ? alone : all("[data-mute]").map(box => !box.checked);
   }
   const duties = () => all("[data-duty]").map(list => Number(list.value));
   function mixName() {
@@ -110,12 +109,8 @@ function build(root) {
   // --- buttons, pointer and keys ---
   on("button[data-piece]", "click", button => change(Number(button.dataset.piece)));
   on("[data-view]", "click", button => show(button.dataset.view));
-  on("[data-mute], [data-solo]", "click", button => {
-    press(button, !isPressed(button));
-    remix();
-  });
-  on("[data-duty]", "change", remix);
-  on("[type=checkbox]", "change", box => pieces.forEach(({ audio }) => (audio.loop = box.checked)));
+  on(".strip :is(input, select)", "change", remix);
+  on(".loop", "change", box => pieces.forEach(({ audio }) => (audio.loop = box.checked)));
   on(".speed", "change", list => {
     for (const { audio } of pieces) audio.defaultPlaybackRate = audio.playbackRate = list.value;
   });
