@@ -10,6 +10,7 @@ with its own checksum. A file that is missing, damaged, or made from other weigh
 Nothing here needs PyTorch unless a step has to be exported.
 """
 
+import copy
 import hashlib
 import json
 import sys
@@ -60,12 +61,6 @@ class Piece:
         absent = session.get_outputs()[0].shape[-1]
         self.history = np.full(shapes["history"], absent, np.int64)
         self.carry = np.zeros(shapes["carry"], np.float32)
-        self._name_inputs()
-
-    def _name_inputs(self) -> None:
-        self.inputs = {"ages": self.ages}
-        for layer, (keys, values) in enumerate(zip(self.keys, self.values, strict=True)):
-            self.inputs |= {f"keys{layer}": keys, f"values{layer}": values}
 
     def read(self, ids: np.ndarray) -> None:
         """Reads several events: int64 (events,)."""
@@ -75,10 +70,11 @@ class Piece:
     def feed(self, ids: np.ndarray) -> np.ndarray:
         """One event, int64 (1,), to the log-probabilities of the next: float32 (1, vocabulary)."""
         self.history = np.concatenate([ids, self.history[:-1]])
-        self.inputs["history"] = self.history
-        self.inputs["position"] = np.array(self.position)
-        self.inputs["carry"] = self.carry
-        log_probs, keys, values, self.carry = self.session.run(None, self.inputs)
+        inputs = {"history": self.history, "position": np.array(self.position)}
+        inputs |= {"ages": self.ages, "carry": self.carry}
+        for layer, (keys, values) in enumerate(zip(self.keys, self.values, strict=True)):
+            inputs |= {f"keys{layer}": keys, f"values{layer}": values}
+        log_probs, keys, values, self.carry = self.session.run(None, inputs)
         if self.memory_length:
             self._remember(keys, values)
         self.position += 1
@@ -91,7 +87,6 @@ class Piece:
             self.keys = np.pad(self.keys, [(0, 0)] * 3 + [(0, room)])
             self.values = np.pad(self.values, [(0, 0)] * 2 + [(0, room), (0, 0)])
             self.ages = np.pad(self.ages, (0, room))
-            self._name_inputs()
         self.keys[..., slot] = keys.reshape(self.keys.shape[:3])
         self.values[:, :, slot] = values.reshape(self.keys.shape[:3])
         self.ages[: self.position] += 1
@@ -99,12 +94,10 @@ class Piece:
 
     def copy(self) -> "Piece":
         """Another piece with the same past."""
-        copy = object.__new__(Piece)
-        copy.__dict__ = self.__dict__ | {
-            name: getattr(self, name).copy() for name in ("keys", "values", "ages")
-        }
-        copy._name_inputs()
-        return copy
+        other = copy.copy(self)
+        other.keys, other.values = self.keys.copy(), self.values.copy()
+        other.ages = self.ages.copy()
+        return other
 
 
 def open_piece(folder, memory_length: int | None, precision: str) -> Piece | None:
