@@ -13,7 +13,7 @@ transformer_xl_lakh_1 and so on, the one with most Lakh is Table 2's row.
 import json
 import re
 from collections import defaultdict
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from lakhnes_lib.listening import results
 
@@ -34,8 +34,7 @@ def known_answers() -> dict:
     return json.loads(results.path_of("known_answers").read_text(encoding="utf-8"))
 
 
-@dataclass(frozen=True)
-class Row:
+class Row(NamedTuple):
     """A model. size, paper: the paper's; name: ours in ``measured``, None if not measured; ours:
     what was measured."""
 

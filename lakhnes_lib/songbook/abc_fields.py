@@ -5,8 +5,8 @@ are those of the ABC standard 2.1 (2011); lengths are exact fractions of a whole
 """
 
 import re
-from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from typing import NamedTuple
 
 BEATS_PER_MINUTE = 120
 """Where a tune has no tempo."""
@@ -18,8 +18,7 @@ METRES = {"C": "4/4", "C|": "2/2", "": "4/4", "none": "4/4"}
 """Metres that are not two numbers. Music without a metre is counted as 4/4."""
 
 
-@dataclass(frozen=True)
-class Signature:
+class Signature(NamedTuple):
     """What counts for the notes that follow.
 
     metre: its two numbers. unit: length of a note without a number. tempo: quarter notes a minute.
@@ -31,7 +30,7 @@ class Signature:
     unit: Fraction | None = None
     tempo: Fraction | None = None
     tonic: str = "C"
-    alters: dict[str, int] = field(default_factory=lambda: dict.fromkeys(FIFTHS, 0))
+    alters: dict[str, int] = dict.fromkeys(FIFTHS, 0)
 
     @property
     def beat(self) -> Fraction:
@@ -42,7 +41,7 @@ class Signature:
     def completed(self) -> "Signature":
         """With a unit by the metre, and a tempo, where no field said them."""
         unit = self.unit or Fraction(1, 16 if Fraction(*self.metre) < Fraction(3, 4) else 8)
-        return replace(self, unit=unit, tempo=self.tempo or 4 * BEATS_PER_MINUTE * self.beat)
+        return self._replace(unit=unit, tempo=self.tempo or 4 * BEATS_PER_MINUTE * self.beat)
 
     def changed(self, letter: str, value: str) -> "Signature":
         """After a field K:, L:, M: or Q:. Raises ValueError for a value that is none.
@@ -51,8 +50,8 @@ class Signature:
         1
         """
         if letter == "Q":
-            return replace(self, **_tempo(value, self.beat))
-        return replace(self, **{"K": _key, "L": _unit, "M": _metre}[letter](value))
+            return self._replace(**_tempo(value, self.beat))
+        return self._replace(**{"K": _key, "L": _unit, "M": _metre}[letter](value))
 
 
 def _key(value: str) -> dict:

@@ -10,7 +10,6 @@ tempo notes have more or fewer units, so that a unit is always the same time.
 import re
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -107,8 +106,7 @@ class Step(NamedTuple):
     new: bool
 
 
-@dataclass(frozen=True, eq=False)
-class LeadSheet:
+class LeadSheet(NamedTuple):
     """One voice of melody with chords, repeats written out.
 
     melody: int64 (notes, 3), rows start, end, pitch; start and end in units, sorted, not
@@ -126,7 +124,7 @@ class LeadSheet:
     def up(self, semitones: int) -> "LeadSheet":
         """The lead sheet transposed."""
         chords = [(start, chord.up(semitones)) for start, chord in self.chords]
-        return replace(self, melody=self.melody + (0, 0, semitones), chords=chords)
+        return self._replace(melody=self.melody + (0, 0, semitones), chords=chords)
 
     @property
     def frame(self) -> float:

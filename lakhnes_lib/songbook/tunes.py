@@ -11,7 +11,6 @@ files are read and arranged in the same way.
 
 import sys
 import textwrap
-from dataclasses import replace
 from fractions import Fraction
 from functools import cache
 
@@ -124,7 +123,7 @@ def lead_sheet(path, lines: list[tuple[int, str]] | None = None) -> LeadSheet:
     sheet = LeadSheet(np.array(melody, np.int64, order="F"), chords, bars, tempo)
     if chords:
         return sheet
-    return replace(sheet, chords=sheet.fitting_chords(first.tonic, first.alters))
+    return sheet._replace(chords=sheet.fitting_chords(first.tonic, first.alters))
 
 
 def _add_bar(bars: list[Bar], start: Fraction, end: Fraction, signature, whole: Fraction):

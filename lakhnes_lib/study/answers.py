@@ -11,7 +11,6 @@ listener's answers to one trial the last counts.
 import csv
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -31,14 +30,8 @@ class Judgement(NamedTuple):
     chosen: str
     other: str
 
-    @property
-    def is_control(self) -> bool:
-        """Whether real music stood against random events."""
-        return CONTROL in (self.chosen, self.other)
 
-
-@dataclass(frozen=True)
-class Answers:
+class Answers(NamedTuple):
     """What was judged. kind: turing or preference; pairs: how many pairs each batch has; refused: a
     sentence for each row that could not be used; replaced: answers that a later one of the same
     listener to the same trial replaced."""
@@ -123,7 +116,7 @@ def filter_listeners(answers: Answers, batches=3, controls=True) -> tuple[Answer
     if not judgements:
         (name, reason), *_ = reasons.items()
         raise BadStudy(f"none of {len(reasons)} listeners passes the filter; {name} {reason}")
-    return replace(answers, judgements=judgements), reasons
+    return answers._replace(judgements=judgements), reasons
 
 
 def read_rows(path, fields: tuple[str, ...]) -> list[tuple[int, dict]]:

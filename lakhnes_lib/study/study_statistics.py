@@ -8,21 +8,20 @@ many tests, and how many judgements a test needs; ``bradley_terry`` has a model 
 All of these take judgements as independent of one another.
 """
 
-from dataclasses import dataclass
 from itertools import combinations
+from typing import NamedTuple
 
 import numpy as np
 from scipy import stats
 
 from lakhnes_lib.errors import BadStudy
 from lakhnes_lib.study.answers import Answers, Judgement
-from lakhnes_lib.study.designs import real_first
+from lakhnes_lib.study.designs import CONTROL, real_first
 
 CONFIDENCE = 0.95
 
 
-@dataclass(frozen=True)
-class Share:
+class Share(NamedTuple):
     """``hits`` of ``n`` judgements. share: hits / n; standard_error: as published, the square root
     of share (1 - share) / n; low, high: Wilson's 95 % interval; p: exact binomial test against one
     half; p_holm: p after Holm's correction."""
@@ -38,8 +37,7 @@ class Share:
     p_holm: float
 
 
-@dataclass(frozen=True)
-class Comparison:
+class Comparison(NamedTuple):
     """Two methods. difference: of their shares; wins, n: of the first, when they met; p_normal: the
     published test, of the two shares (turing) or of the wins (preference); p_exact: Fisher's of the
     shares, or binomial of the wins."""
@@ -150,7 +148,7 @@ def needed(p: float, q: float) -> int:
 
 def compared_judgements(answers: Answers) -> list[Judgement]:
     """The judgements of pairs that are no controls. Raises BadStudy if there are none."""
-    judgements = [judgement for judgement in answers.judgements if not judgement.is_control]
+    judgements = [each for each in answers.judgements if CONTROL not in (each.chosen, each.other)]
     if not judgements:
         raise BadStudy("there are answers to control pairs alone, so nothing was compared")
     return judgements

@@ -5,8 +5,8 @@ Differences from the paper: see ``study_statistics``.
 """
 
 import json
-from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -23,8 +23,7 @@ PUBLISHED_BATCHES = {"turing": 3, "preference": 1}
 """Batches that a listener must have completed, as published; never more than a design has."""
 
 
-@dataclass(frozen=True)
-class StudyReport:
+class StudyReport(NamedTuple):
     """What a listening test says. answers: those that count; dropped: listener -> why theirs do
     not; text: Markdown; pictures: by name."""
 
@@ -68,8 +67,8 @@ def write(report: StudyReport, folder) -> Path:
     rows = np.stack([model.strength, model.low, model.high], axis=1).tolist()
     strengths = [dict(zip(keys, row, strict=True)) for row in rows]
     values = {"kind": report.answers.kind, "listeners": report.answers.listeners}
-    values |= {"dropped": report.dropped, "shares": list(map(asdict, report.shares))}
-    values |= {"comparisons": list(map(asdict, report.comparisons))}
+    values |= {"dropped": report.dropped, "shares": [row._asdict() for row in report.shares]}
+    values |= {"comparisons": [row._asdict() for row in report.comparisons]}
     values |= {"strengths": dict(zip(model.methods, strengths, strict=True))}
     write_file(folder / "report.md", report.text)
     write_file(folder / "report.json", json.dumps(values, indent=1))
