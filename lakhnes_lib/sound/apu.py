@@ -96,8 +96,6 @@ def length_in_samples(score: Score, sample_rate: int) -> int:
 
 def _stream(score, sample_rate, output, seed):
     samples = length_in_samples(score, sample_rate)
-    if not samples:
-        return
     song = timeline.build(score, seed)
     # At most a second and a half at a time: the noise changes up to 450,000 times a second.
     block = min(BLOCK, 3 * sample_rate // 2 // TAPS * TAPS)

@@ -11,6 +11,7 @@ summed by sample and power, and one matrix product then does every convolution.
 from functools import lru_cache
 
 import numpy as np
+from numpy.polynomial import polynomial
 from scipy import linalg, signal
 
 TAPS = 32
@@ -40,8 +41,7 @@ def step_polynomials() -> np.ndarray:
     step /= step[-1]
     late = (np.arange(64) * fine) // 64  # 64 fractions of a sample, in its 4096ths
     value = np.stack([step[(k + 1) * fine - late] - (k > DELAY) for k in range(TAPS)])
-    powers = np.vander(late / fine - 0.5, POWERS, increasing=True)
-    return np.linalg.lstsq(powers, value.T, rcond=None)[0].T
+    return polynomial.polyfit(late / fine - 0.5, value.T, POWERS - 1).T
 
 
 @lru_cache
