@@ -16,13 +16,12 @@ ROTARY_BASE = 1024.0
 """The slowest pair turns by a full circle in 2 pi times as many events, the fastest in 2 pi."""
 
 
-def rotary_angles(first: int, time: int, head_width: int, device=None) -> tuple[Tensor, Tensor]:
-    """Cosines and sines of the angles at positions from ``first`` on.
+def rotary_angles(position: Tensor, head_width: int) -> tuple[Tensor, Tensor]:
+    """Cosines and sines of the angles at these positions, float64 (time,).
 
     Each float64 (time, head width / 4): a column for each pair of values that turns.
     """
-    position = torch.arange(first, first + time, device=device, dtype=torch.float64)
-    exponent = torch.linspace(0, 1, head_width // 4, device=device, dtype=torch.float64)
+    exponent = torch.linspace(0, 1, head_width // 4, device=position.device, dtype=torch.float64)
     angle = torch.outer(position, ROTARY_BASE**-exponent)
     return angle.cos(), angle.sin()
 
@@ -37,13 +36,14 @@ def rotate(x: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
     return torch.cat([a * cosine - b * sine, b * cosine + a * sine, still], -1)
 
 
-@fast.replaced_by(fast_attention.masked_attention)
 def attention(query: Tensor, key: Tensor, value: Tensor, mask: Tensor) -> Tensor:
     """softmax(query · key / √(head width) + mask) · value: (batch, heads, time, head width).
 
     query: (batch, heads, time, head width); key, value: (batch, heads, keys, head width);
     mask: (batch or 1, 1, time, keys), 0 or -inf.
     """
+    if fast.is_on():
+        return fast_attention.masked_attention(query, key, value, mask)
     scores = query @ key.transpose(-1, -2) * query.shape[-1] ** -0.5
     return (scores + mask).softmax(-1) @ value
 

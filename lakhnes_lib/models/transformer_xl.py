@@ -91,7 +91,6 @@ def attention_weights(
     return (scores + mask.unsqueeze(1)).softmax(-1)
 
 
-@fast.replaced_by(fast_attention.relative_attention)
 def relative_attention(
     query: Tensor, key: Tensor, value: Tensor, r: Tensor, u: Tensor, v: Tensor, mask: Tensor
 ) -> Tensor:
@@ -101,6 +100,8 @@ def relative_attention(
     r: W_kR R for the distances keys - 1 … 0, (heads, keys, head width); u, v: (heads, 1, head
     width); mask: (batch or 1, time, keys), 0 or -inf.
     """
+    if fast.is_on():
+        return fast_attention.relative_attention(query, key, value, r, u, v, mask)
     return attention_weights(query, key, r, u, v, mask) @ value
 
 
