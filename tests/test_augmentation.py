@@ -120,9 +120,8 @@ def by_text(score: Score, change) -> list[str]:
 @settings(deadline=None, max_examples=40)
 @given(scores(with_controls=True), changes)
 def test_a_changed_song_equals_plain_loops(score, change):
-    changed = augmentation.change_score(
-        score, change
-    )  # a Score checks order, ranges and monophony itself
+    # A Score checks order, ranges and monophony itself.
+    changed = augmentation.change_score(score, *change)
     expected = by_hand(score, change)
     assert changed.length == expected.length
     assert np.array_equal(changed.notes, expected.notes)
@@ -138,7 +137,7 @@ def test_many_songs_at_once_equal_each_alone(pairs):
     for number, (score, change) in enumerate(pairs):
         song = Score.build(notes[offsets[number] : offsets[number + 1]], lengths[number])
         assert song == dataclasses.replace(
-            augmentation.change_score(score, change), controls=song.controls
+            augmentation.change_score(score, *change), controls=song.controls
         )
 
 
@@ -167,7 +166,7 @@ def test_there_and_back_is_where_it_was(score):
         len(back.notes) == len(score.notes)
         and np.abs(back.notes["start"] - score.notes["start"]).max() <= 1
     )
-    assert augmentation.change_score(score, augmentation.unchanged()[0]) == score
+    assert augmentation.change_score(score, *augmentation.unchanged()[0]) == score
     without = augmentation.change_voices(score, (0, DROPPED, 2, 3))
     assert without == score.only([nes.P1, nes.TR, nes.NO])
 

@@ -131,26 +131,20 @@ def _offsets_of_kept(keep: np.ndarray, offsets: np.ndarray) -> np.ndarray:
     return np.append(0, np.cumsum(keep))[offsets]
 
 
-def change_score(score: Score, change: np.void) -> Score:
-    """One song changed as ``paper`` does it, controls included; change: one ``CHANGE`` record.
+def change_score(score: Score, semitones=0, speed=1.0, voices=range(4)) -> Score:
+    """One song changed as ``paper`` does it, controls included; arguments: fields of ``CHANGE``.
 
     Controls of a voice that changes between a pulse and the triangle are dropped.
     """
-    one = np.array([change], CHANGE)
+    one = np.array([(semitones, speed, tuple(voices))], CHANGE)
     notes, _, lengths = change_songs(score.notes, [0, len(score.notes)], [score.length], one)
     controls = score.controls.copy()
-    controls["tick"] = _in_ticks(controls["tick"] * (1 / one["speed"][0]))
+    controls["tick"] = _in_ticks(controls["tick"] * (1 / speed))
     old_voice = score.controls["voice"]
     voice = one["voices"][0][old_voice]
     controls["voice"] = voice
     keep = (voice != DROPPED) & ((voice == nes.TR) == (old_voice == nes.TR))
     return Score.build(notes, lengths[0], controls[keep], score.name)
-
-
-def _changed(score: Score, semitones=0, speed=1.0, voices=range(4)) -> Score:
-    """The same; the arguments are the fields of a ``CHANGE`` record."""
-    change = np.array((semitones, speed, tuple(voices)), CHANGE)
-    return change_score(score, change[()])
 
 
 def transpose(score: Score, semitones: int) -> Score:
@@ -161,7 +155,7 @@ def transpose(score: Score, semitones: int) -> Score:
     >>> song.notes["pitch"].max(), nes.transpose(song, 2).notes["pitch"].max()
     (np.uint8(79), np.uint8(81))
     """
-    return _changed(score, semitones=semitones)
+    return change_score(score, semitones=semitones)
 
 
 def change_speed(score: Score, speed: float) -> Score:
@@ -176,7 +170,7 @@ def change_speed(score: Score, speed: float) -> Score:
     """
     if not 0.01 <= speed <= 100:
         raise LakhnesError(f"speed must be between 0.01 and 100, not {speed}")
-    return _changed(score, speed=speed)
+    return change_score(score, speed=speed)
 
 
 def change_voices(score: Score, voices) -> Score:
@@ -191,7 +185,7 @@ def change_voices(score: Score, voices) -> Score:
     if not different or noise not in (nes.NO, DROPPED):
         rule = "P1, P2, TR go to different ones of these, NO to itself"
         raise LakhnesError(f"voices {voices}: {rule}")
-    return _changed(score, voices=voices)
+    return change_score(score, voices=voices)
 
 
 def framed_songs(
