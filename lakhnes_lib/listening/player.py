@@ -55,13 +55,13 @@ class Player:
 
 
 def listen(
-    source, title: str | None = None, *, rate: int | None = None, seconds: float | None = 30.0
+    source, title: str | None = None, *, rate: int = 44_100, seconds: float | None = 30.0
 ) -> Player:
     """A player for one piece.
 
-    source: Score, or samples, float array ``(samples,)`` in [-1, 1] at ``rate`` a second (44,100 if
-    None). title: shown as plain text; the score's name if None. seconds: a longer piece is cut
-    there in the page, which says so (30 s take 1.8 MB); None keeps all of it.
+    source: Score, or samples, float array ``(samples,)`` in [-1, 1] at ``rate`` a second. title:
+    shown as plain text; the score's name if None. seconds: a longer piece is cut there in the page,
+    which says so (30 s take 1.8 MB); None keeps all of it.
         The MIDI and VGM downloads are always the whole piece.
     Raises BadAudio for samples that are not sound or a rate that is not one.
 
@@ -71,10 +71,10 @@ def listen(
     >>> "<audio" in player.html
     True
     """
-    return _player([_piece(source, title, rate, seconds)])
+    return compare({title: source}, rate=rate, seconds=seconds)
 
 
-def compare(pieces: dict, *, rate: int | None = None, seconds: float | None = 30.0) -> Player:
+def compare(pieces: dict, *, rate: int = 44_100, seconds: float | None = 30.0) -> Player:
     """One player for several pieces: a row of buttons switches between them at the same position.
 
     pieces: label -> Score or samples, as in ``listen``. Raises BadAudio if there are none.
@@ -87,12 +87,9 @@ def compare(pieces: dict, *, rate: int | None = None, seconds: float | None = 30
     """
     if not pieces:
         raise BadAudio("compare: no pieces were given")
-    return _player([_piece(source, label, rate, seconds) for label, source in pieces.items()])
-
-
-def _player(pieces: list[dict]) -> Player:
-    title = f"Player: {', '.join(piece['data']['title'] for piece in pieces)}"
-    html = render(HERE / "player.html", title=title, pieces=pieces, voices=nes.VOICE_TITLES)
+    parts = [_piece(source, label, rate, seconds) for label, source in pieces.items()]
+    title = f"Player: {', '.join(part['data']['title'] for part in parts)}"
+    html = render(HERE / "player.html", title=title, pieces=parts, voices=nes.VOICE_TITLES)
     return Player(html, title)
 
 
@@ -108,7 +105,6 @@ def _piece(source, title, rate, seconds) -> dict:
         picture, data = plots.piano_roll(source, title=""), _score_data(source)
         roll = plots.roll(source)
     else:
-        rate = 44_100 if rate is None else rate
         samples = _samples(source, rate)
         total, downloads = len(samples) / rate, {}
         if seconds is not None:

@@ -111,15 +111,14 @@ def _events(score, number, frame_of, left_out) -> list[tuple]:
     timbres = controls[controls["kind"] == TIMBRE_CHANGE]
     when, timbre_when = frame_of(when), frame_of(timbres["tick"])
     moments = np.unique(np.concatenate([start, end, when, timbre_when]))
-    note = np.searchsorted(start, moments, "right") - 1
-    key, until = np.append(key, _SAME)[note], np.append(end, 0)[note]  # the last: before any note
+    until = in_force(start, end, moments, 0)
     sounds = moments < until
     volume = in_force(when, velocity, moments, 0) * (15 // nes.HIGHEST_VELOCITY[number])
     volume = _changes(volume, sounds, before=_SAME)
     timbre = in_force(timbre_when, timbres["value"], moments, 0)
     timbre = _changes(timbre, sounds, before=0 if number == nes.TR else _SAME)
     begins, ends = np.isin(moments, start), np.isin(moments, end)
-    key = np.select([begins, ends], [key, _STOP], _SAME)
+    key = np.select([begins, ends], [in_force(start, key, moments, _SAME), _STOP], _SAME)
     table = np.stack([moments, key, until - moments, volume, timbre], axis=1)
     happens = (np.stack([key, volume, timbre]) != _SAME).any(axis=0)
     return list(map(tuple, table[happens].tolist()))

@@ -5,7 +5,7 @@ Source: Bradley and Terry, Rank analysis of incomplete block designs, Biometrika
 Differences from the paper: §7 counts the comparisons that each method won (``study_statistics``).
 """
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from scipy import stats
@@ -23,8 +23,7 @@ NEWTON_STEPS = 30
 """Of a method that always won, each step adds about one to the strength, up to about ten."""
 
 
-@dataclass(frozen=True)
-class Strengths:
+class Strengths(NamedTuple):
     """Bradley and Terry's model. strength: float (methods,), mean 0; drawn: float (draws, methods),
     the bootstrap's; unit: what it drew, listeners or judgements; count: how many of them there
     are."""

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from lakhnes_lib.errors import BadSetting, BadStudy, first_problem
 from lakhnes_lib.files import read_bytes
@@ -51,23 +51,19 @@ class Clip(_Strict):
 
 
 class Trial(_Strict):
-    """A pair of clips, A and B, by name; batch: number of the batch that it belongs to, from 0."""
+    """A pair of clips, A and B, by name; batch: number of the batch that it belongs to, from 0;
+    methods: of both clips, told by the design."""
 
     id: Name
     batch: Annotated[int, Field(ge=0)]
     a: Name
     b: Name
-    _methods: tuple[str, str] = PrivateAttr(("", ""))
+    methods: Annotated[tuple[str, str], Field(exclude=True)] = ("", "")
 
     @property
     def clips(self) -> tuple[str, str]:
         """The names of both clips."""
         return self.a, self.b
-
-    @property
-    def methods(self) -> tuple[str, str]:
-        """The methods of both clips."""
-        return self._methods
 
 
 class Design(_Strict):
@@ -87,7 +83,8 @@ class Design(_Strict):
         for trial in self.trials:
             for name in set(trial.clips) - self.clips.keys():
                 raise ValueError(f"the trial {trial.id} has a clip {name} that is not listed")
-            trial._methods = (self.clips[trial.a].method, self.clips[trial.b].method)
+            methods = tuple(self.clips[name].method for name in trial.clips)
+            object.__setattr__(trial, "methods", methods)
         return self
 
     @property
