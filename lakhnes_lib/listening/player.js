@@ -28,9 +28,9 @@ function build(root) {
     return piece.voices && name !== "true,true,true,true,-1,-1" ? name : "full";
   }
   function mix() {
-    piece.mixes ??= { full: sound.fromWav(piece.audio.src) };
+    piece.mixes ??= { full: fromWav(piece.audio.src) };
     const { mixes } = piece;
-    return (mixes[mixName()] ??= sound.mix(piece, audible(), duties(), mixes.full));
+    return (mixes[mixName()] ??= render(piece, audible(), duties(), mixes.full));
   }
   function load() {
     const name = mixName();
