@@ -105,7 +105,8 @@ class ModernDecoder(NeuralModel):
         x = self.dropout(self.embed(history, time))  # (batch, time, width)
         angles = None
         if self.rotary:
-            angles = rotary_angles(past.position, time, self.head_width, ids.device)
+            position = torch.arange(time, device=ids.device, dtype=torch.float64)
+            angles = rotary_angles(past.position + position, self.head_width)
         mask = memory_mask(time, past.valid, past.length).unsqueeze(1)  # (batch, 1, time, keys)
         layers = []
         for block, before in zip(self.blocks, past.layers, strict=True):

@@ -24,7 +24,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lakhnes_lib.models.language_model import LanguageModel
-from lakhnes_lib.models.modern_block import ROTARY_BASE, activated, normalised
+from lakhnes_lib.models.modern_block import activated, normalised, rotary_angles, rotate
 from lakhnes_lib.models.modern_decoder import ModernDecoder
 from lakhnes_lib.models.transformer_xl import TransformerXL
 
@@ -112,14 +112,8 @@ class ModernStep(nn.Module):
 
     def rotation(self, position: Tensor) -> Tensor:
         """A position's rotary embedding as one matrix: (head width, head width)."""
-        quarter = self.head_width // 4
-        exponent = torch.linspace(0, 1, quarter, dtype=torch.float64)
-        angle = position.double() * ROTARY_BASE**-exponent
-        cosine, sine = angle.cos().float(), angle.sin().float()
-        still = torch.ones(2 * quarter)
-        diagonal = torch.eye(self.head_width) * torch.cat([cosine, cosine, still])
-        partner = F.pad(torch.eye(2 * quarter).roll(quarter, 0), [0, 2 * quarter] * 2)
-        return diagonal + partner * torch.cat([sine, -sine, still]).unsqueeze(1)
+        cosine, sine = rotary_angles(position.double().view(1), self.head_width)
+        return rotate(torch.eye(self.head_width), cosine.float(), sine.float())
 
 
 class RelativeStep(nn.Module):
