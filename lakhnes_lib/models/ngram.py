@@ -44,19 +44,14 @@ class Table:
     """
 
     def __init__(self, keys: Tensor, counts: Tensor, discounts: Tensor):
-        self.keys, self.counts, self.discounts = keys, counts, discounts
+        self.keys = keys
         self.count_sums = F.pad(counts.cumsum(0), (1, 0))
         self.discount_sums = F.pad(discounts[counts.clamp_max(3)].cumsum(0), (1, 0))
 
-    def count(self, key: Tensor) -> Tensor:
-        """c of these n-grams, 0 of those never seen: int64 of key's shape."""
-        index = torch.searchsorted(self.keys, key).clamp_max(len(self.keys) - 1)
-        return torch.where(self.keys[index] == key, self.counts[index], 0)
-
-    def sums(self, history: Tensor) -> tuple[Tensor, Tensor]:
-        """c(h ·) and Σ D(c(h v)) of these histories: float64 of history's shape, each."""
-        first = torch.searchsorted(self.keys, history << BITS)
-        end = torch.searchsorted(self.keys, (history + 1) << BITS)
+    def sums(self, first: Tensor, end: Tensor) -> tuple[Tensor, Tensor]:
+        """Σ c and Σ D(c) over the n-grams from one key on up to another, each float64 of the keys'
+        shape. Of one n-gram that is its own c and D, of a history c(h ·) and Σ D(c(h v))."""
+        first, end = torch.searchsorted(self.keys, first), torch.searchsorted(self.keys, end)
         counted = self.count_sums[end] - self.count_sums[first]
         return counted.double(), self.discount_sums[end] - self.discount_sums[first]
 
@@ -197,13 +192,13 @@ class NGram(LanguageModel):
         """p(event | history): float64, of the shape to which event and histories broadcast."""
         probability = torch.full_like(event, 1 / self.vocabulary_size, dtype=torch.float64)
         for table, history in zip(self.tables, histories, strict=True):
-            count = table.count(history << BITS | event)
-            total, discounted = table.sums(history)
+            key = history << BITS | event
+            count, discount = table.sums(key, key + 1)
+            total, discounted = table.sums(history << BITS, (history + 1) << BITS)
             if self.smoothing == "backoff":
                 probability = torch.where(count > 0, count / total, probability)
             else:
-                own = count - table.discounts[count.clamp_max(3)]
-                interpolated = (own + discounted * probability) / total
+                interpolated = (count - discount + discounted * probability) / total
                 probability = torch.where(total > 0, interpolated, probability)
         return probability
 
