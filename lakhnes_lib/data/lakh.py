@@ -8,7 +8,7 @@ the corpus is: the parts follow each other through a permutation of all songs, a
 next.
 """
 
-from functools import cached_property
+from functools import cache, cached_property
 
 import numpy as np
 
@@ -107,14 +107,12 @@ class LakhSplit(Packed):
         seed: the training run's. draws: ``published`` (drawn with the corpus' own seed) or
         ``fresh``. The same arguments give the same examples.
         """
-        songs = max(len(self), 1)
         count = min(SONGS_A_PART[draws], len(self))
-        turns = range(epoch * count // songs, -(-(epoch + 1) * count // songs))
-        orders = {turn: np.random.default_rng([seed, turn, 2]).permutation(songs) for turn in turns}
+        order = cache(lambda turn: np.random.default_rng([seed, turn, 2]).permutation(len(self)))
         scores = []
         for position in range(epoch * count, (epoch + 1) * count):
-            turn, position_in_turn = divmod(position, songs)
-            index = int(orders[turn][position_in_turn])
+            turn, position_in_turn = divmod(position, len(self))
+            index = int(order(turn)[position_in_turn])
             if draws == "fresh":
                 scores.append(self.fresh(index, seed, turn))
             else:
