@@ -7,17 +7,20 @@ from pathlib import Path
 
 import typer
 
-from lakhnes_lib.cli.options import SETTINGS, Home, Verb, progress
+from lakhnes_lib.cli.options import SETTINGS, Verb, progress
 
 data = typer.Typer(help="Lists and fetches data sets and published checkpoints.", **SETTINGS)
 
 
 @data.command("list", cls=Verb)
-def list_all(home: Home = None):
+def list_all(home: Path | None = None):
     """Lists what can be fetched.
 
     Name, size, whether it is here ("mirror only": a mirror may have it, and it cannot be
     downloaded), title, licence and citation. `lakhnes data fetch NAME` brings one.
+
+    Options:
+    home: Folder for data sets [default: LAKHNES_HOME, or data/ of the checkout].
     """
     from lakhnes_lib.data import fetching, registry
 
@@ -30,11 +33,7 @@ def list_all(home: Home = None):
 
 
 @data.command(cls=Verb)
-def fetch(
-    name: str,
-    mirror: Path | None = None,
-    home: Home = None,
-):
+def fetch(name: str, mirror: Path | None = None, home: Path | None = None):
     """Brings a data set here and prints its folder.
 
     It is downloaded from its official address, or taken from an archive in --mirror (the
@@ -49,6 +48,7 @@ def fetch(
     Options:
     name: A name that `lakhnes data list` shows.
     mirror: Folder with an archive of the same content, instead of the web.
+    home: Folder for data sets [default: LAKHNES_HOME, or data/ of the checkout].
     """
     from lakhnes_lib.data import fetching
 

@@ -9,14 +9,14 @@ from typing import Annotated
 
 import typer
 
-from lakhnes_lib.cli.options import Checkpoint, Count, Device, Length, Voices, only_where
+from lakhnes_lib.cli.options import Count, Length, Voices, only_where
 from lakhnes_lib.models import processes
 
 
 # The defaults are those of ``profiles.Sampling`` (a test compares them), which is slow to import.
 def generate(
     context: typer.Context,
-    checkpoint: Checkpoint,
+    checkpoint: Path,
     out: Annotated[Path, typer.Argument(metavar="OUT_DIR")],
     pieces: Annotated[int, typer.Option("-n", "--pieces", min=1, max=1_000)] = 4,
     seed: Count = None,
@@ -39,7 +39,7 @@ def generate(
     as_published: Annotated[bool, typer.Option("--as-published")] = False,
     masked: Annotated[bool, typer.Option("--masked/--free")] = True,
     precision: str = "int8",
-    device: Device = None,
+    device: str | None = None,
 ):
     """Composes new pieces: from nothing, or from what you bring.
 
@@ -77,6 +77,7 @@ def generate(
       lakhnes generate assets/pretrained/mini pieces -n 1 --loop --seconds 20
 
     Options:
+    checkpoint: Folder with model.safetensors and config.json.
     out: Folder for the pieces.
     pieces: How many.
     seed: Composes the same pieces again [default: drawn].
@@ -84,6 +85,7 @@ def generate(
     rhythm: Keep this song's rhythm and drums, compose new pitches.
     given: Keep these voices of a song (P1,P2,TR,NO), compose the others.
     between: Compose seconds A to B of a song anew.
+    voices: Of MIDI: who plays what [default: by role].
     only: With --between: compose only these voices.
     loop: End each piece where its beginning can follow.
     first_seconds: Of FILE take only so many seconds [default: all; --continue: 512 events].
@@ -98,6 +100,7 @@ def generate(
     as_published: As the paper: 1,024 events, no end, temperature 0.95, top-k 32, no audition.
     masked: Keep the grammar of events, or not.
     precision: Weights in 8 bits (int8), or in 32 (fp32), which is slower.
+    device: cpu or cuda [default: cuda where there is one].
     """
     from lakhnes_lib.cli import composing
     from lakhnes_lib.generation import sampling

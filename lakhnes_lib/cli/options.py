@@ -28,39 +28,25 @@ def _existing(path: Path) -> Path:
     return path
 
 
-Home = Annotated[
-    Path | None,
-    typer.Option(help="Folder for data sets [default: LAKHNES_HOME, or data/ of the checkout]."),
-]
-Checkpoint = Annotated[
-    Path,
-    typer.Argument(metavar="CHECKPOINT", help="Folder with model.safetensors and config.json."),
-]
-Device = Annotated[str | None, typer.Option(help="cpu or cuda [default: cuda where there is one].")]
 # None is the default of some options. An hour of music has about 200,000 events.
 Count = Annotated[int | None, typer.Option(min=0, max=2**31 - 1)]
 Length = Annotated[int | None, typer.Option(min=1, max=250_000)]
-
-
 Music = Annotated[Path, typer.Argument(metavar="IN", callback=_existing)]
-Voices = Annotated[
-    str, typer.Option(metavar="P1=TRACK,...", help="Of MIDI: who plays what [default: by role].")
-]
+Voices = Annotated[str, typer.Option(metavar="P1=TRACK,...")]
 
 
 class Verb(TyperCommand):
     """A verb whose docstring explains its arguments and options, as the command's help shows them.
 
     Behind a line "Options:" at the docstring's end, each has a line "name: what it means", which
-    goes on in indented lines. What is not named there keeps the help of its annotation.
+    goes on in indented lines.
     """
 
     def __init__(self, *arguments, help, params, **settings):
         text, _, lines = help.partition("\n\nOptions:\n")
         meanings = dict(re.findall(r"^(\w+): (.+(?:\n +.+)*)", lines, re.MULTILINE))
         for option in params:
-            meaning = meanings.get(option.name, option.help)
-            option.help = " ".join(meaning.split())
+            option.help = " ".join(meanings[option.name].split())
             if option.param_type_name == "argument":
                 option.metavar = option.metavar or option.name.upper()
         super().__init__(*arguments, help=text, params=params, **settings)
@@ -72,7 +58,7 @@ def _workers(number: int) -> int:
     raise typer.BadParameter(f"workers must be 1 or more, or -1 for one per core, not {number}")
 
 
-Workers = Annotated[int, typer.Option(callback=_workers, help="Processes, at most one per core.")]
+Workers = Annotated[int, typer.Option(callback=_workers)]
 
 
 def only_where(fits: bool, context: typer.Context, *flags: str, why: str) -> None:

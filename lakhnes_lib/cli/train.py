@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from lakhnes_lib.cli.options import Checkpoint, Count, Device, chosen_device, only_where, progress
+from lakhnes_lib.cli.options import Count, chosen_device, only_where, progress
 from lakhnes_lib.errors import DataNotFound
 from lakhnes_lib.files import check_target
 
@@ -32,7 +32,7 @@ def train(
     resume: Annotated[bool, typer.Option("--resume")] = False,
     max_minutes: Annotated[float | None, typer.Option(min=0)] = None,
     seed: Count = None,
-    device: Device = None,
+    device: str | None = None,
 ):
     """Trains or fine-tunes a model.
 
@@ -62,6 +62,7 @@ def train(
     resume: Go on from the run's last snapshot.
     max_minutes: Stop in good order after so many minutes.
     seed: Instead of the profile's.
+    device: cpu or cuda [default: cuda where there is one].
     """
     from lakhnes_lib import profiles
     from lakhnes_lib.data.corpora import PACKED, SONGBOOK, prepare
@@ -109,7 +110,7 @@ def train(
 # The defaults are those of ``profiles.Evaluation`` (a test compares them), which is slow to import.
 def evaluate(
     context: typer.Context,
-    checkpoint: Checkpoint,
+    checkpoint: Path,
     split: Part = Part.test,
     protocol: Protocol = Protocol.exact,
     data: str = "nesmdb-midi",
@@ -117,7 +118,7 @@ def evaluate(
     segment: Annotated[int | None, typer.Option(min=1, max=2**20)] = None,
     memory: Count = 896,
     as_json: Annotated[bool, typer.Option("--json")] = False,
-    device: Device = None,
+    device: str | None = None,
 ):
     """Measures a model's perplexity on a split.
 
@@ -136,6 +137,7 @@ def evaluate(
       lakhnes evaluate assets/pretrained/mini --data songbook
 
     Options:
+    checkpoint: Folder with model.safetensors and config.json.
     split: Of the corpus.
     protocol: See above.
     data: songbook, nesmdb-midi, nesmdb-tx1, or a folder that `lakhnes tokens` or `lakhnes map`
@@ -145,6 +147,7 @@ def evaluate(
     memory: Events of history kept.
     as_json: Print one JSON object instead: model, split, protocol, perplexity, songs, events,
         parameters.
+    device: cpu or cuda [default: cuda where there is one].
     """
     from lakhnes_lib.data.corpora import prepare
     from lakhnes_lib.evaluation import perplexity
