@@ -49,15 +49,9 @@ def given_events(score: Score, voices) -> tuple[np.ndarray, np.ndarray]:
 
 def timed_events(score: Score, voices) -> tuple[np.ndarray, np.ndarray]:
     """The same, and two empty arrays if there are none."""
-    timed = []
-    for voice in voices:
-        notes = score.voice(voice)
-        ends = np.setdiff1d(notes["end"], notes["start"])  # where the next note begins is no end
-        ids = events.NOTE_ON[voice] + notes["pitch"]
-        timed += zip(notes["start"].tolist(), ids.tolist(), strict=True)
-        timed += [(end, int(events.NOTE_OFF[voice])) for end in ends.tolist()]
-    times, ids = np.array(sorted(timed), np.int64).reshape(-1, 2).T  # an instant's ids rise
-    return times, ids
+    notes = score.only(voices).notes
+    ids, times, _ = events.timeline(notes, [0, len(notes)], [score.length])
+    return times[:-1], ids[:-1]  # without the <S> at the song's end
 
 
 class Accompaniment:
