@@ -13,7 +13,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoes
 HERE = Path(__file__).parent
 
 
-def render(path, **values) -> str:
+def render(path: Path, **values) -> str:
     """The text of the template at ``path``, with these values filled in.
 
     A template may extend or include those of its own folder and of this one, and take the text of a
@@ -24,7 +24,6 @@ def render(path, **values) -> str:
     >>> "<title>A &amp; B</title>" in page and "<p>music</p>" in page
     True
     """
-    path = Path(path)
     return _environment(path.parent).get_template(path.name).render(values)
 
 

@@ -9,7 +9,6 @@ music goes through the events too, so that its dynamics and timbres do not give 
 """
 
 import hashlib
-from collections import defaultdict
 from itertools import zip_longest
 
 import numpy as np
@@ -46,13 +45,12 @@ def make_study(
     check_target(folder)
     design = plan(kind, sources, **options)
     sources = {CONTROL: RandomModel()} | sources
-    names_of = defaultdict(list)
-    for name, clip in design.clips.items():
-        names_of[clip.method].append(name)
     origins, sounds, clips = {}, {}, {}
-    methods = tqdm(sorted(names_of), unit="method", desc="clips", disable=not progress)
-    for number, method in enumerate(methods):
-        names, seed = names_of[method], [design.seed, number]
+    methods = sorted({clip.method for clip in design.clips.values()})
+    bar = tqdm(methods, unit="method", desc="clips", disable=not progress)
+    for number, method in enumerate(bar):
+        names = [name for name, clip in design.clips.items() if clip.method == method]
+        seed = [design.seed, number]
         excerpts = _excerpts(method, sources[method], len(names), design.seconds, seed, length)
         for name, (piece, start) in zip(names, excerpts, strict=True):
             excerpt = piece.excerpt(start, start + design.seconds)
