@@ -27,7 +27,7 @@ from tqdm import tqdm
 from lakhnes_lib import profiles
 from lakhnes_lib.companions import fitting, piano_rolls, sandwich
 from lakhnes_lib.companions.piano_rolls import BAR, BARS, BEAT, LAKH, NES, Kind, Rolls
-from lakhnes_lib.companions.sandwich import STANDARD, Sandwich
+from lakhnes_lib.companions.sandwich import STANDARD, Sandwich, by_track
 from lakhnes_lib.data import corpora, fetching
 from lakhnes_lib.data.corpus import SPLITS, split_of
 from lakhnes_lib.errors import BadMidi
@@ -269,7 +269,8 @@ def measured(rolls: Rolls, home: Path, seed: int) -> dict:
         elif stage.part == "refine":
             nats = in_batches(model.refine_loss, x, stage.neuron)
             values["losses"][name] = nats.mean(0).tolist()
-            shown = in_batches(lambda part, m=model: m.refine(m.decode(m.encode(part).mean)), x) > 0
+            logits = in_batches(lambda part, m=model: m.decode(m.encode(part).mean), x)
+            shown = in_batches(lambda part, m=model: by_track(m.refine, part), logits) > 0
             values["reconstruction"][name] = agreement(shown, truth)
     values["rolls"] = of_rolls(rolls, home, rolls.unpack(phrases))
     values["nats_a_bar"], values["spread"] = {}, {}

@@ -10,18 +10,19 @@ all other pieces, which are as good, but were composed around other given voices
 """
 
 import numpy as np
+from scipy import linalg
 
 from lakhnes_lib.music import nes
 from lakhnes_lib.music.score import Score
 
 _MAJOR = (6.35, 2.23, 3.48, 2.33, 4.38, 4.09, 2.52, 5.19, 2.39, 3.66, 2.29, 2.88)
 _MINOR = (6.33, 2.68, 3.52, 5.38, 2.60, 3.53, 2.54, 4.75, 3.98, 2.69, 3.34, 3.17)
-PROFILES = np.array(
-    [np.roll(profile, tonic) for profile in (_MAJOR, _MINOR) for tonic in range(12)]
-)
+PROFILES = np.concatenate([linalg.circulant(profile).T for profile in (_MAJOR, _MINOR)])
 """float64 (24, 12): how well each pitch class fits the keys C major to B major, then C minor to B
 minor (Krumhansl and Kessler 1982)."""
-CELLS, CELL_TICKS = 32, nes.TICKS_PER_SECOND // 16
+BAR, CELL_TICKS = 32, nes.TICKS_PER_SECOND // 16
+"""Cells of a rhythm, which are the positions of the thesis's bar; and what stands for one of them
+in NES music: a sixteenth of a second, as at 120 beats a minute."""
 
 
 def keys(score: Score) -> np.ndarray:
@@ -43,10 +44,10 @@ def onsets(score: Score) -> np.ndarray:
 
     An unfinished last row is left out.
     """
-    cells = np.zeros(score.length // (CELLS * CELL_TICKS) * CELLS, bool)
+    cells = np.zeros(score.length // (BAR * CELL_TICKS) * BAR, bool)
     begins = score.notes["start"] // CELL_TICKS
     cells[begins[begins < len(cells)]] = True
-    return cells.reshape(-1, CELLS)
+    return cells.reshape(-1, BAR)
 
 
 def edit_distance(a: np.ndarray, b: np.ndarray) -> np.ndarray:

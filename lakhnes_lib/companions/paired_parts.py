@@ -10,15 +10,11 @@ clock of musical time can be had. The thesis proposes all but the last in its co
 
 import numpy as np
 
+from lakhnes_lib.companions.agreement import BAR, CELL_TICKS
 from lakhnes_lib.generation import given_voices
 from lakhnes_lib.music import augmentation, events, nes
 from lakhnes_lib.music.score import Score
 
-BAR = 32
-"""Positions of a bar."""
-CELL_TICKS = nes.TICKS_PER_SECOND // 16
-"""NES music has no bars: a sixteenth of a second stands for a position, as at 120 beats
-a minute."""
 DENSITIES = np.array([0.5, 1, 2, 3, 4, 6, 8, 12])
 """Borders of the densities that can be asked for, in notes a bar."""
 STARTS = 2 + len(DENSITIES)

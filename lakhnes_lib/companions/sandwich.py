@@ -33,6 +33,11 @@ def normal(parameters: Tensor) -> Normal:
     return Normal(mean, deviation, validate_args=False)
 
 
+def by_track(nets, x: Tensor) -> Tensor:
+    """What each track's net makes of its own part of x: (batch, tracks, …) to the same."""
+    return torch.stack([net(part) for net, part in zip(nets, x.unbind(1), strict=True)], 1)
+
+
 class VRAE(nn.Module):
     """A variational recurrent autoencoder of sequences (batch, steps, inputs).
 
@@ -78,8 +83,7 @@ class Perceptron(nn.Module):
 
     def encode(self, x: Tensor) -> Tensor:
         """(batch, tracks, features) -> means and log variances (batch, 2 latent)."""
-        parts = zip(self.matrices, x.unbind(1), strict=True)
-        return self.encoder(sum(self.bend(matrix(part)) for matrix, part in parts))
+        return self.encoder(self.bend(by_track(self.matrices, x)).sum(1))
 
 
 class ResidualUnit(nn.Sequential):
@@ -99,16 +103,12 @@ class ResidualUnit(nn.Sequential):
         return x + super().forward(x)
 
 
-class RefineNet(nn.ModuleList):
-    """Two residual units for each track, one after the other: (batch, tracks, steps, pitches)."""
-
-    def __init__(self, tracks: int, *sizes):
-        units = (nn.Sequential(ResidualUnit(*sizes), ResidualUnit(*sizes)) for _ in range(tracks))
-        super().__init__(units)
+class Refiner(nn.Sequential):
+    """Residual units for one track, one after the other."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """The same shape."""
-        return torch.cat([net(x) for net, x in zip(self, x.split(1, 1), strict=True)], 1)
+        """(batch, steps, pitches) to the same shape."""
+        return super().forward(x.unsqueeze(1)).squeeze(1)
 
 
 def binary(logits: Tensor, neuron: str) -> Tensor:
@@ -149,8 +149,9 @@ class Sandwich(nn.Module):
         else:
             over = (tracks, 2 * latent, sizes["fusion_latent"], 4 * intermediate)
             self.fusion = Perceptron(strategy == "project", *over)
-        kernel = (3, 12) if unit == "bar" else (1, 12)
-        self.refine = RefineNet(tracks, sizes["channels"], kernel)
+        seen = sizes["channels"], (3, 12) if unit == "bar" else (1, 12)
+        units = ([ResidualUnit(*seen), ResidualUnit(*seen)] for _ in range(tracks))
+        self.refine = nn.ModuleList(Refiner(*two) for two in units)
 
     def narrow(self, q: Normal) -> Normal:
         """The distribution from which is really drawn: ``deviation`` times as wide."""
@@ -158,13 +159,11 @@ class Sandwich(nn.Module):
 
     def encode(self, x: Tensor) -> Normal:
         """Rolls -> Normal of (batch, tracks, latent)."""
-        parts = zip(self.bvaes, x.unbind(1), strict=True)
-        return normal(torch.stack([bvae.encode(part) for bvae, part in parts], 1))
+        return normal(by_track([bvae.encode for bvae in self.bvaes], x))
 
     def decode(self, z: Tensor) -> Tensor:
         """(batch, tracks, latent) -> logits of rolls, not refined."""
-        parts = zip(self.bvaes, z.unbind(1), strict=True)
-        return torch.stack([bvae.decode(part) for bvae, part in parts], 1)
+        return by_track([bvae.decode for bvae in self.bvaes], z)
 
     def fuse(self, q: Normal) -> Normal:
         """The upper encoder: what ``encode`` gave -> Normal of (batch, fusion latent)."""
@@ -178,7 +177,7 @@ class Sandwich(nn.Module):
         lies between two means of ``fuse(encode(x))`` to interpolate.
         """
         logits = self.decode(self.narrow(normal(self.fusion.decode(u))).rsample())
-        return (self.refine(logits) if refined else logits).sigmoid()
+        return (by_track(self.refine, logits) if refined else logits).sigmoid()
 
     def track_loss(self, x: Tensor) -> Tensor:
         """Stage 1: reconstruction and divergence of each track's bar, float (batch, tracks), in
@@ -200,7 +199,7 @@ class Sandwich(nn.Module):
         nats; with a ``neuron`` of ``binary``, the number of wrong cells."""
         with torch.no_grad():
             logits = self.decode(self.narrow(self.encode(x)).rsample())
-        logits = self.refine(logits)
+        logits = by_track(self.refine, logits)
         if neuron:
             return (binary(logits, neuron) - x).square().sum((2, 3))
         return cross_entropy(logits, x)
