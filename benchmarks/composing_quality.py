@@ -127,7 +127,8 @@ def between(folder, model, given, candidates: int) -> dict:
     tick = round(end * nes.TICKS_PER_SECOND)
     values = {"drones": drones(made)}
     for name, pieces in (("composed", made), ("own", given)):
-        pairs = [infilling.split(piece, tick) for piece in pieces]
+        pairs = [continuation.split(piece, tick) for piece in pieces]
+        pairs = [(before, after[: infilling.AFTER]) for before, after in pairs]
         fits = [infilling.likelihood(model, [pair], 512)[0] / len(pair[1]) for pair in pairs]
         values[f"nats_after_{name}"] = -float(np.mean(fits))
     return values

@@ -26,16 +26,20 @@ def cut(score: Score, *, seconds: float | None = None, count: int | None = None)
     >>> len(nes.cut(song, seconds=8))
     156
     """
-    ids = events.frame(events.encode(score))[1:-1]
-    silence = int(score.notes["start"].min(initial=score.length))
-    if seconds is not None:
-        times = silence + np.cumsum(events.TICKS_OF[ids])
-        ids = ids[: int((times <= round(seconds * nes.TICKS_PER_SECOND)).sum())]
+    ids, _ = split(score, np.inf if seconds is None else round(seconds * nes.TICKS_PER_SECOND))
     ids = ids[: None if count is None else max(0, count)]
     if not len(ids):
         part = "all of it" if seconds is None else f"its first {seconds:g} s"
         raise LakhnesError(f"{score.name or 'beginning'}: {part} holds no note to go on from")
     return ids
+
+
+def split(score: Score, tick: float) -> tuple[np.ndarray, np.ndarray]:
+    """A song's events up to a tick, and those after it, without the silence at either end."""
+    ids = events.frame(events.encode(score))[1:-1]
+    times = score.notes["start"].min(initial=score.length) + np.cumsum(events.TICKS_OF[ids])
+    count = int((times <= tick).sum())
+    return ids[:count], ids[count:]
 
 
 def perplexity(model, ids: np.ndarray, memory_length: int | None = 512) -> float:

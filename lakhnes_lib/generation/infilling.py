@@ -68,19 +68,11 @@ def compose(
             _spliced(score, events.decode(row), prime_end, first, last, voices)
             for row in accompaniment.composed()
         ]
-        pairs = [split(song, last) for song in songs]
+        pairs = [continuation.split(song, last) for song in songs]
         fit = accompaniment.fit + likelihood(reader, pairs, options["memory_length"])
         spans = [song.excerpt(begin, end).only(voices) for song in songs]
         done.append(songs[auditions.best(spans, fit)])
     yield done
-
-
-def split(score: Score, tick: int) -> tuple[np.ndarray, np.ndarray]:
-    """Ids of a song up to a tick, and so many of what follows as ``AFTER`` says."""
-    ids = events.frame(events.encode(score))[1:-1]
-    times = score.notes["start"].min(initial=score.length) + np.cumsum(events.TICKS_OF[ids])
-    count = int((times <= tick).sum())
-    return ids[:count], ids[count : count + AFTER]
 
 
 def _spliced(song: Score, composed: Score, offset: int, first: int, last: int, voices) -> Score:
@@ -114,9 +106,9 @@ def likelihood(model, pairs, memory_length: int | None) -> np.ndarray:
     """Log-probability of what follows under a LanguageModel, in nats: float64 (pairs,).
 
     pairs: for each the ids before, without ``<S>``, and the ids that follow, of which as many count
-    as the shortest has.
+    as the shortest has, and ``AFTER`` at most.
     """
-    length = min(len(after) for _, after in pairs)
+    length = min(AFTER, *(len(after) for _, after in pairs))
     songs = [np.concatenate([[events.START], *pair]).astype(np.int64) for pair in pairs]
     ends = [1 + len(before) + length for before, _ in pairs]
     songs = [song[:end] for song, end in zip(songs, ends, strict=True)]
@@ -136,7 +128,7 @@ def loop(model, score: Score, memory_length: int | None = 512) -> tuple[Score, f
     seconds = [length / nes.TICKS_PER_SECOND for length in sorted(lengths) if length > bar]
     ends = [auditions.end_with_a_bar(score, each) for each in seconds] or [score]
     opening = events.frame(events.encode(score))[1:-1][:AFTER]
-    pairs = [([], opening), *((split(end, end.length)[0], opening) for end in ends)]
+    pairs = [([], opening), *((continuation.split(end, end.length)[0], opening) for end in ends)]
     start, *fits = likelihood(reader_of(model), pairs, memory_length)
     best = int(np.argmax(fits))
     return ends[best], float(start - fits[best]) / len(opening)
