@@ -8,7 +8,7 @@ model does not run again. A group's mean is in nats an event, and e to its power
 perplexity. The mean of the groups, weighted by their ``targets``, is that of the whole.
 """
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -20,8 +20,7 @@ KINDS = ("time", "note-on", "note-off", "end")
 MEMORIES = (0, 64, 128, 256, 512, 896)
 
 
-@dataclass(frozen=True)
-class Groups:
+class Groups(NamedTuple):
     """Scores by group.
 
     targets: int64 (groups,), how many events were scored; nats: float64 (groups,), their mean

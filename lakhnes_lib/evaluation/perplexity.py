@@ -21,8 +21,8 @@ published number can be met to its last digit.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from math import exp
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -40,8 +40,7 @@ SHORTEST = 10
 """Songs of fewer events, ``<S>`` at both ends counted, are not scored, as in the published code."""
 
 
-@dataclass(frozen=True)
-class Scores:
+class Scores(NamedTuple):
     """The log-probabilities that a model gave to the events of some songs.
 
     - songs: for each scored song float32 (targets,), the natural log-probability of each of its

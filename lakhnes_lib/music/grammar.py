@@ -6,7 +6,7 @@ one a voice; a note-off needs a sounding note; a song ends when every voice is s
 Differences from the paper: it samples without a grammar.
 """
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -23,8 +23,7 @@ _KIND_OF[events.IS_WAIT] = _WAIT
 _KIND_OF[events.START] = _END
 
 
-@dataclass
-class State:
+class State(NamedTuple):
     """How far each of many songs has come.
 
     sounding: bool (batch, 4), the voices whose note is on. last: int64 (batch,), the last voice

@@ -8,7 +8,7 @@ nothing but their places. NumPy decodes all of them at once, which is what makes
 import itertools
 from array import array
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -23,8 +23,7 @@ _KEPT = {NAME, LYRIC, TEMPO, TIME_SIGNATURE, KEY_SIGNATURE}
 _DATA_BYTES = bytes(8) + bytes([2, 2, 2, 2, 1, 1, 2])  # by the upper four bits of the status
 
 
-@dataclass(frozen=True)
-class Events:
+class Events(NamedTuple):
     """All events of a file, in its own order.
 
     resolution: ticks a quarter note. track, tick, kind, channel, first, second: int64 (events,), of

@@ -5,7 +5,7 @@ Paper: §3.2 ("apart from minor timing quantization ... a lossless transformatio
 Differences from the paper: it states no figure; here the loss is measured, note by note.
 """
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -13,8 +13,7 @@ from lakhnes_lib.music import events, nes
 from lakhnes_lib.music.events import LONGEST_WAIT, TICKS_OF, wait_ids
 
 
-@dataclass(frozen=True)
-class GridLoss:
+class GridLoss(NamedTuple):
     """What rounding to the grid does to the waits, the notes and the length of many songs.
 
     waits, written: int64 (waits,), each wait in ticks as it is and as its event says, song by song.
