@@ -67,13 +67,10 @@ def state(score: Score, number: int, ticks: np.ndarray) -> tuple[np.ndarray, ...
     The number of the note that began last, int64, -1 before the first; whether it still sounds,
     bool; the velocity and the timbre set last, also in silence, int64, 0 before any.
     """
-    notes = score.voice(number)
-    controls = score.controls[score.controls["voice"] == number]
+    notes, (velocities, timbres) = score.voice(number), settings(score, number)
     note = np.searchsorted(notes["start"], ticks, "right") - 1
     sounds = ticks < np.append(notes["end"], -1)[note]  # -1 is the end of what no note is
-    velocity = in_force(*velocities(notes, controls), ticks, 0)
-    timbres = controls[controls["kind"] == TIMBRE_CHANGE]
-    return note, sounds, velocity, in_force(timbres["tick"], timbres["value"], ticks, 0)
+    return note, sounds, in_force(*velocities, ticks, 0), in_force(*timbres, ticks, 0)
 
 
 def in_force(when: np.ndarray, value: np.ndarray, ticks: np.ndarray, before: int) -> np.ndarray:
@@ -82,15 +79,19 @@ def in_force(when: np.ndarray, value: np.ndarray, ticks: np.ndarray, before: int
     return np.append(before, value).astype(np.int64)[latest]
 
 
-def velocities(notes: np.ndarray, controls: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Ticks at which a voice's velocity is set, and its values, in order.
+def settings(score: Score, number: int) -> tuple[tuple[np.ndarray, ...], ...]:
+    """The ticks at which a voice's velocity is set, and its values, in order; and the same of its
+    timbre.
 
     At one tick a note comes before a control.
     """
+    notes, controls = score.voice(number), score.controls[score.controls["voice"] == number]
+    timbres = controls[controls["kind"] == TIMBRE_CHANGE]
     controls = controls[controls["kind"] == VELOCITY_CHANGE]
     when = np.concatenate([notes["start"], controls["tick"]])
     order = np.argsort(when, kind="stable")
-    return when[order], np.concatenate([notes["velocity"], controls["value"]])[order]
+    velocities = when[order], np.concatenate([notes["velocity"], controls["value"]])[order]
+    return velocities, (timbres["tick"], timbres["value"])
 
 
 def _voice(score: Score, number: int, ticks: np.ndarray, random) -> np.ndarray:

@@ -20,9 +20,9 @@ import numpy as np
 from lakhnes_lib.errors import BadAudio
 from lakhnes_lib.files import write_file
 from lakhnes_lib.music import nes
-from lakhnes_lib.music.score import TIMBRE_CHANGE, Score
+from lakhnes_lib.music.score import Score
 from lakhnes_lib.sound import chip
-from lakhnes_lib.sound.timeline import in_force, velocities
+from lakhnes_lib.sound.timeline import in_force, settings
 
 FRAME_TICKS = (29_780.5 * nes.TICKS_PER_SECOND / chip.CLOCK, nes.TICKS_PER_SECOND / 60)
 """Ticks of a frame: 29,780.5 CPU cycles, or a sixtieth of a second."""
@@ -97,7 +97,6 @@ def _clock(starts):
 
 def _events(score, number, frame_of, left_out) -> list[tuple]:
     notes = score.voice(number)
-    controls = score.controls[score.controls["voice"] == number]
     key = notes["pitch"].astype(np.int64) - LOWEST_KEY[number]
     start, end = frame_of(notes["start"]), frame_of(notes["end"])
     end = np.maximum(end, start + (notes["end"] - notes["start"] >= SHORTEST))
@@ -107,15 +106,14 @@ def _events(score, number, frame_of, left_out) -> list[tuple]:
     left_out["notes above B-7"] += high
     left_out["notes shorter than a frame"] += len(notes) - high - len(heard)
     key, start, end = key[heard], start[heard], end[heard]
-    when, velocity = velocities(notes, controls)
-    timbres = controls[controls["kind"] == TIMBRE_CHANGE]
-    when, timbre_when = frame_of(when), frame_of(timbres["tick"])
+    (when, velocity), (timbre_when, timbre) = settings(score, number)
+    when, timbre_when = frame_of(when), frame_of(timbre_when)
     moments = np.unique(np.concatenate([start, end, when, timbre_when]))
     until = in_force(start, end, moments, 0)
     sounds = moments < until
     volume = in_force(when, velocity, moments, 0) * (15 // nes.HIGHEST_VELOCITY[number])
     volume = _changes(volume, sounds, before=_SAME)
-    timbre = in_force(timbre_when, timbres["value"], moments, 0)
+    timbre = in_force(timbre_when, timbre, moments, 0)
     timbre = _changes(timbre, sounds, before=0 if number == nes.TR else _SAME)
     begins, ends = np.isin(moments, start), np.isin(moments, end)
     key = np.select([begins, ends], [in_force(start, key, moments, _SAME), _STOP], _SAME)
