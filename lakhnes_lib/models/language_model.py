@@ -8,7 +8,6 @@ the published 198.14 is what comes out without it.
 """
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -112,7 +111,7 @@ def arguments(local: dict) -> dict:
 class NeuralModel(LanguageModel):
     """Base of the models that make a vector of each position, and logits of each vector.
 
-    Subclasses give ``hidden``, ``logits``, ``restart`` and ``state_type``: the dataclass of their
+    Subclasses give ``hidden``, ``logits``, ``restart`` and ``state_type``: the named tuple of their
     state, whose fields are tensors, plain values, or a list with a tuple of tensors for each layer.
     In every tensor the batch comes first; an LSTM has a ``select`` of its own.
     """
@@ -157,7 +156,7 @@ class NeuralModel(LanguageModel):
 
     def state_tree(self, state) -> dict:
         """The state's fields, on the CPU, for snapshots; ``state_from`` reads them back."""
-        return dict(vars(self.state_from(vars(state), "cpu")))
+        return self.state_from(state._asdict(), "cpu")._asdict()
 
     def state_from(self, tree: dict, device):
         """The state that ``state_tree`` took apart, on this device."""
@@ -189,7 +188,7 @@ def changed(state, change: Callable[[Tensor], Tensor]):
             return [tuple(map(change, layer)) for layer in part]
         return change(part) if isinstance(part, Tensor) else part
 
-    return replace(state, **{name: of(part) for name, part in vars(state).items()})
+    return state._replace(**{name: of(part) for name, part in state._asdict().items()})
 
 
 class RandomModel(LanguageModel):

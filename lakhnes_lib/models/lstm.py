@@ -6,7 +6,7 @@ of its own gives its size, there is no dropout, and weights start as PyTorch dra
 end where a segment begins.
 """
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -15,8 +15,7 @@ from lakhnes_lib.models.fast.dropout import Dropout
 from lakhnes_lib.models.language_model import VOCABULARY_SIZE, NeuralModel, arguments, check_ids
 
 
-@dataclass(frozen=True)
-class Cells:
+class Cells(NamedTuple):
     """What an LSTM carries from call to call, without gradient.
 
     h: output, c: cell; each (layers, batch, units).

@@ -11,7 +11,7 @@ before, so that one layer finds what came next the last time. The memory holds k
 training too, where no gradient passes into it.
 """
 
-from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -26,8 +26,7 @@ _ABSENT = -1
 """Stands for an event before the song's first one."""
 
 
-@dataclass(frozen=True)
-class Past:
+class Past(NamedTuple):
     """What the decoder carries from call to call, without gradient.
 
     layers: for each layer its keys and values, (batch, heads, length, head width) each, and half a
@@ -144,4 +143,4 @@ class ModernDecoder(NeuralModel):
         ids = state.ids.masked_fill(fresh.unsqueeze(1), _ABSENT)
         begun = fresh.view(-1, 1, 1, 1)
         layers = [(key, value, late.masked_fill(begun, 0)) for key, value, late in state.layers]
-        return replace(state, layers=layers, valid=state.valid.masked_fill(fresh, 0), ids=ids)
+        return state._replace(layers=layers, valid=state.valid.masked_fill(fresh, 0), ids=ids)

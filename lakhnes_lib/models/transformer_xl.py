@@ -8,8 +8,8 @@ keys and values instead of each layer's inputs; rows of a batch may start afresh
 authors' code has too. Lines with ``fast`` swap in faster versions of the same computation.
 """
 
-from dataclasses import dataclass, replace
 from math import sqrt
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -21,8 +21,7 @@ from lakhnes_lib.models.fast.dropout import Dropout
 from lakhnes_lib.models.language_model import VOCABULARY_SIZE, NeuralModel, arguments, check_ids
 
 
-@dataclass(frozen=True)
-class Memory:
+class Memory(NamedTuple):
     """What a Transformer-XL carries from one segment to the next, without gradient.
 
     layers: a tuple for each layer. In training it holds the layer's earlier inputs, one tensor
@@ -246,4 +245,4 @@ class TransformerXL(NeuralModel):
         return torch.stack(weights)
 
     def restart(self, state: Memory | None, fresh: Tensor) -> Memory | None:
-        return None if state is None else replace(state, valid=state.valid.masked_fill(fresh, 0))
+        return None if state is None else state._replace(valid=state.valid.masked_fill(fresh, 0))
