@@ -192,7 +192,7 @@ def course(tmp_path_factory):
     write_notebook(folder / "solutions/01_fails.ipynb", "# Solved", "assert profile == 'smoke'")
     write_notebook(folder / "02_deaf.ipynb", "# Deaf", "print('never')", parameters="speed = 3")
     process = start(folder, folder / "out")
-    printed, errors = process.communicate(timeout=180)
+    printed, errors = process.communicate(timeout=600)
     return folder / "out", process.returncode, printed, errors
 
 
@@ -292,7 +292,7 @@ def test_only_keeps_the_rest_of_the_report(course):
     out, *_ = course
     before = records(out)
     process = start(out.parent, out, "--only", "00")
-    printed, _ = process.communicate(timeout=60)
+    printed, _ = process.communicate(timeout=600)
     assert process.returncode == 0 and "[ 1/1] 00_plays" in printed
     after = records(out)
     assert after.keys() == before.keys() and after["01_fails"] == before["01_fails"]
@@ -319,12 +319,12 @@ def test_killed_runner_leaves_what_is_done(tmp_path):
     write_notebook(tmp_path / "01_slow.ipynb", "# Slow", slow)
     write_notebook(tmp_path / "02_later.ipynb", "# Later", "1 + 1")
     process = start(tmp_path, tmp_path / "out")
-    end = time.monotonic() + 60
+    end = time.monotonic() + 600
     while not started.exists():
         assert time.monotonic() < end and process.poll() is None
         time.sleep(0.1)
     process.send_signal(signal.SIGTERM)
-    printed, errors = process.communicate(timeout=40)
+    printed, errors = process.communicate(timeout=600)
     assert process.returncode == 130 and not errors
     assert {name: record["state"] for name, record in records(tmp_path / "out").items()} == {
         "00_quick": "passed",
