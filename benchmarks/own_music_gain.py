@@ -8,12 +8,15 @@ two games of one composer (Koji Kondo's The Legend of Zelda and Doki Doki Panic,
 split), and the first ten files of a part of the Lakh MIDI Dataset that can be mapped (songs of all
 kinds). The model was trained on none of them. Each is fine-tuned by the profile laptop's entry
 `own_music`, as `lakhnes train --from assets/pretrained/mini --data FOLDER` does it. What the model
-forgets meanwhile: the perplexity of the first 1,024 events of 16 other songs of valid.
+forgets meanwhile: the perplexity of the first 1,024 events of 16 other songs of valid. And the
+valid loss after every so many steps, beside that of a run at thirty times the learning rate, which
+breaks the model: by the two curves one sees whether a run of one's own is healthy.
 
 Needs NES-MDB and lmd-full-5-sample (README, “Data”). With --write the numbers go to
 results/own_music.json, after each folder.
 """
 
+import json
 import os
 import shutil
 import tempfile
@@ -32,6 +35,8 @@ from lakhnes_lib.models import checkpoints
 from lakhnes_lib.music.mapping import map_to_nes
 from lakhnes_lib.training import own_music
 
+TOO_HIGH = 30
+"""Times the learning rate, of the run that goes wrong."""
 FILES, GAME = 10, "145_Golgo13"
 COMPOSER, COMPOSER_FILES = ("402_ZeldanoDensetsu", "399_YumeKoujou"), 15
 
@@ -82,6 +87,13 @@ def known(profile, checkpoint, songs) -> float:
     return perplexity.exact(model, songs, progress=False, **profile.evaluation.segments).perplexity
 
 
+def curve(run) -> list[list]:
+    """The steps after which a run was measured on valid, and its loss there."""
+    lines = (run.folder / "log.jsonl").read_text(encoding="utf-8").splitlines()
+    records = [json.loads(line) for line in lines]
+    return [[each["step"], each["valid_loss"]] for each in records if "valid_loss" in each]
+
+
 def main():
     parser = arguments("own_music", __doc__)
     parser.add_argument("--only", choices=SETS, help="one folder; the other's numbers are kept")
@@ -103,6 +115,12 @@ def main():
             print(own_music.describe(corpus), flush=True)
             tuned = own_music.tune(profile, corpus, Path(place) / "run", start=start)
             others_after = known(profile, tuned.run.folder / "best", songs)
+            entry = profile.training[own_music.MODEL]
+            rate = TOO_HIGH * entry.learning_rate
+            entry = entry.model_copy(update={"learning_rate": rate, "patience": 10})
+            wild = profile.model_copy(update={"training": {own_music.MODEL: entry}})
+            broken = own_music.tune(wild, corpus, Path(place) / "broken", start=start)
+            curves = curve(tuned.run), curve(broken.run)
         found[name] = {
             "files": {split: len(files) for split, files in corpus.manifest["taken"].items()},
             "songs": {split: len(songs) for split, songs in corpus.splits.items()},
@@ -114,6 +132,10 @@ def main():
             "steps": tuned.run.step,
             "best_step": tuned.run.best_step,
             "minutes": tuned.run.seconds / 60,
+            "rate": profile.training[own_music.MODEL].learning_rate,
+            "curve": curves[0],
+            "rate_too_high": rate,
+            "curve_too_high": curves[1],
         }
         shown = {name: found[name]}
         keep("own_music", found, chosen.write, shown=shown, packages=("numpy", "torch", "symusic"))

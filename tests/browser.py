@@ -62,7 +62,7 @@ class Page:
         assert "exceptionDetails" not in answer, answer["exceptionDetails"]
         return answer["result"].get("value")
 
-    def until(self, condition: str, seconds: float = 30):
+    def until(self, condition: str, seconds: float = 300):
         """Waits until an expression is true."""
         end = time.monotonic() + seconds
         while not (value := self.run(condition)):
@@ -130,7 +130,7 @@ def started(folder: Path):
     )
     try:
         port_file = folder / "DevToolsActivePort"
-        latest = time.monotonic() + 30
+        latest = time.monotonic() + 600
         while not (port_file.exists() and port_file.read_text().count("\n")):
             assert process.poll() is None and time.monotonic() < latest, "Chromium did not start"
             time.sleep(0.05)

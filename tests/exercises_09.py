@@ -10,12 +10,14 @@ from exercises import FOLDER, code_of
 from exercises_07_08 import PrintingLesson
 from scipy.stats import binom
 
+from lakhnes_lib.evaluation import musical_metrics
 from lakhnes_lib.generation import auditions
 from lakhnes_lib.music import events, nes
 from lakhnes_lib.music.score import Score
 
 NAME = "09_composing"
 PUBLIC = {"np": np, "events": events, "nes": nes, "auditions": auditions, "Score": Score}
+PUBLIC |= {"musical_metrics": musical_metrics}
 GIVEN = PUBLIC | {"bent": {"as it is": np.arange(1, 11) / 55}}
 PITCH = events.PITCH_OF % 12
 MELODIC_ON = events.IS_NOTE_ON & (events.VOICE_OF != nes.NO)
@@ -115,7 +117,14 @@ def sounding(notes, begin, end):
     return inside.clip(min=0).sum() / (end - begin)
 
 
-def loses(score, voices=nes.MELODIC, least=5.0, before=0.3, after=0.02, by_start=False):
+def loses(
+    score,
+    voices=nes.MELODIC,
+    least=auditions.LEAST_HALF,
+    before=auditions.LOST_AFTER,
+    after=musical_metrics.SILENT_SHARE,
+    by_start=False,
+):
     """The right answer, if nothing is changed in it."""
     middle, lost = score.length / 2, False
     if score.seconds / 2 < least:

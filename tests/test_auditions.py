@@ -1,5 +1,7 @@
 """Auditions leave out what a listener would; spans and loops are composed around what stays."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +9,9 @@ from small_models import small_transformer
 from songs import tune
 
 from lakhnes_lib.errors import BadSetting
+from lakhnes_lib.evaluation import musical_metrics
 from lakhnes_lib.generation import auditions, infilling
+from lakhnes_lib.listening import results
 from lakhnes_lib.models.language_model import LanguageModel, RandomModel
 from lakhnes_lib.music import events, grammar, nes
 from lakhnes_lib.music.score import Score
@@ -93,7 +97,9 @@ def test_pieces_end_where_the_model_ends_them_whatever_the_temperature():
     lengths = {}
     for temperature in (0.2, 1.0):
         options = SETTINGS | dict(temperature=temperature)
-        ends = last(auditions.compose(Metronome(), n=40, seconds=60.0, seed=1, **options))
+        ends = last(
+            auditions.compose(Metronome(), n=40, seconds=60.0, seed=1, choices=1, **options)
+        )
         lengths[temperature] = np.mean([piece.seconds for piece in ends.pieces])
     assert abs(lengths[0.2] - lengths[1.0]) < 0.3 * lengths[1.0]
 
@@ -114,6 +120,36 @@ def test_the_same_seed_gives_the_same_pieces_however_many():
     few = last(auditions.compose(Metronome(), n=1, seconds=9.0, seed=5, **SETTINGS))
     many = last(auditions.compose(Metronome(), n=3, seconds=9.0, seed=5, **SETTINGS))
     assert few.pieces[0] == many.pieces[0]
+
+
+def test_strangeness_is_the_mean_square_of_limited_distances_from_the_usual_values():
+    song = tune(3, beats=24)
+    measured = {name: values[0] for name, values in musical_metrics.measure([song]).items()}
+    squares = []
+    for name, (middle, unit) in auditions.TYPICAL.items():
+        distance = abs(measured[name] - middle) / unit
+        squares.append(16.0 if math.isnan(distance) or distance > 4 else distance**2)
+    assert 1 < auditions.strangeness(song) < 16
+    assert auditions.strangeness(song) == pytest.approx(sum(squares) / len(squares))
+    assert auditions.strangeness(Score.build([], 44_100)) > 9, "nothing is as strange as silence"
+
+
+def test_usual_values_are_those_that_were_measured():
+    usual = results.read("auditions")["values"]["usual"]
+    assert usual.keys() == auditions.TYPICAL.keys()
+    for name, pair in usual.items():
+        assert auditions.TYPICAL[name] == pytest.approx(pair, rel=6e-3), name
+
+
+def test_of_each_three_candidates_without_a_fault_the_least_strange_is_taken():
+    options = dict(seconds=9.0, seed=5, **SETTINGS)
+    everyone = last(auditions.compose(Metronome(), n=6, choices=1, **options)).pieces
+    chosen = last(auditions.compose(Metronome(), n=2, choices=3, **options))
+    groups = everyone[:3], everyone[3:]
+    assert chosen.pieces == [min(group, key=auditions.strangeness) for group in groups]
+    others = [score for score, faults in chosen.left_out if not faults]
+    assert len(others) == 4 and all(score in everyone for score in others)
+    assert "less like real songs (4)" in str(chosen)
 
 
 # Between two cuts

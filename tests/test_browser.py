@@ -217,7 +217,7 @@ def test_downloads_are_the_piece(page, tmp_path):
     page.call("Browser.setDownloadBehavior", behavior="allow", downloadPath=str(folder))
     for ending in ("wav", "mid", "vgm"):
         page.click(f"document.querySelector(\"a[download$='.{ending}']\")")
-        end = time.monotonic() + 10
+        end = time.monotonic() + 600
         while not (folder / f"a_b_c.{ending}").exists():
             assert time.monotonic() < end, ending
             time.sleep(0.05)
@@ -272,7 +272,7 @@ def _jupyterlab(folder: Path):
             command, env=environment, stdout=log, stderr=log, start_new_session=True, cwd=folder
         )
     try:
-        end = time.monotonic() + 60
+        end = time.monotonic() + 600
         while True:
             try:
                 with urllib.request.urlopen(
@@ -317,7 +317,7 @@ def _play_in_jupyterlab(page, address):
     )
     page.open(address)
     idle = "document.querySelector('#jp-main-statusbar').textContent.includes('| Idle')"
-    page.until(f"!!document.querySelector('.jp-Notebook .jp-Cell') && {idle}", 60)
+    page.until(f"!!document.querySelector('.jp-Notebook .jp-Cell') && {idle}", 300)
     page.click(
         "[...document.querySelectorAll('.lm-MenuBar-itemLabel')].find(e => e.textContent === 'Run')"
     )
@@ -340,12 +340,12 @@ def _play_in_jupyterlab(page, address):
     player = "player: {get: () => document.querySelector('.lakhnes-ready')}"
     sound = "sound: {get: () => player.querySelector('audio')}"
     page.run(f"Object.defineProperties(window, {{{player}, {sound}}}), true")
-    end = time.monotonic() + 60
+    end = time.monotonic() + 600
     # The layout may move between the look and the click.
     while page.run("sound.paused") and time.monotonic() < end:
         _press_play(page, "sound")
         time.sleep(0.5)
-    page.until("sound.currentTime > 0.3", 60)
+    page.until("sound.currentTime > 0.3", 300)
     page.click("player.querySelector('[data-mute=\"0\"]')")
     page.until("sound.src.startsWith('blob:') && !sound.paused")
     page.picture("jupyterlab")

@@ -566,7 +566,7 @@ def test_interrupt():
     process = start("data", "fetch", "nes", code=code)
     assert process.stdout.readline() == "begun\n"
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=300)
+    out, err = process.communicate(timeout=600)
     assert (process.returncode, err.strip()) == (130, "interrupted")
 
 
@@ -576,7 +576,7 @@ def test_reader_that_goes_away():
     os.close(reader)
     process = start("data", "list", stdout=writer)
     os.close(writer)
-    _, err = process.communicate(timeout=300)
+    _, err = process.communicate(timeout=600)
     assert process.returncode == 1 and err == ""
 
 

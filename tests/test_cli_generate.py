@@ -203,7 +203,7 @@ def test_ctrl_c_keeps_what_is_done(place):
     assert process.stdout.readline() == "sixty\n"
     time.sleep(0.1)
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=600)
     assert (process.returncode, err.strip().splitlines()[-1]) == (130, "interrupted")
     for number in (0, 1):
         assert len(midi.read(out / f"seed0_0{number}.mid").notes)

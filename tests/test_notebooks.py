@@ -8,6 +8,7 @@ title, and lead back.
 """
 
 import base64
+import html
 import io
 import json
 import os
@@ -22,11 +23,17 @@ import wave
 from pathlib import Path
 from types import SimpleNamespace
 
+import gallery
 import nbformat
 import notebook_report
+import numpy as np
 import pytest
 import run_notebooks
 import scrub
+from scipy.io import wavfile
+
+from lakhnes_lib import profiles
+from lakhnes_lib.files import write_file
 
 ROOT = Path(run_notebooks.__file__).parents[1]
 FOLDER = ROOT / "notebooks"
@@ -192,7 +199,7 @@ def course(tmp_path_factory):
     write_notebook(folder / "solutions/01_fails.ipynb", "# Solved", "assert profile == 'smoke'")
     write_notebook(folder / "02_deaf.ipynb", "# Deaf", "print('never')", parameters="speed = 3")
     process = start(folder, folder / "out")
-    printed, errors = process.communicate(timeout=180)
+    printed, errors = process.communicate(timeout=600)
     return folder / "out", process.returncode, printed, errors
 
 
@@ -292,7 +299,7 @@ def test_only_keeps_the_rest_of_the_report(course):
     out, *_ = course
     before = records(out)
     process = start(out.parent, out, "--only", "00")
-    printed, _ = process.communicate(timeout=60)
+    printed, _ = process.communicate(timeout=600)
     assert process.returncode == 0 and "[ 1/1] 00_plays" in printed
     after = records(out)
     assert after.keys() == before.keys() and after["01_fails"] == before["01_fails"]
@@ -319,12 +326,12 @@ def test_killed_runner_leaves_what_is_done(tmp_path):
     write_notebook(tmp_path / "01_slow.ipynb", "# Slow", slow)
     write_notebook(tmp_path / "02_later.ipynb", "# Later", "1 + 1")
     process = start(tmp_path, tmp_path / "out")
-    end = time.monotonic() + 60
+    end = time.monotonic() + 600
     while not started.exists():
         assert time.monotonic() < end and process.poll() is None
         time.sleep(0.1)
     process.send_signal(signal.SIGTERM)
-    printed, errors = process.communicate(timeout=40)
+    printed, errors = process.communicate(timeout=600)
     assert process.returncode == 130 and not errors
     assert {name: record["state"] for name, record in records(tmp_path / "out").items()} == {
         "00_quick": "passed",
@@ -403,9 +410,30 @@ def test_scrub_takes_outputs_and_metadata_but_keeps_tagged_ones(tmp_path):
 
 def test_report_leads_to_the_gallery_of_composed_pieces(tmp_path):
     without = notebook_report.write_index(tmp_path, "smoke", [], {}).read_text(encoding="utf-8")
-    (tmp_path / "composed").mkdir()
-    (tmp_path / "composed/index.html").write_text("pieces")
-    assert "composed/index.html" not in without
-    assert 'href="composed/index.html"' in notebook_report.write_index(
-        tmp_path, "smoke", [], {}
-    ).read_text(encoding="utf-8")
+    pages = ["composed/index.html", "gallery/from_nothing/index.html"]
+    for page in pages:
+        write_file(tmp_path / page, "pieces")
+    report = notebook_report.write_index(tmp_path, "smoke", [], {}).read_text(encoding="utf-8")
+    for page in pages:
+        assert page not in without and f'href="{page}"' in report
+    assert "gallery/as_published" not in report, "there is no such page"
+
+
+def test_kept_pieces_of_every_way_get_a_page_with_sound(tmp_path, monkeypatch):
+    """Two of the pieces that are kept; the pages of the others are made in the same way."""
+    captions = json.loads((gallery.HOME / "captions.json").read_text(encoding="utf-8"))
+    assert set(captions) == {f"{way}/{n:02d}" for way in gallery.WAYS for n in range(12)}
+    chosen = {name: captions[name] for name in ("from_nothing/03", "continued/00")}
+    monkeypatch.setattr(gallery, "HOME", tmp_path / "kept")
+    for name in chosen:
+        piece = (profiles.root() / f"assets/gallery/{name}.mid").read_bytes()
+        write_file(tmp_path / f"kept/{name}.mid", piece)
+    write_file(tmp_path / "kept/captions.json", json.dumps(chosen))
+    pages = gallery.show(tmp_path / "shown")
+    assert list(pages) == ["from_nothing", "continued"]
+    for name in chosen:
+        way, number = name.split("/")
+        page = pages[way].read_text(encoding="utf-8")
+        assert f"{number}_00.wav" in page and gallery.WAYS[way] in html.unescape(page)
+        sound = wavfile.read(pages[way].with_name(f"{number}_00.wav"))[1]
+        assert np.abs(sound.astype(float)).max() > 1000 and len(sound) > 5 * 44_100

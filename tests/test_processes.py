@@ -53,7 +53,7 @@ def environment() -> dict:
 def run(number: int, *arguments) -> str:
     """What a command prints. It must end well."""
     done = subprocess.run(
-        command(number, *arguments), env=environment(), capture_output=True, text=True, timeout=300
+        command(number, *arguments), env=environment(), capture_output=True, text=True, timeout=600
     )
     assert done.returncode == 0, done.stderr
     return done.stdout

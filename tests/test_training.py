@@ -183,7 +183,7 @@ def test_killed_and_resumed_is_as_if_never_stopped(music, tmp_path, monkeypatch)
                 break
             time.sleep(0.01)
         process.send_signal(signal.SIGKILL)
-        _, err = process.communicate(timeout=60)
+        _, err = process.communicate(timeout=600)
         assert process.returncode == -signal.SIGKILL, err
         assert rows(killed)[-1]["step"] < KILLED_STEPS
         with pytest.raises(LakhnesError, match="killed: already holds a training run; resume it"):
@@ -768,5 +768,5 @@ def test_a_packed_corpus_needs_no_midi_library(music, tmp_path):
     """Training, evaluation and sampling run where no library for MIDI, pictures or the command line
     is."""
     command = [sys.executable, "-c", BLOCKED, str(music.folder), str(tmp_path)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600)
     assert (done.returncode, done.stdout.split()) == (0, ["5", "True", "True"]), done.stderr

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import latex2mathml.converter
 import nbformat
+from gallery import WAYS
 from nbconvert import HTMLExporter
 from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 from pygments.formatters import HtmlFormatter
@@ -31,7 +32,8 @@ STATES = {
     "running": "running",
     "waiting": "not run yet",
 }
-EMPTY_RECORD = dict.fromkeys(("title", "finished", "error", "picture", "sound"), "") | {"links": {}}
+EMPTY_RECORD = dict.fromkeys(("title", "finished", "error", "picture", "sound"), "")
+EMPTY_RECORD |= {"links": {}, "core_minutes": 0}
 """What the index takes for what a record of the runner lacks."""
 
 
@@ -153,7 +155,8 @@ def write_index(
     """Write `folder/index.html`: state, minutes, memory, links and previews of every notebook."""
     counts = Counter(record["state"] for record in records)
     summary = (f"{counts[state]} {text}" for state, text in STATES.items() if counts[state])
-    gallery = "composed/index.html"
+    galleries = {f"gallery/{way}/index.html": title for way, title in WAYS.items()}
+    galleries = {"composed/index.html": "Every piece that this run has composed"} | galleries
     text = render(
         TEMPLATES / "report_index.html",
         title=f"LakhNES: {profile} run",
@@ -162,7 +165,7 @@ def write_index(
         remark=SMOKE_REMARK if profile == "smoke" else "",
         summary=", ".join(summary),
         minutes=sum(record.get("minutes", 0) for record in records),
-        gallery=gallery if (folder / gallery).exists() else "",
+        galleries={page: title for page, title in galleries.items() if (folder / page).exists()},
         records=[EMPTY_RECORD | record for record in records],
         states=STATES,
         environment=environment,

@@ -19,6 +19,7 @@ import sys
 import time
 from pathlib import Path
 
+import gallery
 import machine
 import nbformat
 import notebook_report
@@ -29,6 +30,7 @@ from lakhnes_lib.files import write_file
 
 ROOT = Path(__file__).resolve().parents[1]
 LIMIT_MINUTES = {"smoke": 15, "laptop": 240, "paper": 60 * 24 * 4}
+COSTS = ("minutes", "core_minutes", "peak_megabytes")
 GRACE_SECONDS = 20  # for papermill to stop its kernel and save what there is
 
 
@@ -68,10 +70,9 @@ def select(folder: Path, only: list[str]) -> list[Path]:
     return chosen
 
 
-def execute(
-    source: Path, target: Path, parameters: dict, limit_seconds: float
-) -> tuple[str, float, float]:
-    """Run one notebook in its own papermill process. Returns state, seconds and peak megabytes."""
+def execute(source: Path, target: Path, parameters: dict, limit_seconds: float) -> tuple[str, dict]:
+    """Run one notebook in its own papermill process. Returns its state, and what it cost: minutes
+    by the clock, minutes of a core, and peak megabytes."""
     command = [sys.executable, "-m", "papermill", str(source), str(target)]
     command += ["-y", json.dumps(parameters), "--log-output", "--no-progress-bar"]
     began = time.monotonic()
@@ -90,7 +91,11 @@ def execute(
         stopped, usage = _wait(process, limit_seconds)
     bytes_per_unit = 1 if platform.system() == "Darwin" else 1024
     state = stopped or ("failed" if process.returncode else "passed")
-    return state, time.monotonic() - began, usage.ru_maxrss * bytes_per_unit / 1e6
+    return state, {
+        "minutes": (time.monotonic() - began) / 60,
+        "core_minutes": (usage.ru_utime + usage.ru_stime) / 60,
+        "peak_megabytes": usage.ru_maxrss * bytes_per_unit / 1e6,
+    }
 
 
 def _wait(process: subprocess.Popen, limit_seconds: float):
@@ -203,13 +208,11 @@ class NotebookRun:
         try:
             self._check_parameters(name)
             limit = self.limit_minutes * 60
-            state, seconds, peak = execute(
-                self.chosen[name], target, {"profile": self.profile}, limit
-            )
+            state, cost = execute(self.chosen[name], target, {"profile": self.profile}, limit)
         except (Refused, ValueError, SyntaxError) as error:
-            state, seconds, peak = "failed", 0.0, 0.0
+            state, cost = "failed", dict.fromkeys(COSTS, 0.0)
             record["error"] = f"was not run: {error}"
-        record |= {"state": state, "minutes": seconds / 60, "peak_megabytes": peak}
+        record |= {"state": state} | cost
         record["finished"] = time.strftime("%Y-%m-%d %H:%M")
         if state == "timed out":
             record["error"] = f"ran past its limit of {self.limit_minutes:g} minutes"
@@ -249,11 +252,9 @@ class NotebookRun:
         for number, name in enumerate(self.chosen, start=1):
             print(f"[{number:2}/{len(self.chosen)}] {name:<36}", end=" ", flush=True)
             record = self.run_one(name)
-            minutes, memory = (
-                f"{record['minutes']:6.1f} min",
-                f"{record['peak_megabytes']:7,.0f} MB",
-            )
-            print(f"{record['state']:<9} {minutes} {memory}", flush=True)
+            minutes, core, memory = (record[name] for name in COSTS)
+            cost = f"{minutes:6.1f} min, {core:5.1f} of a core {memory:7,.0f} MB"
+            print(f"{record['state']:<9} {cost}", flush=True)
             if record["state"] == "stopped":
                 raise KeyboardInterrupt
         return all(self.records[name]["state"] == "passed" for name in self.chosen)
@@ -295,6 +296,8 @@ def main() -> int:
         if profile_name == "paper" and any(path.stem.startswith("07") for path in chosen):
             measure_published()
         passed = run.run()
+        if folder == ROOT / "notebooks" and not arguments.only:
+            gallery.show(out / "gallery")
         code = 0 if passed else 1
     except (Refused, LakhnesError) as error:
         print(f"run_notebooks.py: {error}", file=sys.stderr)

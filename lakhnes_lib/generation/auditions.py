@@ -3,8 +3,9 @@
 Paper: none (§8 keeps what is drawn). Notebook: 09_composing.
 A language model that is drawn from goes wrong now and then, and a listener hears it at once: a note
 that is held for ever, a bar that never changes. Composing is fast, so more candidates are composed
-than asked for, and the first ones without such a fault are taken. Hardly any real song has one:
-``benchmarks/composing_quality.py`` counts them. A piece ends where the model ends it; one that goes
+than asked for. Those with such a fault are left out; hardly any real song has one. Of each few of
+the others the one is taken whose musical metrics are most like those of real songs.
+``benchmarks/audition_goals.py`` measures both. A piece ends where the model ends it; one that goes
 on beyond the length asked for is cut at the end of a bar.
 """
 
@@ -35,8 +36,23 @@ LEAST_NOTES = 1.5
 """Notes a second of all voices; the emptiest song of test has 1.7, half of them have over 13."""
 LEAST_SHARE = 0.5
 """Of the seconds asked for: a piece that ends earlier is too short."""
-CANDIDATES = 8
+CHOICES = 3
+"""Of so many candidates without a fault one is taken."""
+CANDIDATES = 10
 """For each piece so many are composed at most."""
+TYPICAL = {
+    "pitch_class_entropy": (2.96, 0.229),
+    "scale_consistency": (0.89, 0.0748),
+    "groove_consistency": (0.932, 0.048),
+    "repetition": (0.35, 0.194),
+    "voices_sounding": (2.47, 0.387),
+    "note_density": (15.5, 7.39),
+    "empty_time": (0.0154, 0.0446),
+    "longest_note": (1.06, 0.558),
+    "looping": (0.332, 0.0677),
+}
+"""Median of each metric in the first 30 s of NES-MDB's valid songs, and half of the distance
+between their quartiles."""
 _EVENTS_A_SECOND = 200  # more than all but the densest music has
 _BAR_BEYOND = 4.0  # seconds that are composed beyond the length asked for, so that a bar can end
 
@@ -64,6 +80,18 @@ def faults(score: Score, seconds: float = 0.0) -> list[str]:
         "hardly plays": len(score.notes) < LEAST_NOTES * score.seconds,
     }
     return [fault for fault, heard in checks.items() if heard]
+
+
+def strangeness(score: Score) -> float:
+    """How unlike real songs a piece is: 0 for one with the median of every metric.
+
+    The mean over the metrics of the squared distance from the median, in units of half the distance
+    between the quartiles; beyond four units one metric counts no more.
+    """
+    metrics = musical_metrics.measure([score])
+    middle, unit = np.array(list(TYPICAL.values())).T
+    distance = np.abs([metrics[name][0] for name in TYPICAL] - middle) / unit
+    return float(np.square(np.minimum(np.nan_to_num(distance, nan=4.0), 4.0)).mean())
 
 
 def best(pieces: list[Score], fit: np.ndarray) -> int:
@@ -104,8 +132,9 @@ def end_with_a_bar(score: Score, seconds: float) -> Score:
 class Audition:
     """What has been composed so far.
 
-    pieces: those that were taken; left_out: the others, with the names of their faults; growing:
-    ids of the candidates that are being composed.
+    pieces: those that were taken; left_out: the others, with the names of their faults, of which
+    those that were less like real songs have none; growing: ids of the candidates that are being
+    composed.
     """
 
     pieces: list[Score] = field(default_factory=list)
@@ -114,7 +143,8 @@ class Audition:
 
     def __str__(self) -> str:
         """For people: how many were taken, and why the others were not."""
-        counts = Counter(fault for _, names in self.left_out for fault in names)
+        names_of = [names or ["less like real songs"] for _, names in self.left_out]
+        counts = Counter(fault for names in names_of for fault in names)
         reasons = ", ".join(f"{fault} ({count})" for fault, count in counts.most_common())
         taken = f"{len(self.pieces)} of {len(self.pieces) + len(self.left_out)} taken"
         return taken + (f"; left out: {reasons}" if reasons else "")
@@ -129,17 +159,21 @@ def compose(
     seed: int,
     length: int | None = None,
     audition: bool = True,
+    choices: int = CHOICES,
     **options,
 ) -> Iterator[Audition]:
     """Pieces of about so many seconds without faults, from nothing or from a beginning.
 
     The same ``Audition`` after each event. prime: of ``continuation.cut``; faults are looked for
     in what follows it. length: greatest number of events, if any; then a piece may end early.
-    audition: False takes every candidate. When ``CANDIDATES`` for each piece were not enough, those
-    with the fewest faults are taken as well. options: temperature, top_k, top_p, memory_length,
-    precision, masked of ``sampling.stream``. Raises BadSetting for settings out of range.
+    audition: False takes every candidate. choices: of so many candidates without faults that follow
+    one another the least strange is taken. When ``CANDIDATES`` for each piece were not enough,
+    those with the fewest faults are taken as well. options: temperature, top_k, top_p,
+    memory_length, precision, masked of ``sampling.stream``. Raises BadSetting for settings out of
+    range.
     """
-    result, composed = Audition(), 0
+    result, composed, good = Audition(), 0, []
+    choices = choices if audition else 1
     begin = 0.0 if prime is None else events.decode(prime).seconds
     limits = dict(stop=True, seconds=seconds + _BAR_BEYOND, seed=seed, prime=prime)
     limits |= dict(length=length or round(_EVENTS_A_SECOND * limits["seconds"]))
@@ -156,8 +190,13 @@ def compose(
             if heard:
                 result.left_out.append((score, heard))
             elif len(result.pieces) < n:
-                result.pieces.append(score)
+                good = sorted([*good, score], key=strangeness)
+            if len(good) == choices:
+                result.pieces.append(good[0])
+                result.left_out += [(other, []) for other in good[1:]]
+                good = []
         composed, result.growing = composed + count, []
+    result.left_out += [(other, []) for other in good]
     result.left_out.sort(key=lambda candidate: len(candidate[1]))
     while len(result.pieces) < n:
         result.pieces.append(result.left_out.pop(0)[0])
