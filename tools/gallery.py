@@ -65,7 +65,7 @@ def compose(way: str, number: int) -> tuple[Score, str, float]:
         drawing = DRAWING | dict(temperature=0.95, top_k=32)
         steps = sampling.stream(MINI, n=1, length=1024, seed=number, **drawing)
         return events.decode(last(sampling.grow(steps))[0]), "", 0.0
-    slugs = [piece.slug for piece in tunes.pieces()]
+    slugs = list(tunes.pieces())
     song = tunes.score(slugs[number * len(slugs) // PIECES])
     caption, song = song.name, song.excerpt(0, min(AROUND, song.seconds))
     if way == "continued":
