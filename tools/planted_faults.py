@@ -68,8 +68,8 @@ FAULTS = (
     Fault(
         "transposition reaches a semitone less far down",
         "music/augmentation.py",
-        "rng.integers(-6, highest,",
-        "rng.integers(-5, highest,",
+        "rng.integers(SEMITONES.start, end,",
+        "rng.integers(SEMITONES.start + 1, end,",
         "augmentation",
     ),
     Fault(
@@ -82,7 +82,7 @@ FAULTS = (
     Fault(
         "notes out of a voice's range stay after a transposition",
         "music/augmentation.py",
-        "keep = (voice != DROPPED) & _in_range(voice, pitch) & (end > start)",
+        "keep = (voice != DROPPED) & nes.has_pitch(voice, pitch) & (end > start)",
         "keep = (voice != DROPPED) & (end > start)",
         "augmentation",
     ),
