@@ -7,12 +7,12 @@ Differences from the paper: the unigram model counts ``<S>`` too, since the eval
 the published 198.14 is what comes out without it.
 """
 
-from collections.abc import Callable
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils._pytree import tree_map_only
 
 from lakhnes_lib.errors import BadEvents
 
@@ -154,16 +154,17 @@ class NeuralModel(LanguageModel):
         losses = F.cross_entropy(logits, wanted, ignore_index=-1, reduction="none")
         return -losses.view(targets.shape), state
 
-    def state_tree(self, state) -> dict:
+    def state_tree(self, state) -> dict | None:
         """The state's fields, on the CPU, for snapshots; ``state_from`` reads them back."""
-        return self.state_from(state._asdict(), "cpu")._asdict()
+        return None if state is None else tree_map_only(Tensor, Tensor.cpu, state._asdict())
 
-    def state_from(self, tree: dict, device):
+    def state_from(self, tree: dict | None, device):
         """The state that ``state_tree`` took apart, on this device."""
-        return changed(self.state_type(**tree), lambda tensor: tensor.to(device))
+        state = None if tree is None else self.state_type(**tree)
+        return tree_map_only(Tensor, lambda tensor: tensor.to(device), state)
 
     def select(self, state, rows):
-        return None if state is None else changed(state, lambda tensor: tensor[rows])
+        return tree_map_only(Tensor, lambda tensor: tensor[rows], state)
 
     def empty(self, batch: int):
         """A training state of full size in which every row remembers nothing, or None.
@@ -178,17 +179,6 @@ class NeuralModel(LanguageModel):
         with torch.no_grad():
             _, state = self.hidden(ids)
         return self.restart(state, torch.ones_like(ids[:, 0], dtype=torch.bool))
-
-
-def changed(state, change: Callable[[Tensor], Tensor]):
-    """The state of a neural model with another tensor in place of each."""
-
-    def of(part):
-        if isinstance(part, list):
-            return [tuple(map(change, layer)) for layer in part]
-        return change(part) if isinstance(part, Tensor) else part
-
-    return state._replace(**{name: of(part) for name, part in state._asdict().items()})
 
 
 class RandomModel(LanguageModel):

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_map_only
 
 from lakhnes_lib.models.fast.dropout import Dropout
 from lakhnes_lib.models.language_model import VOCABULARY_SIZE, NeuralModel, arguments, check_ids
@@ -62,10 +63,7 @@ class LSTM(NeuralModel):
         return self.output(hidden)
 
     def select(self, state: Cells | None, rows: Tensor):
-        return None if state is None else Cells(state.h[:, rows], state.c[:, rows])
+        return tree_map_only(Tensor, lambda tensor: tensor[:, rows], state)
 
     def restart(self, state: Cells | None, fresh: Tensor) -> Cells | None:
-        if state is None:
-            return None
-        rows = fresh.view(1, -1, 1)
-        return Cells(state.h.masked_fill(rows, 0), state.c.masked_fill(rows, 0))
+        return tree_map_only(Tensor, lambda tensor: tensor.masked_fill(fresh[:, None], 0), state)

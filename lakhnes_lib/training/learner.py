@@ -125,7 +125,7 @@ class Learner:
         """
         is_cuda = self.device.type == "cuda"
         own = {
-            "states": [None if s is None else self.model.state_tree(s) for s in self.states],
+            "states": [self.model.state_tree(state) for state in self.states],
             "random": torch.get_rng_state(),
             "random_cuda": torch.cuda.get_rng_state(self.device) if is_cuda else None,
         }
@@ -145,10 +145,7 @@ class Learner:
         for optimiser, state in zip(self.optimisers, saved["optimisers"], strict=True):
             optimiser.load_state_dict(state)
         self.bf16, own = saved["bf16"], saved["processes"][processes.rank()]
-        self.states = [
-            None if tree is None else self.model.state_from(tree, self.device)
-            for tree in own["states"]
-        ]
+        self.states = [self.model.state_from(tree, self.device) for tree in own["states"]]
         torch.set_rng_state(own["random"])
         if self.device.type == "cuda" and own["random_cuda"] is not None:
             torch.cuda.set_rng_state(own["random_cuda"], self.device)
