@@ -40,11 +40,8 @@ class Rejected(LakhnesError):
     """
 
     def __init__(self, reason: str, message: str = ""):
-        super().__init__(reason, message)
+        super().__init__(message or reason)
         self.reason = reason
-
-    def __str__(self) -> str:
-        return self.args[1] or self.reason
 
 
 class BadEvents(LakhnesError):

@@ -10,18 +10,15 @@ const players = all("audio"), heard = [false, false];
 const session = () => state.sessions.at(-1);
 
 // --- what stays in the browser ---
-function store() {
+function attempt(access) {
   try {
-    localStorage.setItem(storageKey, JSON.stringify(state));
+    return access();
   } catch {
     storageWorks = false;
   }
 }
-try {
-  state = JSON.parse(localStorage.getItem(storageKey)) ?? state;
-} catch {
-  storageWorks = false;
-}
+const store = () => attempt(() => localStorage.setItem(storageKey, JSON.stringify(state)));
+state = attempt(() => JSON.parse(localStorage.getItem(storageKey))) ?? state;
 store();
 addEventListener("storage", event => {
   if (event.key === storageKey) location.reload();
