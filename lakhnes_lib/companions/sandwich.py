@@ -87,7 +87,7 @@ class Perceptron(nn.Module):
 
 
 class ResidualUnit(nn.Sequential):
-    """Normalise, rectify, convolve, twice, and add what came in: (batch, 1, steps, pitches)."""
+    """Normalise, rectify, convolve, twice, and add what came in: (batch, steps, pitches)."""
 
     def __init__(self, channels: int, kernel: tuple[int, int]):
         layers, (steps, pitches) = [], kernel
@@ -100,15 +100,7 @@ class ResidualUnit(nn.Sequential):
 
     def forward(self, x: Tensor) -> Tensor:
         """The same shape."""
-        return x + super().forward(x)
-
-
-class Refiner(nn.Sequential):
-    """Residual units for one track, one after the other."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(batch, steps, pitches) to the same shape."""
-        return super().forward(x.unsqueeze(1)).squeeze(1)
+        return x + super().forward(x.unsqueeze(1)).squeeze(1)
 
 
 def binary(logits: Tensor, neuron: str) -> Tensor:
@@ -151,7 +143,7 @@ class Sandwich(nn.Module):
             self.fusion = Perceptron(strategy == "project", *over)
         seen = sizes["channels"], (3, 12) if unit == "bar" else (1, 12)
         units = ([ResidualUnit(*seen), ResidualUnit(*seen)] for _ in range(tracks))
-        self.refine = nn.ModuleList(Refiner(*two) for two in units)
+        self.refine = nn.ModuleList(nn.Sequential(*two) for two in units)
 
     def narrow(self, q: Normal) -> Normal:
         """The distribution from which is really drawn: ``deviation`` times as wide."""
