@@ -31,14 +31,14 @@ HEADER = struct.Struct("<4s2I8x5I12xI76xI56x")
 commands; the chip's clock."""
 _END, _CHIP_WRITE, _WAIT, _DATA_BLOCK = 0x66, 0xB4, 0x61, 0x67
 _WAITS = {0x62: 735, 0x63: 882} | {0x70 + ticks: ticks + 1 for ticks in range(16)}
-_BYTES_AND_WAITS = {0x80 + ticks: ticks for ticks in range(16)}
-"""Ticks of the commands that wait: a frame of NTSC, one of PAL, and 1 to 16; and of those that play
-a byte on another chip before."""
+_WAITS |= {0x80 + ticks: ticks for ticks in range(16)}
+"""Ticks of the commands that wait: a frame of NTSC, one of PAL, and 1 to 16; from 0x80 on of those
+that play a byte on another chip before."""
 _BY_DIGIT = {0x30: 2, 0x40: 3, 0x50: 3, 0xA0: 3, 0xB0: 3, 0xC0: 4, 0xD0: 4, 0xE0: 5, 0xF0: 5}
 _SIZES = {first + n: size for first, size in _BY_DIGIT.items() for n in range(16)}
 _SIZES |= {0x4F: 2, 0x50: 2, 0x64: 4, 0x68: 12}
 _SIZES |= {0x90: 5, 0x91: 5, 0x92: 6, 0x93: 11, 0x94: 2, 0x95: 5}
-_SIZES |= dict.fromkeys([*_WAITS, *_BYTES_AND_WAITS], 1) | {_WAIT: 3, _DATA_BLOCK: 7}
+_SIZES |= dict.fromkeys(_WAITS, 1) | {_WAIT: 3, _DATA_BLOCK: 7}
 """Bytes of each command of VGM with its operands; a data block's content comes in addition."""
 
 
@@ -182,6 +182,7 @@ def _commands(path: Path, data: bytes, start: int, end: int, faults: list[str]):
             size += _number(data, position + 3) & 0x7FFF_FFFF
         if position + size > end:
             break
+        now += _WAITS.get(command, 0)
         if command == _CHIP_WRITE:
             register, value = data[position + 1], data[position + 2]
             if register < 0x10 or register in (0x15, 0x17):
@@ -194,11 +195,8 @@ def _commands(path: Path, data: bytes, start: int, end: int, faults: list[str]):
                 left_out["DPCM samples"] += 1
         elif command == _WAIT:
             now += data[position + 1] | data[position + 2] << 8
-        elif command in _WAITS:
-            now += _WAITS[command]
-        else:
+        elif command not in _WAITS or command >= 0x80:
             left_out["data blocks" if command == _DATA_BLOCK else "other chips"] += 1
-            now += _BYTES_AND_WAITS.get(command, 0)
         position += size
     lasts = f"lasts {now // nes.TICKS_PER_SECOND} s, more than the {LONGEST_SECONDS} s of a song"
     _check(now <= LONGEST_SECONDS * nes.TICKS_PER_SECOND, path, lasts)
