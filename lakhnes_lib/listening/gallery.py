@@ -4,6 +4,7 @@ Paper: §8 (its sound examples are such a page). Notebook: 09_composing.
 Differences from the paper: none.
 """
 
+import json
 from itertools import count
 from pathlib import Path
 
@@ -48,9 +49,9 @@ def save_pieces(
     numbers = (number for number in count() if not (folder / f"{name}_{number:02d}.mid").exists())
     stems = [folder / f"{name}_{next(numbers):02d}" for _ in pieces]
     for stem, piece in zip(stems, pieces, strict=True):
-        about = dict(title=_text(piece.name), caption=_text(caption), seconds=piece.seconds)
-        about = PieceDescription(**about, join=join, loops=loops)
-        write_file(f"{stem}.json", about.model_dump_json())
+        about = dict(title=piece.name, caption=caption, seconds=piece.seconds)
+        about |= dict(join=join, loops=loops)
+        write_file(f"{stem}.json", json.dumps(about, ensure_ascii=False))
         for ending in ENDINGS[:-1]:
             write_song(piece, f"{stem}.{ending}", loop=0 if loops else None)
     write_gallery(folder)
@@ -62,11 +63,6 @@ def save_pieces(
         write_file(f"{stem}.png", picture.png())
         write_song(piece, f"{stem}.wav")
     return [Path(f"{stem}.mid") for stem in stems]
-
-
-def _text(name: str) -> str:
-    """The name with a ? for what UTF-8 does not have, as a file's name may."""
-    return name.encode(errors="replace").decode()
 
 
 def write_gallery(folder, title: str = "Composed pieces") -> Path:
