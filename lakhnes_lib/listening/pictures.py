@@ -6,7 +6,6 @@ apart.
 
 import io
 
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 VOICE_COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7")
@@ -23,7 +22,6 @@ class Picture(Figure):
 
     def __init__(self, width: float = 9.0, height: float = 3.4):
         super().__init__(figsize=(width, height), dpi=110, layout="constrained", facecolor="white")
-        FigureCanvasAgg(self)
 
     def png(self) -> bytes:
         """The picture as the bytes of a PNG file."""

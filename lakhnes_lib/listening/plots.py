@@ -13,7 +13,6 @@ from typing import NamedTuple
 import numpy as np
 from matplotlib.collections import PolyCollection
 from matplotlib.patches import Patch
-from matplotlib.ticker import FuncFormatter
 
 from lakhnes_lib.listening.pictures import INK, VOICE_COLOURS, axes, colour_scale, finish, legend
 from lakhnes_lib.music import nes
@@ -126,7 +125,7 @@ def spectrogram(samples, rate: int, ax=None, *, title: str = ""):
         transform = dict(NFFT=width, Fs=rate, noverlap=width - hop, mode="magnitude", scale="dB")
         *_, image = ax.specgram(2 * padded, **transform, **look)
     ax.set_ylim(0, rate / 2)
-    ax.yaxis.set_major_formatter(FuncFormatter(lambda hertz, _: f"{hertz / 1000:g}"))
+    ax.yaxis.set_major_formatter(lambda hertz, _: f"{hertz / 1000:g}")
     colour_scale(image, "dB")
     finish(ax, title, "seconds", "kHz", grid=None)
     return made
