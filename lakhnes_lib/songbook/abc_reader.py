@@ -98,10 +98,9 @@ def read(lines: list[tuple[int, str]], path) -> list[Section]:
 
     lines: one tune of ``split``. Raises BadScore, which names file and line.
     """
-    reader = _Reader()
+    reader, first = _Reader(), f"{path}: line {lines[0][0]}"
     if sum(len(line) for _, line in lines) > MOST_CHARACTERS:
-        most = f"a tune of over {MOST_CHARACTERS:,} characters"
-        raise BadScore(f"{path}: line {lines[0][0]}: {most}")
+        raise BadScore(f"{first}: a tune of over {MOST_CHARACTERS:,} characters")
     for number, line in lines:
         if reader.in_body and not line.strip():
             break  # an empty line ends the tune
@@ -110,8 +109,7 @@ def read(lines: list[tuple[int, str]], path) -> list[Section]:
         except ValueError as error:
             raise BadScore(f"{path}: line {number}: {error}") from None
     if not reader.in_body:
-        rule = "no key (K:), which ends the head of a tune in ABC"
-        raise BadScore(f"{path}: line {lines[0][0]}: {rule}")
+        raise BadScore(f"{first}: no key (K:), which ends the head of a tune in ABC")
     reader.end_bar()
     return reader.sections
 
