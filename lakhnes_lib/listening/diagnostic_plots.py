@@ -114,13 +114,11 @@ def songs(first: str, one, second: str, other, ax=None, *, title: str = ""):
     scored = np.isfinite(nats) & np.isfinite(others)
     a, b, size = np.exp(nats[scored]), np.exp(others[scored]), targets[scored]
     ax, drawn = axes(ax, width=5.6, height=5.2)
-    low, high = min(a.min(), b.min()) * 0.9, max(a.max(), b.max()) * 1.1
-    ax.plot([low, high], [low, high], color="#999999", linewidth=1, linestyle=":")
+    ax.axline((1, 1), (2, 2), color="#999999", linewidth=1, linestyle=":")
     areas = np.maximum(120 * size / size.max(), 4)
     ax.scatter(a, b, s=areas, color=MODEL_COLOURS[0], alpha=0.5, linewidths=0)
     for axis in (ax.xaxis, ax.yaxis):
-        _perplexity_scale(axis, np.array([low, high]))
-    ax.set(xlim=(low, high), ylim=(low, high))
+        _perplexity_scale(axis, np.stack([a, b]))
     better = float((size * (b < a)).sum() / size.sum())
     share = f"{second}: better on {np.mean(b < a):.0%} of {len(a)} songs"
     note = f"{share},\n{better:.0%} of their events"
@@ -138,9 +136,7 @@ def beside(rows: list[tuple], ax=None, *, title: str = ""):
     table = [values for _, values in rows]
     kinds = list(dict.fromkeys(kind for values in table for kind in values))
     for y, values in enumerate(table):
-        if len(values) > 1:
-            ends = min(values.values()), max(values.values())
-            ax.plot(ends, (y, y), color=FAINT, linewidth=4, zorder=1)
+        ax.plot([*values.values()], [y] * len(values), color=FAINT, linewidth=4, zorder=1)
     for kind, colour in zip(kinds, ("#333333", *MODEL_COLOURS), strict=False):
         points = [(values[kind], y) for y, values in enumerate(table) if kind in values]
         look = dict(s=45, facecolors=colour, linewidths=0, zorder=2)
