@@ -112,16 +112,14 @@ def _stream(score, sample_rate, output, seed):
         yield np.clip(sound * GAIN[output], -1, 1).astype(np.float32)
 
 
-def levels(
-    score: Score, begin: int = 0, end: int | None = None, seed: int | None = None
-) -> np.ndarray:
+def levels(score: Score, begin: int = 0, end: int | None = None) -> np.ndarray:
     """The four voices' levels 0-15 on every CPU cycle in [begin, end): uint8 (4, cycles).
 
-    These are the levels before the mixer: what ``render`` band-limits is
+    These are the levels before the mixer: what ``render`` band-limits is, without a seed,
     ``chip.mix(levels(score))``. end: the score's last cycle if None. Raises BadAudio unless the
     cycles lie within the score and are at most MOST_CYCLES.
     """
-    song = timeline.build(score, seed)
+    song = timeline.build(score)
     last = int(song.borders[-1])
     end = last if end is None else end
     if not (0 <= begin <= end <= last and end - begin <= MOST_CYCLES):
