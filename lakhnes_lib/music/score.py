@@ -139,8 +139,6 @@ class Score:
         same_notes = self.length == other.length and np.array_equal(self.notes, other.notes)
         return same_notes and np.array_equal(self.controls, other.controls)
 
-    __hash__ = None
-
     def __repr__(self) -> str:
         counts = [f"{title} {len(self.voice(v))}" for v, title in enumerate(nes.VOICES)]
         return f"Score({self.name!r}, {self.seconds:.2f} s, notes: {', '.join(counts)})"

@@ -1,6 +1,7 @@
-"""One training step: from a segment of music to slightly better weights.
+"""What learns: the model that training begins with, and a step from it to slightly better weights.
 
-Paper: §5 (segments with carried memory, clipped gradients). Notebook: 05_training.
+Paper: §5 (segments with carried memory, clipped gradients), §4.2 (fine-tuning). Notebook:
+05_training.
 A step is: set the learning rates, predict every event, measure the loss and its gradient, clip the
 gradient, check both, update the weights.
 Differences from the paper: a step may add up the gradients of several batches and of several
@@ -13,15 +14,36 @@ from torch.nn.utils import clip_grad_norm_
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from lakhnes_lib.data.streams import Segment
-from lakhnes_lib.errors import LakhnesError
-from lakhnes_lib.models import processes
+from lakhnes_lib.errors import BadCheckpoint, BadProfile, LakhnesError
+from lakhnes_lib.models import checkpoints, processes
 from lakhnes_lib.models.devices import compiled, runs_bf16
 from lakhnes_lib.models.language_model import LanguageModel
-from lakhnes_lib.profiles import Training
+from lakhnes_lib.profiles import Profile, Training
 from lakhnes_lib.training.optimisers import build_optimisers
 
 LARGEST_LOSS = 1e4
 """Nats. A model that knows nothing loses 6.4; far above, training has gone wrong."""
+
+
+def first_model(profile: Profile, name: str, start) -> LanguageModel:
+    """The model that training begins with: new, or that of a checkpoint of the same architecture.
+
+    Raises BadProfile, BadCheckpoint, DataNotFound, or LakhnesError for one that cannot be trained.
+    """
+    sizes = profile.models[name]
+    try:
+        model = checkpoints.load(start) if start else checkpoints.build(**sizes)
+    except BadCheckpoint as error:
+        if start:
+            raise
+        raise BadProfile(f"profile {profile.name}: models: {name}: {error}") from None
+    if not model.parameter_count():
+        raise LakhnesError(f"a {model.architecture} model has no weights to train")
+    if model.architecture != sizes["architecture"]:
+        kinds = f"is a {model.architecture}, and {name} of profile {profile.name} is a"
+        raise LakhnesError(f"{start}: {kinds} {sizes['architecture']}")
+    model.memory_length = sizes.get("memory_length", model.memory_length)
+    return model
 
 
 class Learner:

@@ -27,8 +27,7 @@ from lakhnes_lib.models.language_model import LanguageModel
 from lakhnes_lib.music import augmentation
 from lakhnes_lib.profiles import Profile
 from lakhnes_lib.training import snapshots
-from lakhnes_lib.training.first_model import first_model
-from lakhnes_lib.training.learner import Learner
+from lakhnes_lib.training.learner import Learner, first_model
 from lakhnes_lib.training.optimisers import learning_rate_share
 
 LOG_EVERY = 10

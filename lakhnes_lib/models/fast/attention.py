@@ -44,7 +44,7 @@ def relative_attention(
     return _blocks((query + u) * scale, (query + v) * scale, key, value, r, mask)
 
 
-def _attention_in_blocks(content, position, key, value, r, mask) -> Tensor:
+def _blocks(content, position, key, value, r, mask) -> Tensor:
     """Attention as a whole, block by block: (batch, heads, time, head width).
 
     content, position: (q + u) / √(head width) and (q + v) / √(head width), each
@@ -78,16 +78,13 @@ def _attention_of_block(content, position, key, value, mask, r) -> Tensor:
     return torch.cat(out, 2)
 
 
-_blocks = _attention_in_blocks
-
-
 def stay_uncompiled() -> None:
     """From now on ``torch.compile`` leaves the blocks as they are.
 
     It would write out each block of each layer, and take minutes to compile them.
     """
     global _blocks
-    _blocks = torch.compiler.disable(_attention_in_blocks)
+    _blocks = torch.compiler.disable(_blocks)
 
 
 class _AddShifted(torch.autograd.Function):
