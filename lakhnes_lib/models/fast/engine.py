@@ -162,9 +162,8 @@ def _kept_step(path: Path, weights: str, memory_length: int):
         return None
     session = _session(content)
     made = session.get_modelmeta().custom_metadata_map
-    if made["format"] != FORMAT or made["weights"] != weights:
-        return None
-    return session if int(made["memory"]) >= memory_length else None
+    fits = (made["format"], made["weights"]) == (FORMAT, weights)
+    return session if fits and int(made["memory"]) >= memory_length else None
 
 
 def sealed(content: bytes) -> bytes:
