@@ -23,7 +23,7 @@ import wave
 from pathlib import Path
 from types import SimpleNamespace
 
-import gallery
+import album
 import nbformat
 import notebook_report
 import numpy as np
@@ -421,19 +421,19 @@ def test_report_leads_to_the_gallery_of_composed_pieces(tmp_path):
 
 def test_kept_pieces_of_every_way_get_a_page_with_sound(tmp_path, monkeypatch):
     """Two of the pieces that are kept; the pages of the others are made in the same way."""
-    captions = json.loads((gallery.HOME / "captions.json").read_text(encoding="utf-8"))
-    assert set(captions) == {f"{way}/{n:02d}" for way in gallery.WAYS for n in range(12)}
+    captions = json.loads((album.HOME / "captions.json").read_text(encoding="utf-8"))
+    assert set(captions) == {f"{way}/{n:02d}" for way in album.WAYS for n in range(12)}
     chosen = {name: captions[name] for name in ("from_nothing/03", "continued/00")}
-    monkeypatch.setattr(gallery, "HOME", tmp_path / "kept")
+    monkeypatch.setattr(album, "HOME", tmp_path / "kept")
     for name in chosen:
         piece = (profiles.root() / f"assets/gallery/{name}.mid").read_bytes()
         write_file(tmp_path / f"kept/{name}.mid", piece)
     write_file(tmp_path / "kept/captions.json", json.dumps(chosen))
-    pages = gallery.show(tmp_path / "shown")
+    pages = album.show(tmp_path / "shown")
     assert list(pages) == ["from_nothing", "continued"]
     for name in chosen:
         way, number = name.split("/")
         page = pages[way].read_text(encoding="utf-8")
-        assert f"{number}_00.wav" in page and gallery.WAYS[way] in html.unescape(page)
+        assert f"{number}_00.wav" in page and album.WAYS[way] in html.unescape(page)
         sound = wavfile.read(pages[way].with_name(f"{number}_00.wav"))[1]
         assert np.abs(sound.astype(float)).max() > 1000 and len(sound) > 5 * 44_100

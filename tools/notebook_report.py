@@ -13,7 +13,7 @@ from pathlib import Path
 
 import latex2mathml.converter
 import nbformat
-from gallery import WAYS
+from album import WAYS
 from nbconvert import HTMLExporter
 from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 from pygments.formatters import HtmlFormatter

@@ -19,7 +19,7 @@ import sys
 import time
 from pathlib import Path
 
-import gallery
+import album
 import machine
 import nbformat
 import notebook_report
@@ -297,7 +297,7 @@ def main() -> int:
             measure_published()
         passed = run.run()
         if folder == ROOT / "notebooks" and not arguments.only:
-            gallery.show(out / "gallery")
+            album.show(out / "gallery")
         code = 0 if passed else 1
     except (Refused, LakhnesError) as error:
         print(f"run_notebooks.py: {error}", file=sys.stderr)

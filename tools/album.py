@@ -1,7 +1,7 @@
 """The gallery: twelve pieces of every way to compose, by the shipped small model.
 
-    python tools/gallery.py compose              compose them, into assets/gallery
-    python tools/gallery.py show runs/gallery    make their pages, with pictures and sound
+    python tools/album.py compose              compose them, into assets/gallery
+    python tools/album.py show runs/gallery    make their pages, with pictures and sound
 
 Nothing is picked by ear: the pieces are those of seeds 0 to 11. Where a tune is brought along, it
 is one of the songbook's, which are in the public domain. `make reproduce` shows the gallery beside
@@ -128,7 +128,7 @@ def main() -> int:
         else:
             print(*show(arguments.folder).values(), sep="\n")
     except (LakhnesError, OSError) as error:
-        print(f"gallery.py: {error}", file=sys.stderr)
+        print(f"album.py: {error}", file=sys.stderr)
         return 1
     return 0
 
