@@ -12,9 +12,15 @@ which all four voices play.
   64 events after the span are then, beside the song's own span.
 - continued: pieces that go on from the first 3 seconds, auditioned; how many had a fault.
 - rhythm: the song's own rhythm with new pitches; everything else has to stay as it is.
-Every piece is checked against the grammar and what was given. Needs NES-MDB. With --write the
-numbers go to results/composing.json.
+Every piece is checked against the grammar and what was given. Pieces stay below
+runs/composing_quality, in a folder for the checkpoint's weights, so that an interrupted run goes
+on; remove it when the way of composing has changed. Needs NES-MDB. With --write the numbers go to
+results/composing.json.
 """
+
+import hashlib
+import json
+from pathlib import Path
 
 import numpy as np
 from _shared import arguments, corpus_at_hand, keep
@@ -23,9 +29,11 @@ from tqdm import tqdm
 from lakhnes_lib import profiles
 from lakhnes_lib.companions import agreement
 from lakhnes_lib.evaluation import musical_metrics
+from lakhnes_lib.files import write_file
 from lakhnes_lib.generation import auditions, continuation, given_voices, infilling, rhythm
 from lakhnes_lib.models import checkpoints
 from lakhnes_lib.music import events, grammar, nes
+from lakhnes_lib.music.score import Score
 
 DEFAULTS = profiles.Sampling()
 SETTINGS = dict(temperature=DEFAULTS.temperature, top_k=None, top_p=DEFAULTS.top_p)
@@ -55,6 +63,24 @@ def songs(split, count: int) -> list:
 def last(steps):
     *_, result = steps
     return result
+
+
+def stored(folder, name: str, make):
+    """Plain values that ``make`` gave in this or an earlier run."""
+    weights = (Path(folder) / "model.safetensors").read_bytes()
+    home = profiles.root() / "runs/composing_quality" / hashlib.sha256(weights).hexdigest()[:8]
+    path = home / f"{name}.json"
+    if not path.exists():
+        write_file(path, json.dumps(make()))
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def plain(score: Score) -> dict:
+    return {"notes": score.notes.tolist(), "length": score.length}
+
+
+def as_score(value: dict) -> Score:
+    return Score.build([tuple(note) for note in value["notes"]], value["length"])
 
 
 def drones(scores, voices=nes.MELODIC) -> float:
@@ -92,18 +118,23 @@ def around(folder, given, candidates: int) -> tuple[dict, np.ndarray]:
     """What is measured of pieces around two voices, and each one's nats a given event."""
     pieces, nats = [], []
     for number, song in enumerate(tqdm(given, desc=f"around, {candidates}", unit="piece")):
-        wanted = given_voices.given_events(song, GIVEN)
-        options = dict(candidates=candidates, seed=[0, number]) | FAST
-        accompaniment = given_voices.Accompaniment(folder, wanted, FREE, **options)
-        while not accompaniment.done:
-            accompaniment.step()
-        rows, ids = accompaniment.composed(), accompaniment.best()
-        grammar.check(ids)
-        ours = np.isin(events.VOICE_OF[ids], GIVEN)
-        assert np.array_equal(ids[ours], wanted[1])
-        row = next(i for i, each in enumerate(rows) if np.array_equal(each, ids))
-        nats.append(-accompaniment.fit[row] / len(wanted[1]))
-        pieces.append(events.decode(ids))
+
+        def compose(number=number, song=song):
+            wanted = given_voices.given_events(song, GIVEN)
+            options = dict(candidates=candidates, seed=[0, number]) | FAST
+            accompaniment = given_voices.Accompaniment(folder, wanted, FREE, **options)
+            while not accompaniment.done:
+                accompaniment.step()
+            rows, ids = accompaniment.composed(), accompaniment.best()
+            grammar.check(ids)
+            ours = np.isin(events.VOICE_OF[ids], GIVEN)
+            assert np.array_equal(ids[ours], wanted[1])
+            row = next(i for i, each in enumerate(rows) if np.array_equal(each, ids))
+            return [ids.tolist(), -accompaniment.fit[row] / len(wanted[1])]
+
+        ids, nats_a_given_event = stored(folder, f"around_{candidates}_{number}", compose)
+        nats.append(nats_a_given_event)
+        pieces.append(events.decode(np.array(ids)))
     given_parts, composed = ([s.only(each) for s in pieces] for each in (GIVEN, FREE))
     values = {
         "drones": drones(pieces, FREE),
@@ -119,8 +150,12 @@ def between(folder, model, given, candidates: int) -> dict:
     begin, end = SECONDS / 2 - 1.5, SECONDS / 2 + 1.5
     made = []
     for number, song in enumerate(tqdm(given, desc=f"between, {candidates}", unit="piece")):
-        options = dict(candidates=candidates, seed=number) | FAST
-        (piece,) = last(infilling.compose(folder, song, begin, end, **options))
+
+        def compose(number=number, song=song):
+            options = dict(candidates=candidates, seed=number) | FAST
+            return plain(last(infilling.compose(folder, song, begin, end, **options))[0])
+
+        piece = as_score(stored(folder, f"between_{candidates}_{number}", compose))
         kept = song.notes[song.notes["end"] <= round(begin * nes.TICKS_PER_SECOND)]
         assert set(kept.tolist()) <= set(piece.notes.tolist())
         made.append(piece)
@@ -137,17 +172,27 @@ def between(folder, model, given, candidates: int) -> dict:
 def continued(folder, given) -> dict:
     taken, left_out = [], 0
     for number, song in enumerate(tqdm(given, desc="continued", unit="piece")):
-        prime = continuation.cut(song, seconds=3.0)
-        result = last(auditions.compose(folder, prime, n=1, seconds=12.0, seed=number, **FAST))
-        taken += result.pieces
-        left_out += len(result.left_out)
+
+        def compose(number=number, song=song):
+            prime = continuation.cut(song, seconds=3.0)
+            result = last(auditions.compose(folder, prime, n=1, seconds=12.0, seed=number, **FAST))
+            faulty = sum(bool(faults) for _, faults in result.left_out)
+            return {"piece": plain(result.pieces[0]), "faulty": faulty}
+
+        value = stored(folder, f"continued_{number}", compose)
+        taken.append(as_score(value["piece"]))
+        left_out += value["faulty"]
     return {"pieces": len(taken), "left_out": left_out, "drones": drones(taken)}
 
 
 def to_rhythm(folder, given) -> dict:
     pieces = []
     for number, song in enumerate(tqdm(given, desc="rhythm", unit="piece")):
-        ids = np.array(last(rhythm.compose(folder, song, n=1, seed=number, **FAST))[0])
+
+        def compose(number=number, song=song):
+            return last(rhythm.compose(folder, song, n=1, seed=number, **FAST))[0].tolist()
+
+        ids = np.array(stored(folder, f"rhythm_{number}", compose))
         script = events.frame(events.encode(song))[1:-1]
         pitched = events.IS_NOTE_ON[script] & (events.VOICE_OF[script] != nes.NO)
         assert np.array_equal(ids[~pitched], script[~pitched])
