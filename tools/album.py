@@ -33,7 +33,7 @@ DRAWING |= dict(memory_length=DEFAULTS.memory_length, precision="int8")
 BEGUN, SPAN, AROUND = 8.0, (6.0, 10.0), 15.0
 """Seconds of a beginning; the cuts that a span lies between; what is played of given voices."""
 WAYS = {
-    "from_nothing": "From nothing, as `lakhnes generate` composes by default",
+    "from_nothing": "From nothing, as the library composes by default",
     "as_published": "From nothing, as the paper composed: 1,024 events, no audition",
     "continued": f"On from the first {BEGUN:g} seconds of a tune",
     "to_a_rhythm": "New pitches to a tune's rhythm and drums",
