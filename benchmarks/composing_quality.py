@@ -20,6 +20,7 @@ results/composing.json.
 
 import hashlib
 import json
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -41,6 +42,7 @@ SETTINGS |= dict(memory_length=DEFAULTS.memory_length)
 FAST = SETTINGS | dict(precision="int8")
 SECONDS, PAIRINGS, DRONE = 12.0, 10_000, 4.0
 GIVEN, FREE = (nes.TR, nes.NO), (nes.P1, nes.P2)
+SPAN = SECONDS / 2 - 1.5, SECONDS / 2 + 1.5
 
 
 def songs(split, count: int) -> list:
@@ -65,13 +67,18 @@ def last(steps):
     return result
 
 
-def stored(folder, name: str, make):
-    """Plain values that ``make`` gave in this or an earlier run."""
+@cache
+def home_of(folder) -> Path:
+    """Where pieces of a checkpoint stay; other weights have another folder."""
     weights = (Path(folder) / "model.safetensors").read_bytes()
-    home = profiles.root() / "runs/composing_quality" / hashlib.sha256(weights).hexdigest()[:8]
-    path = home / f"{name}.json"
+    return profiles.root() / "runs/composing_quality" / hashlib.sha256(weights).hexdigest()[:8]
+
+
+def stored(folder, name: str, make, *parameters):
+    """Plain values that ``make(folder, *parameters)`` gave in this or an earlier run."""
+    path = home_of(folder) / f"{name}.json"
     if not path.exists():
-        write_file(path, json.dumps(make()))
+        write_file(path, json.dumps(make(folder, *parameters)))
     return json.loads(path.read_text(encoding="utf-8"))
 
 
@@ -114,25 +121,27 @@ def p_values(given: list, composed: list) -> dict:
     return values
 
 
+def one_around(folder, song: Score, number: int, candidates: int) -> list:
+    """Events of a piece around two voices, and its nats a given event."""
+    wanted = given_voices.given_events(song, GIVEN)
+    options = dict(candidates=candidates, seed=[0, number]) | FAST
+    accompaniment = given_voices.Accompaniment(folder, wanted, FREE, **options)
+    while not accompaniment.done:
+        accompaniment.step()
+    rows, ids = accompaniment.composed(), accompaniment.best()
+    grammar.check(ids)
+    ours = np.isin(events.VOICE_OF[ids], GIVEN)
+    assert np.array_equal(ids[ours], wanted[1])
+    row = next(i for i, each in enumerate(rows) if np.array_equal(each, ids))
+    return [ids.tolist(), -accompaniment.fit[row] / len(wanted[1])]
+
+
 def around(folder, given, candidates: int) -> tuple[dict, np.ndarray]:
     """What is measured of pieces around two voices, and each one's nats a given event."""
     pieces, nats = [], []
     for number, song in enumerate(tqdm(given, desc=f"around, {candidates}", unit="piece")):
-
-        def compose(number=number, song=song):
-            wanted = given_voices.given_events(song, GIVEN)
-            options = dict(candidates=candidates, seed=[0, number]) | FAST
-            accompaniment = given_voices.Accompaniment(folder, wanted, FREE, **options)
-            while not accompaniment.done:
-                accompaniment.step()
-            rows, ids = accompaniment.composed(), accompaniment.best()
-            grammar.check(ids)
-            ours = np.isin(events.VOICE_OF[ids], GIVEN)
-            assert np.array_equal(ids[ours], wanted[1])
-            row = next(i for i, each in enumerate(rows) if np.array_equal(each, ids))
-            return [ids.tolist(), -accompaniment.fit[row] / len(wanted[1])]
-
-        ids, nats_a_given_event = stored(folder, f"around_{candidates}_{number}", compose)
+        name = f"around_{candidates}_{number}"
+        ids, nats_a_given_event = stored(folder, name, one_around, song, number, candidates)
         nats.append(nats_a_given_event)
         pieces.append(events.decode(np.array(ids)))
     given_parts, composed = ([s.only(each) for s in pieces] for each in (GIVEN, FREE))
@@ -145,17 +154,18 @@ def around(folder, given, candidates: int) -> tuple[dict, np.ndarray]:
     return values | p_values(given_parts, composed), np.array(nats)
 
 
+def one_between(folder, song: Score, number: int, candidates: int) -> dict:
+    """A song with ``SPAN`` composed anew."""
+    options = dict(candidates=candidates, seed=number) | FAST
+    return plain(last(infilling.compose(folder, song, *SPAN, **options))[0])
+
+
 def between(folder, model, given, candidates: int) -> dict:
     """What is measured of songs with three seconds composed anew."""
-    begin, end = SECONDS / 2 - 1.5, SECONDS / 2 + 1.5
-    made = []
+    (begin, end), made = SPAN, []
     for number, song in enumerate(tqdm(given, desc=f"between, {candidates}", unit="piece")):
-
-        def compose(number=number, song=song):
-            options = dict(candidates=candidates, seed=number) | FAST
-            return plain(last(infilling.compose(folder, song, begin, end, **options))[0])
-
-        piece = as_score(stored(folder, f"between_{candidates}_{number}", compose))
+        name = f"between_{candidates}_{number}"
+        piece = as_score(stored(folder, name, one_between, song, number, candidates))
         kept = song.notes[song.notes["end"] <= round(begin * nes.TICKS_PER_SECOND)]
         assert set(kept.tolist()) <= set(piece.notes.tolist())
         made.append(piece)
@@ -169,30 +179,32 @@ def between(folder, model, given, candidates: int) -> dict:
     return values
 
 
+def one_continued(folder, song: Score, number: int) -> dict:
+    """A piece that goes on from a song's beginning, and how many candidates had a fault."""
+    prime = continuation.cut(song, seconds=3.0)
+    result = last(auditions.compose(folder, prime, n=1, seconds=12.0, seed=number, **FAST))
+    faulty = sum(bool(faults) for _, faults in result.left_out)
+    return {"piece": plain(result.pieces[0]), "faulty": faulty}
+
+
 def continued(folder, given) -> dict:
     taken, left_out = [], 0
     for number, song in enumerate(tqdm(given, desc="continued", unit="piece")):
-
-        def compose(number=number, song=song):
-            prime = continuation.cut(song, seconds=3.0)
-            result = last(auditions.compose(folder, prime, n=1, seconds=12.0, seed=number, **FAST))
-            faulty = sum(bool(faults) for _, faults in result.left_out)
-            return {"piece": plain(result.pieces[0]), "faulty": faulty}
-
-        value = stored(folder, f"continued_{number}", compose)
+        value = stored(folder, f"continued_{number}", one_continued, song, number)
         taken.append(as_score(value["piece"]))
         left_out += value["faulty"]
     return {"pieces": len(taken), "left_out": left_out, "drones": drones(taken)}
 
 
+def one_to_rhythm(folder, song: Score, number: int) -> list:
+    """Events of a piece to a song's rhythm."""
+    return np.array(last(rhythm.compose(folder, song, n=1, seed=number, **FAST))[0]).tolist()
+
+
 def to_rhythm(folder, given) -> dict:
     pieces = []
     for number, song in enumerate(tqdm(given, desc="rhythm", unit="piece")):
-
-        def compose(number=number, song=song):
-            return last(rhythm.compose(folder, song, n=1, seed=number, **FAST))[0].tolist()
-
-        ids = np.array(stored(folder, f"rhythm_{number}", compose))
+        ids = np.array(stored(folder, f"rhythm_{number}", one_to_rhythm, song, number))
         script = events.frame(events.encode(song))[1:-1]
         pitched = events.IS_NOTE_ON[script] & (events.VOICE_OF[script] != nes.NO)
         assert np.array_equal(ids[~pitched], script[~pitched])
