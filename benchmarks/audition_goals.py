@@ -132,12 +132,13 @@ def grid(corpus, count: int) -> dict:
         name += f", times {heat} in loops" if heat > 1 else ""
         songs = [song for song in composed(way, count) if song.length]
         good = [song for song in songs if not auditions.faults(song, SECONDS)]
+        taken = chosen(good)
         values[name] = faults_of(songs, SECONDS) | {
             "distance_of_all": distance(songs, reference),
             "distance_without_faults": distance(good, reference),
             "medians_without_faults": medians(good),
-            "distance_of_chosen": distance(chosen(good), reference),
-            "medians_of_chosen": medians(chosen(good)),
+            "distance_of_chosen": distance(taken, reference),
+            "medians_of_chosen": medians(taken),
         }
         print(name, json.dumps(values[name]))
     return values
@@ -173,9 +174,8 @@ def pieces(corpus, count: int) -> dict:
     drawing = (DEFAULTS.temperature, DEFAULTS.top_k, DEFAULTS.top_p)
     way = (*drawing, auditions.LET_GO_AFTER, auditions.LOOP_HEAT)
     good, heard, total = [], Counter(), 0
-    while (
-        len(good) < auditions.CHOICES * count
-    ):  # the same candidates that auditions would hear, kept on disk
+    # The same candidates that auditions would hear, which stay on disk.
+    while len(good) < auditions.CHOICES * count:
         total += 4 * BATCH
         candidates = composed(way, total)[total - 4 * BATCH :]
         for song in candidates:

@@ -190,13 +190,14 @@ def compose(
             if heard:
                 result.left_out.append((score, heard))
             elif len(result.pieces) < n:
-                good = sorted([*good, score], key=strangeness)
+                good.append(score)
             if len(good) == choices:
-                result.pieces.append(good[0])
-                result.left_out += [(other, []) for other in good[1:]]
+                taken, *others = sorted(good, key=strangeness)
+                result.pieces.append(taken)
+                result.left_out += [(other, []) for other in others]
                 good = []
         composed, result.growing = composed + count, []
-    result.left_out += [(other, []) for other in good]
+    result.left_out += [(other, []) for other in sorted(good, key=strangeness)]
     result.left_out.sort(key=lambda candidate: len(candidate[1]))
     while len(result.pieces) < n:
         result.pieces.append(result.left_out.pop(0)[0])
