@@ -208,6 +208,7 @@ def test_damaged_designs(design, tmp_path):
         (changed(trials=[]), "trials: "),
         (changed(trials=[first | {"a": "c0"}, *others]), "has a clip c0 that is not listed"),
         (changed(trials=[first | {"c": "x"}, *others]), "trials: 0: c: is not known"),
+        (changed(trials=[first | {"methods": ["a", "b"]}, *others]), "methods: is not known"),
         (changed(colour="blue"), "colour: is not known"),
         (changed(clips=values["clips"] | {name: without_hash}), "was changed"),
         (changed(clips=values["clips"] | {name: clip | {"sha256": "12"}}), f"{name}: sha256: "),

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, model_validator
 
 from lakhnes_lib.errors import BadSetting, BadStudy, first_problem
 from lakhnes_lib.files import read_bytes
@@ -51,19 +51,23 @@ class Clip(_Strict):
 
 
 class Trial(_Strict):
-    """A pair of clips, A and B, by name; batch: number of the batch that it belongs to, from 0;
-    methods: of both clips, told by the design."""
+    """A pair of clips, A and B, by name; batch: number of the batch that it belongs to, from 0."""
 
     id: Name
     batch: Annotated[int, Field(ge=0)]
     a: Name
     b: Name
-    methods: Annotated[tuple[str, str], Field(exclude=True)] = ("", "")
+    _methods: tuple[str, str] = PrivateAttr(("", ""))
 
     @property
     def clips(self) -> tuple[str, str]:
         """The names of both clips."""
         return self.a, self.b
+
+    @property
+    def methods(self) -> tuple[str, str]:
+        """The methods of both clips, which the design tells."""
+        return self._methods
 
 
 class Design(_Strict):
@@ -83,8 +87,7 @@ class Design(_Strict):
         for trial in self.trials:
             for name in set(trial.clips) - self.clips.keys():
                 raise ValueError(f"the trial {trial.id} has a clip {name} that is not listed")
-            methods = tuple(self.clips[name].method for name in trial.clips)
-            object.__setattr__(trial, "methods", methods)
+            trial._methods = (self.clips[trial.a].method, self.clips[trial.b].method)
         return self
 
     @property
