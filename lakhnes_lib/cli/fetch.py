@@ -18,9 +18,6 @@ def list_all(home: Path | None = None):
 
     Name, size, whether it is here ("mirror only": a mirror may have it, and it cannot be
     downloaded), title, licence and citation. `lakhnes data fetch NAME` brings one.
-
-    Options:
-    home: Folder for data sets [default: LAKHNES_HOME, or data/ of the checkout].
     """
     from lakhnes_lib.data import fetching, registry
 
@@ -48,7 +45,6 @@ def fetch(name: str, mirror: Path | None = None, home: Path | None = None):
     Options:
     name: A name that `lakhnes data list` shows.
     mirror: Folder with an archive of the same content, instead of the web.
-    home: Folder for data sets [default: LAKHNES_HOME, or data/ of the checkout].
     """
     from lakhnes_lib.data import fetching
 

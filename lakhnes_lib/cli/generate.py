@@ -77,7 +77,6 @@ def generate(
       lakhnes generate assets/pretrained/mini pieces -n 1 --loop --seconds 20
 
     Options:
-    checkpoint: Folder with model.safetensors and config.json.
     out: Folder for the pieces.
     pieces: How many.
     seed: Composes the same pieces again [default: drawn].
@@ -85,7 +84,6 @@ def generate(
     rhythm: Keep this song's rhythm and drums, compose new pitches.
     given: Keep these voices of a song (P1,P2,TR,NO), compose the others.
     between: Compose seconds A to B of a song anew.
-    voices: Of MIDI: who plays what [default: by role].
     only: With --between: compose only these voices.
     loop: End each piece where its beginning can follow.
     first_seconds: Of FILE take only so many seconds [default: all; --continue: 512 events].
@@ -100,7 +98,6 @@ def generate(
     as_published: As the paper: 1,024 events, no end, temperature 0.95, top-k 32, no audition.
     masked: Keep the grammar of events, or not.
     precision: Weights in 8 bits (int8), or in 32 (fp32), which is slower.
-    device: cpu or cuda [default: cuda where there is one].
     """
     from lakhnes_lib.cli import composing
     from lakhnes_lib.generation import sampling

@@ -35,7 +35,6 @@ def map_songs(
     Options:
     source: Folder or archive (tar, zip) of MIDI files.
     out: Folder of the corpus to write.
-    workers: Processes, at most one per core.
     scheduler: Use the workers of a Dask scheduler, such as tcp://host:8786.
     seed: Draws the examples that a profile with `draws: published` trains on.
     """

@@ -33,18 +33,27 @@ Count = Annotated[int | None, typer.Option(min=0, max=2**31 - 1)]
 Length = Annotated[int | None, typer.Option(min=1, max=250_000)]
 Music = Annotated[Path, typer.Argument(metavar="IN", callback=_existing)]
 Voices = Annotated[str, typer.Option(metavar="P1=TRACK,...")]
+COMMON = {
+    "checkpoint": "Folder with model.safetensors and config.json.",
+    "device": "cpu or cuda [default: cuda where there is one].",
+    "home": "Folder for data sets [default: LAKHNES_HOME, or data/ of the checkout].",
+    "voices": "Of MIDI: who plays what [default: by role].",
+    "workers": "Processes, at most one per core.",
+}
+"""What arguments and options mean that several verbs have."""
 
 
 class Verb(TyperCommand):
     """A verb whose docstring explains its arguments and options, as the command's help shows them.
 
     Behind a line "Options:" at the docstring's end, each has a line "name: what it means", which
-    goes on in indented lines.
+    goes on in indented lines. Those of ``COMMON`` need none.
     """
 
     def __init__(self, *arguments, help, params, **settings):
         text, _, lines = help.partition("\n\nOptions:\n")
-        meanings = dict(re.findall(r"^(\w+): (.+(?:\n +.+)*)", lines, re.MULTILINE))
+        own = re.findall(r"^(\w+): (.+(?:\n +.+)*)", lines, re.MULTILINE)
+        meanings = COMMON | dict(own)
         for option in params:
             option.help = " ".join(meanings[option.name].split())
             if option.param_type_name == "argument":

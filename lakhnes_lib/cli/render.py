@@ -41,8 +41,6 @@ def tokens(
     Options:
     source: A music file, or a folder of them.
     out: Text file or corpus folder.
-    voices: Of MIDI: who plays what [default: by role].
-    workers: Processes, at most one per core.
     """
     from lakhnes_lib.music import events
     from lakhnes_lib.sound import song_files
@@ -129,7 +127,6 @@ def render(
     source: A music file, or a folder of them.
     out: File, or folder for IN's files.
     to: For a folder: what its files become.
-    voices: Of MIDI: who plays what [default: by role].
     rate: Of WAV: samples a second.
     duty: Of both pulses [default: own].
     volume: Of all notes [default: own].

@@ -62,7 +62,6 @@ def train(
     resume: Go on from the run's last snapshot.
     max_minutes: Stop in good order after so many minutes.
     seed: Instead of the profile's.
-    device: cpu or cuda [default: cuda where there is one].
     """
     from lakhnes_lib import profiles
     from lakhnes_lib.data.corpora import PACKED, SONGBOOK, prepare
@@ -137,7 +136,6 @@ def evaluate(
       lakhnes evaluate assets/pretrained/mini --data songbook
 
     Options:
-    checkpoint: Folder with model.safetensors and config.json.
     split: Of the corpus.
     protocol: See above.
     data: songbook, nesmdb-midi, nesmdb-tx1, or a folder that `lakhnes tokens` or `lakhnes map`
@@ -147,7 +145,6 @@ def evaluate(
     memory: Events of history kept.
     as_json: Print one JSON object instead: model, split, protocol, perplexity, songs, events,
         parameters.
-    device: cpu or cuda [default: cuda where there is one].
     """
     from lakhnes_lib.data.corpora import prepare
     from lakhnes_lib.evaluation import perplexity
