@@ -19,7 +19,6 @@ from tqdm import tqdm
 from lakhnes_lib import profiles
 from lakhnes_lib.errors import LakhnesError
 from lakhnes_lib.files import write_file
-from lakhnes_lib.listening.gallery import save_pieces, write_gallery
 from lakhnes_lib.music import events, midi, nes
 from lakhnes_lib.music.score import Score
 from lakhnes_lib.songbook import tunes
@@ -28,8 +27,8 @@ HOME = profiles.root() / "assets/gallery"
 MINI = profiles.root() / "assets/pretrained/mini"
 PIECES = 12
 DEFAULTS = profiles.Sampling()
-DRAWING = dict(temperature=DEFAULTS.temperature, top_k=DEFAULTS.top_k or None, top_p=1.0)
-DRAWING |= dict(memory_length=DEFAULTS.memory_length, precision="int8")
+DRAWING = dict(temperature=DEFAULTS.temperature, top_k=DEFAULTS.top_k or None)
+DRAWING |= dict(top_p=DEFAULTS.top_p, memory_length=DEFAULTS.memory_length, precision="int8")
 BEGUN, SPAN, AROUND = 8.0, (6.0, 10.0), 15.0
 """Seconds of a beginning; the cuts that a span lies between; what is played of given voices."""
 WAYS = {
@@ -41,6 +40,11 @@ WAYS = {
     "between_two_cuts": "Seconds {:g} to {:g} of a tune composed anew".format(*SPAN),
 }
 """Folder of each way, and its title."""
+
+
+def last(steps):
+    *_, result = steps
+    return result
 
 
 def compose(way: str, number: int) -> tuple[Score, str, float]:
@@ -55,13 +59,9 @@ def compose(way: str, number: int) -> tuple[Score, str, float]:
         sampling,
     )
 
-    def last(steps):
-        *_, result = steps
-        return result
-
     if way == "from_nothing":
         options = dict(n=1, seconds=DEFAULTS.seconds, seed=number)
-        return last(auditions.compose(MINI, **options, **DRAWING)).pieces[0], "", 0.0
+        return last(auditions.compose(MINI, **options, **DRAWING)).pieces[0], f"seed {number}", 0.0
     if way == "as_published":
         drawing, seed, piece = DRAWING | dict(temperature=0.95, top_k=32), number, None
         while piece is None or piece.seconds < 1:  # some have hardly a wait among their events
@@ -106,15 +106,17 @@ def compose_all() -> None:
 
 def show(folder) -> dict[str, Path]:
     """Makes the pages of the gallery, and returns each way's. Pages that are there stay."""
+    # Slow to import, and not needed by the report, which takes ``WAYS`` alone.
+    from lakhnes_lib.listening.gallery import save_pieces, write_gallery
+
     pages, folder = {}, Path(folder)
     captions = json.loads((HOME / "captions.json").read_text(encoding="utf-8"))
     for name, about in tqdm(captions.items(), desc="gallery", unit="piece"):
         way, number = name.split("/")
         pages[way] = folder / way / "index.html"
         if not (folder / way / f"{number}_00.wav").exists():
-            piece = midi.read(HOME / f"{name}.mid")
-            title = about["caption"] or f"seed {int(number)}"
-            save_pieces([piece.renamed(title)], folder / way, number, join=about["join"])
+            piece = midi.read(HOME / f"{name}.mid").renamed(about["caption"])
+            save_pieces([piece], folder / way, number, join=about["join"])
     for way in pages:
         write_gallery(folder / way, WAYS[way])
     return pages
