@@ -49,6 +49,13 @@ def earlier(name: str, fingerprint: str) -> dict:
     return result["values"] if result["data_fingerprint"] == fingerprint else {}
 
 
+def valid_curve(folder) -> list[list]:
+    """The steps after which a run was measured on valid, and its loss there, in nats an event."""
+    lines = (Path(folder) / "log.jsonl").read_text(encoding="utf-8").splitlines()
+    rows = map(json.loads, lines)
+    return [[row["step"], row["valid_loss"]] for row in rows if "valid_loss" in row]
+
+
 def command() -> str:
     """The command line that runs now, with the options really given, as one types it in the
     repository's root."""

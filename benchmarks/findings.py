@@ -12,6 +12,8 @@ import json
 import math
 import time
 
+from _shared import valid_curve
+
 from lakhnes_lib import profiles
 from lakhnes_lib.data.corpora import prepare
 from lakhnes_lib.evaluation import perplexity
@@ -95,13 +97,11 @@ def trained(profile, corpus, folder, row: str, start) -> tuple[LanguageModel, di
     resume = snapshots.exists(folder)
     options = dict(model=row, start=start, resume=resume, device="cpu")
     ended = trainer.train(profile, corpus, folder, **options)
-    log = (folder / "log.jsonl").read_text(encoding="utf-8").splitlines()
-    rows = [json.loads(line) for line in log]
     return checkpoints.load(folder / "best"), {
         "best_step": ended.best_step,
         "minutes": round(ended.seconds / 60, 1),
         "events": ended.events,
-        "curve": [[line["step"], line["valid_loss"]] for line in rows if "valid_loss" in line],
+        "curve": valid_curve(folder),
     }
 
 

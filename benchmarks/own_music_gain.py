@@ -16,7 +16,6 @@ Needs NES-MDB and lmd-full-5-sample (README, “Data”). With --write the numbe
 results/own_music.json, after each folder.
 """
 
-import json
 import os
 import shutil
 import tempfile
@@ -24,7 +23,7 @@ from itertools import islice
 from pathlib import Path
 
 import numpy as np
-from _shared import arguments, at_hand, corpus_at_hand, keep
+from _shared import arguments, at_hand, corpus_at_hand, keep, valid_curve
 
 from lakhnes_lib import profiles
 from lakhnes_lib.data import fetching
@@ -33,7 +32,7 @@ from lakhnes_lib.evaluation import perplexity
 from lakhnes_lib.listening import results
 from lakhnes_lib.models import checkpoints
 from lakhnes_lib.music.mapping import map_to_nes
-from lakhnes_lib.training import own_music
+from lakhnes_lib.training import own_music, trainer
 
 TOO_HIGH = 30
 """Times the learning rate, of the run that goes wrong."""
@@ -87,13 +86,6 @@ def known(profile, checkpoint, songs) -> float:
     return perplexity.exact(model, songs, progress=False, **profile.evaluation.segments).perplexity
 
 
-def curve(run) -> list[list]:
-    """The steps after which a run was measured on valid, and its loss there."""
-    lines = (run.folder / "log.jsonl").read_text(encoding="utf-8").splitlines()
-    records = [json.loads(line) for line in lines]
-    return [[each["step"], each["valid_loss"]] for each in records if "valid_loss" in each]
-
-
 def main():
     parser = arguments("own_music", __doc__)
     parser.add_argument("--only", choices=SETS, help="one folder; the other's numbers are kept")
@@ -117,10 +109,12 @@ def main():
             others_after = known(profile, tuned.run.folder / "best", songs)
             entry = profile.training[own_music.MODEL]
             rate = TOO_HIGH * entry.learning_rate
+            # With this patience it goes on to its last step, although it only gets worse.
             entry = entry.model_copy(update={"learning_rate": rate, "patience": 10})
             wild = profile.model_copy(update={"training": {own_music.MODEL: entry}})
-            broken = own_music.tune(wild, corpus, Path(place) / "broken", start=start)
-            curves = curve(tuned.run), curve(broken.run)
+            options = dict(model=own_music.MODEL, start=start)
+            broken = trainer.train(wild, corpus, Path(place) / "broken", **options)
+            curves = [valid_curve(run.folder) for run in (tuned.run, broken)]
         found[name] = {
             "files": {split: len(files) for split, files in corpus.manifest["taken"].items()},
             "songs": {split: len(songs) for split, songs in corpus.splits.items()},
