@@ -12,7 +12,7 @@ stages, each limited in time, and after each stage OUT holds what there is so fa
 1. ``checks.json``: does the fused attention take the bias of relative positions, does the compiled
    step work, how many events of training a second at three batch sizes, how much memory.
 2. ``log.jsonl`` and ``weights/``: the row is trained by the clock. Whenever valid gets better, the
-   weights are written again, in parts of 15 MB with 8 bits a weight.
+   weights are written again, in parts of 15 MB with 8 bits a weight, or 16 if one part holds all.
 3. ``results.json``: perplexity on test and valid by every protocol.
 
 ``collect`` writes what several folders OUT hold of stages 1 to 3 to results/gpu.json.
@@ -60,6 +60,10 @@ ROWS = {
     "transformer_xl_lakh": ("transformer_xl_minutes_augmented", "lakh_minutes"),
     "modern_decoder": ("modern_decoder", None),
     "mini": ("mini_minutes", None),
+    # Of profile laptop:
+    "laptop_transformer_xl": ("transformer_xl_hours", None),
+    "laptop_transformer_xl_augmented": ("transformer_xl_hours_augmented", None),
+    "laptop_transformer_xl_lakh": ("transformer_xl_hours_augmented", "lakh_hours"),
 }
 BATCHES = (30, 64, 128)
 """Rows of a training step that the checks try: the paper's 30, and what a large GPU may hold."""
@@ -219,12 +223,11 @@ class Kit:
 
     # --- stage 2
 
-    def train(self, minutes: float, lakh_minutes: float) -> Path | None:
-        """Trains the row by the clock, after Lakh if it asks for that; the best checkpoint, or
-        None if the command's seconds were over before."""
+    def train(self, minutes: float, lakh_minutes: float, start: Path | None) -> Path | None:
+        """Trains the row by the clock, from ``start`` or after Lakh if it asks for that; the best
+        checkpoint, or None if the command's seconds were over before."""
         name, before = ROWS[self.row]
-        start = None
-        if before is not None:
+        if before is not None and start is None:
             if not self.train_one(before, lakh_minutes, None, lakh=True):
                 return None
             start = self.work / "runs" / before / "best"
@@ -285,7 +288,9 @@ class Kit:
             if (folder / "best").exists():
                 new = self.out / "weights.new"
                 shutil.rmtree(new, ignore_errors=True)
-                split(folder / "best", new, PART_MEGABYTES, bits=8)
+                size = (folder / "best" / "model.safetensors").stat().st_size  # 32 bits a weight
+                bits = 16 if size / 2 < PART_MEGABYTES * 2**20 else 8
+                split(folder / "best", new, PART_MEGABYTES, bits)
                 shutil.rmtree(self.out / "weights", ignore_errors=True)
                 new.rename(self.out / "weights")
         except (LakhnesError, OSError):
@@ -314,7 +319,11 @@ class Kit:
 
 
 def collect(folders: list[Path]) -> None:
-    """Writes results/gpu.json: of each row the checks, the end of training, and perplexities."""
+    """Writes results/gpu.json: of each row the checks, the end of training, and perplexities.
+
+    A row of several folders, named in their order, was trained in several goes: its steps, events
+    and seconds go on from one to the next.
+    """
     rows: dict[str, dict] = {}
     for folder in folders:
         if not (folder / "checks.json").exists():
@@ -325,13 +334,20 @@ def collect(folders: list[Path]) -> None:
                 row = rows.setdefault(values.pop("row"), {})
                 row |= {key: values[key] for key in values if key != "seconds_since_start"}
         if (folder / "log.jsonl").exists():
-            log = [json.loads(line) for line in open(folder / "log.jsonl", encoding="utf-8")]
-            row["trained"] = {key: log[-1][key] for key in ("step", "events", "seconds")}
-            row["valid_curve"] = [
-                {key: line[key] for key in ("step", "events", "seconds", "valid_loss")}
+            before = row.get("trained", dict.fromkeys(("step", "events", "seconds"), 0))
+            lines = open(folder / "log.jsonl", encoding="utf-8").read().splitlines()
+            log = [json.loads(line) for line in lines]
+            log = [line | {key: line[key] + before[key] for key in before} for line in log]
+            row["trained"] = {key: log[-1][key] for key in before}
+            row["goes"] = row.get("goes", 0) + 1
+            row["valid_curve"] = row.get("valid_curve", []) + [
+                {key: line[key] for key in (*before, "valid_loss")}
                 for line in log
                 if "valid_loss" in line
             ]
+        if (folder / "lakh_log.jsonl").exists():
+            last = (folder / "lakh_log.jsonl").read_text(encoding="utf-8").splitlines()[-1]
+            row["lakh"] = {key: json.loads(last)[key] for key in ("step", "events", "seconds")}
     last = [row.pop("circumstances") for row in rows.values()][-1]
     result = {"name": "gpu", "command": "python tools/gpu_kit.py run KIT.tar.xz OUT --row ROW"}
     result |= {"data_fingerprint": None, **last, "values": {"rows": rows}}
@@ -355,6 +371,9 @@ def main() -> int:
     )
     running.add_argument("--lakh-minutes", type=float, default=4.0, help="on Lakh before it")
     running.add_argument(
+        "--start", type=Path, help="checkpoint folder to train on, instead of Lakh"
+    )
+    running.add_argument(
         "--check-seconds", type=float, default=CHECK_SECONDS, help="0: no check of speed"
     )
     running.add_argument("--seconds", type=float, help="end in good order after so many seconds")
@@ -374,7 +393,7 @@ def main() -> int:
         kit = Kit(chosen, chosen.work or Path(temporary))
         kit.checks(chosen.check_seconds)
         if chosen.minutes:
-            best = kit.train(chosen.minutes, chosen.lakh_minutes)
+            best = kit.train(chosen.minutes, chosen.lakh_minutes, chosen.start)
             if best is None:
                 print(f"not finished: the same command with --work {kit.work} goes on")
             else:

@@ -3,11 +3,11 @@ training curve.
 
 python tools/ship.py NAME runs/laptop/FIRST runs/laptop/SECOND [--note TEXT] [--packed]
 
-Name the folders of all stages in order; the best weights of the last are shipped. The note is for
-the card. A large model is packed into fewer than five bits a weight (``models/packed_weights.py``),
-and unpacked where it is first loaded; git knows the packed file alone. Then
-`benchmarks/perplexity_table.py --write` measures them and `make report` writes the numbers into
-config.json and the model's card.
+Name the folders of all stages in order; the best weights of the last are shipped. The curve holds
+valid as long as it is of the last stage's data. The note is for the card. A large model is packed
+into fewer than five bits a weight (``models/packed_weights.py``), and unpacked where it is first
+loaded; git knows the packed file alone. Then `benchmarks/perplexity_table.py --write` measures them
+and `make report` writes the numbers into config.json and the model's card.
 """
 
 import argparse
@@ -63,10 +63,13 @@ def main() -> None:
     chosen = parser.parse_args()
     stages, curve, before = [], [], dict.fromkeys(TOTALS, 0)
     try:
+        data = checkpoints.details(chosen.runs[-1] / "best")["data"]
         for folder in chosen.runs:
             about, rows = stage(folder)
             curve += [
-                row | {name: round(row[name] + before[name], 1) for name in TOTALS} for row in rows
+                row | {name: round(row[name] + before[name], 1) for name in TOTALS}
+                for row in rows
+                if about["data"] == data or "valid_loss" not in row
             ]
             before = {name: before[name] + about[name] for name in TOTALS}
             stages.append(about)

@@ -63,13 +63,13 @@ def measured() -> dict:
 def runs(row: str, models: dict) -> list[str]:
     """The measured models of a row: runs, smallest first; else the shipped one or the baseline.
 
-    Runs may be of any profile but smoke. After Lakh, a profile's run is the one with most of it.
+    Runs may be of any profile but smoke. After Lakh, a profile's run is the one with most of it, or
+    the one that does not say how much.
     """
+    names = [name for name in models if name.endswith(f"/{row}")]
+    names = [name for name in names if not name.startswith(("published/", "smoke/"))]
     if row == "transformer_xl_lakh":
-        names = [points[max(points)] for points in after_lakh(models).values()]
-    else:
-        names = [name for name in models if name.endswith(f"/{row}")]
-        names = [name for name in names if not name.startswith(("published/", "smoke/"))]
+        names += [points[max(points)] for points in after_lakh(models).values()]
     if not names and row in models:
         names = [row]
     return sorted(names, key=lambda name: models[name].get("parameters", 0))

@@ -31,7 +31,7 @@ def page(hardware: dict) -> str:
         diminishing=findings_table.diminishing(),
         networks=networks(),
         full_size=full_size(),
-        cut_off=cut_off(),
+        lakh=lakh_and_all(),
         songs=len(targets),
         targets=int(targets.sum()),
         per_song_targets=next(iter(ours.values()))["targets"] if ours else None,
@@ -66,34 +66,14 @@ def full_size() -> list[tuple[str, ...]]:
     return rows
 
 
-def cut_off() -> list[dict]:
-    """Of each row that a GPU began and did not end: name, device, minutes, and its losses on valid
-    beside those of the longest row that ended, where both were measured after the same step."""
+def lakh_and_all() -> tuple[dict, dict] | None:
+    """How the row after Lakh was trained on a GPU, and the one without: events, seconds, goes; None
+    if one of them was not."""
     rows = results.read("gpu")["values"]["rows"]
-    ended = [name for name in rows if "test" in rows[name] and name.startswith("transformer_xl")]
-    if not ended:
-        return []
-    other = max(ended, key=lambda name: rows[name]["trained"]["events"])
-    losses = _losses(rows[other])
-    return [
-        {
-            "name": name,
-            "device": row["device"],
-            "minutes": row["trained"]["seconds"] / 60,
-            "other": other,
-            "losses": [
-                f"{loss:.3f} against {losses[step]:.3f} (step {step:,})"
-                for step, loss in _losses(row).items()
-                if step in losses
-            ],
-        }
-        for name, row in rows.items()
-        if "test" not in row and "trained" in row
-    ]
-
-
-def _losses(row: dict) -> dict[int, float]:
-    return {line["step"]: line["valid_loss"] for line in row["valid_curve"]}
+    after, without = (
+        rows.get(name) for name in ("transformer_xl_lakh", "transformer_xl_augmented")
+    )
+    return (after, without) if after and without else None
 
 
 def costs(models: dict, song_by_song_of: dict) -> list[tuple[str, ...]]:
