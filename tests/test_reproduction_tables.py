@@ -1,0 +1,164 @@
+"""The paper's Table 2 and Figure 3, its findings, and the reproduction on one page."""
+
+import math
+
+import findings_table
+import pages
+import perplexity_tables
+import pytest
+import reproduction_page
+import table_figures
+from scipy import stats
+
+from lakhnes_lib import profiles
+from lakhnes_lib.data import registry
+from lakhnes_lib.listening import reproduction
+
+
+def test_the_table_has_every_row_of_the_paper():
+    cited = {row.paper for row in reproduction.table_2()}
+    assert {631.00, 198.14, 37.25, 14.11, 12.64, 3.501, 2.741, 2.460} <= cited
+    pictures = {path.stem for path in (profiles.root() / "results").glob("*.png")}
+    assert pictures >= table_figures.figures().keys(), "run `make report`"
+
+
+def test_rows_take_runs_first_and_figure_3_reads_how_much_of_lakh():
+    sizes = {
+        "paper/lstm": 40,
+        "laptop/lstm": 4,
+        "lstm": 4,
+        "published/lstm": 1,
+        "laptop/transformer_xl_lakh_4": 5,
+    }
+    models = {name: {"parameters": size, "test": {"exact": size}} for name, size in sizes.items()}
+    assert reproduction.runs("lstm", models) == ["laptop/lstm", "paper/lstm"]
+    assert (
+        reproduction.runs("lstm", {"lstm": {}}) == ["lstm"]
+        and reproduction.runs("gru", models) == []
+    )
+    assert reproduction.runs("transformer_xl_lakh", models) == ["laptop/transformer_xl_lakh_4"]
+    assert len(reproduction.figure_3(models)) == 1, "one point is no line"
+    models |= {"laptop/transformer_xl_lakh_1": {"test": {"exact": 6}}}
+    models |= {"laptop/transformer_xl_augmented": {"parameters": 5, "test": {"exact": 7}}}
+    models |= {
+        "laptop/transformer_xl_lakh_2": {},
+        "laptop/lakh_4": {"curve": [{"events": 9, "valid_loss": 1}]},
+    }
+    assert reproduction.figure_3(models)["here: profile laptop"] == ((0, 1, 4), (7, 6, 5))
+    models |= {
+        f"paper/transformer_xl_lakh_{n}": {"parameters": 41, "test": {"exact": 3 - n}}
+        for n in (1, 2)
+    }
+    assert reproduction.figure_3(models)["here: profile paper"] == ((1, 2), (2, 1)), (
+        "a line for each profile"
+    )
+    models |= {"other/transformer_xl_augmented": {"parameters": 41, "test": {"exact": 3}}}
+    assert len(reproduction.figure_3(models)) == 3, "no line of a profile without Lakh"
+    best = ["laptop/transformer_xl_lakh_4", "paper/transformer_xl_lakh_2"]
+    assert reproduction.runs("transformer_xl_lakh", models) == best
+    assert not table_figures.training_curves("laptop", models), "lakh_4 has another valid split"
+    rows = {row.title: row for row in reproduction.table_2(models)}
+    assert rows["LSTM"].name == "paper/lstm" and rows["LSTM"].perplexity == {
+        "paper": 14.11,
+        "here, exact": 40,
+    }
+    assert rows["unigram"].name is None and rows["unigram"].perplexity == {"paper": 198.14}
+
+
+def test_the_papers_numbers_have_as_many_digits_as_the_paper_gives():
+    names = [row["name"] for row in reproduction.known_answers()["published"]]
+    assert len(names) == sum(
+        entry.folder.startswith("published/") for entry in registry.REGISTRY.values()
+    )
+    models = {name: {"parameters": 41_274_487, "test": {"exact": 2.5}} for name in names}
+    shown = [perplexity_tables.compared(row)[3] for row in reproduction.table_2(models)]
+    table_2 = ["631.00", "198.14", "37.25", "–", "14.11", "12.64", "3.501", "2.741", "2.460"]
+    assert shown == [*table_2, "3.501", "2.741", "2.545", "2.472", "2.460", "5.541"]
+
+
+def test_smoke_results_never_enter():
+    entry = {"parameters": 1, "test": {"exact": 9.0}, "curve": [{"events": 9, "valid_loss": 1}]}
+    models = {f"{profile}/lstm": entry for profile in ("smoke", "laptop")}
+    models |= {f"smoke/transformer_xl_{end}": entry for end in ("augmented", "lakh_1", "lakh_2")}
+    assert [row.name for row in reproduction.table_2(models) if row.name] == ["laptop/lstm"]
+    assert len(reproduction.figure_3(models)) == 1
+    assert not table_figures.training_curves("smoke", models) and table_figures.training_curves(
+        "laptop", models
+    )
+
+
+# The findings
+
+
+def a_run(name: str, seed: int, perplexity: float, split: str = "valid") -> dict:
+    score = {"nats": math.log(perplexity), "perplexity": perplexity}
+    return {"name": name, "seed": seed, "minutes": 30, "events": 10**6, split: score}
+
+
+def test_a_finding_that_was_not_run_is_not_measured():
+    for finding in findings_table.FINDINGS:
+        one_side = [a_run(finding.better, 0, 5.0)]
+        for all_runs in ([], one_side, [*one_side, a_run(finding.worse, 1, 9.0)]):
+            assert findings_table.sentence(finding, all_runs).endswith(": not measured yet.")
+    assert len(findings_table.FINDINGS) == 6
+    assert findings_table.FINDINGS[0].paper == (14.11, 37.25)
+
+
+def test_a_finding_compares_runs_of_the_same_seed():
+    finding = findings_table.FINDINGS[3]
+    pairs = {0: (5.0, 10.0), 1: (5.5, 10.0), 2: (6.0, 10.5)}
+    all_runs = [a_run(finding.better, seed, pair[0]) for seed, pair in pairs.items()]
+    all_runs += [a_run(finding.worse, seed, pair[1]) for seed, pair in pairs.items()]
+    all_runs += [a_run(finding.better, 3, 400.0)]  # has no run to be compared with
+    said = findings_table.sentence(finding, all_runs)
+    assert "(paper: 2.741 against 3.501, -22%): here 5.50 ± 0.50 against 10.17 ± 0.29" in said
+    mean = math.prod(a / b for a, b in pairs.values()) ** (1 / 3) - 1
+    assert f", {mean:+.1%}, 3 seeds, paired t-test p = " in said and said.endswith(" on valid.")
+    differences = [math.log(a / b) for a, b in pairs.values()]
+    p = stats.ttest_1samp(differences, 0).pvalue
+    assert f"p = {p:.2g}," in said
+    all_runs += [a_run(name, 0, 7.0, "test") for name in (finding.better, finding.worse)]
+    assert "one seed, so no test, on test." in findings_table.sentence(finding, all_runs)
+
+
+def test_a_finding_that_is_not_seen_is_said_to_be_not_seen():
+    finding = findings_table.FINDINGS[2]
+    all_runs = [a_run(finding.better, 0, 12.0), a_run(finding.worse, 0, 10.0)]
+    said = findings_table.sentence(finding, all_runs)
+    assert "not seen here: 12.00 against 10.00, +20.0%, one seed, so no test, on valid." in said
+
+
+@pytest.mark.parametrize("values, seen", [((8, 6, 5.5), "seen here"), ((8, 7, 4), "not seen here")])
+def test_diminishing_returns_need_all_three_amounts(monkeypatch, values, seen):
+    all_runs = [
+        a_run(name, 0, value) for name, value in zip(findings_table.LAKH, values, strict=True)
+    ]
+    monkeypatch.setattr(findings_table, "runs", lambda: all_runs)
+    gains = [math.log(a / b) for a, b in zip(values[:2], values[1:], strict=True)]
+    shown = f": {seen}, {gains[0]:+.3f} and {gains[1]:+.3f} nats an event on valid."
+    assert findings_table.diminishing().endswith(shown)
+    del all_runs[1]
+    assert findings_table.diminishing().endswith(": not measured yet.")
+
+
+# The reproduction on one page
+
+
+def test_the_summary_is_one_page_that_says_what_is_missing(monkeypatch):
+    monkeypatch.setattr(findings_table, "runs", list)
+    page = reproduction_page.page(pages.hardware())
+    assert len(page.splitlines()) < 120 and max(map(len, page.splitlines())) < 400
+    for heading in ("Scope", "Reproduced exactly", "Reproduced in small", "Cost", "What was hard"):
+        assert f"\n## {heading}\n" in page
+    assert page.count("not measured yet") == 7 and "could not be had here" in page
+
+
+def test_costs_count_the_same_weights_once():
+    entry = {"weights": "a", "minutes": 60, "test": {"seconds": 1800}, "valid": {"seconds": 1800}}
+    models = {"mini": entry, "mini_memory": entry, "random": {"test": {"seconds": 0}}}
+    models["paper/lstm"] = {"weights": "b", "minutes": 6, "profile": "paper"}
+    rows = {row[0]: row[1:] for row in reproduction_page.costs(models, {"mini": {"seconds": 3600}})}
+    assert rows["training on all songs"] == ("1", "1.0", "2.0")
+    assert rows["the same on one GPU"] == ("1", "0.1", "–")
+    assert rows["exact evaluation"] == ("5", "2.0", "4.0")
+    assert rows["evaluation song by song"] == ("1", "1.0", "1.0")
