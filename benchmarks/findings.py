@@ -12,28 +12,45 @@ import json
 import math
 import time
 
+import numpy as np
+import torch
 from _shared import valid_curve
 
 from lakhnes_lib import profiles
 from lakhnes_lib.data.corpora import prepare
+from lakhnes_lib.data.streams import Streams
 from lakhnes_lib.evaluation import perplexity
 from lakhnes_lib.models import checkpoints
 from lakhnes_lib.models.language_model import LanguageModel
 from lakhnes_lib.models.ngram import NGram
 from lakhnes_lib.music import augmentation
 from lakhnes_lib.training import snapshots, trainer
+from lakhnes_lib.training.learner import first_model
 
 RUNS = profiles.root() / "runs" / "findings"
 LAKH = profiles.root() / "data" / "packed" / "lakh5"
 COUNTED = "few_5-gram"
 AUGMENTED, LAKH_ROW = "few_transformer_xl_augmented", "few_transformer_xl_lakh"
 
+MIXTURE = "lakh_fading"
+FADING = (1.0, 0.75, 0.5, 0.25)
+"""Of that run: songs of Lakh for each song of NES-MDB, epoch by epoch; none after these."""
+
 GROUPS = {
-    # name of the run: (row of the profile, what is changed in its training, run it starts from)
+    # name of the run: (row of the profile, what is changed in it, run it starts from). Of what is
+    # changed, dropout is the model's and the rest the training's.
     "recipe": {
         f"decay_{decay}": (AUGMENTED, {"weight_decay": decay}, None)
         for decay in (0.3, 0.0, 1.0, 0.1, 0.03)
-    },
+    }
+    | {f"average_{decay}": (AUGMENTED, {"average": decay}, None) for decay in (0.99, 0.998)}
+    | {f"dropout_{share}": (AUGMENTED, {"dropout": share}, None) for share in (0.0, 0.2)}
+    | {f"schedule_{kind}": (AUGMENTED, {"schedule": kind}, None) for kind in ("cosine", "constant")}
+    | {
+        f"batch_{rows}": (AUGMENTED, {"batch": rows, "steps": 19200 // rows}, None)
+        for rows in (4, 16)
+    }
+    | {"transposed": (AUGMENTED, {"augment": "transposed"}, None), MIXTURE: (AUGMENTED, {}, None)},
     "rates": {
         f"lstm_rate_{rate}": ("few_lstm", {"learning_rate": rate}, None)
         for rate in (0.002, 0.004, 0.001, 0.008)
@@ -67,9 +84,14 @@ def run(name: str, row: str, changes: dict, start: str | None, seed: int, test: 
     if result.exists():
         return json.loads(result.read_text(encoding="utf-8"))
     profile = profiles.load("laptop")
-    changed = profile.training[row].model_copy(update=changes)
-    update = {"seed": seed, "training": profile.training | {row: changed}}
-    profile = profile.model_copy(update=update)
+    of_training = {key: value for key, value in changes.items() if key != "dropout"}
+    changed = profile.training[row].model_copy(update=of_training)
+    sizes = profile.models[row] | {key: changes[key] for key in changes.keys() - of_training.keys()}
+    update = {
+        "training": profile.training | {row: changed},
+        "models": profile.models | {row: sizes},
+    }
+    profile = profile.model_copy(update=update | {"seed": seed})
     corpus = prepare(LAKH if row == "few_lakh" else profile.corpus)
     values = {"name": name, "row": row, "seed": seed, "changes": changes, "from": start}
     values["data"] = corpus.fingerprint
@@ -77,7 +99,8 @@ def run(name: str, row: str, changes: dict, start: str | None, seed: int, test: 
         model, about = counted(corpus["train"], profile.seed + changed.seed, changed.train_songs)
     else:
         begun_from = RUNS / start / f"seed{seed}" / "best" if start else None
-        model, about = trained(profile, corpus, folder, row, begun_from)
+        train = mixed if name == MIXTURE else trainer.train
+        model, about = trained(train, profile, corpus, folder, row, begun_from)
     values |= about
     for split in ("valid", "test") if test else ("valid",):
         if split in corpus and row != "few_lakh":
@@ -92,17 +115,45 @@ def run(name: str, row: str, changes: dict, start: str | None, seed: int, test: 
     return values
 
 
-def trained(profile, corpus, folder, row: str, start) -> tuple[LanguageModel, dict]:
+def trained(train, profile, corpus, folder, row: str, start) -> tuple[LanguageModel, dict]:
     """The best weights of a training run, and what the run was like."""
     resume = snapshots.exists(folder)
     options = dict(model=row, start=start, resume=resume, device="cpu")
-    ended = trainer.train(profile, corpus, folder, **options)
+    ended = train(profile, corpus, folder, **options)
     return checkpoints.load(folder / "best"), {
         "best_step": ended.best_step,
         "minutes": round(ended.seconds / 60, 1),
         "events": ended.events,
         "curve": valid_curve(folder),
     }
+
+
+def mixed(profile, corpus, folder, *, model, start, resume, device) -> trainer.TrainingRun:
+    """The same as ``trainer.train``, but that songs of Lakh are mixed in, fewer every epoch."""
+    settings, seed = profile.training[model], profile.seed
+    options = settings.augment, seed, settings.draws
+    own = augmentation.songs_by_epoch(corpus["train"], *options, settings.train_songs)
+    lakh = augmentation.songs_by_epoch(prepare(LAKH)["train"], *options)
+
+    def songs(epoch: int) -> list:
+        share = FADING[epoch] if epoch < len(FADING) else 0.0
+        of_nes = own(epoch)
+        count = round(share * len(of_nes))
+        rng = np.random.default_rng([seed, epoch])
+        of_lakh = lakh(epoch) if count else []
+        return of_nes + [of_lakh[n] for n in rng.permutation(len(of_lakh))[:count]]
+
+    torch.manual_seed(seed)
+    folder.mkdir(parents=True, exist_ok=True)
+    first = first_model(profile, model, start)
+    run = trainer.TrainingRun(first, profile, model, corpus, folder, torch.device(device))
+    run.streams = Streams(songs, settings.batch, settings.segment, seed, settings.streams)
+    if resume:
+        run.restore()
+    else:
+        (folder / "log.jsonl").unlink(missing_ok=True)
+    run.go()
+    return run
 
 
 def counted(split, seed: int, songs: int) -> tuple[LanguageModel, dict]:
