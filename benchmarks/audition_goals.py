@@ -11,7 +11,8 @@ python benchmarks/audition_goals.py [real] [grid] [pieces] [--candidates 48] [--
   of each three of these, of which the metrics' medians are given;
 - pieces: as many pieces of 30 seconds as asked for, by the defaults: notes held for over 4 seconds,
   loops, silent voices, medians beside the middle half of test songs, runs shared with training
-  songs; the same for pieces as published (1,024 events, no end, temperature 0.95, top-k 32).
+  songs; the same for pieces as published (1,024 events, no end, temperature 0.95, top-k 32). Each
+  number has the middle 95 % of a bootstrap over the pieces.
 
 Pieces are composed by assets/pretrained/mini in 8 bits, and stay in runs/auditions, from where an
 interrupted run goes on. Needs NES-MDB. With --write the numbers go to results/auditions.json,
@@ -24,6 +25,7 @@ from collections import Counter
 import numpy as np
 from _copying import CopyIndex
 from _shared import arguments, corpus_at_hand, keep
+from scipy import stats
 from tqdm import tqdm
 
 from lakhnes_lib import profiles
@@ -144,15 +146,32 @@ def grid(corpus, count: int) -> dict:
     return values
 
 
+def interval(values: np.ndarray, statistic) -> list[float]:
+    """95 % of the bootstrap over the pieces: its bounds."""
+    if len(np.unique(values)) < 2:
+        return [float(statistic(values))] * 2
+    drawn = stats.bootstrap(
+        (values,), statistic, n_resamples=2000, method="percentile", vectorized=False, rng=0
+    )
+    return [float(bound) for bound in drawn.confidence_interval]
+
+
 def goals(songs: list[Score], reference: dict, index: CopyIndex) -> dict:
-    """What the pieces are to reach, and whether their medians lie in real songs' middle half."""
+    """What the pieces are to reach, and whether their medians lie in real songs' middle half.
+
+    Each number has its interval, by the same name in ``intervals``.
+    """
     metrics = musical_metrics.measure(songs)
+    shares = {
+        "note_over_4_s": metrics["longest_note"] > 4,
+        "looping": metrics["looping"] > auditions.MOST_LOOPING,
+        "silent_voice": metrics["silent_voices"] > 0,
+    }
     values = {
         "songs": len(songs),
         "seconds_median": float(np.median([song.seconds for song in songs])),
-        "note_over_4_s": float((metrics["longest_note"] > 4).mean()),
-        "looping": float((metrics["looping"] > auditions.MOST_LOOPING).mean()),
-        "silent_voice": float((metrics["silent_voices"] > 0).mean()),
+        **{name: float(each.mean()) for name, each in shares.items()},
+        "intervals": {name: interval(each, np.mean) for name, each in shares.items()},
         "metrics": {},
     }
     for name in musical_metrics.METRICS:
@@ -163,19 +182,23 @@ def goals(songs: list[Score], reference: dict, index: CopyIndex) -> dict:
             "real_middle_half": [float(low), float(high)],
             "inside": bool(low <= median <= high),
         }
+        known = metrics[name][~np.isnan(metrics[name])]
+        values["intervals"][name] = interval(known, np.median)
     runs = [run.notes if (run := index.longest(song, by="notes")) else 0 for song in songs]
     values["longest_shared_run"] = {"median": float(np.median(runs)), "most": int(max(runs))}
     return values
 
 
-def pieces(corpus, count: int) -> dict:
-    real = excerpts(corpus["test"], 10.0)
-    reference, index = musical_metrics.measure(real), CopyIndex(corpus["train"])
+def without_fault(count: int) -> tuple[list[Score], Counter, int]:
+    """Candidates by the defaults, in their order, until so many have no fault.
+
+    Returns these, how often each fault was heard (or "none"), and how many candidates there were:
+    the same ones that auditions would hear. They stay on disk.
+    """
     drawing = (DEFAULTS.temperature, DEFAULTS.top_k, DEFAULTS.top_p)
     way = (*drawing, auditions.LET_GO_AFTER, auditions.LOOP_HEAT)
     good, heard, total = [], Counter(), 0
-    # The same candidates that auditions would hear, which stay on disk.
-    while len(good) < auditions.CHOICES * count:
+    while len(good) < count:
         total += 4 * BATCH
         candidates = composed(way, total)[total - 4 * BATCH :]
         for song in candidates:
@@ -183,6 +206,13 @@ def pieces(corpus, count: int) -> dict:
             heard.update(names or ["none"])
             if not names:
                 good.append(song)
+    return good, heard, total
+
+
+def pieces(corpus, count: int) -> dict:
+    real = excerpts(corpus["test"], 10.0)
+    reference, index = musical_metrics.measure(real), CopyIndex(corpus["train"])
+    good, heard, total = without_fault(auditions.CHOICES * count)
     published = composed((0.95, 32, 1.0, 0.0, 1.0), count, published=True)
     return {
         "candidates": total,

@@ -4,8 +4,9 @@ python benchmarks/metrics_of_sets.py [--pieces 100] [--draws 100] [--write]
 
 Sets of as many pieces of the same length in events: the beginnings of test songs and of valid
 songs, evenly taken from the split; what assets/pretrained/mini and assets/pretrained/transformer_xl
-(in 8 bits) and a 5-gram of the training songs compose with the published settings; and what the
-uniform model composes under the grammar mask. All are compared with the test songs: by the
+(in 8 bits) and a 5-gram of the training songs compose with the published settings; the beginnings
+of what mini composes by the library's defaults, with auditions; and what the uniform model composes
+under the grammar mask. All are compared with the test songs: by the
 Wasserstein distance, and as Yang and Lerch (2020) do, by divergence and overlapping area of the
 differences between songs, with 95 % intervals of the bootstrap over the compared pieces. Shared
 runs of notes are looked for in the training split.
@@ -22,11 +23,12 @@ import numpy as np
 from _copying import CopyIndex
 from _likeness import divergence_and_overlap
 from _shared import arguments, corpus_at_hand, keep
+from audition_goals import chosen, without_fault
 
 from lakhnes_lib import profiles
 from lakhnes_lib.evaluation import musical_metrics
 from lakhnes_lib.files import replacing
-from lakhnes_lib.generation import sampling
+from lakhnes_lib.generation import auditions, sampling
 from lakhnes_lib.listening.metric_plots import metrics_picture
 from lakhnes_lib.models.language_model import RandomModel
 from lakhnes_lib.models.ngram import NGram
@@ -45,6 +47,12 @@ def beginnings(split, count: int):
     songs = [song for song in split.framed() if len(song) >= SHORTEST]
     indices = np.linspace(0, len(songs) - 1, min(count, len(songs))).round().astype(int)
     return [events.decode(songs[index][1:-1][:LENGTH]) for index in indices]
+
+
+def auditioned(count: int):
+    """The first events of so many pieces that auditions took."""
+    good, _, _ = without_fault(auditions.CHOICES * count)
+    return [events.decode(events.encode(song)[:LENGTH]) for song in chosen(good)[:count]]
 
 
 def composed(name: str, model, count: int, **settings):
@@ -93,13 +101,14 @@ def main():
     parser = arguments("musical_metrics", __doc__)
     parser.add_argument("--pieces", type=int, default=100, help="pieces of each set (default 100)")
     parser.add_argument("--draws", type=int, default=100, help="of the bootstrap (default 100)")
-    chosen = parser.parse_args()
-    corpus, count = corpus_at_hand(), chosen.pieces
+    wanted = parser.parse_args()
+    corpus, count = corpus_at_hand(), wanted.pieces
     counted = NGram().fit(corpus["train"].framed())
     fast, even = PUBLISHED | {"precision": "int8"}, {"temperature": 1.0, "top_k": None}
     sets = {
         "test": beginnings(corpus["test"], count),
         "valid": beginnings(corpus["valid"], count),
+        "mini_auditioned": auditioned(count),
         "mini": composed("mini", SHIPPED / "mini", count, **fast),
         "transformer_xl": composed("transformer_xl", SHIPPED / "transformer_xl", count, **fast),
         "5-gram": composed("5-gram", counted, count, **PUBLISHED),
@@ -109,7 +118,7 @@ def main():
     begin = time.process_time()
     index = CopyIndex(corpus["train"])
     values = {
-        "pieces": chosen.pieces,
+        "pieces": wanted.pieces,
         "events": LENGTH,
         "index_cpu_seconds": time.process_time() - begin,
         "sets": {},
@@ -119,12 +128,12 @@ def main():
         metrics = {
             metric: spread(each)
             | {"distance": None if np.isnan(far[metric]) else far[metric]}
-            | likeness(each, measured["test"][metric], chosen.draws)
+            | likeness(each, measured["test"][metric], wanted.draws)
             for metric, each in measured[name].items()
         }
         values["sets"][name] = {"figures": metrics, "copying": copied(index, pieces)}
     if path := keep(
-        "musical_metrics", values, chosen.write, corpus=corpus, packages=("numpy", "scipy", "torch")
+        "musical_metrics", values, wanted.write, corpus=corpus, packages=("numpy", "scipy", "torch")
     ):
         with replacing(path.with_suffix(".png")) as temporary:
             temporary.write_bytes(metrics_picture(measured, real="test").png())

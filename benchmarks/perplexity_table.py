@@ -135,7 +135,8 @@ def trained(folder: Path) -> dict:
     """How a checkpoint was trained: its last stage's profile, seed, data, settings and curve."""
     about = checkpoints.details(folder)
     stage = about.get("stages", [about])[-1]
-    values = {key: stage[key] for key in ("profile", "seed", "data", "training") if key in stage}
+    names = ("profile", "seed", "data", "training", "device")  # device: on a GPU
+    values = {key: stage[key] for key in names if key in stage}
     log = next(
         (path / "log.jsonl" for path in (folder, folder.parent) if (path / "log.jsonl").exists()),
         None,

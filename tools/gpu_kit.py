@@ -106,6 +106,7 @@ class Kit:
         self.out, self.row, self.work = chosen.out, chosen.row, work
         self.profile, self.seconds = profiles.load(chosen.profile), chosen.seconds
         self.device = trainer.choose_device(chosen.device)
+        self.device_name = torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
         self.out.mkdir(parents=True, exist_ok=True)
         with tarfile.open(chosen.archive) as file:
             file.extractall(self.work, filter="data")
@@ -128,7 +129,7 @@ class Kit:
         values = {
             "row": self.row,
             "seconds_since_start": round(time.monotonic() - self.started, 1),
-            "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
+            "device": self.device_name,
             "circumstances": circumstances(("numpy", "torch")),
         } | values
         write_file(self.out / name, json.dumps(values, indent=1) + "\n")
@@ -290,7 +291,7 @@ class Kit:
                 shutil.rmtree(new, ignore_errors=True)
                 size = (folder / "best" / "model.safetensors").stat().st_size  # 32 bits a weight
                 bits = 16 if size / 2 < PART_MEGABYTES * 2**20 else 8
-                split(folder / "best", new, PART_MEGABYTES, bits)
+                split(folder / "best", new, PART_MEGABYTES, bits, device=self.device_name)
                 shutil.rmtree(self.out / "weights", ignore_errors=True)
                 new.rename(self.out / "weights")
         except (LakhnesError, OSError):

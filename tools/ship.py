@@ -51,7 +51,8 @@ def stage(folder: Path) -> tuple[dict, list[dict]]:
         json.loads(line) for line in (folder / "log.jsonl").read_text(encoding="utf-8").splitlines()
     ]
     spent = {name: rows[-1][name] for name in TOTALS}
-    return {name: about[name] for name in ("profile", "seed", "data", "training")} | spent, rows
+    names = ("profile", "seed", "data", "training", "device")  # device: if tools/gpu_kit.py gave it
+    return {name: about[name] for name in names if name in about} | spent, rows
 
 
 def main() -> None:

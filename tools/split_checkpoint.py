@@ -47,9 +47,9 @@ def by_largest(matrix: torch.Tensor) -> torch.Tensor:
     return matrix.abs().amax(1, keepdim=True) / 127
 
 
-def split(folder: Path, target: Path, megabytes: float, bits: int) -> int:
-    """Writes the parts and returns how many."""
-    model, about = checkpoints.load(folder), checkpoints.details(folder)
+def split(folder: Path, target: Path, megabytes: float, bits: int, **more) -> int:
+    """Writes the parts and returns how many. more: what else config.json is to hold."""
+    model, about = checkpoints.load(folder), checkpoints.details(folder) | more
     tensors = model.state_dict()
     if bits == 8:
         tensors = rounded(tensors, by_largest)

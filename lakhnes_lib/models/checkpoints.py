@@ -59,6 +59,7 @@ class Description(BaseModel):
     profile: str = ""
     seed: int = 0
     data: str = ""  # fingerprint of the corpus
+    device: str = ""  # the GPU that trained it, if tools/gpu_kit.py did
     training: dict[str, Any] = {}
     stages: list[dict[str, Any]] = []
     metrics: dict[str, float] = {}

@@ -40,7 +40,8 @@ def card(name: str, config: dict) -> str:
     ]
     settings = config["config"].items()
     packed = (profiles.root() / "assets" / "pretrained" / name / packed_weights.FILE).exists()
-    on_gpu = config["stages"][-1]["profile"] == "paper"
+    last = config["stages"][-1]
+    on_gpu = "device" in last or last["profile"] == "paper"
     stages = [
         stage | {"training": {"augment": None} | stage["training"]} for stage in config["stages"]
     ]

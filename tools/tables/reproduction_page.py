@@ -80,17 +80,16 @@ def costs(models: dict, song_by_song_of: dict) -> list[tuple[str, ...]]:
     """What was run, how often, its hours of the clock and its core-hours at most."""
     # The same weights may be measured under two names.
     trained = {entry["weights"]: entry for entry in models.values() if "minutes" in entry}
-    on_gpu = [entry["minutes"] for entry in trained.values() if entry.get("profile") == GPU_PROFILE]
-    on_cores = [
-        entry["minutes"] for entry in trained.values() if entry.get("profile") != GPU_PROFILE
-    ]
+    minutes = {True: [], False: []}  # on a GPU, on cores
+    for entry in trained.values():
+        minutes["device" in entry or entry.get("profile") == GPU_PROFILE].append(entry["minutes"])
     splits = [
         entry[split] for entry in models.values() for split in ("valid", "test") if split in entry
     ]
     runs = findings_table.runs()
     rows = [
-        ("training on all songs", on_cores, MOST_CORES),
-        ("the same on one GPU", on_gpu, 0),
+        ("training on all songs", minutes[False], MOST_CORES),
+        ("the same on one GPU", minutes[True], 0),
         ("training for the findings", [run["minutes"] for run in runs], 1),
         ("exact evaluation", [split["seconds"] / 60 for split in splits], MOST_CORES),
         (
