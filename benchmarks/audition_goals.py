@@ -159,7 +159,7 @@ def interval(values: np.ndarray, statistic) -> list[float]:
 def goals(songs: list[Score], reference: dict, index: CopyIndex) -> dict:
     """What the pieces are to reach, and whether their medians lie in real songs' middle half.
 
-    Each number has its interval, by the same name in ``intervals``.
+    The shares have their intervals in ``intervals``, the medians beside them.
     """
     metrics = musical_metrics.measure(songs)
     shares = {
@@ -181,9 +181,8 @@ def goals(songs: list[Score], reference: dict, index: CopyIndex) -> dict:
             "median": median,
             "real_middle_half": [float(low), float(high)],
             "inside": bool(low <= median <= high),
+            "interval": interval(metrics[name][~np.isnan(metrics[name])], np.median),
         }
-        known = metrics[name][~np.isnan(metrics[name])]
-        values["intervals"][name] = interval(known, np.median)
     runs = [run.notes if (run := index.longest(song, by="notes")) else 0 for song in songs]
     values["longest_shared_run"] = {"median": float(np.median(runs)), "most": int(max(runs))}
     return values

@@ -1,5 +1,6 @@
 """The paper's Table 2 and Figure 3, its findings, and the reproduction on one page."""
 
+import json
 import math
 
 import findings_table
@@ -22,7 +23,7 @@ def test_the_table_has_every_row_of_the_paper():
     assert pictures >= table_figures.figures().keys(), "run `make report`"
 
 
-def test_rows_take_runs_first_and_figure_3_reads_how_much_of_lakh():
+def test_rows_take_runs_first_and_those_after_most_of_lakh():
     sizes = {
         "paper/lstm": 40,
         "laptop/lstm": 4,
@@ -37,25 +38,19 @@ def test_rows_take_runs_first_and_figure_3_reads_how_much_of_lakh():
         and reproduction.runs("gru", models) == []
     )
     assert reproduction.runs("transformer_xl_lakh", models) == ["laptop/transformer_xl_lakh_4"]
-    assert len(reproduction.figure_3(models)) == 1, "one point is no line"
     models |= {"laptop/transformer_xl_lakh_1": {"test": {"exact": 6}}}
-    models |= {"laptop/transformer_xl_augmented": {"parameters": 5, "test": {"exact": 7}}}
     models |= {
         "laptop/transformer_xl_lakh_2": {},
         "laptop/lakh_4": {"curve": [{"events": 9, "valid_loss": 1}]},
     }
-    assert reproduction.figure_3(models)["here: profile laptop"] == ((0, 1, 4), (7, 6, 5))
     models |= {
         f"paper/transformer_xl_lakh_{n}": {"parameters": 41, "test": {"exact": 3 - n}}
         for n in (1, 2)
     }
-    assert reproduction.figure_3(models)["here: profile paper"] == ((1, 2), (2, 1)), (
-        "a line for each profile"
-    )
-    models |= {"other/transformer_xl_augmented": {"parameters": 41, "test": {"exact": 3}}}
-    assert len(reproduction.figure_3(models)) == 3, "no line of a profile without Lakh"
     best = ["laptop/transformer_xl_lakh_4", "paper/transformer_xl_lakh_2"]
     assert reproduction.runs("transformer_xl_lakh", models) == best
+    models |= {"other/transformer_xl_lakh": {"parameters": 50, "test": {"exact": 2}}}
+    assert reproduction.runs("transformer_xl_lakh", models) == [*best, "other/transformer_xl_lakh"]
     assert not table_figures.training_curves("laptop", models), "lakh_4 has another valid split"
     rows = {row.title: row for row in reproduction.table_2(models)}
     assert rows["LSTM"].name == "paper/lstm" and rows["LSTM"].perplexity == {
@@ -63,6 +58,31 @@ def test_rows_take_runs_first_and_figure_3_reads_how_much_of_lakh():
         "here, exact": 40,
     }
     assert rows["unigram"].name is None and rows["unigram"].perplexity == {"paper": 198.14}
+
+
+def test_figure_3_has_a_line_for_each_seed_of_all_amounts(tmp_path, monkeypatch):
+    named = {0: "few_transformer_xl_augmented", 1: "after_lakh_1", 4: "after_lakh_4"}
+    values = {0: {0: 9.0, 1: 8.0, 4: 7.0}, 1: {0: 9.5, 1: 8.5}, 2: {0: 6.0, 1: 5.0, 4: 4.0}}
+    runs = [
+        a_run(named[amount], seed, value, "test")
+        for seed, points in values.items()
+        for amount, value in points.items()
+    ]
+    runs += [a_run("lakh_4", 0, 2.0, "valid"), a_run("few_lstm", 0, 30.0, "test")]
+    path = tmp_path / "findings.json"
+    path.write_text(json.dumps(runs))
+    plain = reproduction.results.path_of
+    monkeypatch.setattr(
+        reproduction.results, "path_of", lambda name: path if name == "findings" else plain(name)
+    )
+    lines = reproduction.figure_3()
+    assert lines.pop("paper: epochs of Lakh") == ([0, 1, 2, 4], [2.741, 2.545, 2.472, 2.46])
+    assert lines == {
+        "here: units of Lakh, seed 0": ((0, 1, 4), (9.0, 8.0, 7.0)),
+        "here: units of Lakh, seed 2": ((0, 1, 4), (6.0, 5.0, 4.0)),
+    }
+    path.write_text("[]")
+    assert list(reproduction.figure_3()) == ["paper: epochs of Lakh"]
 
 
 def test_the_papers_numbers_have_as_many_digits_as_the_paper_gives():
@@ -81,7 +101,6 @@ def test_smoke_results_never_enter():
     models = {f"{profile}/lstm": entry for profile in ("smoke", "laptop")}
     models |= {f"smoke/transformer_xl_{end}": entry for end in ("augmented", "lakh_1", "lakh_2")}
     assert [row.name for row in reproduction.table_2(models) if row.name] == ["laptop/lstm"]
-    assert len(reproduction.figure_3(models)) == 1
     assert not table_figures.training_curves("smoke", models) and table_figures.training_curves(
         "laptop", models
     )

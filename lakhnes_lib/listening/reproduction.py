@@ -6,8 +6,8 @@ Differences from the paper: it has no Kneser-Ney 5-gram and no modern decoder.
 
 The paper's side is ``results/known_answers.json``; ours is ``results/perplexity.json``, which
 `benchmarks/perplexity_table.py` measures. A row's runs go by name: runs/PROFILE/NAME. Those after
-Lakh say how much of it: of Figure 3's points, which are transformer_xl_augmented,
-transformer_xl_lakh_1 and so on, the one with most Lakh is Table 2's row.
+Lakh say how much of it: of transformer_xl_lakh_1 and so on, the one with most Lakh is the row's.
+Figure 3's side of ours is ``results/findings.json``, which `benchmarks/findings.py` writes.
 """
 
 import json
@@ -69,23 +69,21 @@ def runs(row: str, models: dict) -> list[str]:
     names = [name for name in models if name.endswith(f"/{row}")]
     names = [name for name in names if not name.startswith(("published/", "smoke/"))]
     if row == "transformer_xl_lakh":
-        names += [points[max(points)] for points in after_lakh(models).values()]
+        names += _after_most_lakh(models)
     if not names and row in models:
         names = [row]
     return sorted(names, key=lambda name: models[name].get("parameters", 0))
 
 
-def after_lakh(models: dict) -> dict[str, dict[int, str]]:
-    """Profile (but smoke) -> amount of pre-training -> the model fine-tuned after it, 0: the one
-    trained without; only those measured on test, and profiles with any after Lakh."""
-    pattern = re.compile(r"(?!smoke/)(.+)/transformer_xl_(?:augmented|lakh_(\d+))")
-    points_of = defaultdict(dict)
+def _after_most_lakh(models: dict) -> list[str]:
+    """Of each profile (but smoke) the model after most of Lakh, of those measured on test."""
+    most = {}
     for name, entry in models.items():
-        match = pattern.fullmatch(name)
+        match = re.fullmatch(r"(?!smoke/)(.+)/transformer_xl_lakh_(\d+)", name)
         if match and "test" in entry:
-            profile, amount = match.groups(default="0")
-            points_of[profile][int(amount)] = name
-    return {profile: points for profile, points in points_of.items() if max(points) > 0}
+            profile, amount = match[1], int(match[2])
+            most[profile] = max(most.get(profile, (0, "")), (amount, name))
+    return [name for _, name in most.values()]
 
 
 def table_2(models: dict | None = None) -> list[Row]:
@@ -110,15 +108,19 @@ def table_2(models: dict | None = None) -> list[Row]:
     return [Row(*entry, models.get(entry[3], {})) for entry in entries]
 
 
-def figure_3(models: dict | None = None) -> dict[str, tuple]:
-    """The figure's lines, for ``diagnostic_plots.curves``: the paper's, and a profile's if at least
-    two points were run."""
-    models = measured() if models is None else models
-    paper = known_answers()["figure_3"]
+def figure_3() -> dict[str, tuple]:
+    """The figure's lines, for ``diagnostic_plots.curves``: the paper's, and ours on a tenth of the
+    songs, one for each seed that was trained with every amount of Lakh that any seed was."""
+    paper, of_seed = known_answers()["figure_3"], defaultdict(dict)
+    for run in json.loads(results.path_of("findings").read_text(encoding="utf-8")):
+        match = re.fullmatch(r"few_transformer_xl_augmented|after_lakh_(\d+)", run["name"])
+        if match and "test" in run:
+            of_seed[run["seed"]][int(match[1] or 0)] = run["test"]["perplexity"]
     lines = {"paper: epochs of Lakh": (paper["epochs_of_lakh"], paper["test"])}
-    for profile, points in after_lakh(models).items():
-        if len(points) > 1:
-            amounts = tuple(sorted(points))
-            perplexities = tuple(models[points[n]]["test"]["exact"] for n in amounts)
-            lines[f"here: profile {profile}"] = (amounts, perplexities)
+    most = max(map(len, of_seed.values()), default=0)
+    for seed, points in sorted(of_seed.items()):
+        if len(points) == most > 1:
+            amounts = sorted(points)
+            values = [points[amount] for amount in amounts]
+            lines[f"here: units of Lakh, seed {seed}"] = (tuple(amounts), tuple(values))
     return lines
