@@ -20,11 +20,13 @@ import subprocess
 import sys
 import time
 import wave
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 
 import album
 import nbformat
+import notebook_process
 import notebook_report
 import numpy as np
 import pytest
@@ -34,6 +36,7 @@ from scipy.io import wavfile
 
 from lakhnes_lib import profiles
 from lakhnes_lib.files import write_file
+from lakhnes_lib.listening import results
 
 ROOT = Path(run_notebooks.__file__).parents[1]
 FOLDER = ROOT / "notebooks"
@@ -203,6 +206,12 @@ def course(tmp_path_factory):
     return folder / "out", process.returncode, printed, errors
 
 
+def pretend(source, target, *_):
+    """Instead of ``run_notebooks.execute``: each notebook passes, and costs 1 of everything."""
+    shutil.copy(source, target)
+    return "passed", dict.fromkeys(notebook_process.COSTS, 1.0)
+
+
 def records(out: Path) -> dict[str, dict]:
     """The runner's records by the notebook's name."""
     return {
@@ -244,9 +253,10 @@ def test_time_limit_ends_the_kernel_and_saves_what_ran(tmp_path, monkeypatch):
     write_notebook(path, "# Hangs", "held = bytearray(b'x') * 400_000_000; print('before')", hangs)
     clock = SimpleNamespace(sleep=time.sleep, strftime=time.strftime)
     clock.monotonic = lambda: time.monotonic() + 3600 * begun.exists()
-    monkeypatch.setattr(run_notebooks, "time", clock)
+    monkeypatch.setattr(notebook_process, "time", clock)
     run = run_notebooks.NotebookRun(tmp_path, [path], tmp_path / "out", "smoke", limit_minutes=30)
-    record = run.run_one("00_hangs")
+    assert not run.run()
+    record = run.records["00_hangs"]
     assert record["state"] == "timed out"
     assert record["error"] == "ran past its limit of 30 minutes"
     assert "before" in (tmp_path / "out/00_hangs.ipynb").read_text(encoding="utf-8")
@@ -319,37 +329,154 @@ def test_a_profile_may_be_given_as_a_file(named, tmp_path, monkeypatch):
     assert run_notebooks.main() == 0 and seen == ["measured", run_notebooks.LIMIT_MINUTES["paper"]]
 
 
-def test_killed_runner_leaves_what_is_done(tmp_path):
-    started = tmp_path / "started"
-    write_notebook(tmp_path / "00_quick.ipynb", "# Quick", "1 + 1")
-    slow = f"import time; open({str(started)!r}, 'w').close(); time.sleep(600)"
-    write_notebook(tmp_path / "01_slow.ipynb", "# Slow", slow)
-    write_notebook(tmp_path / "02_later.ipynb", "# Later", "1 + 1")
-    process = start(tmp_path, tmp_path / "out")
-    end = time.monotonic() + 600
-    while not started.exists():
-        assert time.monotonic() < end and process.poll() is None
-        time.sleep(0.1)
-    process.send_signal(signal.SIGTERM)
-    printed, errors = process.communicate(timeout=600)
-    assert process.returncode == 130 and not errors
-    assert {name: record["state"] for name, record in records(tmp_path / "out").items()} == {
-        "00_quick": "passed",
-        "01_slow": "stopped",
-    }
-    assert "not run yet" in (tmp_path / "out/index.html").read_text(encoding="utf-8")
+WAITS = """import os, time
+open({mine!r}, "w").write(str(os.getpid()))
+end = time.monotonic() + 300
+while not os.path.exists({other!r}):
+    assert time.monotonic() < end
+    time.sleep(0.05)
+"""
+
+
+def test_two_notebooks_run_side_by_side_after_the_first(tmp_path):
+    """Each of the two ends only if the other has begun, and says whether the first had ended."""
+    first, *names = ("00_first", "01_one", "02_other")
+    done, *begun = (str(tmp_path / name) for name in (first, *names))
+    ends = f"import time; time.sleep(1); open({done!r}, 'w').close()"
+    write_notebook(tmp_path / f"{first}.ipynb", "# First", ends)
+    for name, mine, other in zip(names, begun, reversed(begun), strict=True):
+        waits = WAITS.format(mine=mine, other=other)
+        write_notebook(
+            tmp_path / f"{name}.ipynb",
+            "# Waits",
+            f"import os; assert os.path.exists({done!r})",
+            waits,
+        )
+    process = start(tmp_path, tmp_path / "out", "--jobs", "2")
+    printed, errors = process.communicate(timeout=900)
+    assert process.returncode == 0 and not errors
+    title, *lines = printed.splitlines()
+    assert title == "3 notebooks, 2 at a time"
+    assert lines[0].startswith("[ 1/3] 00_first ")
+    ended = {line.split()[2] for line in lines[1:3]}
+    assert ended == set(names) and [line[:6] for line in lines[1:3]] == ["[ 2/3]", "[ 3/3]"]
+    index = (tmp_path / "out/index.html").read_text(encoding="utf-8")
+    assert "3 notebooks, 2 at a time: " in index and "3 passed; " in index
 
 
 @pytest.mark.parametrize(
-    "options", [["--only", "77"], ["--profile", "nosuch"]], ids=["notebook", "profile"]
+    ("jobs", "given", "threads"), [("1", None, None), ("2", None, "1"), ("2", "3", "3")]
 )
-def test_impossible_request_is_one_line(tmp_path, options, monkeypatch, capsys):
+def test_side_by_side_a_notebook_computes_on_one_core(jobs, given, threads, tmp_path, monkeypatch):
+    """Unless one has chosen the threads. With one notebook at a time, the libraries choose."""
+    write_notebook(tmp_path / "00_quick.ipynb", "# Quick", "1 + 1")
+    monkeypatch.setenv("OMP_NUM_THREADS", given or "")
+    if not given:
+        monkeypatch.delenv("OMP_NUM_THREADS")
+    seen = []
+
+    def execute(*arguments):
+        seen.append(os.environ.get("OMP_NUM_THREADS"))
+        return pretend(*arguments)
+
+    monkeypatch.setattr(run_notebooks, "execute", execute)
+    words = ["--jobs", jobs, "--notebooks", str(tmp_path), "--out", str(tmp_path / "out")]
+    monkeypatch.setattr(sys, "argv", ["run_notebooks.py", *words])
+    assert run_notebooks.main() == 0 and seen == [threads]
+
+
+@pytest.mark.parametrize(
+    ("has_gpu", "cores", "jobs"), [(False, 1, 1), (False, 2, 2), (False, 64, 2), (True, 64, 1)]
+)
+def test_how_many_run_at_a_time_by_default(has_gpu, cores, jobs, monkeypatch):
+    monkeypatch.setattr(run_notebooks, "usable_cores", lambda: cores)
+    assert run_notebooks.default_jobs(has_gpu) == jobs
+
+
+@pytest.mark.parametrize(
+    ("jobs", "order"), [(1, "00 01 solutions/01 02"), (2, "00 02 solutions/01 01")]
+)
+def test_long_notebooks_begin_early_where_several_run(jobs, order, tmp_path, monkeypatch):
+    """But the first is always the first, and the report is in the order of the course."""
+    for name in ("00", "01", "solutions/01", "02"):
+        write_notebook(tmp_path / f"{name}.ipynb", "# Quick", "1 + 1")
+    costs = {"00": 0.1, "02": 3.0, "solutions/01": 2.0}  # 01 is new
+    monkeypatch.setattr(run_notebooks, "core_minutes", lambda: costs)
+    chosen, began = run_notebooks.select(tmp_path, []), []
+
+    def execute(source, *arguments):
+        began.append(source)
+        return pretend(source, *arguments)
+
+    monkeypatch.setattr(run_notebooks, "execute", execute)
+    monkeypatch.setattr(run_notebooks, "ThreadPoolExecutor", lambda _: ThreadPoolExecutor(1))
+    run = run_notebooks.NotebookRun(tmp_path, chosen, tmp_path / "out", "smoke", 9, jobs)
+    assert run.run() and " ".join(map(run.name, began)) == order
+    assert list(records(tmp_path / "out")) == ["00", "01", "solutions/01", "02"]
+
+
+def test_minutes_of_a_whole_run_become_a_result(tmp_path, monkeypatch):
+    monkeypatch.setattr(run_notebooks, "execute", pretend)
+    for name in ("00_one", "solutions/00_one"):
+        write_notebook(tmp_path / f"{name}.ipynb", "# Quick", "1 + 1")
+    chosen = run_notebooks.select(tmp_path, [])
+    run = run_notebooks.NotebookRun(tmp_path, chosen, tmp_path / "out", "smoke", 9, jobs=2)
+    assert run.run()
+    run_notebooks.keep_minutes(run, tmp_path)
+    values = results.read("notebooks", tmp_path)["values"]
+    cost = {"minutes": 1.0, "core_minutes": 1.0, "peak_megabytes": 1.0}
+    assert values["notebooks"] == {"00_one": cost, "solutions/00_one": cost}
+    assert (
+        values["jobs"] == 2 and 0 < values["minutes"] < values["minutes"] + values["core_minutes"]
+    )
+    index = (tmp_path / "out/index.html").read_text(encoding="utf-8")
+    assert "2 passed; 2.0 minutes of a core in all" in index
+
+
+@pytest.mark.parametrize(("sent", "jobs"), [(signal.SIGTERM, 1), (signal.SIGINT, 2)])
+def test_stopped_runner_ends_what_runs_and_leaves_what_is_done(sent, jobs, tmp_path):
+    names = ("01_slow", "02_slow", "03_slow")
+    begun = {name: tmp_path / name for name in names}
+    write_notebook(tmp_path / "00_quick.ipynb", "# Quick", "1 + 1")
+    for name in names:
+        waits = WAITS.format(mine=str(begun[name]), other=str(tmp_path / "never"))
+        write_notebook(tmp_path / f"{name}.ipynb", "# Slow", waits)
+    process = start(tmp_path, tmp_path / "out", "--jobs", str(jobs))
+    end = time.monotonic() + 600
+    while not all(begun[name].exists() and begun[name].read_text() for name in names[:jobs]):
+        assert time.monotonic() < end and process.poll() is None
+        time.sleep(0.1)
+    process.send_signal(sent)
+    printed, errors = process.communicate(timeout=600)
+    assert process.returncode == 130 and not errors and "stopped" in printed.splitlines()
+    states = {name: record["state"] for name, record in records(tmp_path / "out").items()}
+    assert states == {"00_quick": "passed"} | dict.fromkeys(names[:jobs], "stopped")
+    for name in names[:jobs]:
+        with pytest.raises(ProcessLookupError):
+            os.kill(int(begun[name].read_text()), 0)
+    assert not begun[names[-1]].exists()
+    index = (tmp_path / "out/index.html").read_text(encoding="utf-8")
+    assert f"{3 - jobs} not run yet" in index
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        (["--only", "77"], "77"),
+        (["--profile", "nosuch"], "nosuch"),
+        (["--jobs", "0"], "--jobs 0"),
+        (["--write"], "--write"),
+    ],
+    ids=["notebook", "profile", "jobs", "write"],
+)
+def test_impossible_request_is_one_line(tmp_path, options, named, monkeypatch, capsys):
+    """The minutes of another folder than the course's are none to keep."""
     write_notebook(tmp_path / "00_quick.ipynb", "# Quick", "1 + 1")
     words = ["run_notebooks.py", "--notebooks", str(tmp_path), "--out", str(tmp_path / "out")]
     monkeypatch.setattr(sys, "argv", [*words, *options])
     assert run_notebooks.main() == 2
     errors = capsys.readouterr().err
-    assert len(errors.splitlines()) == 1 and options[1] in errors
+    assert len(errors.splitlines()) == 1 and named in errors
 
 
 def test_a_page_that_cannot_be_made_does_not_end_the_run(tmp_path, monkeypatch):
@@ -357,16 +484,13 @@ def test_a_page_that_cannot_be_made_does_not_end_the_run(tmp_path, monkeypatch):
     path, out = tmp_path / "00_quick.ipynb", tmp_path / "out"
     run = run_notebooks.NotebookRun(tmp_path, [path], out, "smoke", limit_minutes=9)
 
-    def execute(source, target, parameters, limit_seconds):
-        shutil.copy(source, target)
-        return "passed", dict.fromkeys(run_notebooks.COSTS, 1.0)
-
     def write_page(*_):
         raise KeyError("broken")
 
-    monkeypatch.setattr(run_notebooks, "execute", execute)
+    monkeypatch.setattr(run_notebooks, "execute", pretend)
     monkeypatch.setattr(notebook_report, "write_page", write_page)
-    record = run.run_one("00_quick")
+    assert not run.run()
+    record = run.records["00_quick"]
     assert record["error"] == "its page could not be made: KeyError: 'broken'"
     assert record["state"] == "failed" and record["links"] == {
         "executed notebook": "00_quick.ipynb"

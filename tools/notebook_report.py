@@ -164,7 +164,7 @@ def write_index(
         profile=profile,
         remark=SMOKE_REMARK if profile == "smoke" else "",
         summary=", ".join(summary),
-        minutes=sum(record.get("minutes", 0) for record in records),
+        core_minutes=sum(record.get("core_minutes", 0) for record in records),
         galleries={page: title for page, title in galleries.items() if (folder / page).exists()},
         records=[EMPTY_RECORD | record for record in records],
         states=STATES,

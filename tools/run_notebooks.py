@@ -2,36 +2,42 @@
 
     python tools/run_notebooks.py --profile smoke --only 05
 
-Each notebook, and after it its solutions, runs in a papermill process of its own, in order, under a
-time limit. An error ends that notebook alone; all of them are collected. Executed notebooks, a page
-for each, and `index.html` with states, minutes, peak memory and previews go to runs/PROFILE as the
-run goes on, so killing it leaves what is done.
+Each notebook and each of its solutions runs in a papermill process of its own, several at a time,
+under a time limit. The first one runs alone, since it makes what others need as well: the exported
+step of the shipped model and, in larger profiles, the packed data. The rest share no file that they
+write. An error ends that notebook alone; all of them are collected. Executed notebooks, a page for
+each, and `index.html` with states, minutes, peak memory and previews go to runs/PROFILE as the run
+goes on, so killing it leaves what is done.
 """
 
 import argparse
 import ast
 import json
 import os
-import platform
 import signal
 import subprocess
 import sys
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import album
 import machine
 import nbformat
 import notebook_report
+from notebook_process import COSTS, error_of, execute
+from tqdm import tqdm
 
 from lakhnes_lib import profiles
 from lakhnes_lib.errors import LakhnesError
 from lakhnes_lib.files import write_file
+from lakhnes_lib.generation.decoding import usable_cores
+from lakhnes_lib.listening import results
 
 ROOT = Path(__file__).resolve().parents[1]
 LIMIT_MINUTES = {"smoke": 15, "laptop": 240, "paper": 60 * 24 * 4}
-COSTS = ("minutes", "core_minutes", "peak_megabytes")
-GRACE_SECONDS = 20  # for papermill to stop its kernel and save what there is
+MOST_JOBS = 2  # by default: a notebook holds up to a gigabyte, and more where it trains
 
 
 class Refused(Exception):
@@ -70,82 +76,19 @@ def select(folder: Path, only: list[str]) -> list[Path]:
     return chosen
 
 
-def execute(source: Path, target: Path, parameters: dict, limit_seconds: float) -> tuple[str, dict]:
-    """Run one notebook in its own papermill process. Returns its state, and what it cost: minutes
-    by the clock, minutes of a core, and peak megabytes."""
-    command = [sys.executable, "-m", "papermill", str(source), str(target)]
-    command += ["-y", json.dumps(parameters), "--log-output", "--no-progress-bar"]
-    began = time.monotonic()
-    with target.with_suffix(".log").open("w", encoding="utf-8") as log:
-        # A process ignores Ctrl-C if its parent does, as one that a shell started in the
-        # background.
-        before = signal.signal(signal.SIGINT, signal.default_int_handler)
-        process = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-        signal.signal(signal.SIGINT, before)
-        stopped, usage = _wait(process, limit_seconds)
-    bytes_per_unit = 1 if platform.system() == "Darwin" else 1024
-    state = stopped or ("failed" if process.returncode else "passed")
-    return state, {
-        "minutes": (time.monotonic() - began) / 60,
-        "core_minutes": (usage.ru_utime + usage.ru_stime) / 60,
-        "peak_megabytes": usage.ru_maxrss * bytes_per_unit / 1e6,
-    }
+def default_jobs(has_gpu: bool) -> int:
+    """How many notebooks run at a time: one for each core, at most two; one if there is a GPU,
+    whose memory they would have to share."""
+    return 1 if has_gpu else min(usable_cores(), MOST_JOBS)
 
 
-def _wait(process: subprocess.Popen, limit_seconds: float):
-    """Wait for a process: at the limit or on Ctrl-C ask it to end, and after the grace (or a second
-    Ctrl-C) end it."""
-    stopped, deadline = None, time.monotonic() + limit_seconds
-    while True:
-        wanted = None
-        try:
-            pid, status, usage = os.wait4(process.pid, os.WNOHANG)
-            if pid:
-                process.returncode = os.waitstatus_to_exitcode(status)
-                return stopped, usage
-            time.sleep(0.1)
-            if time.monotonic() > deadline:
-                wanted = "timed out"
-        except KeyboardInterrupt:
-            wanted = "stopped"
-        if wanted and stopped:
-            _kill(process.pid)
-        elif wanted:
-            stopped, deadline = wanted, time.monotonic() + GRACE_SECONDS
-            process.send_signal(signal.SIGINT)
-
-
-def _kill(pid: int):
-    """End a process and those that it started, its kernel among them."""
+def core_minutes() -> dict[str, float]:
+    """Minutes of a core of each notebook in results/notebooks.json; none before it is measured."""
     try:
-        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    except OSError:
-        children = []  # elsewhere a kernel ends by itself when its parent is gone
-    for each in [pid, *map(int, children)]:
-        try:
-            os.kill(each, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
-
-
-def error_of(target: Path) -> str:
-    """Why a notebook failed, in one line: the failing cell's error, otherwise the last line of
-    papermill's log."""
-    try:
-        error = notebook_report.first_error(nbformat.read(target, as_version=4))
-    except (OSError, ValueError):
-        error = None
-    if error:
-        return f"cell {error[0]}: {error[1]}"
-    lines = target.with_suffix(".log").read_text(encoding="utf-8").split("\n")
-    lines = [line.strip() for line in lines if line.strip()]
-    return lines[-1] if lines else "papermill ended and left no message"
+        costs = results.read("notebooks")["values"]["notebooks"]
+    except LakhnesError:
+        return {}
+    return {name: cost["core_minutes"] for name, cost in costs.items()}
 
 
 def measure_published():
@@ -159,18 +102,28 @@ def measure_published():
 
 
 class NotebookRun:
-    """One run over a list of notebooks. `records` is what the index shows; `run.json` keeps it for
-    `--only`."""
+    """One run over a list of notebooks, so many at a time. `records` is what the index shows;
+    `run.json` keeps it for `--only`."""
 
     def __init__(
-        self, folder: Path, chosen: list[Path], out: Path, profile: str, limit_minutes: float
+        self,
+        folder: Path,
+        chosen: list[Path],
+        out: Path,
+        profile: str,
+        limit_minutes: float,
+        jobs: int | None = None,
     ):
+        """jobs: None for the default, by ``default_jobs``."""
         self.folder, self.out, self.profile = folder, out, profile
         self.limit_minutes = limit_minutes
         self.chosen = {self.name(path): path for path in chosen}
         self.profile_name = profiles.load(profile).name  # also where a file was given
         self.is_smoke = self.profile_name == "smoke"
         self.environment = machine.facts()
+        self.jobs = jobs or default_jobs(has_gpu=self.environment["GPU"] != "none")
+        self.began, self.load, self.interrupts = time.monotonic(), os.getloadavg()[0], 0
+        self.lock = threading.Lock()  # held by the thread that changes the report
         records = self._earlier_records()
         records |= {name: {"name": name, "state": "waiting"} for name in self.chosen}
         names = [self.name(path) for path in select(folder, [])]
@@ -190,38 +143,73 @@ class NotebookRun:
         except (OSError, ValueError, KeyError, TypeError):
             return {}
 
+    def minutes(self) -> float:
+        """Minutes by the clock since the run began."""
+        return (time.monotonic() - self.began) / 60
+
     def write(self) -> Path:
-        """Write the index and the records; called after every notebook."""
+        """Write the index and the records; called before and after every notebook."""
         records = list(self.records.values())
         done = [record for record in records if "minutes" in record]
         write_file(self.out / "run.json", json.dumps(done, indent=1))
-        return notebook_report.write_index(self.out, self.profile_name, records, self.environment)
+        run = f"{len(self.chosen)} notebooks, {self.jobs} at a time: {self.minutes():.1f} minutes"
+        facts = {"This run": f"{run} by the clock"} | self.environment
+        return notebook_report.write_index(self.out, self.profile_name, records, facts)
 
-    def run_one(self, name: str) -> dict:
-        """Run one notebook, make its page, and return its record."""
+    def run_one(self, name: str):
+        """Run one notebook, make its page, and print a line; nothing after Ctrl-C."""
+        if self.interrupts:
+            return
         target = self.out / f"{name}.ipynb"
         target.parent.mkdir(parents=True, exist_ok=True)
         for ending in (".ipynb", ".html", ".log"):
             target.with_suffix(ending).unlink(missing_ok=True)
-        self.records[name] = record = {"name": name, "state": "running", "profile": self.profile}
+        record = {"name": name, "state": "running", "profile": self.profile}
+        with self.lock:
+            self.records[name] = record
+            self._show()
+        result = self._result_of(name, target)
+        with self.lock:
+            record |= result
+            record["finished"] = time.strftime("%Y-%m-%d %H:%M")
+            if target.exists():
+                self._make_page(record, target)
+            self.progress.write(self._line(record))
+            sys.stdout.flush()
+            self.progress.update()
+            self._show()
+
+    def _show(self):
+        """Write the report, and name what runs beside the bar of a terminal."""
+        running = [name for name in self.chosen if self.records[name]["state"] == "running"]
+        self.progress.set_postfix_str(", ".join(running))
         self.write()
+
+    def _line(self, record: dict) -> str:
+        """What is printed of a notebook that has ended."""
+        states = [self.records[name]["state"] for name in self.chosen]
+        ended = len(states) - states.count("waiting") - states.count("running")
+        minutes, core, memory = (record[cost] for cost in COSTS)
+        cost = f"{minutes:6.1f} min, {core:5.1f} of a core {memory:7,.0f} MB"
+        number = f"[{ended:2}/{len(self.chosen)}]"
+        return f"{number} {record['name']:<36} {record['state']:<9} {cost}"
+
+    def _result_of(self, name: str, target: Path) -> dict:
+        """Run one notebook: its state, its costs, and its error if it has one."""
         try:
             self._check_parameters(name)
-            limit = self.limit_minutes * 60
-            state, cost = execute(self.chosen[name], target, {"profile": self.profile}, limit)
+            parameters, limit = {"profile": self.profile}, self.limit_minutes * 60
+            source = self.chosen[name]
+            state, cost = execute(source, target, parameters, limit, lambda: self.interrupts)
         except (Refused, ValueError, SyntaxError) as error:
             state, cost = "failed", dict.fromkeys(COSTS, 0.0)
-            record["error"] = f"was not run: {error}"
-        record |= {"state": state} | cost
-        record["finished"] = time.strftime("%Y-%m-%d %H:%M")
+            return {"state": state, "error": f"was not run: {error}"} | cost
+        result = {"state": state} | cost
         if state == "timed out":
-            record["error"] = f"ran past its limit of {self.limit_minutes:g} minutes"
-        elif state == "failed" and "error" not in record:
-            record["error"] = error_of(target)
-        if target.exists():
-            self._make_page(record, target)
-        self.write()
-        return record
+            result["error"] = f"ran past its limit of {self.limit_minutes:g} minutes"
+        elif state == "failed":
+            result["error"] = error_of(target)
+        return result
 
     def _check_parameters(self, name: str):
         """Papermill only warns of a parameter that a notebook does not have."""
@@ -247,17 +235,56 @@ class NotebookRun:
         }
 
     def run(self) -> bool:
-        """Run every chosen notebook; says whether all passed. Ctrl-C ends the run after the current
-        one is saved."""
-        for number, name in enumerate(self.chosen, start=1):
-            print(f"[{number:2}/{len(self.chosen)}] {name:<36}", end=" ", flush=True)
-            record = self.run_one(name)
-            minutes, core, memory = (record[name] for name in COSTS)
-            cost = f"{minutes:6.1f} min, {core:5.1f} of a core {memory:7,.0f} MB"
-            print(f"{record['state']:<9} {cost}", flush=True)
-            if record["state"] == "stopped":
-                raise KeyboardInterrupt
+        """Run every chosen notebook; says whether all passed. Raises KeyboardInterrupt after
+        Ctrl-C, or SIGTERM, when those that ran are saved."""
+        # A notebook's process would ignore Ctrl-C if this one did, as one that a shell started in
+        # the background does.
+        signals = (signal.SIGINT, signal.SIGTERM)
+        before = [signal.signal(each, self._count_interrupt) for each in signals]
+        print(f"{len(self.chosen)} notebooks, {self.jobs} at a time", flush=True)
+        self.progress = tqdm(total=len(self.chosen), unit="notebook", disable=None)
+        try:
+            first, *others = self._in_order()
+            self.run_one(first)
+            with ThreadPoolExecutor(self.jobs) as threads:
+                list(threads.map(self.run_one, others))
+        finally:
+            self.progress.close()
+            for each, handler in zip(signals, before, strict=True):
+                signal.signal(each, handler)
+        if self.interrupts:
+            raise KeyboardInterrupt
         return all(self.records[name]["state"] == "passed" for name in self.chosen)
+
+    def _count_interrupt(self, *_):
+        self.interrupts += 1
+
+    def _in_order(self) -> list[str]:
+        """The chosen notebooks as they are begun: the first, then the longest ones if several run
+        at a time, so that none runs alone at the end."""
+        first, *others = self.chosen
+        if self.jobs > 1:
+            minutes = core_minutes()
+            others.sort(key=lambda name: -minutes.get(name, 0))
+        return [first, *others]
+
+
+def keep_minutes(run: NotebookRun, folder: Path | None = None) -> Path:
+    """Write what a whole run in profile smoke has cost to results/notebooks.json, or to another
+    folder."""
+    sys.path.append(str(ROOT / "benchmarks"))
+    from _shared import write
+
+    notebooks = {
+        name: {cost: record[cost] for cost in COSTS} for name, record in run.records.items()
+    }
+    # The notebooks', and the runner's own for their pages and the gallery.
+    seconds = sum(os.times()[:4])
+    values = {"jobs": run.jobs, "minutes": run.minutes(), "core_minutes": seconds / 60}
+    values |= {"load_before": run.load, "notebooks": notebooks}
+    command = f"python tools/run_notebooks.py --jobs {run.jobs} --write"
+    packages = ("numpy", "torch", "papermill")
+    return write("notebooks", values, command=command, packages=packages, folder=folder)
 
 
 def main() -> int:
@@ -274,6 +301,14 @@ def main() -> int:
         metavar="02",
         help="notebooks whose name starts so; repeatable",
     )
+    parser.add_argument(
+        "--jobs",
+        type=int,
+        metavar="N",
+        help="notebooks that run at a time (default: one for each core, at most"
+        f" {MOST_JOBS}, since each holds up to a gigabyte or more; 1 if there is a GPU). With"
+        " several, each computes on one core, unless OMP_NUM_THREADS is set",
+    )
     parser.add_argument("--out", type=Path, help="where the report goes (default: runs/PROFILE)")
     parser.add_argument(
         "--timeout-minutes",
@@ -283,6 +318,11 @@ def main() -> int:
     parser.add_argument(
         "--notebooks", type=Path, default=ROOT / "notebooks", help="the folder of notebooks"
     )
+    parser.add_argument(
+        "--write",
+        action="store_true",
+        help="keep the minutes of a whole run in profile smoke in results/notebooks.json",
+    )
     arguments = parser.parse_args()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     profile = arguments.profile
@@ -290,14 +330,23 @@ def main() -> int:
         profile_name = profiles.load(profile).name  # also where a file was given
         folder = arguments.notebooks.resolve()
         chosen = select(folder, arguments.only)
+        is_whole = folder == ROOT / "notebooks" and not arguments.only
+        if arguments.jobs is not None and arguments.jobs < 1:
+            raise Refused(f"--jobs {arguments.jobs}: at least one notebook runs at a time")
+        if arguments.write and not (is_whole and profile_name == "smoke"):
+            raise Refused("--write keeps the minutes of the whole course in profile smoke alone")
         out = (arguments.out or ROOT / "runs" / Path(profile).stem).resolve()
         limit = arguments.timeout_minutes or LIMIT_MINUTES.get(profile_name, 60)
-        run = NotebookRun(folder, chosen, out, profile, limit)
+        run = NotebookRun(folder, chosen, out, profile, limit, arguments.jobs)
+        if run.jobs > 1:  # two that compute on all cores would wait for one another
+            os.environ.setdefault("OMP_NUM_THREADS", "1")
         if profile_name == "paper" and any(path.stem.startswith("07") for path in chosen):
             measure_published()
         passed = run.run()
-        if folder == ROOT / "notebooks" and not arguments.only:
+        if is_whole:
             album.show(out / "gallery")
+        if passed and arguments.write:
+            print(keep_minutes(run))
         code = 0 if passed else 1
     except (Refused, LakhnesError) as error:
         print(f"run_notebooks.py: {error}", file=sys.stderr)
