@@ -35,6 +35,8 @@ def execute(
     """
     command = [sys.executable, "-m", "papermill", str(source), str(target)]
     command += ["-y", json.dumps(parameters), "--log-output", "--no-progress-bar"]
+    # A kernel that starts on a busy machine needs longer than papermill waits by itself.
+    command += ["--start-timeout", str(round(limit_seconds))]
     began = time.monotonic()
     with target.with_suffix(".log").open("w", encoding="utf-8") as log:
         process = subprocess.Popen(
