@@ -1,4 +1,5 @@
-"""Fixtures that several test files share: real songs from a folder of archives, and made ones."""
+"""Fixtures that several test files share: real songs from a folder of archives, made ones, and the
+command line."""
 
 import hashlib
 import os
@@ -10,9 +11,13 @@ import bands
 import pytest
 from archive_server import ARCHIVE, FILES, Server, slow_fingerprint
 
+from lakhnes_lib.__main__ import main
 from lakhnes_lib.data import fetching, lakh_mapping, registry
 from lakhnes_lib.data.corpora import prepare
 from lakhnes_lib.models import fast
+
+# Their assertions show values, too.
+pytest.register_assert_rewrite("small_runs", "small_study", "tracker_readers")
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -26,6 +31,20 @@ def both_ways(request):
     """Runs a test with the fast versions of the models' parts, and once more without them."""
     with fast.switched(request.param):
         yield request.param
+
+
+@pytest.fixture
+def one_line(capsys):
+    """Runs a command that must fail with exit code 1, and returns its one line."""
+
+    def run(*arguments):
+        assert main([str(argument) for argument in arguments]) == 1
+        out, err = capsys.readouterr()
+        assert err.startswith("error: ") and err.count("\n") == 1 and err.endswith("\n"), err
+        assert "Traceback" not in out + err
+        return err
+
+    return run
 
 
 @pytest.fixture(scope="session")
