@@ -2,6 +2,8 @@
 SHELL := bash
 PYTHON ?= python3
 PROFILE ?= smoke
+# How many notebooks run at a time; empty: what tools/run_notebooks.py --help says.
+JOBS ?=
 # The package index that PyTorch alone is taken from; empty: pip's own setting.
 TORCH_INDEX ?=
 
@@ -17,9 +19,10 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo "  PROFILE=$(PROFILE) (smoke, laptop or paper) sets the sizes of reproduce: make reproduce PROFILE=laptop"
+	@echo "  JOBS=1 runs one notebook at a time where there would be several"
 
 reproduce: $(STAMP)  ## run every notebook and its solutions without a screen; report: runs/PROFILE/index.html
-	$(BIN)/python tools/run_notebooks.py --profile $(PROFILE)
+	$(BIN)/python tools/run_notebooks.py --profile $(PROFILE) $(if $(JOBS),--jobs $(JOBS))
 
 test: $(STAMP)  ## run every test, every notebook and every solution
 	$(BIN)/python -m pytest tests notebooks --nbval-lax --nbval-current-env --nbval-cell-timeout=600 --durations=10

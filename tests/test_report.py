@@ -51,6 +51,25 @@ def test_a_changed_number_is_noticed():
     assert pages.readme(forged) != forged
 
 
+def test_minutes_of_the_commands_are_those_that_were_measured(measured):
+    """First 1 minute alone, then 4 on two cores, and 1 that the runner itself computes: 4 by the
+    clock."""
+    notebooks = {name: {"core_minutes": cost} for name, cost in (("00", 1), ("01", 3), ("02", 1))}
+    measured("notebooks", {"jobs": 2, "core_minutes": 6.0, "notebooks": notebooks})
+    measured("suite", {"rows": [{"minutes": 11.6}, {"minutes": 9.1}]})
+    sentence = pages.minutes()
+    assert "take 6 minutes of a processor core, and with 2 idle cores about 4 by" in sentence
+    assert "tests took 9 to 12 minutes" in sentence
+    measured("suite", {"rows": [{"minutes": 9.1}]})
+    assert "tests took 9 minutes" in pages.minutes()
+    measured("suite", None)
+    assert "tests" not in pages.minutes()
+    line = "before <!-- minutes:begin --> 5 <!-- minutes:end --> after"
+    assert filling.replaced(line, "minutes", "6\n") == line.replace("5", "6")
+    measured("notebooks", None)
+    assert pages.minutes() == ""
+
+
 def test_a_missing_number_and_missing_marks_are_named():
     with pytest.raises(LakhnesError, match="lack 'models.mini.train'"):
         filling.value("perplexity.models.mini.train")

@@ -49,10 +49,12 @@ def fill(template: str, **values) -> str:
 
 
 def replaced(page: str, name: str, section: str) -> str:
-    """The page with what stands between its marks of this name made anew. Raises LakhnesError if it
-    has none."""
+    """The page with what stands between its marks of this name made anew: paragraphs of their own,
+    or, if no empty line follows the first mark, a part of its line. Raises LakhnesError if it has
+    none."""
     begin, end = f"<!-- {name}:begin -->", f"<!-- {name}:end -->"
     if page.count(begin) != 1 or page.count(end) != 1:
         raise LakhnesError(f"the page has no marks for {name} ({begin} … {end})")
     before, rest = page.split(begin)
-    return f"{before}{begin}\n\n{section.strip()}\n\n{end}{rest.split(end)[1]}"
+    gap = "\n\n" if rest.startswith("\n\n") else " "
+    return f"{before}{begin}{gap}{section.strip()}{gap}{end}{rest.split(end)[1]}"

@@ -44,8 +44,28 @@ def hardware() -> dict:
     }
 
 
+def minutes() -> str:
+    """The README's sentence on what its two commands take, empty before it is measured.
+
+    On idle cores the first notebook runs alone, and so does what the runner itself computes, pages
+    and gallery; the others share the cores.
+    """
+    cost = value("notebooks")
+    if cost is None:
+        return ""
+    _, *others = (notebook["core_minutes"] for notebook in cost["notebooks"].values())
+    tests = [row["minutes"] for row in value("suite.rows") or []]
+    return fill(
+        "readme_minutes.md.jinja",
+        cost=cost,
+        idle=cost["core_minutes"] - sum(others) + sum(others) / cost["jobs"],
+        tests=sorted({f"{each:.0f}" for each in tests}, key=float),
+    )
+
+
 def readme(text: str) -> str:
-    """The README with its tables made anew. Raises LakhnesError if it has no marks for them."""
+    """The README with its minutes and tables made anew. Raises LakhnesError if it has no marks for
+    them."""
     section = fill(
         "readme_results.md.jinja",
         hardware=hardware(),
@@ -55,7 +75,7 @@ def readme(text: str) -> str:
         large_alone=song_by_song.measured().get("paper_size", {}).get("perplexity", nan),
         lakhnes=song_by_song.total(),
     )
-    return replaced(text, "results", section)
+    return replaced(replaced(text, "results", section), "minutes", minutes())
 
 
 def all_results() -> str:
