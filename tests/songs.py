@@ -13,6 +13,26 @@ TICKS = st.sampled_from(
     [1, 2, 3, 100, 105, 441, 4410, 99_999, 100_000, 100_001, 250_000]
 ) | st.integers(1, 9000)
 
+# Six notes of all voices in 1,000 ticks, with changes of velocity and timbre.
+SMALL = Score.build(
+    [
+        (nes.P1, 100, 500, 33, 12),
+        (nes.P1, 500, 900, 70, 12),
+        (nes.P2, 100, 400, 108, 15),
+        (nes.TR, 50, 950, 21, 1),
+        (nes.NO, 300, 700, 16, 3),
+        (nes.NO, 800, 900, 1, 15),
+    ],
+    1000,
+    [
+        (nes.P1, 40, TIMBRE_CHANGE, 2),
+        (nes.P1, 200, VELOCITY_CHANGE, 7),
+        (nes.P2, 1000, TIMBRE_CHANGE, 1),
+        (nes.NO, 310, TIMBRE_CHANGE, 1),
+    ],
+    "small",
+)
+
 
 @st.composite
 def voices(draw, number: int):
