@@ -70,7 +70,7 @@ FAULTS = (
         "music/augmentation.py",
         "rng.integers(SEMITONES.start, end,",
         "rng.integers(SEMITONES.start + 1, end,",
-        "augmentation",
+        "augmentation_draws",
     ),
     Fault(
         "noise types are transposed",
@@ -182,14 +182,14 @@ FAULTS = (
         "training/learner.py",
         "clip_grad_norm_(self.model.parameters(), self.settings.clip)",
         'clip_grad_norm_(self.model.parameters(), float("inf"))',
-        "training",
+        "training_steps",
     ),
     Fault(
         "memory is not carried from segment to segment",
         "training/learner.py",
         "self.states[part] = state if has_memory else None",
         "self.states[part] = None",
-        "training",
+        "training_steps",
     ),
     Fault(
         "weights do not decay",
@@ -266,7 +266,7 @@ FAULTS = (
         "study/clips.py",
         "FADE = 0.005",
         "FADE = 0.5",
-        "study",
+        "study_clips",
     ),
 )
 
