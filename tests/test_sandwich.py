@@ -2,7 +2,7 @@
 
 from math import exp, log, pi
 
-import midi_sandwich
+import _sandwich_measured
 import numpy as np
 import pytest
 import torch
@@ -132,7 +132,7 @@ def test_shapes(strategy, shared):
     shown = model.compose(torch.randn(4, 4))
     assert shown.shape == x.shape and (shown > 0).all() and (shown < 1).all()
     assert model.track_loss(x).shape == (4, 3)
-    assert model.fusion_loss(x).shape == midi_sandwich.bound(model, x).shape == (4,)
+    assert model.fusion_loss(x).shape == _sandwich_measured.bound(model, x).shape == (4,)
     assert len({id(bvae) for bvae in model.bvaes}) == (1 if shared else 3)
 
 
@@ -208,9 +208,9 @@ def test_bound_of_a_model_that_ignores_its_codes(deviation):
     x = rolls()
     cells = -(x * log(0.2) + (1 - x) * log(0.8)).sum((1, 2, 3))
     a_number = -log(deviation) + (deviation**2 - 1) / 2
-    assert torch.allclose(midi_sandwich.bound(model, x), cells + 4 * a_number, rtol=1e-5)
+    assert torch.allclose(_sandwich_measured.bound(model, x), cells + 4 * a_number, rtol=1e-5)
     assert torch.allclose(
-        midi_sandwich.bound(model, x, alone=True), cells + 9 * a_number, rtol=1e-5
+        _sandwich_measured.bound(model, x, alone=True), cells + 9 * a_number, rtol=1e-5
     )
 
 
@@ -225,7 +225,7 @@ def test_bound_is_above_the_likelihood():
     z = sandwich.normal(model.fusion.decode(u)).sample()
     log_p = -sandwich.cross_entropy(model.decode(z), x.expand(20_000, -1, -1, -1)).sum(1)
     exact = -float(log_p.double().logsumexp(0) - log(20_000))
-    bound = float(torch.stack([midi_sandwich.bound(model, x) for _ in range(200)]).mean())
+    bound = float(torch.stack([_sandwich_measured.bound(model, x) for _ in range(200)]).mean())
     assert exact < bound < exact + 20
 
 

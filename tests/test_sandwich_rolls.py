@@ -1,6 +1,7 @@
 """Piano rolls: drawn, read back, cut to phrases, packed, measured; against loops and by hand."""
 
-import midi_sandwich
+import _sandwich_metrics
+import _sandwich_phrases
 import numpy as np
 import pytest
 import symusic
@@ -154,12 +155,12 @@ def test_rolls_of_files_by_the_benchmark(tmp_path, monkeypatch):
     (files / "a.mid").write_bytes(good)
     (files / "b.mid").write_bytes(midi_file([(0, bars)], metre=(3, 4)))
     (files / "c.mid").write_bytes(good[:40])
-    monkeypatch.setattr(midi_sandwich.fetching, "fetch", lambda name: files)
-    rolls, facts = midi_sandwich.rolls_of("lakh", tmp_path / "run", 2)
+    monkeypatch.setattr(_sandwich_phrases.fetching, "fetch", lambda name: files)
+    rolls, facts = _sandwich_phrases.rolls_of("lakh", tmp_path / "run", 2)
     assert facts["left_out"] == {"damaged": 1, "not in 4/4, or longer than 500 bars": 1}
     assert sum(map(len, rolls.splits.values())) == 4 and rolls.kind == LAKH
-    monkeypatch.setattr(midi_sandwich.fetching, "fetch", None)
-    again, facts_again = midi_sandwich.rolls_of("lakh", tmp_path / "run", 2)
+    monkeypatch.setattr(_sandwich_phrases.fetching, "fetch", None)
+    again, facts_again = _sandwich_phrases.rolls_of("lakh", tmp_path / "run", 2)
     assert facts_again == facts
     assert all(np.array_equal(again.splits[name], rolls.splits[name]) for name in rolls.splits)
 
@@ -186,7 +187,7 @@ def hand_made() -> np.ndarray:
 
 
 def test_metrics_by_hand():
-    metrics = midi_sandwich.measure(hand_made(), LAKH)
+    metrics = _sandwich_metrics.measure(hand_made(), LAKH)
     assert metrics["scale_ratio"][1] == pytest.approx(30 / 32)
     assert metrics["used_pitch_classes"].tolist() == [1 / 4, 3 / 4, 0, 0, 0]
     assert metrics["qualified_notes"][:2].tolist() == [0, pytest.approx(2 / 3)]
@@ -195,13 +196,13 @@ def test_metrics_by_hand():
         np.isnan(metrics["drum_patterns"][1:]).all() and np.isnan(metrics["scale_ratio"][2:]).all()
     )
     assert np.isnan(
-        midi_sandwich.measure(np.zeros((1, 4, 4, 96, 88), bool), NES)["drum_patterns"]
+        _sandwich_metrics.measure(np.zeros((1, 4, 4, 96, 88), bool), NES)["drum_patterns"]
     ).all()
 
 
 def test_what_the_published_code_measures():
     """Its classes are seven neighbours, and it adds up over the steps of a bar."""
-    metrics = midi_sandwich.measure(hand_made(), LAKH, published=True)
+    metrics = _sandwich_metrics.measure(hand_made(), LAKH, published=True)
     # Rows 36 and 37 are of the group 5 (F, in C major), row 48 of 6 (F sharp, which is not).
     assert metrics["scale_ratio"][1] == pytest.approx(26 / 32)
     assert metrics["used_pitch_classes"][:2].tolist() == [5 / 4, (26 + 6) / 4]
@@ -210,15 +211,15 @@ def test_what_the_published_code_measures():
 def test_published_metrics_of_the_nes_leave_out_its_highest_pitches():
     phrase = np.zeros((1, 4, 4, 96, 88), bool)
     phrase[0, 0, 0, :10, 83:85] = True
-    metrics = midi_sandwich.measure(phrase, NES, published=True)
+    metrics = _sandwich_metrics.measure(phrase, NES, published=True)
     assert metrics["used_pitch_classes"].tolist() == [10 / 4, 0, 0, 0]
-    assert midi_sandwich.measure(phrase, NES)["used_pitch_classes"].tolist() == [2 / 4, 0, 0, 0]
+    assert _sandwich_metrics.measure(phrase, NES)["used_pitch_classes"].tolist() == [2 / 4, 0, 0, 0]
 
 
 def test_metrics_of_many_phrases_against_loops():
     random = np.random.default_rng(2)
     phrases = random.random((3, 4, 5, 96, 84)) < 0.05
-    metrics = midi_sandwich.measure(phrases, LAKH)
+    metrics = _sandwich_metrics.measure(phrases, LAKH)
     for track in range(5):
         used, cells, white, notes, long = [], 0, 0, 0, 0
         for phrase in phrases:
