@@ -109,7 +109,7 @@ def _piece(source, title, rate, seconds) -> dict:
         total, downloads = len(samples) / rate, {}
         if seconds is not None:
             samples = samples[: int(seconds * rate)]
-        length, picture, data = len(samples) / rate, plots.waveform(samples, rate), {}
+        length, picture, data = len(samples) / rate, plots.spectrogram(samples, rate), {}
         roll = None
     title = title or "untitled"
     file_name = re.sub(r"[^\w.-]+", "_", title).strip("._")[:80] or "untitled"

@@ -1,4 +1,4 @@
-"""Pictures of music and sound: piano roll, waveform, spectrogram.
+"""Pictures of music and sound: piano roll and spectrogram.
 
 Paper: Figure 1 is of the first kind. Notebooks: 01_nes_ensemble, 02_event_representation.
 Differences from the paper: ours in look; it shows one voice's roll, these all four.
@@ -14,7 +14,7 @@ import numpy as np
 from matplotlib.collections import PolyCollection
 from matplotlib.patches import Patch
 
-from lakhnes_lib.listening.pictures import INK, VOICE_COLOURS, axes, colour_scale, finish, legend
+from lakhnes_lib.listening.pictures import VOICE_COLOURS, axes, colour_scale, finish, legend
 from lakhnes_lib.music import nes
 
 _IN_AN_OCTAVE = "C C# D D# E F F# G G# A A# B".split()
@@ -43,10 +43,11 @@ def roll(score) -> Roll:
     pitches; where both pulses play one pitch, P2 is the thin bar inside P1's."""
     notes = score.notes
     pitches = notes["pitch"][notes["voice"] != nes.NO]
-    low, high = int(pitches.min(initial=60)) - 2, int(pitches.max(initial=72)) + 2
-    # Noise type n stands at row n above the strip's floor; row 16 is _STRIP_GAP under the lowest
-    # pitch.
     has_strip = len(pitches) < len(notes)
+    low = int(pitches.min(initial=60)) - 2
+    high = int(pitches.max(initial=72)) + 2 if len(pitches) or not has_strip else low - 1
+    # Noise type n stands at row n above the strip's floor; row 16 is _STRIP_GAP under the lowest
+    # pitch. Noise alone has no rows for pitches.
     floor = low - (_STRIP_GAP + 16) * has_strip
     bars = {}
     for voice in (nes.TR, nes.P1, nes.P2, nes.NO):
@@ -90,22 +91,6 @@ def piano_roll(score, ax=None, *, title: str | None = None):
     return made
 
 
-def waveform(samples, rate: int, ax=None, *, title: str = ""):
-    """Amplitude over time.
-
-    samples: float (samples,) in [-1, 1]; rate: samples a second. Returns the Axes given, or a
-    Picture.
-    """
-    ax, made = axes(ax, height=2.4)
-    samples = np.asarray(samples, np.float32)
-    ax.set_xlim(0, max(len(samples), 1) / rate)
-    ax.plot(np.arange(len(samples)) / rate, samples, color=INK, linewidth=1.3)
-    peak = max(float(np.abs(samples).max(initial=0)) * 1.1, 0.01)
-    ax.set_ylim(-peak, peak)
-    finish(ax, title, "seconds", "amplitude")
-    return made
-
-
 def spectrogram(samples, rate: int, ax=None, *, title: str = ""):
     """Power over time and frequency, in decibels below a full-scale sine; 46 ms windows (Hann).
 
@@ -115,9 +100,10 @@ def spectrogram(samples, rate: int, ax=None, *, title: str = ""):
     ax, made = axes(ax, height=3.2)
     samples = np.asarray(samples, np.float32)
     width = max(64, 1 << round(np.log2(rate * 0.046)))
-    hop = min(width, max(1, len(samples) // 1200))
-    # Half a window of silence before and after: the first and last window lie around the ends.
-    padded = np.pad(samples, width // 2)
+    hop = min(width, max(1, len(samples) // 400))
+    # Half a window of silence before and after: the first and last window lie around the ends. One
+    # sample more, and even no sound at all has more than one window.
+    padded = np.pad(samples, width // 2 + 1)
     look = dict(cmap="magma", vmin=-90, vmax=-15, interpolation="nearest")
     look["xextent"] = (0, max(len(samples), 1) / rate)
     with np.errstate(divide="ignore"):  # silence is minus infinity
