@@ -87,7 +87,7 @@ def all_results() -> str:
         hardware=hardware(),
         runs=findings_table.recipe(),
         diminishing=findings_table.diminishing(),
-        pictures={name: title for name, (title, _) in figures().items()},
+        pictures={name: title for name, (title, _) in figures().items() if name != "composed"},
         lakhnes=song_by_song.total(),
         per_song=song_by_song.measured(),
         best=best,

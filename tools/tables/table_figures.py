@@ -1,4 +1,5 @@
-"""The pictures of docs/results.md, drawn from results/perplexity.json and results/per_song.json."""
+"""The pictures of docs/results.md, drawn from results/perplexity.json and results/per_song.json; and
+the README's, of a composed piece."""
 
 from functools import partial
 
@@ -6,7 +7,11 @@ import growth_section
 import numpy as np
 import song_by_song
 
-from lakhnes_lib.listening import diagnostic_plots, reproduction
+from lakhnes_lib import profiles
+from lakhnes_lib.listening import diagnostic_plots, plots, reproduction
+from lakhnes_lib.music import midi
+
+COMPOSED = "assets/gallery/from_nothing/01.mid"
 
 
 def figures() -> dict:
@@ -14,6 +19,9 @@ def figures() -> dict:
     songs once they were run."""
     rows = [(row.title, row.perplexity) for row in reproduction.table_2() if row.perplexity]
     drawn = {"table_2": ("Table 2: perplexity on test", partial(diagnostic_plots.beside, rows))}
+    piece = midi.read(profiles.root() / COMPOSED).excerpt(0, 16)
+    title = "Sixteen seconds that a model of this repository composed from nothing"
+    drawn["composed"] = (title, partial(plots.piano_roll, piece))
     if lines := training_curves("laptop"):
         draw = partial(diagnostic_plots.curves, lines, x="millions of events heard")
         drawn["training"] = ("Training, profile laptop: perplexity on valid songs", draw)
