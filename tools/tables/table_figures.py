@@ -1,5 +1,5 @@
-"""The pictures of docs/results.md, drawn from results/perplexity.json and results/per_song.json; and
-the README's, of a composed piece."""
+"""The pictures of docs/results.md, drawn from results/perplexity.json and results/per_song.json,
+and the README's picture of a composed piece."""
 
 from functools import partial
 

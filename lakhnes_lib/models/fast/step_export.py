@@ -183,7 +183,8 @@ def export(model: LanguageModel, memory: int, precision: str, properties: dict[s
         example[f"values{layer}"] = torch.zeros(step.heads, _EXAMPLE_MEMORY, step.head_width)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what PyTorch tells the developers of exporters
-        logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+        for name in ("torch.onnx", "onnxscript"):
+            logging.getLogger(name).setLevel(logging.ERROR)
         graph = torch.onnx.export(
             step.eval(),
             tuple(example.values()),
