@@ -42,11 +42,11 @@ def kit(folder, *words):
     assert ended.returncode == 0, ended.stderr[-2000:]
 
 
-def write_toy(path):
+def write_toy(path, model="transformer_xl_minutes"):
     """A profile whose one row trains within seconds."""
     values = {"name": "toy", "seed": 0, "corpus": "songbook"}
-    values["models"] = {"transformer_xl_minutes": {"architecture": "transformer_xl"} | SIZES}
-    values["training"] = {"transformer_xl_minutes": TRAINING}
+    values["models"] = {model: {"architecture": "transformer_xl"} | SIZES}
+    values["training"] = {model: TRAINING}
     path.write_text(yaml.safe_dump(values))
 
 
@@ -93,3 +93,50 @@ def test_a_command_that_may_last_only_so_long_is_gone_on_with(archive, tmp_path)
     assert not (tmp_path / "work" / "runs" / "transformer_xl_minutes" / "finished").exists()
     kit(tmp_path, *command)
     assert "per_song" in json.loads((out / "results.json").read_text())["valid"]
+
+
+def test_given_weights_are_trained_on_instead_of_lakh(archive, tmp_path):
+    checkpoints.save(checkpoints.build("transformer_xl", **SIZES), tmp_path / "begun")
+    write_toy(tmp_path / "toy.yaml", "transformer_xl_minutes_augmented")  # no model for Lakh
+    options = ["--row", "transformer_xl_lakh", "--start", "begun", "--check-seconds", "0"]
+    options += ["--profile", "toy.yaml", "--device", "cpu"]
+    kit(tmp_path, "run", str(archive), "out", *options)
+    log = (tmp_path / "out" / "log.jsonl").read_text().splitlines()
+    first = json.loads(log[0])
+    assert first["step"] == 0 and first["valid_loss"] > 0, "the given weights are measured first"
+    config = json.loads((tmp_path / "out" / "weights" / "config.json").read_text())
+    assert config["parts"]["bits"] == 16 and config["device"]
+    assert not (tmp_path / "out" / "lakh_log.jsonl").exists()
+
+
+def test_the_goes_of_one_row_are_added_up(tmp_path, monkeypatch):
+    import gpu_kit
+
+    def go(name, steps, losses, lakh=None, **results):
+        folder = tmp_path / name
+        folder.mkdir()
+        checks = {"row": "r", "device": "a GPU", "circumstances": {"date": name}}
+        (folder / "checks.json").write_text(json.dumps(checks | {"seconds_since_start": 1}))
+        lines = [
+            {"step": step, "events": 10 * step, "seconds": 2 * step, "valid_loss": loss}
+            for step, loss in zip(steps, losses, strict=True)
+        ]
+        (folder / "log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+        if lakh:
+            (folder / "lakh_log.jsonl").write_text(json.dumps(lakh) + "\n")
+        if results:
+            (folder / "results.json").write_text(json.dumps(checks | results))
+        return folder
+
+    lakh = {"step": 7, "events": 70, "seconds": 9.0, "train_loss": 1.0}
+    folders = [
+        go("one", [1, 2], [3.0, 2.0], lakh),
+        go("two", [0, 4], [2.1, 1.5], test={"exact": 4}),
+    ]
+    monkeypatch.setattr(gpu_kit.results, "path_of", lambda name: tmp_path / f"{name}.json")
+    gpu_kit.collect(folders)
+    row = json.loads((tmp_path / "gpu.json").read_text())["values"]["rows"]["r"]
+    assert row["trained"] == {"step": 6, "events": 60, "seconds": 12} and row["goes"] == 2
+    points = [(line["step"], line["valid_loss"]) for line in row["valid_curve"]]
+    assert points == [(1, 3.0), (2, 2.0), (2, 2.1), (6, 1.5)]
+    assert row["lakh"] == {"step": 7, "events": 70, "seconds": 9.0} and row["test"] == {"exact": 4}

@@ -20,7 +20,8 @@ stages, each limited in time, and after each stage OUT holds what there is so fa
 A row is a name of ``models`` in the profile, or ``transformer_xl_lakh``, which spends
 ``--lakh-minutes`` on Lakh first. A run that is stopped leaves what it has written. Where one
 command may last only so long, ``--seconds`` ends it in good order before, and the same command
-with the same ``--work`` folder goes on.
+with the same ``--work`` folder goes on. A row whose machine was lost goes on by ``--start`` from
+the weights that came back, joined; ``collect`` adds up the goes of a row.
 """
 
 import argparse
