@@ -165,3 +165,10 @@ def replacing(path, folder: bool = False, names=()):
         shutil.rmtree(temporary, ignore_errors=True)
         with suppress(OSError):  # a file, or nothing any more
             temporary.unlink()
+
+
+def is_newer(path: Path, than: Path) -> bool:
+    """Whether a file is there and has been written later than another one, or that one is not."""
+    if not path.exists():
+        return False
+    return not than.exists() or path.stat().st_mtime > than.stat().st_mtime

@@ -1,6 +1,7 @@
 """Weights packed into fewer than five bits: small, nearly the same, and refused when damaged."""
 
 import lzma
+import os
 
 import pytest
 import safetensors.torch
@@ -40,9 +41,34 @@ def test_unpacked_weights_stay_as_they_are(folder):
     path, _ = folder
     checkpoints.load(path)
     before = (path / "model.safetensors").stat().st_mtime_ns
-    (path / packed_weights.FILE).write_bytes(b"no longer read")
+    packed = path / packed_weights.FILE
+    packed.write_bytes(b"no longer read")
+    os.utime(packed, ns=(before, before))
     checkpoints.load(path)
     assert (path / "model.safetensors").stat().st_mtime_ns == before
+
+
+def test_newly_packed_weights_are_unpacked_anew(folder):
+    """As after a new version of a shipped model has been pulled."""
+    path, old = folder
+    checkpoints.load(path)
+    torch.manual_seed(1)
+    new = checkpoints.build("transformer_xl", **SIZES)
+    checkpoints.save(new, path.parent / "new")
+    ship.pack(path.parent / "new")
+    packed = path / packed_weights.FILE
+    packed.write_bytes((path.parent / "new" / packed_weights.FILE).read_bytes())
+    later = (path / "model.safetensors").stat().st_mtime_ns + 10**9
+    os.utime(packed, ns=(later, later))
+    embedding = checkpoints.load(path).state_dict()["embedding.weight"]
+    one, other = (
+        (embedding - model.state_dict()["embedding.weight"]).square().mean() for model in (new, old)
+    )
+    assert one < 0.1 * other
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(packed_weights, "write_file", lambda *_: pytest.fail("unpacked twice"))
+        os.utime(packed, ns=(0, 0))
+        checkpoints.load(path)
 
 
 def test_another_model_in_the_folder_takes_the_packed_weights_away(folder):

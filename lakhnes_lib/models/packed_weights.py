@@ -2,9 +2,9 @@
 
 Paper: none. Notebook: none. A checkpoint folder may hold ``model.safetensors.xz`` instead of
 ``model.safetensors``; ``tools/ship.py --packed`` writes it. Each row of a matrix is written as
-whole numbers of steps, 4.5 of which make
-the root of the row's mean square. Most of these are small, and LZMA writes what is frequent in few
-bits. On test the paper's size loses 0.2 % of its perplexity by that.
+whole numbers of steps, 4.5 of which make the root of the row's mean square. Most of these are
+small, and LZMA writes what is frequent in few bits. On test the paper's size loses 0.1 to 0.2 % of
+its perplexity by that.
 """
 
 import lzma
@@ -15,7 +15,7 @@ import safetensors.torch
 import torch
 
 from lakhnes_lib.errors import BadCheckpoint
-from lakhnes_lib.files import write_file
+from lakhnes_lib.files import is_newer, write_file
 
 FILE, UNPACKED = "model.safetensors.xz", "model.safetensors"
 SCALE = ".scale"
@@ -35,18 +35,19 @@ def restored(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 
 
 def unpack(folder) -> None:
-    """Writes the weights, in bfloat16, of a checkpoint folder that holds them packed alone.
+    """Writes the weights, in bfloat16, of a checkpoint folder that holds them packed alone, or
+    packed anew since they were unpacked.
 
     Raises BadCheckpoint for a damaged file, and what ``files.write_file`` raises.
     """
-    folder = Path(folder)
-    if (folder / UNPACKED).exists() or not (folder / FILE).exists():
+    packed, unpacked = Path(folder) / FILE, Path(folder) / UNPACKED
+    if not is_newer(packed, than=unpacked):
         return
     try:
-        with lzma.open(folder / FILE) as file:
+        with lzma.open(packed) as file:
             content = file.read(MOST_BYTES)
         tensors = restored(safetensors.torch.load(content))
     except (OSError, EOFError, lzma.LZMAError, RuntimeError, safetensors.SafetensorError) as error:
         raise BadCheckpoint(f"{folder}: its {FILE} is damaged ({error})") from None
     halved = {name: tensor.bfloat16() for name, tensor in tensors.items()}
-    write_file(folder / UNPACKED, safetensors.torch.save(halved))
+    write_file(unpacked, safetensors.torch.save(halved))

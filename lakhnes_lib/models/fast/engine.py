@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 
 from lakhnes_lib.errors import LakhnesError
-from lakhnes_lib.files import write_file
+from lakhnes_lib.files import is_newer, write_file
 from lakhnes_lib.models import fast
 
 FILES = {"fp32": "step.onnx", "int8": "step.int8.onnx"}
@@ -30,7 +30,7 @@ ARCHITECTURES = ("modern_decoder", "transformer_xl")
 """The models that have a step."""
 FORMAT = "1"
 """Changes with the inputs and outputs of a step; files of another format are made anew."""
-WEIGHTS = "model.safetensors"
+WEIGHTS, PACKED = "model.safetensors", "model.safetensors.xz"
 _LEAST_MEMORY = 512  # that a step is exported for, so that few calls ask for more
 _FIRST_SLOTS = 64
 _SEAL = len(b"\x72\x4a\x0a\x06sha256\x12\x40") + 64
@@ -108,7 +108,7 @@ def open_piece(folder, memory_length: int | None, precision: str) -> Piece | Non
     be loaded to export it.
     """
     folder = Path(folder)
-    if not (folder / WEIGHTS).exists():
+    if is_newer(folder / PACKED, than=folder / WEIGHTS):
         from lakhnes_lib.models import packed_weights
 
         packed_weights.unpack(folder)
