@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from lakhnes_lib.models import checkpoints
+from lakhnes_lib.models import checkpoints, fast
+from lakhnes_lib.models.fast import muon
 from lakhnes_lib.models.fast.muon import Muon
 from lakhnes_lib.profiles import Training
 from lakhnes_lib.training.optimisers import build_optimisers, learning_rate_share
@@ -42,7 +43,8 @@ def test_muon_takes_matrices_and_adamw_the_rest_each_once():
     assert "embedding.weight" in rest and len(matrices) == 2 * 6
 
 
-def test_muon_on_stacks_of_matrices_moves_them_as_pytorchs_does():
+def test_muon_on_stacks_of_matrices_moves_them_as_pytorchs_does(monkeypatch):
+    monkeypatch.setattr(muon, "runs_bf16", lambda device, precision: True)
     torch.manual_seed(0)
     begun = [torch.randn(shape) for shape in ((6, 9), (9, 6), (6, 9), (7, 7), (5, 3))]
     models = [[torch.nn.Parameter(x.clone()) for x in begun] for _ in range(2)]
@@ -60,6 +62,20 @@ def test_muon_on_stacks_of_matrices_moves_them_as_pytorchs_does():
             torch.testing.assert_close(one, other, rtol=0, atol=4e-4)
             assert one.equal(first) == (one is models[0][-1])
     ours.load_state_dict(pytorchs.state_dict())  # a run may go on with the other
+
+
+def test_without_matrix_units_nothing_is_computed_in_bfloat16(monkeypatch):
+    """Such a CPU takes thirty times as long for it."""
+    monkeypatch.setattr(muon, "runs_bf16", lambda device, precision: False)
+    model = torch.nn.Sequential(torch.nn.Linear(6, 9))
+    first, _ = build_optimisers(model, SETTINGS)
+    assert isinstance(first, Muon if fast.is_on() else torch.optim.Muon)
+    x = torch.randn(2, 6, 9)
+    options = first.param_groups[0]
+    moved = muon.orthogonal(x, options["ns_coefficients"], options["ns_steps"])
+    assert moved.dtype == torch.float32
+    exact = muon.orthogonal(x.double(), options["ns_coefficients"], options["ns_steps"])
+    torch.testing.assert_close(moved.double(), exact, rtol=0, atol=1e-5)
 
 
 def stepped(optimisers, gradients):

@@ -37,7 +37,7 @@ def build_optimisers(model: nn.Module, settings: Training) -> list[torch.optim.O
         linear -= tables  # the output weights may be one of the tables
         matrices = [weight for weight in model.parameters() if weight in linear]
         rest = [weight for weight in model.parameters() if weight not in linear]
-        kind = muon.Muon if is_on() and matrices[0].is_cuda else torch.optim.Muon
+        kind = muon.Muon if is_on() else torch.optim.Muon
         of_matrices = kind(
             matrices, lr=settings.matrix_learning_rate, weight_decay=decay, momentum=MOMENTUM
         )
