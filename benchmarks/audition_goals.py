@@ -4,8 +4,8 @@ python benchmarks/audition_goals.py [real] [grid] [pieces] [--candidates 48] [--
 
 - real: how many songs of valid and test, their first 30 seconds, have a fault; and what metrics
   are usual in songs of valid, which auditions choose by;
-- grid: candidates of every way of drawing, as they come, with and without the limit that makes a
-  voice let go of a note: how many have no fault, and how far their
+- grid: candidates of every way of drawing that has not been measured yet, as they come, with and
+  without the limit that makes a voice let go of a note: how many have no fault, how far their
   metrics lie from those of valid songs (mean over the metrics of the Wasserstein distance in
   standard deviations), for all candidates, for those without a fault, and for the least strange
   of each three of these, of which the metrics' medians are given;
@@ -38,13 +38,15 @@ MINI = profiles.root() / "assets/pretrained/mini"
 HOME = profiles.root() / "runs/auditions"
 SECONDS, MEMORY, BATCH = 30.0, 512, 8
 WAYS = [  # temperature, top-k (0: all), top-p, seconds after which a note is let go (0: never),
-    # factor of the temperature in loops
-    (0.95, 32, 1.0, 0.0, 1.0), (1.0, 0, 1.0, 0.0, 1.0), (1.0, 0, 1.0, 3.5, 1.0),
-    (1.0, 0, 0.98, 3.5, 1.0), (1.06, 0, 1.0, 3.5, 1.0), (1.06, 0, 1.0, 2.5, 1.0),
-    (1.1, 0, 1.0, 2.5, 1.0), (1.0, 0, 1.0, 2.0, 1.0), (1.06, 0, 1.0, 2.0, 1.0),
-    (1.1, 0, 1.0, 2.0, 1.0), (1.15, 0, 1.0, 2.0, 1.0), (1.1, 0, 0.98, 2.0, 1.0),
-    (1.0, 0, 1.0, 2.0, 1.05), (1.0, 0, 1.0, 2.0, 1.1), (1.0, 0, 1.0, 2.0, 1.2),
-    (1.0, 0, 1.0, 2.0, 1.3),
+    # factor of the temperature in loops, temperature among waits
+    (0.95, 32, 1.0, 0.0, 1.0, 1.0), (1.0, 0, 1.0, 0.0, 1.0, 1.0), (1.0, 0, 1.0, 3.5, 1.0, 1.0),
+    (1.0, 0, 0.98, 3.5, 1.0, 1.0), (1.06, 0, 1.0, 3.5, 1.0, 1.0), (1.06, 0, 1.0, 2.5, 1.0, 1.0),
+    (1.1, 0, 1.0, 2.5, 1.0, 1.0), (1.0, 0, 1.0, 2.0, 1.0, 1.0), (1.06, 0, 1.0, 2.0, 1.0, 1.0),
+    (1.1, 0, 1.0, 2.0, 1.0, 1.0), (1.15, 0, 1.0, 2.0, 1.0, 1.0), (1.1, 0, 0.98, 2.0, 1.0, 1.0),
+    (1.0, 0, 1.0, 2.0, 1.05, 1.0), (1.0, 0, 1.0, 2.0, 1.1, 1.0), (1.0, 0, 1.0, 2.0, 1.2, 1.0),
+    (1.0, 0, 1.0, 2.0, 1.3, 1.0), (1.0, 0, 1.0, 2.0, 1.1, 0.9), (1.0, 0, 1.0, 2.0, 1.1, 0.85),
+    (1.0, 0, 1.0, 2.0, 1.1, 0.8), (1.0, 0, 1.0, 2.0, 1.1, 0.7), (1.0, 0, 1.0, 2.0, 1.0, 0.85),
+    (1.0, 0, 1.0, 2.0, 1.2, 0.85),
 ]  # fmt: skip
 DEFAULTS = profiles.Sampling()
 FAULTS = ("ends early", "freezes", "loops", "loses a voice", "hardly plays")
@@ -62,12 +64,13 @@ def excerpts(split, shortest: float = 0.0) -> list[Score]:
 
 def composed(way: tuple, count: int, published=False) -> list[Score]:
     """So many candidates as they come, from ``HOME`` as far as they are there."""
-    temperature, top_k, top_p, longest_note, heat = way
+    temperature, top_k, top_p, longest_note, heat, timing = way
     let_go = f"_{longest_note}" if longest_note else ""
     let_go += f"_{heat}" if heat > 1 else ""
+    let_go += f"_waits_{timing}" if timing < 1 else ""
     name = "published" if published else f"{temperature}_{top_k}_{top_p}{let_go}"
     drawing = dict(temperature=temperature, top_k=top_k or None, top_p=top_p)
-    drawing |= dict(longest_note=longest_note or None, loop_heat=heat)
+    drawing |= dict(longest_note=longest_note or None, loop_heat=heat, timing=timing)
     path = HOME / f"{name}.json"
     rows = json.loads(path.read_text()) if path.exists() else []
     limits = dict(length=1024) if published else dict(length=6800, seconds=34.0, stop=True)
@@ -124,14 +127,17 @@ def medians(songs: list[Score]) -> dict:
     return {name: float(np.nanmedian(values)) for name, values in measured.items()}
 
 
-def grid(corpus, count: int) -> dict:
+def grid(corpus, count: int, values: dict) -> dict:
+    """Adds the ways that have not been measured yet to ``values``."""
     reference = musical_metrics.measure(excerpts(corpus["valid"], 10.0))
-    values = {}
     for way in WAYS:
-        temperature, top_k, top_p, longest_note, heat = way
+        temperature, top_k, top_p, longest_note, heat, timing = way
         name = f"temperature {temperature}, top-k {top_k or 'all'}, top-p {top_p}"
         name += f", notes up to {longest_note} s" if longest_note else ""
         name += f", times {heat} in loops" if heat > 1 else ""
+        name += f", waits at {timing}" if timing < 1 else ""
+        if name in values:
+            continue
         songs = [song for song in composed(way, count) if song.length]
         good = [song for song in songs if not auditions.faults(song, SECONDS)]
         taken = chosen(good)
@@ -195,7 +201,7 @@ def without_fault(count: int) -> tuple[list[Score], Counter, int]:
     the same ones that auditions would hear. They stay on disk.
     """
     drawing = (DEFAULTS.temperature, DEFAULTS.top_k, DEFAULTS.top_p)
-    way = (*drawing, auditions.LET_GO_AFTER, auditions.LOOP_HEAT)
+    way = (*drawing, auditions.LET_GO_AFTER, auditions.LOOP_HEAT, auditions.TIMING)
     good, heard, total = [], Counter(), 0
     while len(good) < count:
         total += 4 * BATCH
@@ -212,7 +218,7 @@ def pieces(corpus, count: int) -> dict:
     real = excerpts(corpus["test"], 10.0)
     reference, index = musical_metrics.measure(real), CopyIndex(corpus["train"])
     good, heard, total = without_fault(auditions.CHOICES * count)
-    published = composed((0.95, 32, 1.0, 0.0, 1.0), count, published=True)
+    published = composed((0.95, 32, 1.0, 0.0, 1.0, 1.0), count, published=True)
     return {
         "candidates": total,
         "faults": dict(heard),
@@ -242,7 +248,7 @@ def main() -> None:
         }
         values["usual"] = usual(excerpts(corpus["valid"], 10.0))
     if "grid" in parts:
-        values["grid"] = grid(corpus, wanted.candidates)
+        values["grid"] = grid(corpus, wanted.candidates, values.get("grid", {}))
     if "pieces" in parts:
         values["pieces"] = pieces(corpus, wanted.pieces)
     keep("auditions", values, wanted.write, corpus=corpus, packages=("numpy", "onnxruntime"))

@@ -161,6 +161,26 @@ def test_each_row_is_drawn_at_its_own_temperature():
         assert sampling.draw(*part, temperature=temperature, **rest)[0] == together[row]
 
 
+def test_timing_sharpens_the_choice_among_waits_and_nothing_else():
+    model, n = made(seed=5, sharpness=1.5), 20_000
+    options = UNIFORM | dict(n=n, length=1, masked=False)
+    drawn = np.concatenate(sampling.sample(model, timing=0.5, **options))
+    expected = model.row.double().exp().numpy()
+    expected[events.START] = 0
+    waits = np.where(events.IS_WAIT, expected**2, 0)
+    expected = np.where(
+        events.IS_WAIT, waits * (expected[events.IS_WAIT].sum() / waits.sum()), expected
+    )
+    expected *= n / expected.sum()
+    counts = np.bincount(drawn, minlength=len(expected))
+    likely = expected > 20
+    z = (counts - expected)[likely] / np.sqrt(expected[likely])
+    assert np.abs(z).max() < 5 and 0.8 < z.std() < 1.2
+    plain, same = (sampling.sample(model, **options, **timing) for timing in ({}, {"timing": 1.0}))
+    assert (np.concatenate(plain) == np.concatenate(same)).all()
+    assert model.row.exp().sum() == pytest.approx(1), "the model's own numbers stay as they are"
+
+
 class Looping(RandomModel):
     """After a wait a note, after a note a wait: two events that go round, hardly ever others."""
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from lakhnes_lib import profiles
-from lakhnes_lib.cli.options import chosen_device, progress, read_song
+from lakhnes_lib.cli.options import chosen_device, progress
 from lakhnes_lib.errors import BadSetting
 from lakhnes_lib.generation.auditions import Audition
 from lakhnes_lib.music import events, nes
@@ -24,12 +24,6 @@ def voices_of(text: str) -> list[int]:
             known = ", ".join(nes.VOICES)
             raise BadSetting(f"{text}: {title!r} is no voice; name some of {known}, such as TR,NO")
     return [nes.VOICES.index(title) for title in titles]
-
-
-def song_of(file: Path, voices: str, seconds: float | None, goes_on: bool) -> Score:
-    """The song of a file, or its first seconds; goes_on: whether what is composed follows them."""
-    # A note that sounds at the cut goes on, so that the file is read one tick beyond it.
-    return read_song(file, voices, seconds and seconds + goes_on / nes.TICKS_PER_SECOND)
 
 
 def run(steps, out: Path, name: str, caption: str, join: float = 0.0, loop_of=None) -> None:

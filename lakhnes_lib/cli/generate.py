@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from lakhnes_lib.cli.options import Count, Length, Voices, only_where
+from lakhnes_lib.cli.options import Count, Length, Voices, only_where, read_song
 from lakhnes_lib.models import processes
 
 
@@ -139,7 +139,9 @@ def generate(
     from lakhnes_lib.music import events, nes
 
     if file is not None:
-        song = composing.song_of(file, voices, first_seconds, goes_on=beginning is not None)
+        # A note that sounds at the cut goes on, so that a beginning is read one tick beyond it.
+        beyond = (beginning is not None) / nes.TICKS_PER_SECOND
+        song = read_song(file, voices, first_seconds and first_seconds + beyond)
     model, caption, join = composing.model(checkpoint, device), f"seed {seed}", 0.0
     if grows:
         prime = None

@@ -52,8 +52,7 @@ class Verb(TyperCommand):
 
     def __init__(self, *arguments, help, params, **settings):
         text, _, lines = help.partition("\n\nOptions:\n")
-        own = re.findall(r"^(\w+): (.+(?:\n +.+)*)", lines, re.MULTILINE)
-        meanings = COMMON | dict(own)
+        meanings = COMMON | dict(re.findall(r"^(\w+): (.+(?:\n +.+)*)", lines, re.MULTILINE))
         for option in params:
             option.help = " ".join(meanings[option.name].split())
             if option.param_type_name == "argument":
@@ -78,10 +77,9 @@ def only_where(fits: bool, context: typer.Context, *flags: str, why: str) -> Non
     if fits:
         return
     for option in context.command.params:
-        is_typed = context.get_parameter_source(option.name).name == "COMMANDLINE"
-        for flag in set(flags) & {*option.opts, *option.secondary_opts}:
-            if is_typed:
-                raise typer.BadParameter(why, param_hint=flag)
+        typed = set(flags) & {*option.opts, *option.secondary_opts}
+        if typed and context.get_parameter_source(option.name).name == "COMMANDLINE":
+            raise typer.BadParameter(why, param_hint=typed.pop())
 
 
 def read_song(path: Path, voices: str = "", seconds: float | None = None):

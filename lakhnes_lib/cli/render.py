@@ -135,8 +135,7 @@ def render(
 
     folder = source.is_dir()
     ending = f".{to}" if folder else song_files.ending(out, song_files.WRITABLE, "written")
-    rule = "goes with a folder; a file becomes what the ending of OUT says"
-    only_where(folder, context, "--to", why=rule)
+    only_where(folder, context, "--to", why="goes with a folder; a file has OUT's ending")
     only_where(ending in song_files.WAV, context, "--rate", why="goes with WAV")
     only_where(not folder, context, "--voices", why="goes with a file")
     rule = "event text has neither timbre nor volume"

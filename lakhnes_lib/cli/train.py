@@ -96,11 +96,10 @@ def train(
     print(f"{run.step:,} of {run.settings.steps:,} steps, {taken}")
     best = f"best valid perplexity: {math.exp(run.best):.4f}, at step {run.best_step:,}: {out}/best"
     if not math.isfinite(run.best):
-        print(f"no valid perplexity measured yet; --resume goes on: {out}")
-    else:
-        if run.best_step == 0:
-            print(f"nothing was learned: no step was better than {start}")
-        print(f"{best}\n{MEANING}")
+        return print(f"no valid perplexity measured yet; --resume goes on: {out}")
+    if run.best_step == 0:
+        print(f"nothing was learned: no step was better than {start}")
+    print(f"{best}\n{MEANING}")
     if own and tuned.after:
         before = f", {tuned.before:.4f} before" if tuned.before else ""
         print(f"perplexity of the files held back: {tuned.after:.4f}{before}")

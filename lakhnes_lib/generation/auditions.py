@@ -26,6 +26,9 @@ LET_GO_AFTER = 2.0
 """Seconds after which a note ends while composing, by its own end or by its voice's next note."""
 LOOP_HEAT = 1.1
 """Factor of the temperature while the newest events are mostly one loop, so that it breaks up."""
+TIMING = 0.85
+"""Temperature of the choice among waits: below 1 the usual ones come more often, and the beat is
+steadier."""
 MOST_LOOPING = 0.9
 """The greatest share of the second half's events that one short loop may explain."""
 LOST_AFTER = 0.3
@@ -57,15 +60,18 @@ _EVENTS_A_SECOND = 200  # more than all but the densest music has
 _BAR_BEYOND = 4.0  # seconds that are composed beyond the length asked for, so that a bar can end
 
 
-def faults(score: Score, seconds: float = 0.0) -> list[str]:
+def faults(score: Score, seconds: float = 0.0, begin: float = 0.0) -> list[str]:
     """What a listener would hear going wrong in a piece: no entries for most real songs.
 
-    seconds: the length that was asked for.
+    seconds: the length that was asked for; begin: look at what follows this second.
 
     >>> import lakhnes_lib as nes
     >>> faults(nes.read("assets/songbook/greensleeves.abc"))
     []
     """
+    if score.length <= round(begin * nes.TICKS_PER_SECOND):
+        return ["ends early"]
+    score = score.excerpt(begin, score.seconds)
     metrics = musical_metrics.measure([score])
     middle = score.seconds / 2
     halves = score.excerpt(0, middle), score.excerpt(middle, score.seconds)
@@ -144,8 +150,8 @@ class Audition:
     def __str__(self) -> str:
         """For people: how many were taken, and why the others were not."""
         names_of = [names or ["less like real songs"] for _, names in self.left_out]
-        counts = Counter(fault for names in names_of for fault in names)
-        reasons = ", ".join(f"{fault} ({count})" for fault, count in counts.most_common())
+        counts = Counter(fault for names in names_of for fault in names).most_common()
+        reasons = ", ".join(f"{fault} ({count})" for fault, count in counts)
         taken = f"{len(self.pieces)} of {len(self.pieces) + len(self.left_out)} taken"
         return taken + (f"; left out: {reasons}" if reasons else "")
 
@@ -178,7 +184,7 @@ def compose(
     limits = dict(stop=True, seconds=seconds + _BAR_BEYOND, seed=seed, prime=prime)
     limits |= dict(length=length or round(_EVENTS_A_SECOND * limits["seconds"]))
     if audition:
-        limits |= dict(longest_note=LET_GO_AFTER, loop_heat=LOOP_HEAT)
+        limits |= dict(longest_note=LET_GO_AFTER, loop_heat=LOOP_HEAT, timing=TIMING)
     while len(result.pieces) < n and composed < CANDIDATES * n:
         count = max(n - len(result.pieces), decoding.usable_cores()) if audition else n
         steps = sampling.stream(model, n=count, first=composed, **limits, **options)
@@ -186,7 +192,7 @@ def compose(
             yield result
         for ids in result.growing:
             score = end_with_a_bar(events.decode(ids), begin + seconds)
-            heard = _faults_after(score, begin, 0.0 if length else seconds) if audition else []
+            heard = faults(score, 0.0 if length else seconds, begin) if audition else []
             if heard:
                 result.left_out.append((score, heard))
             elif len(result.pieces) < n:
@@ -202,10 +208,3 @@ def compose(
     while len(result.pieces) < n:
         result.pieces.append(result.left_out.pop(0)[0])
     yield result
-
-
-def _faults_after(score: Score, begin: float, seconds: float) -> list[str]:
-    """Faults of what follows the second ``begin``."""
-    if score.length <= round(begin * nes.TICKS_PER_SECOND):
-        return ["ends early"]
-    return faults(score.excerpt(begin, score.seconds), seconds)

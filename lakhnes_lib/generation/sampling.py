@@ -81,6 +81,7 @@ def stream(
     seconds: float | None = None,
     longest_note: float | None = None,
     loop_heat: float = 1.0,
+    timing: float = 1.0,
     choices: Callable[[int], np.ndarray] | None = None,
     precision: str = "fp32",
     first: int = 0,
@@ -92,7 +93,8 @@ def stream(
     with its own probability, whatever the temperature; seconds: greatest length of what is
     composed; longest_note: when a note has been held for so many seconds, only its end or its
     voice's next note may come; loop_heat: factor of the temperature while one loop explains more
-    than half of a piece's newest events; choices: which events may come at a step, bool (631,), if
+    than half of a piece's newest events; timing: temperature of the choice among waits, if a wait
+    comes, before the other temperature; choices: which events may come at a step, bool (631,), if
     not all of them may; precision: "int8" composes with weights in 8 bits, if the model has an
     exported step, which is faster and may change notes; first: the number of the first piece, so
     that other pieces of the same seed can be composed later. A piece ends early where no event may
@@ -114,6 +116,10 @@ def stream(
     recent, heat = np.zeros((n, _RECENT), np.int64), np.ones((n, 1))
     for step in range(length):
         log_probs = pieces.feed(newest)
+        if timing != 1:  # a wait stays as likely as it was
+            waits = log_probs[:, events.IS_WAIT]
+            shift = np.logaddexp.reduce(waits, 1) - np.logaddexp.reduce(waits / timing, 1)
+            log_probs = np.where(events.IS_WAIT, log_probs / timing + shift[:, None], log_probs)
         if masked:
             able = grammar.allowed(rules, np.full(len(rows), length - step), stop)
         else:

@@ -59,8 +59,7 @@ def metrics_picture(measured: dict[str, dict[str, np.ndarray]], *, real: str) ->
         shape = dict(whis=(10, 90), widths=0.6, showfliers=False, showcaps=False)
         look = dict(orientation="horizontal", patch_artist=True, manage_ticks=False)
         drawn = panel.boxplot(known, **shape, **look)
-        parts = zip(drawn["boxes"], drawn["medians"], measured, strict=True)
-        for bar, median, name in parts:
+        for bar, median, name in zip(drawn["boxes"], drawn["medians"], measured, strict=True):
             bar.set(facecolor=colours.get(name, INK), alpha=0.6, linewidth=0)
             median.set(color=colours.get(name, INK), linewidth=3)
         real_values = measured[real][figure]
