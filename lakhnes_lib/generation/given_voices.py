@@ -89,7 +89,7 @@ class Accompaniment:
         self.options, self.random = options, np.random.default_rng(seed)
         start = sampling.beginning(prime)
         self.pieces = decoding.begin(model, start, candidates, memory_length, precision)
-        self.rules = sampling.rules_after(start, candidates)
+        self.rules = grammar.after(start, candidates)
         self.first = len(start)  # events before what is composed
         self.made = np.tile(start, (candidates, 1))  # ids from <S> on, and <S> after the end
         begin = times[0] if end is None else 0

@@ -108,7 +108,7 @@ def stream(
     uniform = np.stack([np.random.default_rng([seed, row]).random(length) for row in numbers])
     start = beginning(prime)
     pieces = decoding.begin(model, start, n, memory_length, precision)
-    rules, newest = rules_after(start, n), np.repeat(start[-1], n)
+    rules, newest = grammar.after(start, n), np.repeat(start[-1], n)
     rows = np.arange(n)  # the pieces that go on
     ticks_left = np.full(n, round((seconds or 0) * nes.TICKS_PER_SECOND))
     most_ticks = (longest_note or np.inf) * nes.TICKS_PER_SECOND
@@ -213,14 +213,6 @@ def beginning(prime: np.ndarray | None) -> np.ndarray:
     ids = events.strip([] if prime is None else prime, "prime")
     first = np.append(~events.IS_WAIT[ids], True).argmax()
     return np.concatenate([[events.START], ids[first:]])
-
-
-def rules_after(ids: np.ndarray, n: int) -> grammar.State:
-    """Where a beginning, int64 (events,), leaves the grammar of n pieces."""
-    rules = grammar.start(1)
-    for event in ids[:, None]:
-        rules = grammar.advance(rules, event)
-    return rules.select(np.zeros(n, np.int64))
 
 
 def _in_time(rules: grammar.State, left: np.ndarray) -> np.ndarray:

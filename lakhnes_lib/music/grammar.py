@@ -45,6 +45,14 @@ def start(batch: int) -> State:
     return State(np.zeros((batch, 4), bool), np.full(batch, -1), np.ones(batch, bool))
 
 
+def after(ids: np.ndarray, batch: int) -> State:
+    """Songs that all have the same beginning; ids: int64 (events,), ``<S>`` first."""
+    state = start(1)
+    for event in ids[1:, None]:
+        state = advance(state, event)
+    return state.select(np.zeros(batch, np.int64))
+
+
 def advance(state: State, ids: np.ndarray) -> State:
     """The state after one more event each; ids: int64 (batch,).
 
