@@ -1,6 +1,7 @@
 """Auditions leave out what a listener would; spans and loops are composed around what stays."""
 
 import math
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -122,23 +123,29 @@ def test_the_same_seed_gives_the_same_pieces_however_many():
     assert few.pieces[0] == many.pieces[0]
 
 
-def test_strangeness_is_the_mean_square_of_limited_distances_from_the_usual_values():
+def test_strangeness_is_the_mean_distance_from_the_middle_of_real_songs():
     song = tune(3, beats=24)
     measured = {name: values[0] for name, values in musical_metrics.measure([song]).items()}
-    squares = []
-    for name, (middle, unit) in auditions.TYPICAL.items():
-        distance = abs(measured[name] - middle) / unit
-        squares.append(16.0 if math.isnan(distance) or distance > 4 else distance**2)
-    assert 1 < auditions.strangeness(song) < 16
-    assert auditions.strangeness(song) == pytest.approx(sum(squares) / len(squares))
-    assert auditions.strangeness(Score.build([], 44_100)) > 9, "nothing is as strange as silence"
+    distances = []
+    for name, values in auditions.TYPICAL.items():
+        below = 0.0  # share of the real songs, between two known ones by a straight line
+        if math.isnan(measured[name]) or measured[name] >= values[-1]:
+            below = 1.0
+        for number, (low, high) in enumerate(pairwise(values)):
+            if low <= measured[name] < high:
+                first, second = auditions.SHARES[number : number + 2]
+                below = first + (measured[name] - low) / (high - low) * (second - first)
+        distances += [abs(below - 0.5) * 2] * (3 if name == "looping" else 1)
+    assert 0.1 < auditions.strangeness(song) < 0.9
+    assert auditions.strangeness(song) == pytest.approx(sum(distances) / len(distances))
+    assert auditions.strangeness(Score.build([], 44_100)) > 0.9, "nothing is as strange as silence"
 
 
 def test_usual_values_are_those_that_were_measured():
     usual = results.read("auditions")["values"]["usual"]
     assert usual.keys() == auditions.TYPICAL.keys()
-    for name, pair in usual.items():
-        assert auditions.TYPICAL[name] == pytest.approx(pair, rel=6e-3), name
+    for name, quantiles in usual.items():
+        assert auditions.TYPICAL[name] == pytest.approx(quantiles, rel=6e-3), name
 
 
 def test_of_each_three_candidates_without_a_fault_the_least_strange_is_taken():

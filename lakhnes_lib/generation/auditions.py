@@ -39,23 +39,23 @@ LEAST_NOTES = 1.5
 """Notes a second of all voices; the emptiest song of test has 1.7, half of them have over 13."""
 LEAST_SHARE = 0.5
 """Of the seconds asked for: a piece that ends earlier is too short."""
-CHOICES = 3
+CHOICES = 5
 """Of so many candidates without a fault one is taken."""
-CANDIDATES = 10
+CANDIDATES = 20
 """For each piece so many are composed at most."""
+SHARES = (0, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 1)
 TYPICAL = {
-    "pitch_class_entropy": (2.96, 0.229),
-    "scale_consistency": (0.89, 0.0748),
-    "groove_consistency": (0.932, 0.048),
-    "repetition": (0.35, 0.194),
-    "voices_sounding": (2.47, 0.387),
-    "note_density": (15.5, 7.39),
-    "empty_time": (0.0154, 0.0446),
-    "longest_note": (1.06, 0.558),
-    "looping": (0.332, 0.0677),
+    "pitch_class_entropy": (0.638, 2.14, 2.36, 2.71, 2.96, 3.17, 3.38, 3.51, 3.57),
+    "scale_consistency": (0.608, 0.66, 0.699, 0.805, 0.89, 0.955, 0.987, 0.997, 1.0),
+    "groove_consistency": (0.382, 0.712, 0.769, 0.879, 0.932, 0.975, 1.0, 1.0, 1.0),
+    "repetition": (0.0, 0.0164, 0.0546, 0.174, 0.35, 0.562, 0.701, 0.821, 0.93),
+    "voices_sounding": (0.444, 1.08, 1.41, 2.03, 2.47, 2.8, 3.07, 3.23, 3.75),
+    "note_density": (1.87, 4.43, 6.58, 10.1, 15.5, 24.8, 36.5, 46.0, 82.5),
+    "empty_time": (0.0, 5.1e-06, 1.52e-05, 0.000212, 0.0154, 0.0895, 0.201, 0.318, 0.595),
+    "longest_note": (0.0666, 0.254, 0.35, 0.748, 1.06, 1.86, 2.8, 3.27, 6.39),
+    "looping": (0.118, 0.219, 0.236, 0.28, 0.332, 0.416, 0.496, 0.578, 0.813),
 }
-"""Median of each metric in the first 30 s of NES-MDB's valid songs, and half of the distance
-between their quartiles."""
+"""Of each metric, the values below which these shares of NES-MDB's valid songs lie (30 s each)."""
 _EVENTS_A_SECOND = 200  # more than all but the densest music has
 _BAR_BEYOND = 4.0  # seconds that are composed beyond the length asked for, so that a bar can end
 
@@ -89,15 +89,15 @@ def faults(score: Score, seconds: float = 0.0, begin: float = 0.0) -> list[str]:
 
 
 def strangeness(score: Score) -> float:
-    """How unlike real songs a piece is: 0 for one with the median of every metric.
+    """How unlike real songs a piece is: 0 in their middle by every metric, 1 beyond all of them.
 
-    The mean over the metrics of the squared distance from the median, in units of half the distance
-    between the quartiles; beyond four units one metric counts no more.
+    With half of the real songs below it a metric counts nothing, with all or none of them 1, and so
+    does one that the piece does not have. The mean is taken, in which loops count three times: a
+    listener tires of them first, and models are prone to them.
     """
-    metrics = musical_metrics.measure([score])
-    middle, unit = np.array(list(TYPICAL.values())).T
-    distance = np.abs([metrics[name][0] for name in TYPICAL] - middle) / unit
-    return float(np.square(np.minimum(np.nan_to_num(distance, nan=4.0), 4.0)).mean())
+    metrics, names = musical_metrics.measure([score]), [*TYPICAL, "looping", "looping"]
+    below = [np.interp(metrics[name][0], TYPICAL[name], SHARES) for name in names]
+    return float(np.nan_to_num(np.abs(2 * np.array(below) - 1), nan=1.0).mean())
 
 
 def best(pieces: list[Score], fit: np.ndarray) -> int:
