@@ -70,7 +70,8 @@ def progression(bars: int) -> list[np.ndarray]:
         for time in (BAR * bar, BAR * bar + 16):
             piano += [(time, 16, pitch, 79) for pitch in chord]
             bass += [(time, 12, root, 79), (time + 12, 4, root, 79)]
-        piano.append((BAR * bar + 28, 4, chord[-1] + 2, 79))
+        above = chord[-1] + (1 if root == 41 else 2)  # the next note of B flat major
+        piano.append((BAR * bar + 28, 4, above, 79))
     return [np.array(sorted(part)) for part in (piano, bass)]
 
 

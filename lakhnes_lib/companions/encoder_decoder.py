@@ -6,8 +6,8 @@ written: ``paired_parts.py``. Training and composing: ``accompanying.py``.
 Differences from the thesis: distances beyond ``reach`` share one vector. It does not say what a
 distance is in cross-attention, where query and key stand in different sequences. Here a clock says
 for each token how far it moves time; by default every token moves it by one, so that distances
-count tokens, as in the thesis. With a clock of musical time the decoder can look at what the given
-tracks play at the same moment.
+count tokens, which is the plain reading of the thesis. With a clock of musical time the decoder can
+look at what the given tracks play at the same moment.
 """
 
 from math import sqrt

@@ -6,10 +6,12 @@ Generation VAE networks for multi-track symbolic music generation" (2019), §III
 BVAEs). Means and variances of all tracks become one of 128 numbers and come back (the MFG-VAE).
 Between the two a number is drawn; at the end a refine net looks over the whole picture.
 Differences from the paper: decoders end in a linear layer and a sigmoid, and are trained by binary
-cross-entropy; losses are sums over cells and latent numbers, as equation 6 says, where the
-published code takes means of both, which weighs the divergence 126 times more; the upper loss is
-the divergence of the tracks' distributions from those that come back, which makes all of it one
-bound on the likelihood; the refine net starts as the identity; those of ``fitting.py``.
+cross-entropy (the published code's end in an LSTM, and are trained by the squared error from -1 and
+1); losses are sums over cells and latent numbers, as equation 6 says, where means of both would
+weigh the divergence 126 times more with the paper's sizes (the published code takes means, and has
+other sizes); the upper loss is the divergence of the tracks' distributions from those that come
+back, which makes all of it one bound on the likelihood; the refine net starts as the identity;
+those of ``fitting.py``.
 """
 
 import torch
@@ -165,8 +167,9 @@ class Sandwich(nn.Module):
         """(batch, fusion latent) -> rolls as probabilities. The tracks' numbers are drawn here,
         after the upper decoder.
 
-        u: ``torch.randn`` for new music; a draw of ``narrow(fuse(encode(x)))`` to restore x; what
-        lies between two means of ``fuse(encode(x))`` to interpolate.
+        u: ``torch.randn`` for new music (the published code takes a hundredth of it); a draw of
+        ``narrow(fuse(encode(x)))`` to restore x; what lies between two means of
+        ``fuse(encode(x))`` to interpolate.
         """
         logits = self.decode(self.narrow(normal(self.fusion.decode(u))).rsample())
         return (by_track(self.refine, logits) if refined else logits).sigmoid()
