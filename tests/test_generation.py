@@ -162,7 +162,7 @@ def test_each_row_is_drawn_at_its_own_temperature():
 
 
 def test_timing_sharpens_the_choice_among_waits_and_nothing_else():
-    model, n = made(seed=5, sharpness=1.5), 20_000
+    model, n = made(seed=5, sharpness=1.5), 8_000
     options = UNIFORM | dict(n=n, length=1, masked=False)
     drawn = np.concatenate(sampling.sample(model, timing=0.5, **options))
     expected = model.row.double().exp().numpy()

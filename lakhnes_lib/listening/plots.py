@@ -73,14 +73,14 @@ def piano_roll(score, ax=None, *, title: str | None = None):
     shown = roll(score)
     for voice, bars in shown.bars.items():
         start, end, below, above, opacity = bars.T
+        gap = np.minimum((end - start) / 3, score.seconds / 400)  # where a note is repeated
+        end = np.minimum(end, np.append(start[1:], np.inf) - gap)
         corners = [start, below, end, below, end, above, start, above]
         look = dict(facecolors=VOICE_COLOURS[voice], alpha=opacity, linewidths=0)
         ax.add_collection(PolyCollection(np.stack(corners, 1).reshape(-1, 4, 2), **look))
     if nes.NO in shown.bars:
-        edges = shown.floor + 0.2, shown.floor + 16.8
-        ax.axhspan(*edges, color="#F4F1F4", linewidth=0, zorder=0)
-    ax.set_xlim(0, max(score.seconds, 1e-3))
-    ax.set_ylim(shown.floor, shown.high)
+        ax.axhspan(shown.floor + 0.2, shown.floor + 16.8, color="#F4F1F4", linewidth=0, zorder=0)
+    ax.set(xlim=(0, max(score.seconds, 1e-3)), ylim=(shown.floor, shown.high))
     ax.set_yticks(list(shown.labels), list(shown.labels.values()))
     finish(ax, score.name if title is None else title, "seconds")
     if shown.bars:
