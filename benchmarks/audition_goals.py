@@ -3,7 +3,7 @@
 python benchmarks/audition_goals.py [real] [grid] [pieces] [--candidates 48] [--pieces 200]
 
 - real: how many songs of valid and test, their first 30 seconds, have a fault; and what metrics
-  are usual in songs of valid, which auditions choose by;
+  are usual in songs of valid, which auditions choose by (written to typical.yaml);
 - grid: candidates of every way of drawing that has not been measured yet, as they come, with and
   without the limit that makes a voice let go of a note: how many have no fault, how far their
   metrics lie from those of valid songs (mean over the metrics of the Wasserstein distance in
@@ -20,6 +20,7 @@ beside what stands there already.
 
 import json
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 from _copying import CopyIndex
@@ -29,6 +30,7 @@ from tqdm import tqdm
 
 from lakhnes_lib import profiles
 from lakhnes_lib.evaluation import musical_metrics
+from lakhnes_lib.files import write_file
 from lakhnes_lib.generation import auditions, sampling
 from lakhnes_lib.music import events
 from lakhnes_lib.music.score import Score
@@ -115,6 +117,19 @@ def usual(songs: list[Score]) -> dict:
         name: np.nanquantile(measured[name], auditions.SHARES).tolist()
         for name in auditions.TYPICAL
     }
+
+
+def write_typical(values: dict) -> None:
+    """Writes what auditions choose by, three digits of it."""
+    lines = [f"shares: {list(auditions.SHARES)}", "typical:"]
+    for name, quantiles in values.items():
+        lines.append(f"  {name}: {[float(f'{value:.3g}') for value in quantiles]}")
+    head = [
+        "# Written by benchmarks/audition_goals.py.",
+        "# Of each metric, the values below which these shares of real songs lie.",
+    ]
+    path = Path(auditions.__file__).with_name("typical.yaml")
+    write_file(path, "\n".join([*head, *lines, ""]))
 
 
 def medians(songs: list[Score]) -> dict:
@@ -242,6 +257,8 @@ def main() -> None:
             for name in ("valid", "test")
         }
         values["usual"] = usual(excerpts(corpus["valid"], 10.0))
+        if wanted.write:
+            write_typical(values["usual"])
     if "grid" in parts:
         values["grid"] = grid(corpus, wanted.candidates, values.get("grid", {}))
     if "pieces" in parts:

@@ -12,8 +12,10 @@ on beyond the length asked for is cut at the end of a bar.
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
+import yaml
 
 from lakhnes_lib.evaluation import musical_metrics
 from lakhnes_lib.generation import decoding, sampling
@@ -43,19 +45,9 @@ CHOICES = 5
 """Of so many candidates without a fault one is taken."""
 CANDIDATES = 20
 """For each piece so many are composed at most."""
-SHARES = (0, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 1)
-TYPICAL = {
-    "pitch_class_entropy": (0.638, 2.14, 2.36, 2.71, 2.96, 3.17, 3.38, 3.51, 3.57),
-    "scale_consistency": (0.608, 0.66, 0.699, 0.805, 0.89, 0.955, 0.987, 0.997, 1.0),
-    "groove_consistency": (0.382, 0.712, 0.769, 0.879, 0.932, 0.975, 1.0, 1.0, 1.0),
-    "repetition": (0.0, 0.0164, 0.0546, 0.174, 0.35, 0.562, 0.701, 0.821, 0.93),
-    "voices_sounding": (0.444, 1.08, 1.41, 2.03, 2.47, 2.8, 3.07, 3.23, 3.75),
-    "note_density": (1.87, 4.43, 6.58, 10.1, 15.5, 24.8, 36.5, 46.0, 82.5),
-    "empty_time": (0.0, 5.1e-06, 1.52e-05, 0.000212, 0.0154, 0.0895, 0.201, 0.318, 0.595),
-    "longest_note": (0.0666, 0.254, 0.35, 0.748, 1.06, 1.86, 2.8, 3.27, 6.39),
-    "looping": (0.118, 0.219, 0.236, 0.28, 0.332, 0.416, 0.496, 0.578, 0.813),
-}
-"""Of each metric, the values below which these shares of NES-MDB's valid songs lie (30 s each)."""
+SHARES, TYPICAL = yaml.safe_load(Path(__file__).with_name("typical.yaml").read_text()).values()
+"""Of each metric, the values below which these shares of NES-MDB's valid songs lie (30 s each), as
+``benchmarks/audition_goals.py`` writes them."""
 _EVENTS_A_SECOND = 200  # more than all but the densest music has
 _BAR_BEYOND = 4.0  # seconds that are composed beyond the length asked for, so that a bar can end
 

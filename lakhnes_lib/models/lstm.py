@@ -12,7 +12,6 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map_only
 
-from lakhnes_lib.models.fast.dropout import Dropout
 from lakhnes_lib.models.language_model import VOCABULARY_SIZE, NeuralModel, arguments, check_ids
 
 
@@ -48,7 +47,7 @@ class LSTM(NeuralModel):
         self.embedding = nn.Embedding(vocabulary_size, embedding)
         self.recurrent = nn.LSTM(embedding, units, layers, batch_first=True, dropout=between)
         self.output = nn.Linear(units, vocabulary_size)
-        self.dropout = Dropout(dropout)
+        self.dropout = nn.Dropout(dropout)
 
     def hidden(self, ids, state: Cells | None = None, *, memory_length=None):
         check_ids(ids, self.vocabulary_size)

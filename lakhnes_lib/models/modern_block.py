@@ -10,7 +10,6 @@ from torch import Tensor, nn
 
 from lakhnes_lib.models import fast
 from lakhnes_lib.models.fast import attention as fast_attention
-from lakhnes_lib.models.fast.dropout import Dropout
 
 ROTARY_BASE = 1024.0
 """The slowest pair turns by a full circle in 2 pi times as many events, the fastest in 2 pi."""
@@ -80,7 +79,7 @@ class Block(nn.Module):
         units = 2 * feed_forward if activation == "swiglu" else feed_forward
         self.inner = nn.Linear(width, units, bias=False)
         self.outer = nn.Linear(feed_forward, width, bias=False)
-        self.dropout = Dropout(dropout)
+        self.dropout = nn.Dropout(dropout)
 
     def split(self, x: Tensor) -> Tensor:
         """(batch, time, width) -> (batch, heads, time, head width)."""

@@ -17,7 +17,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lakhnes_lib.models.fast.dropout import Dropout
 from lakhnes_lib.models.language_model import VOCABULARY_SIZE, NeuralModel, arguments, check_ids
 from lakhnes_lib.models.modern_block import Block, normalised, rotary_angles
 from lakhnes_lib.models.transformer_xl import memory_mask
@@ -83,7 +82,7 @@ class ModernDecoder(NeuralModel):
         )
         # Tied: what is copied from the past is predicted without learning each event twice.
         self.output = None if tied else nn.Embedding(vocabulary_size + 1, width)
-        self.dropout = Dropout(dropout)
+        self.dropout = nn.Dropout(dropout)
         for table in (*self.embeddings, *([] if tied else [self.output])):
             nn.init.normal_(table.weight, 0.0, 0.02)
         for block in self.blocks:

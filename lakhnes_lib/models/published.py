@@ -3,7 +3,8 @@
 Paper: §4.1, §6; the weights behind Table 2 and Figure 3. Notebook: 07_quantitative_analysis.
 The files hold whole pickled programs; ``legacy_pickle.py`` reads them without running anything.
 Here their tensors get this library's names, and the model's sizes are read from the attributes of
-the pickled modules; ``checkpoints.assembled`` compares both with the model that they make.
+the pickled modules, by ``published.yaml``; ``checkpoints.assembled`` compares both with the model
+that they make.
 Differences from the paper: its ``qkv_net`` is one matrix for queries, keys and values, here the
 queries' stands alone; its output weights are the embedding under a second name; its table of
 frequencies is computed here.
@@ -12,6 +13,7 @@ frequencies is computed here.
 from pathlib import Path
 
 import torch
+import yaml
 from torch import Tensor
 
 from lakhnes_lib.errors import BadCheckpoint, DataNotFound
@@ -21,36 +23,7 @@ from lakhnes_lib.models.legacy_pickle import Record
 CLASS = "MemTransformerLM"
 MOST_PARTS = 5_000
 """Modules and tensors of a model, those that are None counted: a small file can share tables."""
-_OPTIONS = {
-    "attn_type": 0,
-    "same_length": False,
-    "ext_len": 0,
-    "clamp_len": -1,
-    "pre_lnorm": False,
-    "eps": 1e-5,
-}
-"""Attributes of modules that change what is computed, with the values of this library's model."""
-_SIZES = {
-    "vocabulary_size": "n_token",
-    "layers": "n_layer",
-    "width": "d_model",
-    "heads": "n_head",
-    "head_width": "d_head",
-    "memory_length": "mem_len",
-}
-_NAMES = {
-    "word_emb.emb_layers.0": "embedding",
-    "crit.out_layers.0.bias": "output_bias",
-    "r_w_bias": "u",
-    "r_r_bias": "v",
-    "dec_attn.r_net": "position",
-    "dec_attn.o_net": "output",
-    "dec_attn.layer_norm": "attention_norm",
-    "pos_ff.CoreNet.0": "inner",
-    "pos_ff.CoreNet.3": "outer",
-    "pos_ff.layer_norm": "feed_forward_norm",
-}
-"""Parts of their names, and of ours."""
+_OPTIONS, _SIZES, _NAMES = yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text()).values()
 
 
 class _Parts(dict):

@@ -17,7 +17,6 @@ from torch import Tensor, nn
 
 from lakhnes_lib.models import fast
 from lakhnes_lib.models.fast import attention as fast_attention
-from lakhnes_lib.models.fast.dropout import Dropout
 from lakhnes_lib.models.language_model import VOCABULARY_SIZE, NeuralModel, arguments, check_ids
 
 
@@ -122,7 +121,7 @@ class Layer(nn.Module):
         self.inner = nn.Linear(width, feed_forward)
         self.outer = nn.Linear(feed_forward, width)
         self.feed_forward_norm = nn.LayerNorm(width)
-        self.dropout = Dropout(dropout)
+        self.dropout = nn.Dropout(dropout)
 
     def split(self, x: Tensor) -> Tensor:
         """(…, time, heads * head width) -> (…, heads, time, head width)."""
@@ -190,7 +189,7 @@ class TransformerXL(NeuralModel):
             Layer(width, heads, head_width, feed_forward, dropout, pre_norm) for _ in range(layers)
         )
         self.norm = nn.LayerNorm(width) if pre_norm else nn.Identity()
-        self.dropout = Dropout(dropout)
+        self.dropout = nn.Dropout(dropout)
         for name, parameter in self.named_parameters():
             if name.endswith("norm.weight"):
                 nn.init.normal_(parameter, 1.0, 0.02)

@@ -17,20 +17,9 @@ from lakhnes_lib.music import midi, nes
 from lakhnes_lib.music.filters import without_duplicates
 from lakhnes_lib.music.score import NOTE, Score, counted
 from lakhnes_lib.music.tracks import TRACK_NOTE, Track, read_tracks
+from lakhnes_lib.songbook.sheets import TABLES
 
-# Noise type n shifts the chip's register every ``chip.NOISE_PERIODS[16 - n]`` CPU cycles. Types 1
-# to 3 (440 to 1,762 shifts a second) are heard as crackle and are soft; 4 is the deepest with the
-# body of a bass drum. Types 7 to 11 are the loudest, which suits a snare. From 12 on (27,965
-# shifts a second) all types sound white, each softer than the one before: a crash is loud, a hi-hat
-# soft.
-KIT = {
-    4: (100, (35, 36)),  # bass drums
-    6: (117, (41, 43, 45, 47, 48, 50)),  # toms
-    10: (133, (37, 38, 39, 40)),  # snares, side stick, clap
-    12: (400, (49, 52, 55, 57)),  # crash cymbals
-    15: (117, (46, 51, 53, 59)),  # open hi-hat, ride cymbals
-    16: (33, (42, 44)),  # closed hi-hat, with stick and pedal
-}
+KIT = TABLES["kit"]
 """Noise type -> milliseconds that it sounds, and the General MIDI drums that it stands for."""
 NOISE_TYPE, _HIT_TICKS = np.full(128, 16), np.zeros(17, np.int64)
 """Noise type of each drum pitch: that of the kit, 16 for drums that it lacks. General MIDI has no

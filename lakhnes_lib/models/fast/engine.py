@@ -28,11 +28,11 @@ FILES = {"fp32": "step.onnx", "int8": "step.int8.onnx"}
 """Name of the exported step in a checkpoint folder for each precision."""
 ARCHITECTURES = ("modern_decoder", "transformer_xl")
 """The models that have a step."""
-FORMAT = "1"
+FORMAT = "2"
 """Changes with the inputs and outputs of a step; files of another format are made anew."""
 WEIGHTS, PACKED = "model.safetensors", "model.safetensors.xz"
 _LEAST_MEMORY = 512  # that a step is exported for, so that few calls ask for more
-_FIRST_SLOTS = 64
+_FIRST_SLOTS = _ROOM = 64
 _SEAL = len(b"\x72\x4a\x0a\x06sha256\x12\x40") + 64
 
 
@@ -44,23 +44,41 @@ def is_available() -> bool:
 class Piece:
     """One piece that is read event by event, with the keys and values of its last events.
 
-    They lie in a ring: when the memory is full, an event takes the slot of the oldest one.
+    They lie in the order of the events, and a step writes the newest ones into the first free slot.
+    Where none is free, slots are added, until there are enough for the events that are looked back
+    to and ``_ROOM`` others; then these events move to the front.
     """
 
     def __init__(self, session, memory_length: int):
         """session: runs an exported step; memory_length: how many events to look back to."""
         shapes = {given.name: given.shape for given in session.get_inputs()}
         layers = sum(name.startswith("keys") for name in shapes)
-        heads, width, _ = shapes["keys0"]
-        slots = max(1, min(memory_length, _FIRST_SLOTS))
-        self.session, self.memory_length, self.position = session, memory_length, 0
-        self.keys = np.zeros((layers, heads, width, slots), np.float32)
-        self.values = np.zeros((layers, heads, slots, width), np.float32)
-        self.ages = np.zeros(slots, np.int64)  # how many events ago; 0: empty
+        log_probs, (_, heads, _, width) = session.get_outputs()[0].shape, shapes["keys0"]
+        number = np.int8 if session.get_inputs()[-1].type == "tensor(int8)" else np.float32
+        self.session, self.memory_length = session, memory_length
+        self.position, self.length = np.zeros((), np.int64), np.zeros(1, np.int32)
         # Before the first event: the row of the embedding that stands for no event.
-        absent = session.get_outputs()[0].shape[-1]
-        self.history = np.full(shapes["history"], absent, np.int64)
-        self.carry = np.zeros(shapes["carry"], np.float32)
+        self.history = np.full(shapes["history"], log_probs[-1], np.int64)
+        self.carry, self.log_probs = (np.zeros(s, np.float32) for s in (shapes["carry"], log_probs))
+        slots = min(memory_length + _ROOM, _FIRST_SLOTS)
+        self._remember_in(np.zeros((layers, 2, 1, heads, slots, width), number))
+
+    def _remember_in(self, memory: np.ndarray) -> None:
+        """Tells ONNX Runtime where its inputs lie and its outputs belong. memory: keys and values,
+        (layers, 2, 1, heads, slots, head width)."""
+        self.memory, self.binding = memory, self.session.io_binding()
+        for name in ("history", "position", "length", "carry"):
+            _bind(self.binding.bind_input, name, getattr(self, name))
+        for name in ("carry", "log_probs"):
+            _bind(self.binding.bind_output, f"new_{name}", getattr(self, name))
+        for layer, (keys, values) in enumerate(memory):
+            for name, array in ((f"keys{layer}", keys), (f"values{layer}", values)):
+                _bind(self.binding.bind_input, name, array)
+                _bind(self.binding.bind_output, f"new_{name}", array)
+        # A step takes the end of this row, or less: -inf hides what is there, but too long ago.
+        self.too_far = max(memory.shape[4] - self.memory_length - 1, 0)
+        self.bias = np.zeros((1, 1, 1, self.too_far + self.memory_length + 1), np.float32)
+        self.bias[..., : self.too_far] = -np.inf
 
     def read(self, ids: np.ndarray) -> None:
         """Reads several events: int64 (events,)."""
@@ -68,36 +86,41 @@ class Piece:
             self.feed(ids[index : index + 1])
 
     def feed(self, ids: np.ndarray) -> np.ndarray:
-        """One event, int64 (1,), to the log-probabilities of the next: float32 (1, vocabulary)."""
-        self.history = np.concatenate([ids, self.history[:-1]])
-        inputs = {"history": self.history, "position": np.array(self.position)}
-        inputs |= {"ages": self.ages, "carry": self.carry}
-        for layer, (keys, values) in enumerate(zip(self.keys, self.values, strict=True)):
-            inputs |= {f"keys{layer}": keys, f"values{layer}": values}
-        log_probs, keys, values, self.carry = self.session.run(None, inputs)
-        if self.memory_length:
-            self._remember(keys, values)
-        self.position += 1
-        return log_probs
+        """One event, int64 (1,), to the log-probabilities of the next: float32 (1, vocabulary).
 
-    def _remember(self, keys: np.ndarray, values: np.ndarray) -> None:
-        slot, slots = self.position % self.memory_length, len(self.ages)
-        if slot == slots:
-            room = min(slots, self.memory_length - slots)
-            self.keys = np.pad(self.keys, [(0, 0)] * 3 + [(0, room)])
-            self.values = np.pad(self.values, [(0, 0)] * 2 + [(0, room), (0, 0)])
-            self.ages = np.pad(self.ages, (0, room))
-        self.keys[..., slot] = keys.reshape(self.keys.shape[:3])
-        self.values[:, :, slot] = values.reshape(self.keys.shape[:3])
-        self.ages[: self.position] += 1
-        self.ages[slot] = 1
+        The next call writes into the same array.
+        """
+        self.history[:] = np.concatenate([ids, self.history[:-1]])
+        events = int(self.length[0]) + 1
+        first = self.too_far - max(events - self.memory_length - 1, 0)
+        _bind(self.binding.bind_input, "bias", self.bias[..., first : first + events])
+        self.session.run_with_iobinding(self.binding)
+        self.position += 1
+        self.length += 1
+        if events == self.memory.shape[4]:
+            self._make_room()
+        return self.log_probs
+
+    def _make_room(self) -> None:
+        slots, most = self.memory.shape[4], self.memory_length + _ROOM
+        if slots < most:
+            more = [(0, 0)] * 4 + [(0, min(slots, most - slots)), (0, 0)]
+            self._remember_in(np.pad(self.memory, more))
+        else:
+            self.memory[:, :, :, :, : self.memory_length] = self.memory[:, :, :, :, _ROOM:]
+            self.length[:] = self.memory_length
 
     def copy(self) -> "Piece":
         """Another piece with the same past."""
         other = copy.copy(self)
-        other.keys, other.values = self.keys.copy(), self.values.copy()
-        other.ages = self.ages.copy()
+        for name in ("position", "length", "history", "carry", "log_probs"):
+            setattr(other, name, getattr(self, name).copy())
+        other._remember_in(self.memory.copy())
         return other
+
+
+def _bind(bind, name: str, array: np.ndarray) -> None:
+    bind(name, "cpu", 0, array.dtype, array.shape, array.ctypes.data)
 
 
 def open_piece(folder, memory_length: int | None, precision: str) -> Piece | None:
@@ -183,7 +206,8 @@ def _exported(folder: Path, weights: str, memory_length: int, precision: str) ->
 
     print(f"{folder.name}: exporting the step that composes ({precision}), once", file=sys.stderr)
     made = {"format": FORMAT, "weights": weights, "memory": str(memory_length)}
-    return sealed(step_export.export(checkpoints.load(folder), memory_length, precision, made))
+    model = checkpoints.load(folder)
+    return sealed(step_export.export(model, memory_length + _ROOM, precision, made))
 
 
 @lru_cache(maxsize=2)

@@ -2,18 +2,21 @@
 
 Paper: §8 (sampling with a memory of events). Notebook: 09_composing.
 A step reads the newest event, and the keys and values of the events before it. It gives the
-log-probabilities of the next event, and the newest keys and values. The formulas are those of the
-readable models, written for one event and with as few operations as possible: at this size each
-costs about a microsecond, whatever it computes. Tests compare the two.
+log-probabilities of the next event, and writes the newest keys and values behind the others. The
+formulas are those of the readable models, written for one event and with as few operations as
+possible: at this size each costs some microseconds, whatever it computes. Attention as a whole is
+one operation of ONNX Runtime, ``GroupQueryAttention``. Tests compare the two.
 Differences from the paper: none in what is computed. With int8 the weights of all matrix products
-but the last are rounded to 8 bits, every 32 values on their own scale, and so are their inputs.
+but the last are rounded to 8 bits, every 32 values on their own scale, and so are their inputs;
+keys and values are remembered in 8 bits, each of their numbers on a scale of its own.
 
 Inputs of every graph: ``history`` int64 (1 or more,), the newest events, the newest one first;
-``position`` int64 (), how many events came before; ``ages`` int64 (memory,), how many events ago a
-slot of the memory was written, 0 if it is empty; ``carry``, what the last step gave; and for each
-layer ``keys0`` … float32 (heads, head width, memory) and ``values0`` … float32 (heads, memory, head
-width), events in any order. Outputs: ``log_probs`` float32 (1, vocabulary); ``new_keys`` and
-``new_values`` float32 (layers * heads, 1, head width); ``new_carry``.
+``position`` int64 (), how many events came before; ``length`` int32 (1,), how many of them are
+remembered; ``bias`` float32 (1, 1, 1, length + 1), added to their scores and to the event's own:
+-inf hides an event; ``carry``, what the last step gave; and for each layer ``keys0`` … and
+``values0`` …, float32 or int8 (1, heads, slots, head width), the remembered events in their order
+and at least one free slot. Outputs: ``new_log_probs`` float32 (1, vocabulary); ``new_carry``; and
+``new_keys0`` …, ``new_values0`` …, which may be the same memory as ``keys0`` … and ``values0`` ….
 """
 
 import logging
@@ -27,8 +30,10 @@ from lakhnes_lib.models.language_model import LanguageModel
 from lakhnes_lib.models.modern_block import activated, normalised, rotary_angles, rotate
 from lakhnes_lib.models.modern_decoder import ModernDecoder
 from lakhnes_lib.models.transformer_xl import TransformerXL
+from lakhnes_lib.music import events
 
-_EXAMPLE_MEMORY = 8  # slots of the example that a graph is made from; the graph takes any number
+_LISTENED_PIECES, _LISTENED_EVENTS = 16, 192  # composed to see how great keys and values are
+_EXAMPLE_SLOTS = 8  # of the memory that a graph is made with; the graph takes any number
 
 
 class Product(nn.Module):
@@ -45,31 +50,35 @@ class Product(nn.Module):
         return product if self.bias is None else product + self.bias
 
 
-def attention(query: Tensor, key: Tensor, value: Tensor, past: tuple, bias: Tensor, own=None):
-    """Attention of one event to the memory and to itself: (1, heads * head width).
+def attend(query, key, value, memory: tuple[Tensor, Tensor], length, bias, scales):
+    """Attention of one event to what a layer remembers and to itself.
 
-    query, key, value: (heads, 1, head width); past: keys and values of a layer; bias: added to the
-    scores of the memory, (heads or 1, 1, memory); own: added to the event's own, (heads, 1, 1).
+    query, key, value: (heads, 1, head width); memory, length and bias: as inputs of the graph;
+    scales: None, or of a memory in 8 bits: what one step of its keys and values is worth, each
+    float32 (1, heads, 1, head width). Returns (1, width), and the memory with the event in it.
     """
-    keys, values = past
-    own_score = (query * key).sum(-1, keepdim=True)
-    own_score = own_score if own is None else own_score + own
-    weights = torch.cat([query @ keys + bias, own_score], -1).softmax(-1)
-    of_memory, of_own = weights.split([keys.shape[2], 1], -1)
-    return (of_memory @ values + of_own * value).view(1, -1)
-
-
-def empty_slots(ages: Tensor) -> Tensor:
-    """float32 (1, memory): 0 for slots in use, -inf for empty ones."""
-    used = torch.zeros_like(ages, dtype=torch.float32)
-    return used.masked_fill(ages == 0, -torch.inf).unsqueeze(0)
+    form, rest = dict(num_heads=len(query), kv_num_heads=len(query), scale=1.0), []
+    if scales is not None:
+        form |= dict(k_quant_type="PER_CHANNEL", v_quant_type="PER_CHANNEL", kv_cache_bit_width=8)
+        rest = [None, *scales]
+    three = [part.reshape(1, 1, -1) for part in (query, key, value)]
+    attended, *memory = torch.onnx.ops.symbolic_multi_out(
+        "com.microsoft::GroupQueryAttention",
+        [*three, *memory, length, length + 1, None, None, None, bias, *rest],
+        form,
+        dtypes=[query.dtype, *(part.dtype for part in memory)],
+        shapes=[three[0].shape, *(part.shape for part in memory)],
+        version=1,
+    )
+    return attended.view(1, -1), memory
 
 
 class ModernStep(nn.Module):
     """The step of a ``ModernDecoder``; carries half keys, (layers * heads, 1, head width / 2)."""
 
-    def __init__(self, model: ModernDecoder):
+    def __init__(self, model: ModernDecoder, memory_scales: list):
         super().__init__()
+        self.memory_scales = memory_scales
         self.layers, self.heads = len(model.blocks), model.blocks[0].heads
         self.head_width, self.history = model.head_width, len(model.embeddings)
         self.carry_shape = (self.layers * self.heads, 1, model.head_width // 2)
@@ -88,13 +97,13 @@ class ModernStep(nn.Module):
             sharpness = block.sharpness if self.qk_norm else ones
             self.scales.append(torch.cat([sharpness * self.head_width**-0.5, ones]))
 
-    def forward(self, history, position, ages, carry, *past):
+    def forward(self, history, position, length, bias, carry, *past):
         heads, width = self.heads, self.head_width
-        rotation, empty = self.rotation(position), empty_slots(ages)
+        rotation = self.rotation(position)
         tables = enumerate(self.embeddings)
         x = sum(table(history[back : back + 1]) for back, table in tables)  # (1, model width)
         x = x * x.shape[-1] ** 0.5
-        keys, values, carried = [], [], []
+        remembered, carried = [], []
         for layer, late in enumerate(carry.split(heads)):
             project, output, inner, outer = self.products[layer]
             parts = project(normalised(x)).view(3 * heads, 1, width)
@@ -104,11 +113,13 @@ class ModernStep(nn.Module):
             turning, still = key.chunk(2, -1)
             if self.late_keys:
                 key = torch.cat([turning, late], -1)
-            x = x + output(attention(query, key, value, past[2 * layer :][:2], empty))
+            memory, steps = past[2 * layer :][:2], self.memory_scales[layer]
+            attended, memory = attend(query, key, value, memory, length, bias, steps)
+            x = x + output(attended)
             x = x + outer(activated(inner(normalised(x)), self.activation))
-            keys, values, carried = [*keys, key], [*values, value], [*carried, still]
+            remembered, carried = [*remembered, *memory], [*carried, still]
         log_probs = F.log_softmax(self.logits(normalised(x)), -1)
-        return log_probs, torch.cat(keys), torch.cat(values), torch.cat(carried)
+        return log_probs, torch.cat(carried), *remembered
 
     def rotation(self, position: Tensor) -> Tensor:
         """A position's rotary embedding as one matrix: (head width, head width)."""
@@ -117,16 +128,16 @@ class ModernStep(nn.Module):
 
 
 class RelativeStep(nn.Module):
-    """The step of a ``TransformerXL`` that looks back ``memory`` events at most.
+    """The step of a ``TransformerXL`` whose memory has so many slots at most.
 
-    It carries nothing. The scores by distance, (q + v)·r, are computed for every distance; each
-    slot of the memory takes the one of its age.
+    It carries nothing. The scores by distance, (q + v)·r, are added to the others as a bias.
     """
 
     history, carry_shape = 1, (0,)
 
-    def __init__(self, model: TransformerXL, memory: int):
+    def __init__(self, model: TransformerXL, memory_scales: list, slots: int):
         super().__init__()
+        self.memory_scales = memory_scales
         self.layers, (self.heads, self.head_width) = len(model.layers), model.u.shape
         scale = self.head_width**-0.5
         self.u, self.v = (nn.Parameter(part.unsqueeze(1) * scale) for part in (model.u, model.v))
@@ -134,53 +145,60 @@ class RelativeStep(nn.Module):
         self.logits = Product(model.embedding.weight, bias=model.output_bias)
         self.pre_norm = model.layers[0].pre_norm
         self.norms, self.products, self.r = nn.ModuleList(), nn.ModuleList(), nn.ParameterList()
-        for layer, r in zip(model.layers, model.positions(memory + 1), strict=True):
+        for layer, r in zip(model.layers, model.positions(slots), strict=True):
             projections = Product(layer.query.weight * scale, layer.key_value.weight)
             nets = (layer.output, layer.inner, layer.outer)
             nets = (Product(net.weight, bias=net.bias) for net in nets)
             self.products.append(nn.ModuleList([projections, *nets]))
             self.norms.append(nn.ModuleList([layer.attention_norm, layer.feed_forward_norm]))
-            self.r.append(r.flip(1).transpose(1, 2).contiguous())  # (heads, head width, distances)
+            self.r.append(r.transpose(1, 2).contiguous())  # (heads, head width, distances)
 
-    def forward(self, history, position, ages, carry, *past):
-        empty, keys, values = empty_slots(ages), [], []
+    def forward(self, history, position, length, bias, carry, *past):
+        remembered, events = [], bias.shape[-1]
         x = self.embedding(history) * self.width**0.5  # (1, width)
         for layer, r in enumerate(self.r):
             project, output, inner, outer = self.products[layer]
             attention_norm, feed_forward_norm = self.norms[layer]
             parts = project(attention_norm(x) if self.pre_norm else x)
             query, key, value = parts.view(3 * self.heads, 1, -1).split(self.heads)
-            by_distance = (query + self.v) @ r  # (heads, 1, distances)
-            bias, own = by_distance.index_select(-1, ages) + empty, by_distance[..., :1]
-            x = x + output(attention(query + self.u, key, value, past[2 * layer :][:2], bias, own))
+            by_distance = (query + self.v) @ r[..., r.shape[-1] - events :]  # (heads, 1, events)
+            memory, steps = past[2 * layer :][:2], self.memory_scales[layer]
+            scores = by_distance.unsqueeze(0) + bias
+            attended, memory = attend(query + self.u, key, value, memory, length, scores, steps)
+            x = x + output(attended)
             x = x if self.pre_norm else attention_norm(x)
             x = x + outer(F.relu(inner(feed_forward_norm(x) if self.pre_norm else x)))
             x = x if self.pre_norm else feed_forward_norm(x)
-            keys, values = [*keys, key], [*values, value]
+            remembered = [*remembered, *memory]
         log_probs = F.log_softmax(self.logits(self.norm(x)), -1)
-        return log_probs, torch.cat(keys), torch.cat(values), carry.clone()
+        return log_probs, carry.clone(), *remembered
 
 
 @torch.no_grad()
-def export(model: LanguageModel, memory: int, precision: str, properties: dict[str, str]) -> bytes:
+def export(model: LanguageModel, slots: int, precision: str, properties: dict[str, str]) -> bytes:
     """The step of a model as the content of an ONNX file.
 
-    model: on the CPU; memory: events to look back to at most; precision: "fp32" or "int8";
+    model: on the CPU, in evaluation; slots: of its memory, at most; precision: "fp32" or "int8";
     properties: to keep in the file.
     """
     import onnx
 
-    step = ModernStep(model) if isinstance(model, ModernDecoder) else RelativeStep(model, memory)
-    slots = torch.export.Dim("memory")
+    modern, in_8_bits = isinstance(model, ModernDecoder), precision == "int8"
+    layers = len(model.blocks if modern else model.layers)
+    scales = scales_of_memory(model) if in_8_bits else [None] * layers
+    step = ModernStep(model, scales) if modern else RelativeStep(model, scales, slots)
+    shape = (1, step.heads, _EXAMPLE_SLOTS, step.head_width)
     example = {
         "history": torch.zeros(step.history, dtype=torch.int64),
         "position": torch.tensor(1),
-        "ages": torch.ones(_EXAMPLE_MEMORY, dtype=torch.int64),
+        "length": torch.ones(1, dtype=torch.int32),
+        "bias": torch.zeros(1, 1, 1, _EXAMPLE_SLOTS - 1),
         "carry": torch.zeros(step.carry_shape),
     }
-    for layer in range(step.layers):
-        example[f"keys{layer}"] = torch.zeros(step.heads, step.head_width, _EXAMPLE_MEMORY)
-        example[f"values{layer}"] = torch.zeros(step.heads, _EXAMPLE_MEMORY, step.head_width)
+    names = [f"{kind}{layer}" for layer in range(layers) for kind in ("keys", "values")]
+    past = torch.zeros(shape, dtype=torch.int8 if in_8_bits else torch.float32)
+    example |= {name: past.clone() for name in names}
+    slots, events = torch.export.Dim("slots"), torch.export.Dim("events")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what PyTorch tells the developers of exporters
         for name in ("torch.onnx", "onnxscript"):
@@ -189,16 +207,32 @@ def export(model: LanguageModel, memory: int, precision: str, properties: dict[s
             step.eval(),
             tuple(example.values()),
             input_names=list(example),
-            output_names=["log_probs", "new_keys", "new_values", "new_carry"],
-            dynamic_shapes=(None, None, {0: slots}, None, ({2: slots}, {1: slots}) * step.layers),
+            output_names=["new_log_probs", "new_carry", *(f"new_{name}" for name in names)],
+            dynamic_shapes=(None, None, None, {3: events}, None, ({2: slots},) * 2 * layers),
             opset_version=23,  # the first one with a node for the root mean square
             dynamo=True,
             verbose=False,
         ).model_proto
-    if precision == "int8":
+    if in_8_bits:
         graph = _in_8_bits(graph)
     onnx.helper.set_model_props(graph, properties)
     return graph.SerializeToString()
+
+
+def scales_of_memory(model: LanguageModel) -> list[Tensor]:
+    """What one step of 8 bits is worth in each layer's keys and values: (2, 1, heads, 1, head
+    width) each.
+
+    127 steps are the greatest number there while the model composes some pieces, and half as much.
+    """
+    random = torch.Generator().manual_seed(0)
+    state, ids = None, torch.full((_LISTENED_PIECES, 1), events.START)
+    for _ in range(_LISTENED_EVENTS):
+        log_probs, state = model.log_probs(ids, state, memory_length=_LISTENED_EVENTS)
+        ids = torch.multinomial(log_probs[:, -1].exp(), 1, generator=random)
+    pairs = (torch.stack(layer[:2]) for layer in state.layers)  # (2, pieces, heads, time, width)
+    greatest = (pair.abs().amax((1, 3), keepdim=True) for pair in pairs)
+    return [each.clamp_min(1e-6) * (1.5 / 127) for each in greatest]
 
 
 def _in_8_bits(graph):
