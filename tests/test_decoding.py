@@ -94,7 +94,7 @@ def opened(model, rows: int, memory_length: int, precision: str = "fp32", beginn
 
 @pytest.mark.parametrize("name", MODELS)
 def test_exported_steps_are_the_readable_model(folders, name):
-    """Memories shorter and longer than the piece, whose rings grow and go round."""
+    """Memories shorter and longer than the piece, whose arrays grow, and whose events move up."""
     model, ids = checkpoints.load(folders / name), songs(2, 150)
     for memory_length in (0, 1, 5, 70, 1000):
         expected = read(model, ids, memory_length)
