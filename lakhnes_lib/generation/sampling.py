@@ -17,6 +17,7 @@ from lakhnes_lib.models.fast.engine import FILES as PRECISIONS
 from lakhnes_lib.music import events, grammar, nes
 
 _EVENTS_OF = events.VOICE_OF == np.arange(len(nes.VOICES))[:, None]  # bool (4, 631)
+_WAITS = slice(*(np.flatnonzero(events.IS_WAIT)[[0, -1]] + [0, 1]).tolist())  # all side by side
 _RECENT, _LOOPING, _LOOP_CHECKS = 192, 0.5, 16
 """Newest events in which a loop is looked for; the share of them that it has to explain; events
 from one such look to the next."""
@@ -117,9 +118,12 @@ def stream(
     for step in range(length):
         log_probs = pieces.feed(newest)
         if timing != 1:  # a wait stays as likely as it was
-            waits = log_probs[:, events.IS_WAIT]
-            shift = np.logaddexp.reduce(waits, 1) - np.logaddexp.reduce(waits / timing, 1)
-            log_probs = np.where(events.IS_WAIT, log_probs / timing + shift[:, None], log_probs)
+            log_probs = log_probs.copy()
+            waits = log_probs[:, _WAITS]
+            greatest = waits.max(1, keepdims=True)
+            sharper = (waits - greatest) / timing
+            share = np.exp(waits - greatest).sum(1) / np.exp(sharper).sum(1)
+            log_probs[:, _WAITS] = sharper + greatest + np.log(share)[:, None]
         if masked:
             able = grammar.allowed(rules, np.full(len(rows), length - step), stop)
         else:

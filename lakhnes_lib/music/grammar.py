@@ -72,32 +72,41 @@ def allowed(state: State, left: np.ndarray | None = None, end: bool = False) -> 
     every sounding note can still be ended, and a row may have none. end: whether ``<S>`` may come,
     where the song can end.
     """
-    later = _VOICES > state.last[:, None]  # (batch, 4): these may still have an event now
-    count = state.sounding.sum(1)
-    kinds = np.empty((len(count), _KINDS), bool)
-    kinds[:, 0:4] = later
-    kinds[:, 4:8] = later & state.sounding
-    kinds[:, _WAIT] = ~state.waiting
-    kinds[:, _END] = end & ~state.waiting & (count == 0)
+    voices = state.sounding @ _PLACE_VALUES
+    kinds = _MAY_FOLLOW[voices, state.last, state.waiting.astype(np.int64)]  # (batch, 10)
+    kinds[:, _END] &= end
     if left is not None:
-        kinds[:, :_END] &= _events_to_end(state, count) < np.asarray(left)[:, None]
+        kinds[:, :_END] &= _TO_END[voices] < np.asarray(left)[:, None]
     return kinds[:, _KIND_OF]
 
 
-def _events_to_end(state: State, count: np.ndarray) -> np.ndarray:
-    """The fewest events that must follow an event of each kind but ``<S>``: int64 (batch, 9).
+def _rules() -> tuple[np.ndarray, np.ndarray]:
+    """Tables of all states, by the voices that sound, read as a binary number.
 
-    count: int64 (batch,), how many voices sound.
+    The kinds that may follow, bool (16, last voice, waiting, 10): the last voice -1 is the last
+    column. The fewest events that must follow an event of each kind but ``<S>``: int64 (16, 9).
     """
-    least = np.empty((len(count), _END), np.int64)
+    sounding = (np.arange(16)[:, None] & _PLACE_VALUES) > 0  # (16, 4)
+    count = sounding.sum(1)
+    later = _VOICES > np.append(_VOICES, -1)[:, None]  # (5, 4): may still have an event now
+    may_follow = np.zeros((16, 5, 2, _KINDS), bool)
+    may_follow[..., 0:4] = later[:, None]
+    may_follow[..., 4:8] = later[:, None] & sounding[:, None, None]
+    may_follow[:, :, 0, _WAIT] = True
+    may_follow[count == 0, :, 0, _END] = True
+    least = np.empty((16, _END), np.int64)
     # After a note-on: a wait, then a note-off for this note and every other one.
-    least[:, 0:4] = 1 + count[:, None] + ~state.sounding
+    least[:, 0:4] = 1 + count[:, None] + ~sounding
     # After a note-off: the other note-offs. Those of earlier voices need a wait before them.
-    earlier = np.cumsum(state.sounding, 1) - state.sounding
+    earlier = np.cumsum(sounding, 1) - sounding
     least[:, 4:8] = count[:, None] - 1 + (earlier > 0)
     # After a wait: all note-offs; in silence a note-on, a wait and its note-off.
     least[:, _WAIT] = np.where(count > 0, count, 3)
-    return least
+    return may_follow, least
+
+
+_PLACE_VALUES = 1 << _VOICES
+_MAY_FOLLOW, _TO_END = _rules()
 
 
 def check(ids, name: str = "events") -> None:
