@@ -54,8 +54,8 @@ FAULTS = (
     Fault(
         "a voice may have two events in one instant",
         "music/grammar.py",
-        "later = _VOICES > state.last[:, None]",
-        "later = _VOICES >= state.last[:, None]",
+        "later = _VOICES > np.append(_VOICES, -1)[:, None]",
+        "later = _VOICES >= np.append(_VOICES, -1)[:, None]",
         "grammar",
     ),
     Fault(
