@@ -92,8 +92,7 @@ def loss_of(split) -> timing.GridLoss:
 
 
 def waits(split) -> dict:
-    """Waits, edge ones included: in bins, on the grid, between two of its values, too long, and
-    the commonest."""
+    """Waits, edge ones included: in bins, on the grid and halfway, too long, and the commonest."""
     exact = loss_of(split).waits
     values, counts = np.unique(exact, return_counts=True)
     common = np.argsort(-counts, kind="stable")[:24]
@@ -112,13 +111,17 @@ def waits(split) -> dict:
 
 def quantisation(split) -> dict:
     """What rounding the waits costs, in milliseconds, and what is cut, in seconds."""
-    loss = loss_of(split)
-    inside = loss.waits <= events.LONGEST_WAIT
-    whole = np.repeat(loss.cut == 0, np.diff(split.offsets))
+    loss, song = loss_of(split), song_of_note(split)
+    inside, whole = loss.waits <= events.LONGEST_WAIT, loss.cut == 0
+    worst = np.zeros(len(split))  # ticks by which each song's worst note is off
+    np.maximum.at(worst, song, np.abs(loss.onset_errors))
+    off = {f"{limit} s": (worst[whole] > limit * nes.TICKS_PER_SECOND).sum() for limit in (1, 2, 3)}
     return {
         "wait_error_ms": timing.spread((loss.written - loss.waits)[inside]),
         "onset_error_ms": timing.spread(loss.onset_errors),
-        "onset_error_ms_in_songs_without_cut": timing.spread(loss.onset_errors[whole]),
+        "onset_error_ms_in_songs_without_cut": timing.spread(loss.onset_errors[whole[song]]),
+        "worst_onset_error_ms_of_songs_without_cut": timing.spread(worst[whole]),
+        "songs_without_cut_off_by_more_than": off,
         "songs_cut": np.count_nonzero(loss.cut),
         "seconds_cut": loss.cut.sum() / nes.TICKS_PER_SECOND,
     }
@@ -133,17 +136,15 @@ def round_trips(split) -> dict:
         row = ids[offsets[index] : offsets[index + 1]]
         decoded = events.decode(row)
         notes = split.notes[split.offsets[index] : split.offsets[index + 1]]
-        same = np.array_equal(decoded.notes[fields], notes[fields])
         back["events_to_score_to_events"] += np.array_equal(events.encode(decoded), row)
-        back["score_to_events_to_score"] += same
+        back["score_to_events_to_score"] += np.array_equal(decoded.notes[fields], notes[fields])
     return {"songs": len(split)} | back
 
 
 def onsets(split) -> dict:
     """Times between the onsets of a song, of whatever voice, and notes that begin together."""
     start, song = split.notes["start"], song_of_note(split)
-    same_song = song[1:] == song[:-1]
-    between = np.diff(start)[same_song]
+    between = np.diff(start)[song[1:] == song[:-1]]
     distinct = between[between > 0]
     return {
         "counts": times_in_bins(distinct),
@@ -205,8 +206,7 @@ def sampled(split) -> np.ndarray:
 
 def frequent(split) -> np.ndarray:
     """uint8 (steps, 4): the pitch that sounds longest within each step, 0 if none does."""
-    half = 2 * nes.TICKS_PER_SECOND // STEPS  # half ticks a step, which is a whole number
-    notes = split.notes
+    notes, half = split.notes, 2 * nes.TICKS_PER_SECOND // STEPS  # half ticks, a whole number
     first, last = 2 * notes["start"] // half, (2 * notes["end"] - 1) // half
     which, step = runs(first, last - first + 1)
     begin = np.maximum(2 * notes["start"][which], step * half)
