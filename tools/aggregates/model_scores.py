@@ -1,6 +1,8 @@
 """How well models foresee real songs: perplexity by kind of event, voice, position, length of the
 song and memory, song by song, on part of valid."""
 
+from functools import cached_property
+
 import numpy as np
 import torch
 
@@ -8,7 +10,7 @@ from lakhnes_lib import profiles
 from lakhnes_lib.evaluation import diagnostics, perplexity
 from lakhnes_lib.models import checkpoints
 from lakhnes_lib.models.language_model import RandomModel, UnigramModel
-from lakhnes_lib.models.ngram import NGram
+from lakhnes_lib.models.ngram import NGram, Table, modified_discounts
 
 EVERY = 4
 """One song in so many of valid is scored, from the first on."""
@@ -23,6 +25,19 @@ MEMORY_EVERY = 16
 """One song in so many, where the memory is varied: each length is another pass."""
 
 
+class PlainCounts(NGram):
+    """Kneser-Ney's formula, but every length has its plain counts, as in notebook 06."""
+
+    @cached_property
+    def tables(self) -> list[Table]:
+        tables = []
+        for length in range(1, self.order + 1):
+            keys, counts = (self.get_buffer(f"{kind}_{length}") for kind in ("keys", "counts"))
+            seen = [int((counts == number).sum()) for number in (1, 2, 3, 4)]
+            tables.append(Table(keys, counts.long(), modified_discounts(seen)))
+        return tables
+
+
 def baselines(train: list[np.ndarray]) -> dict:
     """Models that only count, by name, fitted to these framed songs."""
     targets = torch.from_numpy(np.concatenate([song[1:] for song in train]).astype(np.int64))
@@ -30,6 +45,7 @@ def baselines(train: list[np.ndarray]) -> dict:
     for order in (2, 3, 4, 5):
         name = f"{order}-gram_kneser_ney"
         models[name] = NGram(order=order, smoothing="kneser_ney").fit(train)
+        models[f"{order}-gram_plain_counts"] = PlainCounts(order=order).fit(train)
     models["5-gram_backoff"] = NGram(order=5, smoothing="backoff").fit(train)
     return models
 
@@ -58,6 +74,9 @@ def on_valid(models: dict, split) -> dict:
             "targets": one.targets,
             "perplexity": {name: each.perplexity for name, each in scores.items()},
         },
+    }
+    scores = {name: each for name, each in scores.items() if not name.endswith("plain_counts")}
+    facts |= {
         "by_kind": grouped(
             "Perplexity by the kind of the event that had to be foreseen.",
             {name: diagnostics.by_kind(each, songs) for name, each in scores.items()},
