@@ -130,6 +130,14 @@ def test_shipped_steps_are_shipped_models(name):
     assert losses[0] == pytest.approx(losses[1], abs=0.05)
 
 
+@pytest.mark.parametrize("precision", engine.FILES)
+def test_a_step_does_not_tell_where_it_was_made(folders, precision):
+    opened(folders / "modern_decoder", 1, 16, precision)
+    shipped = root().glob("assets/pretrained/*/step.int8.onnx")
+    for path in (folders / "modern_decoder" / engine.FILES[precision], *shipped):
+        assert b"step_export.py" not in path.read_bytes(), path
+
+
 def test_a_file_that_does_not_fit_is_made_anew(folders, tmp_path, capsys):
     shutil.copytree(folders / "modern_decoder", tmp_path / "model")
     shutil.copy(folders / "pre_norm/model.safetensors", tmp_path / "other.safetensors")

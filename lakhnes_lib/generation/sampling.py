@@ -119,10 +119,10 @@ def stream(
         log_probs = pieces.feed(newest)
         if timing != 1:  # a wait stays as likely as it was
             log_probs = log_probs.copy()
-            waits = log_probs[:, _WAITS]
-            greatest = waits.max(1, keepdims=True)
-            sharper = (waits - greatest) / timing
-            share = np.exp(waits - greatest).sum(1) / np.exp(sharper).sum(1)
+            greatest = log_probs[:, _WAITS].max(1, keepdims=True)
+            waits = log_probs[:, _WAITS] - greatest
+            sharper = waits / timing
+            share = np.exp(waits).sum(1) / np.exp(sharper).sum(1)
             log_probs[:, _WAITS] = sharper + greatest + np.log(share)[:, None]
         if masked:
             able = grammar.allowed(rules, np.full(len(rows), length - step), stop)

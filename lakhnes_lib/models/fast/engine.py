@@ -5,8 +5,9 @@ Gain, measured on one core of an x86 server without VNNI, with a full memory of 
 step of the shipped modern decoder reads 460 events a second in float32 and 850 in 8 bits, where its
 key/value cache reads 104 (``benchmarks/sampling_speed.py``).
 A checkpoint folder holds its step, as ``step_export.py`` makes it, in ``step.onnx`` (float32) or
-``step.int8.onnx`` (weights in 8 bits). The file names the weights that it was made from, and ends
-with its own checksum. A file that is missing, damaged, or made from other weights is made anew.
+``step.int8.onnx`` (weights and memory in 8 bits). The file names the weights that it was made from,
+and ends with its own checksum. A file that is missing, damaged, or made from other weights is made
+anew.
 Nothing here needs PyTorch unless a step has to be exported.
 """
 
@@ -32,7 +33,7 @@ FORMAT = "2"
 """Changes with the inputs and outputs of a step; files of another format are made anew."""
 WEIGHTS, PACKED = "model.safetensors", "model.safetensors.xz"
 _LEAST_MEMORY = 512  # that a step is exported for, so that few calls ask for more
-_FIRST_SLOTS = _ROOM = 64
+_ROOM = 64  # slots of a new piece, and those beyond what is looked back to
 _SEAL = len(b"\x72\x4a\x0a\x06sha256\x12\x40") + 64
 
 
@@ -60,8 +61,7 @@ class Piece:
         # Before the first event: the row of the embedding that stands for no event.
         self.history = np.full(shapes["history"], log_probs[-1], np.int64)
         self.carry, self.log_probs = (np.zeros(s, np.float32) for s in (shapes["carry"], log_probs))
-        slots = min(memory_length + _ROOM, _FIRST_SLOTS)
-        self._remember_in(np.zeros((layers, 2, 1, heads, slots, width), number))
+        self._remember_in(np.zeros((layers, 2, 1, heads, _ROOM, width), number))
 
     def _remember_in(self, memory: np.ndarray) -> None:
         """Tells ONNX Runtime where its inputs lie and its outputs belong. memory: keys and values,

@@ -215,6 +215,8 @@ def export(model: LanguageModel, slots: int, precision: str, properties: dict[st
         ).model_proto
     if in_8_bits:
         graph = _in_8_bits(graph)
+    for node in graph.graph.node:
+        node.ClearField("metadata_props")  # else where its code lies on this machine
     onnx.helper.set_model_props(graph, properties)
     return graph.SerializeToString()
 
