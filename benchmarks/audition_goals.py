@@ -50,7 +50,7 @@ WAYS = [  # temperature, top-k (0: all), top-p, seconds after which a note is le
     (1.0, 0, 1.0, 2.0, 1.2, 0.85),
 ]  # fmt: skip
 DEFAULTS = profiles.Sampling()
-FAULTS = ("ends early", "freezes", "loops", "loses a voice", "hardly plays")
+FAULTS = ("ends early", "freezes", "loops", "loses a voice", "hardly plays", "plays too fast")
 
 
 def excerpts(split, shortest: float = 0.0) -> list[Score]:

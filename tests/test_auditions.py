@@ -45,6 +45,10 @@ def test_faults_are_heard_one_by_one():
         for seconds, heard in ((5.9, []), (6.1, ["freezes"])):
             held = [(voice, 12 * 44_100, round((12 + seconds) * 44_100), pitch, 9)]
             assert auditions.faults(Score.build(line + bass + held)) == heard
+    for count, heard in ((146, []), (147, ["plays too fast"])):  # beside two each of P1 and TR
+        times = [12 * 44_100 + 290 * number for number in range(count)]
+        roll = [(nes.NO, time, time + 99, 7, 9) for time in times]
+        assert auditions.faults(Score.build(line + bass + roll)) == heard
     assert auditions.faults(Score.build(melody(wander(20) + [60, 64, 67] * 10))) == ["loops"]
     assert auditions.faults(Score.build(line + bass[:15])) == ["loses a voice"]
     assert auditions.faults(Score.build(line + melody(wander(15), nes.TR, begin=25 * BEAT))) == []

@@ -1,4 +1,4 @@
-"""Auditions: pieces that freeze, loop, lose a voice, hardly play or end at once are composed again.
+"""Auditions: pieces that freeze, loop, race, lose a voice or end at once are composed again.
 
 Paper: none (§8 keeps what is drawn). Notebook: 09_composing.
 A language model that is drawn from goes wrong now and then, and a listener hears it at once: a note
@@ -39,6 +39,8 @@ LEAST_HALF = 5.0
 """Seconds of the halves of a piece for which this is looked at."""
 LEAST_NOTES = 1.5
 """Notes a second of all voices; the emptiest song of test has 1.7, half of them have over 13."""
+MOST_NOTES = 150
+"""Notes that begin within one second, of all voices; one song of valid and test has more."""
 LEAST_SHARE = 0.5
 """Of the seconds asked for: a piece that ends earlier is too short."""
 CHOICES = 5
@@ -68,7 +70,9 @@ def faults(score: Score, seconds: float = 0.0, begin: float = 0.0) -> list[str]:
     middle = score.seconds / 2
     halves = score.excerpt(0, middle), score.excerpt(middle, score.seconds)
     first, second = map(_sounding, halves)
-    held = (score.notes["end"] - score.notes["start"]).max(initial=0) / nes.TICKS_PER_SECOND
+    starts = score.notes["start"]
+    crowd = np.searchsorted(starts, starts + nes.TICKS_PER_SECOND) - np.arange(len(starts))
+    held = (score.notes["end"] - starts).max(initial=0) / nes.TICKS_PER_SECOND
     lost = (first > LOST_AFTER) & (second < musical_metrics.SILENT_SHARE)
     checks = {
         "ends early": score.seconds < LEAST_SHARE * seconds,
@@ -76,6 +80,7 @@ def faults(score: Score, seconds: float = 0.0, begin: float = 0.0) -> list[str]:
         "loops": metrics["looping"][0] > MOST_LOOPING,
         "loses a voice": middle >= LEAST_HALF and lost.any(),
         "hardly plays": len(score.notes) < LEAST_NOTES * score.seconds,
+        "plays too fast": crowd.max(initial=0) > MOST_NOTES,
     }
     return [fault for fault, heard in checks.items() if heard]
 
