@@ -77,14 +77,14 @@ def bound(model: Sandwich, x: Tensor, alone: bool = False) -> Tensor:
 
 
 def spread(model: Sandwich, x: Tensor) -> dict:
-    """How wide the codes of real bars lie, and how wide each code's own distribution is: what is
-    drawn for new music has a deviation of 1."""
+    """How wide the codes of real bars lie, and how wide each code's own distribution is (the
+    root of the mean square over all numbers). What is drawn for new music has a deviation of 1."""
     track = model.encode(x)
     widths = {"tracks": track, "fusion": model.fuse(track)}
     return {
         name: {
-            "means": float(q.mean.flatten(1).std(0).mean()),
-            "drawn_from": float(model.deviation * q.stddev.mean()),
+            "means": float(q.mean.var(0, correction=0).mean().sqrt()),
+            "drawn_from": float(model.deviation * q.variance.mean().sqrt()),
         }
         for name, q in widths.items()
     }

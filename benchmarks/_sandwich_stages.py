@@ -64,10 +64,9 @@ def train(rolls: Rolls, home: Path, settings: dict, minutes: float, seed: int) -
     for name, stage in STAGES.items():
         if not snapshots.exists(home / name):
             model, how = built(rolls.kind, home, settings, stage, seed), settings["training"]
-            few = 4 if stage.part == "refine" else 1  # convolutions of whole pictures
             options = {"neuron": stage.neuron} if stage.neuron else {}
 
-            def loss(random, model=model, stage=stage, count=how["batch"] // few, options=options):
+            def loss(random, model=model, stage=stage, count=how["batch"], options=options):
                 return LOSSES[stage.part](model, rolls.batch(count, random), **options).mean(0)
 
             how = how | {"minutes": minutes * stage.share}

@@ -265,3 +265,11 @@ def test_checkpoints(tmp_path, shared):
     one = model.compose(u)
     torch.manual_seed(5)
     assert torch.equal(one, again.compose(u))
+
+
+def test_a_new_recurrent_autoencoder_remembers_the_first_of_96_steps():
+    torch.manual_seed(0)
+    x = torch.zeros(1, 96, 5, requires_grad=True)
+    sandwich.VRAE(5, 96, 3, 32).encode(x).abs().sum().backward()
+    by_step = x.grad[0].norm(dim=-1)
+    assert by_step[0] > 1e-3 * by_step[-1]  # gates that begin half open leave less than 1e-20
