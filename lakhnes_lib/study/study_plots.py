@@ -16,7 +16,7 @@ from lakhnes_lib.study.designs import REAL
 from lakhnes_lib.study.study_statistics import Share
 
 LABELS = {
-    "turing": ("Turing test: real clips that were found", "lower is better; dotted: chance"),
+    "turing": ("Turing test: real clips that were found", "pairs in which the real clip was found (lower is better)"),
     "preference": ("Preference test: comparisons won", "higher is better; dotted: one half"),
 }
 
@@ -57,6 +57,6 @@ def strengths(model: Strengths, remark: str = "") -> Picture:
     ax.set_yticks(range(len(order)), [model.methods[i] for i in order], parse_math=False)
     ax.set_ylim(-0.6, len(order) - 0.4)
     unit = "strength (one more: odds of 2.7 to 1)"
-    ax.set_xlabel(f"{unit}; bar: 95 % of the bootstrap over {model.unit}", loc="left")
+    ax.set_xlabel(f"{unit}; bar: 95 % interval by the bootstrap over {model.unit}", loc="left")
     finish(ax, f"Bradley and Terry's model\n{remark}".strip(), grid="x")
     return picture
