@@ -16,7 +16,7 @@ from lakhnes_lib.study.designs import REAL
 from lakhnes_lib.study.study_statistics import Share
 
 LABELS = {
-    "turing": ("Turing test: real clips that were found", "pairs in which the real clip was found (lower is better)"),
+    "turing": ("Turing test: real clips that were found", "share of pairs (lower is better)"),
     "preference": ("Preference test: comparisons won", "higher is better; dotted: one half"),
 }
 
