@@ -35,6 +35,15 @@ def between_notes(score):
     return float((starts - ends).max()) / TICKS_PER_SECOND
 
 
+def melodic_silence(score):
+    """The noise is forgotten."""
+    heard = np.zeros(score.length, bool)
+    for _, start, end, _, _ in score.only(nes.MELODIC).notes.tolist():
+        heard[start:end] = True
+    silences = "".join(".x"[sounds] for sounds in heard.tolist()).split("x")
+    return max(map(len, silences)) / TICKS_PER_SECOND
+
+
 def without_the_first(ids):
     """The guesser, who takes an event that was never seen before for certain."""
     follower, surprises = {}, []
@@ -55,20 +64,35 @@ def fades_everything(score):
     return Score.build(score.notes, score.length, controls)
 
 
+def fades_to_nothing(score):
+    """The velocity goes on falling below 1."""
+    controls = [
+        (P1, tick, VELOCITY_CHANGE, max(0, velocity - 1 - number))
+        for _, start, end, _, velocity in score.voice(P1).tolist()
+        for number, tick in enumerate(range(start + 735, end, 735))
+    ]
+    return Score.build(score.notes, score.length, controls)
+
+
+def silent_unison(timer):
+    """A pulse that is too high to sound counts as one that sounds."""
+    return 2 * timer + 1 if timer < 1024 else None
+
+
 WRONG = {
     "00_start_here": {
         "arpeggio": (Score.build(LOW_ARPEGGIO), Score.build(LOW_ARPEGGIO, TICKS_PER_SECOND)),
         "vocabulary": ((370, 257, 4), (371, 256, 4)),
         "heated": (multiplied, lambda log_probs, temperature: np.exp(log_probs)),
-        "longest_silence": (lambda score: 0.0, between_notes),
+        "longest_silence": (lambda score: 0.0, between_notes, melodic_silence),
         "guesser": (lambda ids: 631.0, without_the_first),
     },
     "01_nes_ensemble": {
         "middle_c": ((428, 1.0), (427, 1.0)),
-        "unison_timer": (lambda timer: 2 * timer, lambda timer: 2 * timer + 1),
+        "unison_timer": (lambda timer: 2 * timer, lambda timer: 2 * timer + 1, silent_unison),
         "noise_type": (lambda hertz: 1 + int(np.abs(TONES - hertz).argmin()), lambda hertz: 1),
         "fast_chord": (Score.build(SLOW_CHORD),),
-        "fade": (fades_everything, lambda score: score),
+        "fade": (fades_everything, fades_to_nothing, lambda score: score),
     },
 }
 CHECKS = {

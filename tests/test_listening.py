@@ -240,6 +240,13 @@ def test_noise_alone_has_no_rows_for_pitches():
     assert plots.roll(Score.build([])).high > 60
 
 
+def test_notes_too_brief_to_be_seen_do_not_widen_the_roll():
+    line = [(nes.P1, 0, 20 * 44_100, 60, 9)]
+    for ticks, high in ((220, 74), (221, 101)):
+        brief = [(nes.P2, 44_100, 44_100 + ticks, 99, 9)]
+        assert plots.roll(Score.build(line + brief)).high == high
+
+
 def test_every_plot_draws_into_given_axes_and_leaves_pyplot_alone(tmp_path):
     import matplotlib.pyplot as plt
 

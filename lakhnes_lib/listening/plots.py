@@ -41,11 +41,12 @@ class Roll(NamedTuple):
 def roll(score) -> Roll:
     """What a piano roll shows of a Score. The noise types 1-16 have their own strip below the
     pitches; where both pulses play one pitch, P2 is the thin bar inside P1's."""
-    notes = score.notes
-    pitches = notes["pitch"][notes["voice"] != nes.NO]
-    has_strip = len(pitches) < len(notes)
+    melodic = score.notes[score.notes["voice"] != nes.NO]
+    has_strip = len(melodic) < len(score.notes)
+    # Notes that are too brief to be seen, of at most 220 ticks (5 ms), need no rows.
+    pitches = melodic["pitch"][melodic["end"] - melodic["start"] > min(score.length // 2000, 220)]
     low = int(pitches.min(initial=60)) - 2
-    high = int(pitches.max(initial=72)) + 2 if len(pitches) or not has_strip else low - 1
+    high = int(pitches.max(initial=72)) + 2 if len(melodic) or not has_strip else low - 1
     # Noise type n stands at row n above the strip's floor; row 16 is _STRIP_GAP under the lowest
     # pitch. Noise alone has no rows for pitches.
     floor = low - (_STRIP_GAP + 16) * has_strip

@@ -107,7 +107,7 @@ class Layer(nn.Module):
     """Attention, then a feed-forward net on each event; each is added to its input and normalised.
 
     The normalisation comes after the sum, as in the paper. With ``pre_norm`` it comes before the
-    attention and before the net instead, which trains faster.
+    attention and before the net instead, which trains more steadily.
     """
 
     def __init__(self, width, heads, head_width, feed_forward, dropout, pre_norm):
