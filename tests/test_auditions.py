@@ -139,7 +139,8 @@ def test_strangeness_is_the_mean_distance_from_the_middle_of_real_songs():
             if low <= measured[name] < high:
                 first, second = auditions.SHARES[number : number + 2]
                 below = first + (measured[name] - low) / (high - low) * (second - first)
-        distances += [abs(below - 0.5) * 2] * (3 if name == "looping" else 1)
+        weight = {"looping": 4, "groove_consistency": 2}.get(name, 1)
+        distances += [abs(below - 0.5) * 2] * weight
     assert 0.1 < auditions.strangeness(song) < 0.9
     assert auditions.strangeness(song) == pytest.approx(sum(distances) / len(distances))
     assert auditions.strangeness(Score.build([], 44_100)) > 0.9, "nothing is as strange as silence"

@@ -50,6 +50,7 @@ CANDIDATES = 20
 SHARES, TYPICAL = yaml.safe_load(Path(__file__).with_name("typical.yaml").read_text()).values()
 """Of each metric, the values below which these shares of NES-MDB's valid songs lie (30 s each), as
 ``benchmarks/audition_goals.py`` writes them."""
+_COUNTED_AGAIN = ("groove_consistency", "looping", "looping", "looping")
 _EVENTS_A_SECOND = 200  # more than all but the densest music has
 _BAR_BEYOND = 4.0  # seconds that are composed beyond the length asked for, so that a bar can end
 
@@ -89,10 +90,10 @@ def strangeness(score: Score) -> float:
     """How unlike real songs a piece is: 0 in their middle by every metric, 1 beyond all of them.
 
     With half of the real songs below it a metric counts nothing, with all or none of them 1, and so
-    does one that the piece does not have. The mean is taken, in which loops count three times: a
-    listener tires of them first, and models are prone to them.
+    does one that the piece does not have. The mean is taken, in which loops count four times and
+    the beat (groove consistency) twice: these are what models miss most, and listeners hear first.
     """
-    metrics, names = musical_metrics.measure([score]), [*TYPICAL, "looping", "looping"]
+    metrics, names = musical_metrics.measure([score]), [*TYPICAL, *_COUNTED_AGAIN]
     below = [np.interp(metrics[name][0], TYPICAL[name], SHARES) for name in names]
     return float(np.nan_to_num(np.abs(2 * np.array(below) - 1), nan=1.0).mean())
 
@@ -176,7 +177,6 @@ def compose(
     range.
     """
     result, composed, good = Audition(), 0, []
-    choices = choices if audition else 1
     begin = 0.0 if prime is None else events.decode(prime).seconds
     limits = dict(stop=True, seconds=seconds + _BAR_BEYOND, seed=seed, prime=prime)
     limits |= dict(length=length or round(_EVENTS_A_SECOND * limits["seconds"]))
@@ -194,7 +194,7 @@ def compose(
                 result.left_out.append((score, heard))
             elif len(result.pieces) < n:
                 good.append(score)
-            if len(good) == choices:
+            if len(good) == (choices if audition else 1):
                 taken, *others = sorted(good, key=strangeness)
                 result.pieces.append(taken)
                 result.left_out += [(other, []) for other in others]
