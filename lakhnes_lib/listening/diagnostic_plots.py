@@ -132,7 +132,7 @@ def beside(rows: list[tuple], ax=None, *, title: str = ""):
 
     rows: (label, {what: perplexity}); what: as "paper" or "here, exact"; a missing one is left out.
     """
-    ax, drawn = axes(ax, width=9.0, height=1.4 + 0.36 * len(rows))
+    ax, drawn = axes(ax, width=9.0, height=1.6 + 0.36 * len(rows))
     table = [values for _, values in rows]
     kinds = list(dict.fromkeys(kind for values in table for kind in values))
     for y, values in enumerate(table):
@@ -147,7 +147,7 @@ def beside(rows: list[tuple], ax=None, *, title: str = ""):
     ax.set_ylim(len(rows) - 0.4, -0.6)
     _perplexity_scale(ax.xaxis, [value for values in table for value in values.values()])
     if len(kinds) > 1:
-        legend(ax, "upper right", (1, -0.7 / len(rows)), ncols=4)  # a quarter inch below the axis
+        legend(ax, "upper right", (1, 0), ncols=4, borderaxespad=4)  # below the axis and its name
     finish(ax, title, "perplexity", grid="x")
     return drawn
 

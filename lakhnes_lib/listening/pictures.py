@@ -60,7 +60,7 @@ def finish(ax, title: str, x: str = "", y: str = "", grid: str | None = "y"):
 def legend(ax, location: str, anchor=None, **look):
     """A legend without a frame; ``anchor``: where its corner ``location`` is put, in axes."""
     if anchor:
-        look |= {"bbox_to_anchor": anchor, "borderaxespad": 0}
+        look = {"bbox_to_anchor": anchor, "borderaxespad": 0} | look
     ax.legend(loc=location, frameon=False, fontsize=9, **look)
 
 
