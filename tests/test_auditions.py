@@ -218,7 +218,22 @@ def test_likelihood_is_that_of_the_events_that_follow(model):
     assert values[:2] == pytest.approx([by_hand] * 2, rel=1e-4) and values[2] != values[0]
 
 
-def test_a_loop_ends_at_a_bar_line_and_says_how_well_it_closes(model):
-    piece, seam = infilling.loop(model, SONG, 32)
-    assert 0 < piece.length <= SONG.length and np.isfinite(seam)
-    grammar.check(events.frame(events.encode(piece)))
+def test_a_loop_lasts_whole_bars_and_says_how_well_it_closes(model):
+    """Bars of 1.35 s from the first note on, three beats each, the first beat of two voices: the
+    second beat of the last bar has as many notes, and would do as well for an end."""
+    beat = 0.45 * nes.TICKS_PER_SECOND
+    notes = [
+        (voice, round(beat * number), round(beat * (number + 0.8)), pitch + number % 3, 1)
+        for number in range(29)
+        for voice, pitch in ((nes.P1, 60), (nes.TR, 48))
+        if voice == nes.P1 or number % 3 == 0 or number == 28
+    ]
+    waltz = Score.build(notes, round(29 * beat))
+    late = Score.build([(v, a + 9000, b + 9000, p, loud) for v, a, b, p, loud in notes], 600_000)
+    for score in (waltz, late, SONG):
+        bar, _ = musical_metrics.bar(score)
+        piece, seam = infilling.loop(model, score, 32)
+        assert 0 < piece.length <= score.length and np.isfinite(seam)
+        grammar.check(events.frame(events.encode(piece)))
+        assert abs(piece.length / bar - round(piece.length / bar)) < 0.03
+    assert infilling.loop(model, SONG.excerpt(0, 0.6), 32)[0].seconds == 0.6  # too short for a bar

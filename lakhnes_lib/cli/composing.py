@@ -63,12 +63,11 @@ def run(steps, out: Path, name: str, caption: str, join: float = 0.0, loop_of=No
 def _looped(pieces: list[Score], model) -> list[Score]:
     from lakhnes_lib.generation import infilling
 
-    reader, loops = infilling.reader_of(model), []
-    for piece in pieces:
-        loop, seam = infilling.loop(reader, piece)
+    reader = infilling.reader_of(model)
+    loops = [infilling.loop(reader, piece) for piece in pieces]
+    for loop, seam in loops:
         print(f"a loop of {loop.seconds:.1f} s: its first events are {seam:+.2f} nats less likely")
-        loops.append(loop)
-    return loops
+    return [loop for loop, _ in loops]
 
 
 def model(checkpoint: Path, device: str | None):

@@ -22,7 +22,7 @@ from lakhnes_lib.music.score import Score
 AFTER = 64
 """So many events after the span, or after a loop's seam, say how well a candidate leads there."""
 LAST_BARS = 4
-"""A loop ends at one of so many last bar lines."""
+"""A loop ends with one of so many last bars."""
 
 
 def compose(
@@ -109,26 +109,28 @@ def likelihood(model, pairs, memory_length: int | None) -> np.ndarray:
     as the shortest has, and ``AFTER`` at most.
     """
     length = min(AFTER, *(len(after) for _, after in pairs))
-    songs = [np.concatenate([[events.START], *pair]).astype(np.int64) for pair in pairs]
-    ends = [1 + len(before) + length for before, _ in pairs]
-    songs = [song[:end] for song, end in zip(songs, ends, strict=True)]
+    parts = [([events.START], before, after[:length]) for before, after in pairs]
+    songs = [np.concatenate(part).astype(np.int64) for part in parts]
     options = dict(memory_length=memory_length, shortest=0, progress=False)
     scores = perplexity.exact(model, songs, **options).songs
     return np.array([score[len(score) - length :].sum(dtype=np.float64) for score in scores])
 
 
 def loop(model, score: Score, memory_length: int | None = 512) -> tuple[Score, float]:
-    """The piece up to the bar line after which its own beginning follows best.
+    """The piece up to the end of a bar after which its own beginning follows best.
 
-    Also how much less likely its first events are there than at the start of a piece, in nats an
-    event: about 0 where nobody hears the seam.
+    It lasts a whole number of bars, as ``musical_metrics.bar`` finds them, so that it goes round in
+    time. Also how much less likely its first events are there than at the start of a piece, in nats
+    an event: about 0 where nobody hears the seam.
     """
     bar, _ = musical_metrics.bar(score)
-    lengths = {score.length - number * bar for number in range(LAST_BARS)}
-    seconds = [length / nes.TICKS_PER_SECOND for length in sorted(lengths) if length > bar]
-    ends = [auditions.end_with_a_bar(score, each) for each in seconds] or [score]
+    starts, ends = score.notes["start"] - score.notes["start"].min(initial=score.length), []
+    for bars in range(score.length // bar if bar else 0, 0, -1)[:LAST_BARS]:
+        onset = starts[abs(starts - bars * bar).argmin()]  # a bar is known to the frame only
+        off = abs(onset - bars * bar) / nes.TICKS_PER_SECOND * musical_metrics.FRAMES_PER_SECOND
+        ends.append(score.excerpt(0, (onset if off <= bars else bars * bar) / nes.TICKS_PER_SECOND))
+    ends = ends or [score]
     opening = events.frame(events.encode(score))[1:-1][:AFTER]
     pairs = [([], opening), *((continuation.split(end, end.length)[0], opening) for end in ends)]
     start, *fits = likelihood(reader_of(model), pairs, memory_length)
-    best = int(np.argmax(fits))
-    return ends[best], float(start - fits[best]) / len(opening)
+    return ends[int(np.argmax(fits))], float(start - max(fits)) / len(opening)
