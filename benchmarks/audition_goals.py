@@ -10,7 +10,8 @@ python benchmarks/audition_goals.py [real] [grid] [pieces] [--candidates 48] [--
   standard deviations), for all candidates and for those without a fault;
 - pieces: as many pieces of 30 seconds as asked for, by the defaults: notes held for over 4 seconds,
   loops, silent voices, medians beside the middle half of test songs, runs shared with training
-  songs; the same for pieces as published (1,024 events, no end, temperature 0.95, top-k 32). Each
+  songs, by their notes and by their figures (the different groups of four steps in them: a trill
+  of any length has two); the same for pieces as published (1,024 events, no end, temperature 0.95, top-k 32). Each
   number has the middle 95 % of a bootstrap over the pieces.
 
 Pieces are composed by assets/pretrained/mini in 8 bits, and stay in runs/auditions, from where an
@@ -199,8 +200,14 @@ def goals(songs: list[Score], reference: dict, index: CopyIndex) -> dict:
             "inside": bool(low <= median <= high),
             "interval": interval(metrics[name][~np.isnan(metrics[name])], np.median),
         }
-    runs = [run.notes if (run := index.longest(song, by="notes")) else 0 for song in songs]
-    values["longest_shared_run"] = {"median": float(np.median(runs)), "most": int(max(runs))}
+    for kind in ("notes", "figures"):
+        runs = [index.longest(song, by=kind) for song in songs]
+        counts = [getattr(run, kind) if run else 0 for run in runs]
+        longest = max(filter(None, runs), key=lambda run: getattr(run, kind))
+        values[f"longest_shared_run_by_{kind}"] = {
+            "median": float(np.median(counts)),
+            "most": {"notes": longest.notes, "figures": longest.figures},
+        }
     return values
 
 
