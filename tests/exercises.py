@@ -7,7 +7,7 @@ import ast
 import io
 from collections.abc import Callable
 from contextlib import redirect_stdout
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -39,7 +39,8 @@ class Lesson:
     checks: for the name of each answer, the function that says whether it is right. wrong: for each
     name, wrong answers. given: the names that the checks need. functions: functions of the lesson
     that they need, too. solved_with: the names that the cells of the solutions need. says: what is
-    printed for an exercise without an answer.
+    printed for an exercise without an answer. right: for some names, answers that differ from the
+    solution and are right.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Lesson:
     solved_with: Callable[[], dict]
     functions: tuple[str, ...] = ()
     says: str = "unanswered"
+    right: dict[str, tuple] = field(default_factory=dict)
 
     @cached_property
     def _given(self) -> dict:

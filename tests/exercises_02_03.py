@@ -66,6 +66,19 @@ def constant(counts, rng):
     return np.full(128, rng.choice(16, p=counts / counts.sum()) + 1)
 
 
+def in_fixed_numbers(counts, rng):
+    """The types as often as their shares say, only shuffled."""
+    exact = 128 * counts / counts.sum()
+    numbers = np.floor(exact).astype(int)
+    numbers[np.argsort(numbers - exact)[: 128 - numbers.sum()]] += 1
+    return rng.permutation(np.repeat(np.arange(1, 17), numbers))
+
+
+def in_pairs(counts, rng):
+    """Drums n and n + 64 always agree."""
+    return np.tile(rng.choice(16, 64, p=counts / counts.sum()) + 1, 2)
+
+
 def clipped(pitches, low, high):
     return np.clip(pitches, low, high)
 
@@ -85,7 +98,12 @@ WRONG = {
     "03_lakh_to_nes": {
         "with_24": (float(FACTS["lakh"]["funnel"]["examples_a_file"]),),
         "hole": ([(0, 1, 10, 9), (1, 2, 21, 9), (2, 3, 120, 9), (3, 4, 9, 9)],),
-        "noise_map": (lambda counts, rng: rng.integers(1, 17, 128), constant),
+        "noise_map": (
+            lambda counts, rng: rng.integers(1, 17, 128),
+            constant,
+            in_fixed_numbers,
+            in_pairs,
+        ),
         "fold": (clipped, lambda pitches, low, high: low + (pitches - low) % 12),
         "skyline": (whole, lambda notes: []),
     },

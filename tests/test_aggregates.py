@@ -216,6 +216,15 @@ def test_groups_add_up_to_the_whole(models):
             assert np.exp(nats) == pytest.approx(whole["perplexity"][model], rel=1e-4)
 
 
+def test_note_ons_of_all_voices_are_those_of_the_kind(models):
+    of_voices, of_kinds = models["note_ons_by_voice"], models["by_kind"]
+    targets, place = of_voices["targets"], of_kinds["labels"].index("note-on")
+    assert targets.sum() == of_kinds["targets"][place]
+    for model, perplexities in of_voices["perplexity"].items():
+        nats = (targets * np.log(perplexities)).sum() / targets.sum()
+        assert np.exp(nats) == pytest.approx(of_kinds["perplexity"][model][place], rel=1e-4)
+
+
 def test_models_stand_as_in_the_results(models):
     perplexity = models["whole"]["perplexity"]
     assert perplexity["random"] == pytest.approx(631, rel=1e-5)
@@ -283,6 +292,10 @@ def test_time_is_shared_out():
     assert seconds["P1+P2"] == 1 and seconds["none"] == 1
     assert found["seconds_of_number"].tolist() == [1, 0, 2.5, 0.5, 0]
     assert found["triangle_below_pulses_share"] == 1 and found["p1_above_p2_share"] == 0
+    assert found["pulses_in_unison_share"] == 0
+    notes = [(P1, 0, 300, 60, 15), (P2, 0, 100, 60, 9), (P2, 200, 400, 64, 9), (TR, 0, 400, 40, 1)]
+    found = note_counts.together(corpus.pack("", [Score.build(notes)]))
+    assert found["pulses_in_unison_share"] == 0.5  # 100 ticks of 200
 
 
 def test_events_are_counted():

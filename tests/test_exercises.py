@@ -42,3 +42,11 @@ def test_the_check_accepts_the_solution(lesson, answer):
 def test_the_check_refuses_what_is_wrong(lesson, answer):
     assert lesson.wrong[answer]
     assert not any(lesson.accepts(answer, wrong) for wrong in lesson.wrong[answer])
+
+
+@pytest.mark.parametrize(
+    "lesson", [each for each in LESSONS if each.right], ids=lambda each: each.name
+)
+def test_the_check_accepts_other_right_answers(lesson):
+    for answer, others in lesson.right.items():
+        assert all(lesson.accepts(answer, other) for other in others)

@@ -8,6 +8,7 @@ import nesmdb_facts
 import numpy as np
 import torch
 from note_counts import quantiles
+from polyphonic_parts import polyphonic
 
 from lakhnes_lib.data import corpus as corpora
 from lakhnes_lib.data import fetching
@@ -206,6 +207,7 @@ def all_facts(lakh, nesmdb) -> tuple[dict, dict]:
     """Every fact on mapped Lakh by name, and what else the file's head says."""
     split = mapped(lakh)
     facts = {"funnel": funnel(lakh.manifest), "parts": parts(lakh), "tempos": tempos()}
+    facts["polyphonic"] = polyphonic(lakh)
     facts |= nesmdb_facts.of_splits({"mapped": split}, nesmdb_facts.MUSIC)
     known = aggregates.load("nesmdb")
     if known["data_fingerprint"] != nesmdb.fingerprint:
@@ -215,3 +217,12 @@ def all_facts(lakh, nesmdb) -> tuple[dict, dict]:
     about = "mapped: one example of each of these songs, drawn with seed 0, if it has notes"
     more = {"settings": lakh.manifest["settings"], "examples": len(split), "splits": about}
     return facts, more | {"compared_with": nesmdb.fingerprint}
+
+
+def alone(lakh, names) -> dict:
+    """Some facts by name, measured without the others: the first three, and those of ``MUSIC``."""
+    ways = {"parts": parts, "tempos": lambda lakh: tempos(), "polyphonic": polyphonic}
+    facts = {name: ways[name](lakh) for name in names if name in ways}
+    if music := {name: nesmdb_facts.MUSIC[name] for name in names if name not in ways}:
+        facts |= nesmdb_facts.of_splits({"mapped": mapped(lakh)}, music)
+    return facts

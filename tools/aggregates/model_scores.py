@@ -11,6 +11,7 @@ from lakhnes_lib.evaluation import diagnostics, perplexity
 from lakhnes_lib.models import checkpoints
 from lakhnes_lib.models.language_model import RandomModel, UnigramModel
 from lakhnes_lib.models.ngram import NGram, Table, modified_discounts
+from lakhnes_lib.music import events, nes
 
 EVERY = 4
 """One song in so many of valid is scored, from the first on."""
@@ -56,13 +57,17 @@ def shipped() -> dict:
     return {name: checkpoints.load(folder / name) for name in SHIPPED}
 
 
+def scored(models: dict, songs: list[np.ndarray]) -> dict:
+    """The scores of every model on these framed songs, by name."""
+    settings = {"segment": SEGMENT, "memory_length": MEMORY, "progress": False}
+    return {name: perplexity.exact(model, songs, **settings) for name, model in models.items()}
+
+
 def on_valid(models: dict, split) -> dict:
     """Facts on the perplexity of every model on part of valid."""
     chosen = np.arange(0, len(split), EVERY)
-    every = split.framed()
-    songs = [every[index] for index in chosen]
-    settings = {"segment": SEGMENT, "memory_length": MEMORY, "progress": False}
-    scores = {name: perplexity.exact(model, songs, **settings) for name, model in models.items()}
+    songs = split.framed()[::EVERY]
+    scores = scored(models, songs)
     one = next(iter(scores.values()))
     lengths = np.array([len(songs[index]) for index in one.indices])
     facts = {
@@ -85,6 +90,7 @@ def on_valid(models: dict, split) -> dict:
             "Perplexity of the note-ons and note-offs of each voice, and of all other events.",
             {name: diagnostics.by_voice(each, songs) for name, each in scores.items()},
         ),
+        "note_ons_by_voice": note_ons(scores, songs),
         "by_position": grouped(
             "Perplexity by how many events of its song stand before an event, <S> counted.",
             {name: diagnostics.by_position(each)[1] for name, each in scores.items()},
@@ -101,6 +107,15 @@ def on_valid(models: dict, split) -> dict:
         "Perplexity song by song on every fourth song of valid.", titles, scores
     )
     return facts
+
+
+def note_ons(scores: dict, songs: list[np.ndarray]) -> dict:
+    """One fact: the note-ons of each voice, without note-offs; songs: those that were scored."""
+    voice = np.where(events.IS_NOTE_ON, events.VOICE_OF, len(nes.VOICES))  # the last has no label
+    return grouped(
+        "Perplexity of the note-ons of each voice, without its note-offs.",
+        {n: diagnostics.by_event(each, songs, voice, nes.VOICES) for n, each in scores.items()},
+    )
 
 
 def grouped(description: str, groups: dict) -> dict:
@@ -192,6 +207,17 @@ def ngrams_seen(corpus) -> dict:
         "different_in_train": train.sizes,
         "seen_share": others,
     }
+
+
+def alone(corpus, names) -> dict:
+    """Some facts by name, measured without the others: there is only ``note_ons_by_voice``."""
+    wanted = {name: {"note_ons_by_voice": note_ons}[name] for name in names}
+    torch.set_num_threads(1)
+    models = baselines(corpus["train"].framed()) | shipped()
+    models = {name: each for name, each in models.items() if not name.endswith("plain_counts")}
+    songs = corpus["valid"].framed()[::EVERY]
+    scores = scored(models, songs)
+    return {name: function(scores, songs) for name, function in wanted.items()}
 
 
 def all_facts(corpus) -> tuple[dict, dict]:

@@ -78,7 +78,8 @@ MUSIC = {
     "together": (
         note_counts.together,
         "Seconds by set of voices that sound at once and by their number; how often the triangle "
-        "is lower than every pulse that sounds with it, and P1 higher than P2.",
+        "is lower than every pulse that sounds with it, P1 higher than P2 where they differ, and "
+        "both the same where both sound.",
         {"sets": note_counts.SETS},
     ),
     "activity": (
@@ -160,6 +161,12 @@ def of_splits(splits: dict, wanted: dict) -> dict:
 def joined(splits: dict) -> corpus.Split:
     """All songs of several splits as one."""
     return corpus.pack("all", [s.score(index) for s in splits.values() for index in range(len(s))])
+
+
+def alone(nesmdb: corpus.Corpus, names) -> dict:
+    """Some facts of ``MUSIC`` and ``LOUDNESS`` by name, measured without the others."""
+    wanted = {name: (MUSIC | LOUDNESS)[name] for name in names}
+    return of_splits(dict(nesmdb.splits) | {"all": joined(nesmdb.splits)}, wanted)
 
 
 def all_facts(nesmdb: corpus.Corpus) -> tuple[dict, dict]:

@@ -188,14 +188,16 @@ def moments(split) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def together(split) -> dict:
-    """Seconds by set of sounding voices and by their number, and who is the lowest and highest."""
+    """Seconds by set of sounding voices and by their number; who is the lowest and highest, and how
+    often the pulses, where both sound, have the same pitch."""
     pitch, ticks, songs = moments(split)
     seconds = ticks / nes.TICKS_PER_SECOND
     number = (pitch > 0).T @ (1 << np.arange(4))
     p1, p2, triangle, _ = pitch
     lower_pulse = np.minimum(np.where(p1, p1, 999), np.where(p2, p2, 999))
     bass = (triangle > 0) & (lower_pulse < 999)
-    apart = (p1 > 0) & (p2 > 0) & (p1 != p2)
+    pulses = (p1 > 0) & (p2 > 0)
+    apart = pulses & (p1 != p2)
     above = np.bincount(songs[apart], seconds[apart] * (p1 > p2)[apart], len(split))
     both = np.bincount(songs[apart], seconds[apart], len(split))
     return {
@@ -203,6 +205,7 @@ def together(split) -> dict:
         "seconds_of_number": np.bincount((pitch > 0).sum(0), seconds, 5),
         "triangle_below_pulses_share": share(seconds, (triangle < lower_pulse), bass),
         "p1_above_p2_share": share(seconds, p1 > p2, apart),
+        "pulses_in_unison_share": share(seconds, p1 == p2, pulses),
         "songs_led_by_p1_share": np.mean((above / np.maximum(both, 1e-9) > 0.5)[both > 0]),
     }
 

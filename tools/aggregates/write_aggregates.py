@@ -1,11 +1,12 @@
 """Writes small files of facts on NES-MDB, Lakh and the models into ``assets/aggregates``.
 
-python tools/aggregates/write_aggregates.py [NAME …]
+python tools/aggregates/write_aggregates.py [NAME …] [--only FACT …]
 
 Without names all six are written: nesmdb, lakh, models, curves, songs, paper. They hold counts,
-quantiles and perplexities, and no music. Reads NES-MDB (`lakhnes data fetch nesmdb-midi`), the
-corpus that `lakhnes map` packed as data/packed/lakh5, the files below data/lmd_full_5 for tempos,
-assets/pretrained, results, and the logs below runs/findings. One thread;
+quantiles and perplexities, and no music. With --only, just these facts of nesmdb, lakh or models
+are measured, and the rest of that file stays as it is. Reads NES-MDB (`lakhnes data fetch
+nesmdb-midi`), the corpus that `lakhnes map` packed as data/packed/lakh5, the files below
+data/lmd_full_5, assets/pretrained, results, and the logs below runs/findings. One thread;
 about a quarter of an hour on an idle core, of which the models take most.
 """
 
@@ -18,6 +19,7 @@ from pathlib import Path
 
 from lakhnes_lib import profiles
 from lakhnes_lib.data.corpora import prepare
+from lakhnes_lib.errors import DataNotFound
 from lakhnes_lib.files import write_file
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))
@@ -73,6 +75,13 @@ FILES = {
     ),
 }
 
+ALONE = {
+    # name: function of the corpus and names of facts
+    "nesmdb": nesmdb_facts.alone,
+    "lakh": lakh_facts.alone,
+    "models": model_scores.alone,
+}
+
 
 def head(name: str, corpus) -> dict:
     """What every file says first."""
@@ -118,17 +127,43 @@ def write(name: str) -> Path:
     return path
 
 
+def write_only(name: str, facts: list[str]) -> Path:
+    """Measures these facts of one file anew, keeps the rest of it, and returns its path.
+
+    When and on what they were measured stands in the file's head, under ``measured_alone``.
+    Raises DataNotFound if the file is of other data, or if there is no such fact.
+    """
+    path, corpus = FOLDER / f"{name}.json", FILES[name][1]()
+    content = json.loads(path.read_text(encoding="utf-8"))
+    if content["data_fingerprint"] != corpus.fingerprint:
+        raise DataNotFound(f"{path} is of other data than those at hand; write it whole")
+    try:
+        found = ALONE[name](corpus, facts)
+    except KeyError as error:
+        raise DataNotFound(f"{name} has no fact {error} that is measured alone") from None
+    about = circumstances(("numpy", "torch"))
+    known = content.pop("facts") | found
+    content["measured_alone"] = content.get("measured_alone", {}) | dict.fromkeys(facts, about)
+    write_file(path, as_text(plain(content | {"facts": known})))
+    return path
+
+
 @one_line_errors
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(FILES))
-    chosen = parser.parse_args().names or list(FILES)
+    text = f"of one file ({', '.join(ALONE)}) measure just these facts, and keep the rest"
+    parser.add_argument("--only", nargs="+", metavar="FACT", help=text)
+    arguments = parser.parse_args()
+    chosen = arguments.names or list(FILES)
     if unknown := set(chosen) - set(FILES):
         parser.error(f"there is no {', '.join(sorted(unknown))}; there are {', '.join(FILES)}")
+    if arguments.only and (len(chosen) != 1 or chosen[0] not in ALONE):
+        parser.error(f"--only goes with one of {', '.join(ALONE)}")
     FOLDER.mkdir(exist_ok=True)
     for name in chosen:
         begin = time.perf_counter()
-        path = write(name)
+        path = write_only(name, arguments.only) if arguments.only else write(name)
         seconds = time.perf_counter() - begin
         print(f"{path}: {path.stat().st_size / 1000:.0f} kB, {seconds:.0f} s", flush=True)
     return 0
