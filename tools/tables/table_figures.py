@@ -11,7 +11,7 @@ from lakhnes_lib import profiles
 from lakhnes_lib.listening import diagnostic_plots, plots, reproduction
 from lakhnes_lib.music import midi
 
-COMPOSED = "assets/gallery/from_nothing/11.mid"
+COMPOSED = "assets/gallery/from_nothing/06.mid"
 
 
 def figures() -> dict:
