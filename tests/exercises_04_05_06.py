@@ -94,15 +94,23 @@ WRONG = {
         "own_voice_share": (uniform_shares,),
     },
     "05_training": {
-        "factor": (1.08, 0.1, exp(1.25)),
+        "factor": (1.08, 0.1, exp(1.25), 1.106, 1.1045),
         "bits_a_second": (lambda losses, seconds: sum(losses) / seconds,),
-        "clip": (each_clipped, clipped_in_place, lambda gradients, limit: gradients),
+        "clip": (
+            each_clipped,
+            clipped_in_place,
+            lambda gradients, limit: gradients,
+            lambda gradients, limit: gradients[:1],
+        ),
         "steps_an_epoch": (
             lambda lengths, batch, segment: sum(lengths) // (batch * segment),
             lambda lengths, batch, segment: sum(-(-n // segment) for n in lengths) // batch,
         ),
         "untouched": (1 / 4, 1 / 2, 0.28),
-        "plateau": (lambda losses, rate: [rate] * len(losses),),
+        "plateau": (
+            lambda losses, rate: [rate] * len(losses),
+            lambda losses, rate: [rate] * (len(losses) + 1),
+        ),
     },
     "06_baselines": {
         "shortest": (631**5, 5 * 631**5),
