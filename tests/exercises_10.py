@@ -39,11 +39,25 @@ def without_reset(ids):
     return times
 
 
-def grammar_alone(ids):
+def grammar_alone(ids, ends=(1, 4)):
     kinds = np.repeat(range(6), (4, 1, 88, 8, 64, 32))[list(ids)] if ids else []
     follows = {1: (1, 5), 2: (3,), 3: (4,), 4: (1, 2, 5), 5: (2,)}
     rows = all(b in follows.get(a, ()) for a, b in pairwise(kinds))
-    return len(ids) == 0 or (rows and kinds[0] == 1 and kinds[-1] in (1, 4))
+    return len(ids) == 0 or (rows and kinds[0] == 1 and kinds[-1] in ends)
+
+
+def ends_after_pitch(ids):
+    starts = [place for place, token in enumerate(ids) if token == 4] + [len(ids)]
+    for first, last in pairwise(starts):
+        positions = [token for token in ids[first:last] if token >= 165]
+        if any(b <= a for a, b in pairwise(positions)):
+            return False
+    return grammar_alone(ids, ends=(1, 2, 4))
+
+
+def special_passed_over(ids):
+    ids = [token for token in ids if token >= 4]
+    return ends_after_pitch(ids) and grammar_alone(ids)
 
 
 WRONG = {
@@ -54,7 +68,13 @@ WRONG = {
         lambda given, made: int((given > given[made.argmax()]).sum()),
     ),
     "clock": (without_reset, lambda ids: [32 * (ids[: n + 1].count(4)) for n in range(len(ids))]),
-    "in_order": (lambda ids: True, lambda ids: not ids or ids[0] == 4, grammar_alone),
+    "in_order": (
+        lambda ids: True,
+        lambda ids: not ids or ids[0] == 4,
+        grammar_alone,
+        ends_after_pitch,
+        special_passed_over,
+    ),
 }
 CHECKS = {
     "after_cut": "is_cut",

@@ -31,6 +31,23 @@ def any_pitch(start, end, pitch):
     return int(count)
 
 
+def in_given_order(start, end, pitch):
+    """Wrong: it takes the notes to be sorted by their beginnings."""
+    count, latest = 0, {}
+    for first, last, row in zip(start.tolist(), end.tolist(), pitch.tolist(), strict=True):
+        count += first <= latest.get(row, -1)
+        latest[row] = max(latest.get(row, -1), last)
+    return count
+
+
+def of_one_length(a, b, share):
+    """Wrong: between the directions of both, as long as the first."""
+    length = np.linalg.norm(a)
+    a, b = a / length, b / np.linalg.norm(b)
+    angle = np.arccos(a @ b)
+    return length * (np.sin((1 - share) * angle) * a + np.sin(share * angle) * b) / np.sin(angle)
+
+
 LESSONS = [
     Lesson(
         NAME,
@@ -43,8 +60,8 @@ LESSONS = [
         },
         wrong={
             "divergence": (by_deviation, lambda mean, log_variance: 0.0),
-            "merged": (only_at_once, any_pitch, lambda start, end, pitch: 0),
-            "spherical": (lambda a, b, share: (1 - share) * a + share * b,),
+            "merged": (only_at_once, any_pitch, in_given_order, lambda start, end, pitch: 0),
+            "spherical": (lambda a, b, share: (1 - share) * a + share * b, of_one_length),
             "polyphony": (
                 lambda phrases: (phrases.sum(-1) > 1).mean((0, 1, 3)),
                 lambda phrases: (phrases.sum(-1) > 2).mean((0, 1, 2)),
