@@ -154,9 +154,15 @@ def test_diminishing_returns_need_all_three_amounts(monkeypatch, values, seen):
     ]
     monkeypatch.setattr(findings_table, "runs", lambda: all_runs)
     gains = [math.log(a / b) for a, b in zip(values[:2], values[1:], strict=True)]
-    shown = f": {seen}, {gains[0]:+.3f} and {gains[1]:+.3f} nats an event on valid."
-    assert findings_table.diminishing().endswith(shown)
+    shown = f": {seen}, {gains[0]:+.3f} and {gains[1]:+.3f} nats an event on valid"
+    said = findings_table.diminishing()
+    assert said.endswith(f"{shown} (one seed, which is no finding yet).")
+    all_runs += [a_run(name, 1, 100.0) for name in findings_table.LAKH[::2]]  # not comparable
+    assert findings_table.diminishing() == said
+    all_runs += [each | {"seed": 2} for each in all_runs[:3]]
+    assert findings_table.diminishing().endswith(f"{shown} (2 seeds).")
     del all_runs[1]
+    del all_runs[-2]
     assert findings_table.diminishing().endswith(": not measured yet.")
 
 
