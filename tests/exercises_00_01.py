@@ -35,6 +35,24 @@ def between_notes(score):
     return float((starts - ends).max()) / TICKS_PER_SECOND
 
 
+def silence_after_the_last(score):
+    """Silence from the end of the note that began last, and not from the latest end so far."""
+    last, longest = 0, 0
+    for _, start, end, _, _ in score.notes.tolist():
+        last, longest = end, max(longest, start - last)
+    return max(longest, score.length - last) / TICKS_PER_SECOND
+
+
+def silence_of_first_notes(score):
+    """Each voice is looked at until its first note ends."""
+    heard = np.zeros(score.length, bool)
+    for voice in range(4):
+        for _, start, end, _, _ in score.voice(voice)[:1].tolist():
+            heard[start:end] = True
+    silences = "".join(".x"[sounds] for sounds in heard.tolist()).split("x")
+    return max(map(len, silences)) / TICKS_PER_SECOND
+
+
 def melodic_silence(score):
     """The noise is forgotten."""
     heard = np.zeros(score.length, bool)
@@ -54,12 +72,33 @@ def without_the_first(ids):
     return float(np.exp(np.mean(surprises or [0.0])))
 
 
+def expects_itself(ids):
+    """The event at the last earlier place is expected, and not the one that followed there."""
+    surprises, seen = [], set()
+    for before, event in zip(ids[:-1].tolist(), ids[1:].tolist(), strict=True):
+        known = 0.9 if before == event else 0.1 / 630
+        surprises.append(-np.log(known if before in seen else 1 / 631))
+        seen.add(before)
+    return float(np.exp(np.mean(surprises)))
+
+
 def fades_everything(score):
     """All voices fade, and a control stands where the note has ended."""
     controls = [
         (voice, tick, VELOCITY_CHANGE, max(1, velocity - 1 - number))
         for voice, start, end, _, velocity in score.notes.tolist()
         for number, tick in enumerate(range(start + 735, end + 1, 735))
+    ]
+    return Score.build(score.notes, score.length, controls)
+
+
+def fades_at_the_end(score):
+    """A control stands at the tick at which the note ends, where the next one may begin."""
+    controls = [
+        (P1, tick, VELOCITY_CHANGE, velocity - fallen)
+        for _, start, end, _, velocity in score.voice(P1).tolist()
+        for fallen, tick in enumerate(range(start + 735, end + 1, 735), 1)
+        if fallen < velocity
     ]
     return Score.build(score.notes, score.length, controls)
 
@@ -84,15 +123,21 @@ WRONG = {
         "arpeggio": (Score.build(LOW_ARPEGGIO), Score.build(LOW_ARPEGGIO, TICKS_PER_SECOND)),
         "vocabulary": ((370, 257, 4), (371, 256, 4)),
         "heated": (multiplied, lambda log_probs, temperature: np.exp(log_probs)),
-        "longest_silence": (lambda score: 0.0, between_notes, melodic_silence),
-        "guesser": (lambda ids: 631.0, without_the_first),
+        "longest_silence": (
+            lambda score: 0.0,
+            between_notes,
+            melodic_silence,
+            silence_after_the_last,
+            silence_of_first_notes,
+        ),
+        "guesser": (lambda ids: 631.0, without_the_first, expects_itself),
     },
     "01_nes_ensemble": {
         "middle_c": ((428, 1.0), (427, 1.0)),
         "unison_timer": (lambda timer: 2 * timer, lambda timer: 2 * timer + 1, silent_unison),
         "noise_type": (lambda hertz: 1 + int(np.abs(TONES - hertz).argmin()), lambda hertz: 1),
         "fast_chord": (Score.build(SLOW_CHORD),),
-        "fade": (fades_everything, fades_to_nothing, lambda score: score),
+        "fade": (fades_everything, fades_to_nothing, fades_at_the_end, lambda score: score),
     },
 }
 CHECKS = {

@@ -1,6 +1,7 @@
 """The exercises of notebooks 04, 05 and 06: what their checks need, and answers that are wrong."""
 
 from collections import Counter, defaultdict
+from functools import partial
 from itertools import pairwise
 from math import exp, inf, log, sqrt
 
@@ -72,6 +73,32 @@ def unshift_in_float32(scores):
     return answer
 
 
+def chain_of_groups(n, ids, songs):
+    """The longest run whose groups of n stand anywhere in training, and not one after the other."""
+    known = {tuple(song[i : i + n]) for song in songs for i in range(len(song) - n + 1)}
+    longest = run = 0
+    for i in range(len(ids) - n + 1):
+        run = run + 1 if tuple(ids[i : i + n]) in known else 0
+        longest = max(longest, run + n - 1 if run else 0)
+    return longest
+
+
+def greedy_copy(ids, songs):
+    """Once a run has ended, the search goes on behind it."""
+    longest, at = 0, 0
+    while at < len(ids):
+        length = 0
+        while at + length < len(ids):
+            part = ids[at : at + length + 1]
+            if not any(
+                part == song[i : i + length + 1] for song in songs for i in range(len(song))
+            ):
+                break
+            length += 1
+        longest, at = max(longest, length), at + max(length, 1)
+    return longest
+
+
 def by_better_model(p, q):
     return float(np.log(p).mean() > np.log(q).mean())
 
@@ -122,7 +149,13 @@ WRONG = {
             lambda model, song: perplexity.exact(model, [song], progress=False).perplexity,
         ),
         "best_share": (lambda p, q: 0.5, by_better_model),
-        "longest_copy": (lambda ids, songs: 37, lambda ids, songs: len(ids)),
+        "longest_copy": (
+            lambda ids, songs: 37,
+            lambda ids, songs: len(ids),
+            partial(chain_of_groups, 2),
+            partial(chain_of_groups, 3),
+            greedy_copy,
+        ),
     },
 }
 CHECKS = {
@@ -153,7 +186,7 @@ RIGHT = {"04_transformer_xl": {"unshift": (unshift_in_float32,)}}
 GIVEN = {
     "04_transformer_xl": (transformer_names, ("random", "toy_model", "influence", "shift_by_loop")),
     "05_training": (training_names, ()),
-    "06_baselines": (baseline_names, ()),
+    "06_baselines": (baseline_names, ("windows",)),
 }
 
 
