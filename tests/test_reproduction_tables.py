@@ -60,9 +60,9 @@ def test_rows_take_runs_first_and_those_after_most_of_lakh():
     assert rows["unigram"].name is None and rows["unigram"].perplexity == {"paper": 198.14}
 
 
-def test_figure_3_has_a_line_for_each_seed_of_all_amounts(tmp_path, monkeypatch):
+def test_figure_3_has_a_line_for_each_seed_of_two_amounts(tmp_path, monkeypatch):
     named = {0: "few_transformer_xl_augmented", 1: "after_lakh_1", 4: "after_lakh_4"}
-    values = {0: {0: 9.0, 1: 8.0, 4: 7.0}, 1: {0: 9.5, 1: 8.5}, 2: {0: 6.0, 1: 5.0, 4: 4.0}}
+    values = {0: {0: 9.0, 1: 8.0, 4: 7.0}, 1: {0: 9.5, 1: 8.5}, 2: {0: 6.0}}
     runs = [
         a_run(named[amount], seed, value, "test")
         for seed, points in values.items()
@@ -79,7 +79,7 @@ def test_figure_3_has_a_line_for_each_seed_of_all_amounts(tmp_path, monkeypatch)
     assert lines.pop("paper: epochs of Lakh") == ([0, 1, 2, 4], [2.741, 2.545, 2.472, 2.46])
     assert lines == {
         "here: units of Lakh, seed 0": ((0, 1, 4), (9.0, 8.0, 7.0)),
-        "here: units of Lakh, seed 2": ((0, 1, 4), (6.0, 5.0, 4.0)),
+        "here: units of Lakh, seed 1": ((0, 1), (9.5, 8.5)),
     }
     path.write_text("[]")
     assert list(reproduction.figure_3()) == ["paper: epochs of Lakh"]
