@@ -11,8 +11,8 @@ python benchmarks/audition_goals.py [real] [grid] [pieces] [--candidates 48] [--
 - pieces: as many pieces of 30 seconds as asked for, by the defaults: notes held for over 4 seconds,
   loops, silent voices, medians beside the middle half of test songs, runs shared with training
   songs, by their notes and by their figures (the different groups of four steps in them: a trill
-  of any length has two); the same for pieces as published (1,024 events, no end, temperature 0.95, top-k 32). Each
-  number has the middle 95 % of a bootstrap over the pieces.
+  of any length has two); the same for pieces as published (1,024 events, no end, temperature 0.95,
+  top-k 32). Each number has the middle 95 % of a bootstrap over the pieces.
 
 Pieces are composed by assets/pretrained/mini in 8 bits, and stay in runs/auditions, from where an
 interrupted run goes on. Needs NES-MDB. With --write the numbers go to results/auditions.json,

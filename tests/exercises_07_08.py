@@ -110,6 +110,13 @@ def by_events(targets, nats, others, rng):
     return tuple(np.quantile(np.exp((others - nats)[drawn].mean(1)), [0.025, 0.975]))
 
 
+def of_nine_in_ten(targets, nats, others, rng):
+    """Wrong: the middle 90 % of the draws."""
+    drawn = rng.integers(0, len(targets), (1000, len(targets)))
+    ratios = np.exp(((others - nats) * targets)[drawn].sum(1) / targets[drawn].sum(1))
+    return tuple(np.quantile(ratios, [0.05, 0.95]))
+
+
 def foreign_to_all(lengths, streams, segment, memory):
     return sum(min(length, memory) for length in lengths)
 
@@ -117,6 +124,12 @@ def foreign_to_all(lengths, streams, segment, memory):
 def by_answers(right, pairs, rng):
     drawn = rng.binomial(len(right) * pairs, right.mean() / pairs, 1000)
     return tuple(np.quantile(drawn / (len(right) * pairs), [0.025, 0.975]))
+
+
+def by_a_generator_of_its_own(right, pairs, rng):
+    """Wrong: who repeats the cell gets another interval."""
+    drawn = np.random.default_rng().choice(right, (1000, len(right)))
+    return tuple(np.quantile(drawn.mean(1) / pairs, [0.025, 0.975]))
 
 
 def plain_interval(hits, n):
@@ -144,7 +157,7 @@ WRONG = {
     "07_quantitative_analysis": {
         "whole_of": (plain_mean,),
         "bits_a_second": (lambda perplexity, events, seconds: perplexity * events / seconds,),
-        "interval": (by_events,),
+        "interval": (by_events, of_nine_in_ten),
         "best_order": (lambda lengths: list(range(len(lengths))),),
         "foreign": (foreign_to_all,),
     },
@@ -152,7 +165,7 @@ WRONG = {
         "judgements_for": (lambda half: round(1 / half**2),),
         "wilson_interval": (plain_interval,),
         "passing": (lambda s, m, n: (1 - s) ** (n - m),),
-        "by_listeners": (by_answers,),
+        "by_listeners": (by_answers, by_a_generator_of_its_own),
         "judge": (lambda a, b: "a",),
     },
 }

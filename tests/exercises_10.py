@@ -60,6 +60,40 @@ def special_passed_over(ids):
     return ends_after_pitch(ids) and grammar_alone(ids)
 
 
+def rises(ids):
+    """Whether each position of a bar is later than the one before it."""
+    place = -1
+    for token in ids:
+        if 165 <= token <= place:
+            return False
+        place = token if token >= 165 else -1 if token == 4 else place
+    return True
+
+
+def no_grammar(ids):
+    """Wrong: it looks at beginning, end and positions, and at no token between."""
+    ends = len(ids) == 0 or (ids[0] == 4 and (ids[-1] == 4 or 101 <= ids[-1] < 165))
+    return ends and min(ids, default=4) >= 4 and rises(ids)
+
+
+KINDS = ("bar", "pitch", "velocity", "duration", "position")
+KIND_OF = np.repeat(("special", *KINDS), (4, 1, 88, 8, 64, 32)).tolist()
+FOLLOW = {"start": "bar end", "bar": "bar position end", "position": "pitch", "pitch": "velocity"}
+FOLLOW |= {"velocity": "duration", "duration": "bar pitch position end"}
+
+
+def but_for(before, after):
+    """Right, but for these kinds: the second may follow the first."""
+
+    def answer(ids):
+        pairs = pairwise(["start", *(KIND_OF[token] for token in ids), "end"])
+        fit = (b in FOLLOW.get(a, "") or (a, b) == (before, after) for a, b in pairs)
+        return all(fit) and rises(ids)
+
+    return answer
+
+
+FAULTY = [but_for(a, b) for a in FOLLOW for b in (*KINDS, "end") if b not in FOLLOW[a]]
 WRONG = {
     "after_cut": (lambda r, n, k: r, lambda r, n, k: r / (r + k * (1 - r) / n)),
     "unmerge": (lambda sentence, merges: sentence, once_unmerged),
@@ -74,6 +108,8 @@ WRONG = {
         grammar_alone,
         ends_after_pitch,
         special_passed_over,
+        no_grammar,
+        *FAULTY,
     ),
 }
 CHECKS = {
@@ -83,4 +119,7 @@ CHECKS = {
     "clock": "is_clock",
     "in_order": "is_in_order",
 }
-LESSONS = [Lesson("10_complementary_tracks", CHECKS, WRONG, given, solved_with, ("merge",))]
+RIGHT = {"in_order": (but_for("end", "end"),)}
+LESSONS = [
+    Lesson("10_complementary_tracks", CHECKS, WRONG, given, solved_with, ("merge",), right=RIGHT)
+]

@@ -8,13 +8,14 @@ import wave
 from html.parser import HTMLParser
 from pathlib import Path
 
+import notebook_report
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
 from matplotlib.image import imread
 
 from lakhnes_lib.errors import LakhnesError
-from lakhnes_lib.listening import diagnostic_plots, gallery, player, plots
+from lakhnes_lib.listening import diagnostic_plots, gallery, player, plots, tables
 from lakhnes_lib.music import midi, nes
 from lakhnes_lib.music.score import TIMBRE_CHANGE, Score
 from lakhnes_lib.sound import apu
@@ -297,3 +298,10 @@ def test_loss_curve_reads_logs_and_says_what_is_missing(tmp_path):
         diagnostic_plots.loss_curve(log)
     with pytest.raises(LakhnesError, match="missing"):
         diagnostic_plots.loss_curve(tmp_path / "missing.jsonl")
+
+
+def test_no_cell_of_a_table_is_taken_for_html():
+    shown = tables.table(("event", "p"), ("<S>", "< .0001"), ("`<S>` or <b>", "$a$"))
+    page = _Elements(notebook_report.markdown(shown._repr_markdown_()))
+    assert len(page.all("td")) == 4 and not page.all("s") and not page.all("b")
+    assert "".join(page.text.split()) == "eventp<S><.0001<S>or<b>a"

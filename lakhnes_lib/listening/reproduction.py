@@ -119,7 +119,6 @@ def figure_3() -> dict[str, tuple]:
     lines = {"paper: epochs of Lakh": (paper["epochs_of_lakh"], paper["test"])}
     for seed, points in sorted(of_seed.items()):
         if len(points) > 1:
-            amounts = sorted(points)
-            values = [points[amount] for amount in amounts]
-            lines[f"here: units of Lakh, seed {seed}"] = (tuple(amounts), tuple(values))
+            amounts_and_values = tuple(zip(*sorted(points.items()), strict=True))
+            lines[f"here: units of Lakh, seed {seed}"] = amounts_and_values
     return lines

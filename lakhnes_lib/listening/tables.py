@@ -11,7 +11,10 @@ class Table(str):
         return str(self)
 
 
-def table(*rows) -> Table:
-    """A table of rows of anything; the first is the head."""
-    lines = [rows[0], ["---"] * len(rows[0]), *rows[1:]]
-    return Table("\n".join(f"| {' | '.join(map(str, line))} |" for line in lines))
+def table(head, *rows) -> Table:
+    """A table of rows of anything. Outside of backticks < is escaped, so that a cell such as <S> is
+    not taken for HTML."""
+    lines = head, ["---"] * len(head), *rows
+    parts = "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines).split("`")
+    parts[::2] = [part.replace("<", "&lt;") for part in parts[::2]]  # every other one is code
+    return Table("`".join(parts))
