@@ -561,3 +561,7 @@ def test_kept_pieces_of_every_way_get_a_page_with_sound(tmp_path, monkeypatch):
         assert f"{number}_00.wav" in page and album.WAYS[way] in html.unescape(page)
         sound = wavfile.read(pages[way].with_name(f"{number}_00.wav"))[1]
         assert np.abs(sound.astype(float)).max() > 1000 and len(sound) > 5 * 44_100
+    changed, other = (tmp_path / f"kept/{name}.mid" for name in chosen)
+    write_file(changed, other.read_bytes())  # another piece in its stead
+    album.show(tmp_path / "shown")
+    assert np.array_equal(wavfile.read(tmp_path / "shown/from_nothing/03_00.wav")[1], sound)

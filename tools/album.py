@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from lakhnes_lib import profiles
 from lakhnes_lib.errors import LakhnesError
-from lakhnes_lib.files import write_file
+from lakhnes_lib.files import is_newer, write_file
 from lakhnes_lib.music import events, midi, nes
 from lakhnes_lib.music.score import Score
 from lakhnes_lib.songbook import tunes
@@ -105,7 +105,8 @@ def compose_all() -> None:
 
 
 def show(folder) -> dict[str, Path]:
-    """Makes the pages of the gallery, and returns each way's. Pages that are there stay."""
+    """Makes the pages of the gallery, and returns each way's. Those of pieces that have not changed
+    since stay."""
     # Slow to import, and not needed by the report, which takes ``WAYS`` alone.
     from lakhnes_lib.listening.gallery import save_pieces, write_gallery
 
@@ -114,8 +115,9 @@ def show(folder) -> dict[str, Path]:
     for name, about in tqdm(captions.items(), desc="gallery", unit="piece"):
         way, number = name.split("/")
         pages[way] = folder / way / "index.html"
-        if not (folder / way / f"{number}_00.wav").exists():
-            piece = midi.read(HOME / f"{name}.mid").renamed(about["caption"])
+        source, sound = HOME / f"{name}.mid", folder / way / f"{number}_00.wav"
+        if not is_newer(sound, source):
+            piece = midi.read(source).renamed(about["caption"])
             save_pieces([piece], folder / way, number, join=about["join"])
     for way in pages:
         write_gallery(folder / way, WAYS[way])
