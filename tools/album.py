@@ -117,6 +117,8 @@ def show(folder) -> dict[str, Path]:
         pages[way] = folder / way / "index.html"
         source, sound = HOME / f"{name}.mid", folder / way / f"{number}_00.wav"
         if not is_newer(sound, source):
+            for old in sound.parent.glob(f"{number}_*"):  # of another piece, or cut short
+                old.unlink()
             piece = midi.read(source).renamed(about["caption"])
             save_pieces([piece], folder / way, number, join=about["join"])
     for way in pages:
