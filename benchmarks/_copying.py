@@ -121,6 +121,11 @@ def suffix_array(steps: np.ndarray) -> np.ndarray:
         size *= 2
 
 
+def sizes(runs: list[SharedRun | None], by: str) -> list[int]:
+    """The ``notes`` or ``figures`` of each run, 0 where no step is shared."""
+    return [getattr(run, by) if run else 0 for run in runs]
+
+
 def count_figures(steps: bytes) -> int:
     """How many different groups of four steps there are in a row of steps."""
     return len({steps[start : start + FIGURE] for start in range(len(steps) - FIGURE + 1)})

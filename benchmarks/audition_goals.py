@@ -24,7 +24,7 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
-from _copying import CopyIndex
+from _copying import CopyIndex, sizes
 from _shared import arguments, corpus_at_hand, keep
 from scipy import stats
 from tqdm import tqdm
@@ -202,8 +202,8 @@ def goals(songs: list[Score], reference: dict, index: CopyIndex) -> dict:
         }
     for kind in ("notes", "figures"):
         runs = [index.longest(song, by=kind) for song in songs]
-        counts = [getattr(run, kind) if run else 0 for run in runs]
-        longest = max(filter(None, runs), key=lambda run: getattr(run, kind))
+        counts = sizes(runs, kind)
+        longest = runs[int(np.argmax(counts))]
         values[f"longest_shared_run_by_{kind}"] = {
             "median": float(np.median(counts)),
             "most": {"notes": longest.notes, "figures": longest.figures},

@@ -20,7 +20,7 @@ import json
 import time
 
 import numpy as np
-from _copying import CopyIndex
+from _copying import CopyIndex, sizes
 from _likeness import divergence_and_overlap
 from _shared import arguments, corpus_at_hand, keep
 from audition_goals import chosen, without_fault
@@ -91,9 +91,8 @@ def copied(index: CopyIndex, pieces) -> dict:
     """Longest shared runs of some pieces, by notes and by figures, and the CPU time to find one."""
     begin, values = time.process_time(), {}
     for by in ("notes", "figures"):
-        runs = [index.longest(piece, by=by) for piece in pieces]
-        values[by] = spread([getattr(run, by) if run else 0 for run in runs])
-        values[by]["most"] = max(getattr(run, by) if run else 0 for run in runs)
+        counts = sizes([index.longest(piece, by=by) for piece in pieces], by)
+        values[by] = spread(counts) | {"most": max(counts)}
     return values | {"cpu_milliseconds_a_search": 500 * (time.process_time() - begin) / len(pieces)}
 
 

@@ -47,12 +47,7 @@ def grammar_alone(ids, ends=(1, 4)):
 
 
 def ends_after_pitch(ids):
-    starts = [place for place, token in enumerate(ids) if token == 4] + [len(ids)]
-    for first, last in pairwise(starts):
-        positions = [token for token in ids[first:last] if token >= 165]
-        if any(b <= a for a, b in pairwise(positions)):
-            return False
-    return grammar_alone(ids, ends=(1, 2, 4))
+    return rises(ids) and grammar_alone(ids, ends=(1, 2, 4))
 
 
 def special_passed_over(ids):
@@ -62,11 +57,11 @@ def special_passed_over(ids):
 
 def rises(ids):
     """Whether each position of a bar is later than the one before it."""
-    place = -1
+    latest = -1
     for token in ids:
-        if 165 <= token <= place:
+        if 165 <= token <= latest:
             return False
-        place = token if token >= 165 else -1 if token == 4 else place
+        latest = token if token >= 165 else -1 if token == 4 else latest
     return True
 
 

@@ -218,11 +218,11 @@ def test_groups_add_up_to_the_whole(models):
 
 def test_note_ons_of_all_voices_are_those_of_the_kind(models):
     of_voices, of_kinds = models["note_ons_by_voice"], models["by_kind"]
-    targets, place = of_voices["targets"], of_kinds["labels"].index("note-on")
-    assert targets.sum() == of_kinds["targets"][place]
+    targets, index = of_voices["targets"], of_kinds["labels"].index("note-on")
+    assert targets.sum() == of_kinds["targets"][index]
     for model, perplexities in of_voices["perplexity"].items():
         nats = (targets * np.log(perplexities)).sum() / targets.sum()
-        assert np.exp(nats) == pytest.approx(of_kinds["perplexity"][model][place], rel=1e-4)
+        assert np.exp(nats) == pytest.approx(of_kinds["perplexity"][model][index], rel=1e-4)
 
 
 def test_models_stand_as_in_the_results(models):

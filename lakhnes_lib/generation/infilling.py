@@ -125,10 +125,10 @@ def loop(model, score: Score, memory_length: int | None = 512) -> tuple[Score, f
     """
     bar, _ = musical_metrics.bar(score)
     starts, ends = score.notes["start"] - score.notes["start"].min(initial=score.length), []
-    for bars in range(score.length // bar if bar else 0, 0, -1)[:LAST_BARS]:
-        onset = starts[abs(starts - bars * bar).argmin()]  # a bar is known to the frame only
-        off = abs(onset - bars * bar) / nes.TICKS_PER_SECOND * musical_metrics.FRAMES_PER_SECOND
-        ends.append(score.excerpt(0, (onset if off <= bars else bars * bar) / nes.TICKS_PER_SECOND))
+    for end in (range(bar, score.length + 1, bar) if bar else ())[-LAST_BARS:]:
+        onset = starts[abs(starts - end).argmin()]  # a bar is known to the frame only
+        off = abs(onset - end) / nes.TICKS_PER_SECOND * musical_metrics.FRAMES_PER_SECOND
+        ends.append(score.excerpt(0, (onset if off <= end // bar else end) / nes.TICKS_PER_SECOND))
     ends = ends or [score]
     opening = events.frame(events.encode(score))[1:-1][:AFTER]
     pairs = [([], opening), *((continuation.split(end, end.length)[0], opening) for end in ends)]

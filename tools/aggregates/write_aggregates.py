@@ -138,11 +138,11 @@ def write_only(name: str, facts: list[str]) -> Path:
     if content["data_fingerprint"] != corpus.fingerprint:
         raise DataNotFound(f"{path} is of other data than those at hand; write it whole")
     try:
-        found = ALONE[name](corpus, facts)
+        measured = ALONE[name](corpus, facts)
     except KeyError as error:
         raise DataNotFound(f"{name} has no fact {error} that is measured alone") from None
     about = circumstances(("numpy", "torch"))
-    known = content.pop("facts") | found
+    known = content.pop("facts") | measured
     content["measured_alone"] = content.get("measured_alone", {}) | dict.fromkeys(facts, about)
     write_file(path, as_text(plain(content | {"facts": known})))
     return path
