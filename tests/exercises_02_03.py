@@ -40,6 +40,7 @@ GIVEN = {
         "files": FACTS["lakh"]["funnel"]["files"][0],
     },
 }
+WRITTEN = ["TR_NOTEON_48", "WT_11000", "P2_NOTEON_67", "WT_11000", "P2_NOTEOFF", "TR_NOTEOFF"]
 
 
 def ones(ticks):
@@ -89,7 +90,7 @@ def whole(notes):
 
 WRONG = {
     "02_event_representation": {
-        "written_events": (["TR_NOTEON_48", "WT_11000", "P2_NOTEON_67", "WT_11000", "TR_NOTEOFF"],),
+        "written_events": (WRITTEN[:4] + WRITTEN[5:], ["<S>", *WRITTEN], ["<S>"], []),
         "worst_wait": (106,),
         "chain": (ones, lambda ticks: [*greedy(ticks - 1), 1] if ticks > 1 else [1]),
         "solo": (left_out, lambda lines, voice: lines),
@@ -107,6 +108,10 @@ WRONG = {
         "fold": (clipped, lambda pitches, low, high: low + (pitches - low) % 12),
         "skyline": (whole, lambda notes: []),
     },
+}
+RIGHT = {
+    "02_event_representation": {"written_events": (["<S>", *WRITTEN, "<S>"],)},
+    "03_lakh_to_nes": {},
 }
 CHECKS = {
     "02_event_representation": {
@@ -135,6 +140,13 @@ def solved_with(name: str) -> dict:
 
 
 LESSONS = [
-    Lesson(name, CHECKS[name], WRONG[name], partial(names_of, name), partial(solved_with, name))
+    Lesson(
+        name,
+        CHECKS[name],
+        WRONG[name],
+        partial(names_of, name),
+        partial(solved_with, name),
+        right=RIGHT[name],
+    )
     for name in WRONG
 ]

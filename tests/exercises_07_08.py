@@ -126,6 +126,18 @@ def by_answers(right, pairs, rng):
     return tuple(np.quantile(drawn / (len(right) * pairs), [0.025, 0.975]))
 
 
+def drawn_twice(right, pairs, rng):
+    """Wrong: the answers of each drawn listener are drawn anew, so that chance counts twice."""
+    drawn = rng.binomial(pairs, rng.choice(right, (1000, len(right))) / pairs)
+    return tuple(np.quantile(drawn.mean(1) / pairs, [0.025, 0.975]))
+
+
+def of_92_in_100(right, pairs, rng):
+    """Wrong: the middle 92 % of the draws."""
+    drawn = rng.choice(right, (1000, len(right)))
+    return tuple(np.quantile(drawn.mean(1) / pairs, [0.04, 0.96]))
+
+
 def by_a_generator_of_its_own(right, pairs, rng):
     """Wrong: who repeats the cell gets another interval."""
     drawn = np.random.default_rng().choice(right, (1000, len(right)))
@@ -162,11 +174,11 @@ WRONG = {
         "foreign": (foreign_to_all,),
     },
     "08_user_study": {
-        "judgements_for": (lambda half: round(1 / half**2),),
+        "judgements_for": (lambda half: round(1 / half**2), lambda half: int(0.9 / half**2)),
         "wilson_interval": (plain_interval,),
         "passing": (lambda s, m, n: (1 - s) ** (n - m),),
-        "by_listeners": (by_answers, by_a_generator_of_its_own),
-        "judge": (lambda a, b: "a",),
+        "by_listeners": (by_answers, by_a_generator_of_its_own, drawn_twice, of_92_in_100),
+        "judge": (lambda a, b: "a", lambda a, b: "A", lambda a, b: 0),
     },
 }
 

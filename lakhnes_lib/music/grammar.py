@@ -112,7 +112,7 @@ _MAY_FOLLOW, _TO_END = _rules()
 def check(ids, name: str = "events") -> None:
     """Raises BadEvents, with the position and the rule, unless raw or framed ids keep the grammar.
 
-    Raw ids may begin and end with a wait.
+    Rows, raw or framed, may begin and end with one wait, which ``events.frame`` takes away.
     """
     framed = np.size(ids) and np.ravel(ids)[0] == events.START
     ids = events.strip(ids, name)
