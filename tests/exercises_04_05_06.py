@@ -55,6 +55,28 @@ def uniform_shares(looked, batch):
     return torch.full(looked.shape[:1] + looked.shape[2:3], 0.5, dtype=torch.float64)
 
 
+def own_pairs(batch):
+    """bool (windows, 1, queries, keys): a note-on's query and a key of its voice; how many ask."""
+    voice, asks = torch.as_tensor(events.VOICE_OF)[batch], torch.as_tensor(events.IS_NOTE_ON)[batch]
+    own = (voice[:, :, None] == voice[:, None, :]) & asks[:, :, None]
+    return own[:, None], asks.sum()
+
+
+def strongest_own(looked, batch):
+    own, asking = own_pairs(batch)
+    return ((looked == looked.amax(-1, keepdim=True)) * own).sum((1, 3, 4)) / asking
+
+
+def counted_own(looked, batch):
+    own, asking = own_pairs(batch)
+    return ((looked > 0.5) * own).sum((1, 3, 4)) / asking
+
+
+def greatest_own(looked, batch):
+    own, asking = own_pairs(batch)
+    return (looked * own).amax(-1).sum((1, 3)) / asking
+
+
 def each_clipped(gradients, limit):
     return [g * min(1.0, limit / float(g.norm())) for g in gradients]
 
@@ -63,6 +85,26 @@ def clipped_in_place(gradients, limit):
     """The right lengths, but the gradients that were handed over are changed."""
     shrink = min(1.0, limit / float(torch.cat([each.ravel() for each in gradients]).norm()))
     return [each.mul_(shrink) for each in gradients]
+
+
+def clipped_with_an_axis_more(gradients, limit):
+    shrink = min(1.0, limit / float(torch.cat([each.ravel() for each in gradients]).norm()))
+    return [shrink * each[None] for each in gradients]
+
+
+def clipped_as_arrays(gradients, limit):
+    return [each[0].numpy() for each in clipped_with_an_axis_more(gradients, limit)]
+
+
+def forgetful_plateau(losses, rate):
+    """At each halving the best loss is forgotten, and the present one taken for it."""
+    rates, best, waiting = [], inf, 0
+    for loss in losses:
+        rates.append(rate)
+        best, waiting = (loss, 0) if loss < best else (best, waiting + 1)
+        if waiting == 2:
+            rate, best, waiting = rate / 2, loss, 0
+    return rates
 
 
 def unshift_in_float32(scores):
@@ -118,7 +160,7 @@ WRONG = {
             lambda vocabulary_size, layers, width, heads, head_width, feed_forward: 41_274_487,
         ),
         "unshift": (lambda scores: scores, lambda scores: scores.flip(1)),
-        "own_voice_share": (uniform_shares,),
+        "own_voice_share": (uniform_shares, strongest_own, counted_own, greatest_own),
     },
     "05_training": {
         "factor": (1.08, 0.1, exp(1.25), 1.106, 1.1045),
@@ -126,6 +168,8 @@ WRONG = {
         "clip": (
             each_clipped,
             clipped_in_place,
+            clipped_with_an_axis_more,
+            lambda gradients, limit: [torch.zeros(2)] * 2,
             lambda gradients, limit: gradients,
             lambda gradients, limit: gradients[:1],
         ),
@@ -137,6 +181,7 @@ WRONG = {
         "plateau": (
             lambda losses, rate: [rate] * len(losses),
             lambda losses, rate: [rate] * (len(losses) + 1),
+            forgetful_plateau,
         ),
     },
     "06_baselines": {
@@ -147,6 +192,7 @@ WRONG = {
         ),
         "honest_perplexity": (
             lambda model, song: perplexity.exact(model, [song], progress=False).perplexity,
+            lambda model, song: None,
         ),
         "best_share": (lambda p, q: 0.5, by_better_model),
         "longest_copy": (
@@ -182,7 +228,12 @@ CHECKS = {
         "longest_copy": "is_copy",
     },
 }
-RIGHT = {"04_transformer_xl": {"unshift": (unshift_in_float32,)}}
+RIGHT = {
+    "04_transformer_xl": {
+        "unshift": (unshift_in_float32, lambda scores: unshift_in_float32(scores).numpy()),
+    },
+    "05_training": {"clip": (clipped_as_arrays,)},
+}
 GIVEN = {
     "04_transformer_xl": (transformer_names, ("random", "toy_model", "influence", "shift_by_loop")),
     "05_training": (training_names, ()),
