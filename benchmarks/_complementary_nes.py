@@ -2,11 +2,11 @@
 
 import json
 from collections import defaultdict
+from pathlib import Path
 
 import numpy as np
 from _complementary_measures import in_chord
 from _complementary_parts import DRAWING, HEARD, composed, notes_of, usual_density, when_asked
-from _complementary_tasks import RUNS
 from composing_quality import DRONE, FAST, songs
 from tqdm import tqdm
 
@@ -113,9 +113,9 @@ def described(pieces, voice: int, judge) -> dict:
     return summary(figures(pieces, voice, judge)) | {"composed": heard}
 
 
-def baselines(corpus, judge, settings: dict) -> dict:
+def baselines(corpus, judge, settings: dict, runs: Path) -> dict:
     """The ways that need no training here; kept in a file, for they take minutes."""
-    path, voice = RUNS / "other_ways.json", nes.TR
+    path, voice = runs / "other_ways.json", nes.TR
     if path.exists():
         return json.loads(path.read_text(encoding="utf-8"))
     given = excerpts(corpus, settings)
@@ -129,7 +129,7 @@ def baselines(corpus, judge, settings: dict) -> dict:
         "candidates": by_candidates(given, voice, CANDIDATES),
     }
     values = {name: described(pieces, voice, judge) for name, pieces in ways.items()}
-    RUNS.mkdir(parents=True, exist_ok=True)
+    runs.mkdir(parents=True, exist_ok=True)
     write_file(path, json.dumps(values, default=lambda value: value.tolist()))
     return values
 

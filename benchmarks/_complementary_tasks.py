@@ -1,6 +1,7 @@
 """Complementary tracks: what a run learns from, pieces of piano and bass of Lakh or NES-MDB."""
 
 from contextlib import suppress
+from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
@@ -12,34 +13,38 @@ from lakhnes_lib.companions.paired_parts import NesPairs
 from lakhnes_lib.data.corpus import split_of
 from lakhnes_lib.errors import BadMidi
 
-RUNS = profiles.root() / "runs" / "complementary_tracks"
 LAKH = profiles.root() / "data" / "lmd_full_5"
 PIECES_A_FILE = 6  # at most
 
 
-def task_of(name: str, settings: dict, corpus):
-    """What a run learns from."""
+def task_of(name: str, settings: dict, corpus, runs: Path):
+    """What a run learns from; runs: the folder of ``runs_of``."""
     kind, way = name.split("_")
     mended = way == "mended"
     if kind == "nes":
         return NesPairs(corpus, settings["seconds"], settings["tokens"], mended)
-    pieces, tokenizer = band_data(settings["bars"])
+    pieces, tokenizer = band_data(settings["bars"], runs)
     target = {"bass": BASS, "piano": PIANO}[kind]
     return BandPairs(pieces, tokenizer, settings["bars"], target, mended)
 
 
-def band_data(bars: int) -> tuple[dict, object]:
-    """Pieces of piano and bass by split, and the trained tokenizer; made once."""
+def runs_of(profile: str) -> Path:
+    """The folder of a profile's runs."""
+    return profiles.root() / "runs" / profile / "complementary_tracks"
+
+
+def band_data(bars: int, runs: Path) -> tuple[dict, object]:
+    """Pieces of piano and bass by split, and the trained tokenizer; made once in ``runs``."""
     import miditok
 
-    file, learned = RUNS / f"band_{bars}.npz", RUNS / f"band_{bars}.json"
+    file, learned = runs / f"band_{bars}.npz", runs / f"band_{bars}.json"
     if not (file.exists() and learned.exists()):
         pieces = {"train": [], "valid": []}
         for path in tqdm(sorted(LAKH.rglob("*.mid")), desc="piano and bass of Lakh"):
             with suppress(BadMidi):
                 cut = band_parts.snippets(band_parts.parts_of(path), bars)
                 pieces[split_of(path.stem)] += cut[:: max(1, -(-len(cut) // PIECES_A_FILE))]
-        RUNS.mkdir(parents=True, exist_ok=True)
+        runs.mkdir(parents=True, exist_ok=True)
         arrays = {}
         for split, some in pieces.items():
             parts = [part.astype(np.int32) for piece in some for part in piece]
@@ -59,9 +64,9 @@ def unpacked(file) -> dict:
     return pieces
 
 
-def symbols(name: str, settings: dict) -> dict:
+def symbols(name: str, settings: dict, runs: Path) -> dict:
     """How often each token stands in the targets of train, before and after merging."""
-    task = task_of(f"{name}_thesis", settings, None)
+    task = task_of(f"{name}_thesis", settings, None, runs)
     base, merged = np.zeros(197, int), np.zeros(task.vocabulary, int)
     for piece in task.pieces["train"]:
         ids = band_parts.tokens_of(task.tokenizer, piece[task.target])

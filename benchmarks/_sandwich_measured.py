@@ -25,25 +25,25 @@ def measured(rolls: Rolls, home: Path, seed: int) -> dict:
     torch.manual_seed(seed)
     phrases = evenly(phrases_of(rolls.splits[HELD_OUT[rolls.kind]]), MOST_BARS // 4)
     x = torch.from_numpy(rolls.unpack(phrases)).float().flatten(0, 1)
-    truth = x.bool()
-    values = {"bars": len(x), "losses": {}, "reconstruction": {}, "restored": {}}
+    values = {"bars": len(x), "losses": {}, "reconstruction": {}, "restored": {}, "upper_code": {}}
     for name in ("independent", "shared", "by_the_book"):
         model, _ = load(home, name)
         values["losses"][name] = in_batches(model.track_loss, x).mean(0).tolist()
-        shown = in_batches(lambda part, m=model: m.decode(m.encode(part).mean), x) > 0
-        values["reconstruction"][name] = agreement(shown, truth)
+        logits = in_batches(lambda part, m=model: m.decode(m.encode(part).mean), x)
+        values["reconstruction"][name] = come_back(logits.sigmoid(), x)
     for name, stage in STAGES.items():
         model, _ = load(home, name)
         if stage.part == "fusion":
             values["losses"][name] = float(in_batches(model.fusion_loss, x).mean())
-            shown = restored(model, x, refined=False) > 0.5
-            values["restored"][name] = agreement(shown, truth)
+            values["restored"][name] = come_back(restored(model, x, refined=False), x)
+            own = in_batches(lambda p, m=model: kl_divergence(m.fuse(m.encode(p)), STANDARD), x)
+            values["upper_code"][name] = float(own.sum(-1).mean())
         elif stage.part == "refine":
             nats = in_batches(model.refine_loss, x, stage.neuron)
             values["losses"][name] = nats.mean(0).tolist()
             logits = in_batches(lambda part, m=model: m.decode(m.encode(part).mean), x)
-            shown = in_batches(lambda part, m=model: by_track(m.refine, part), logits) > 0
-            values["reconstruction"][name] = agreement(shown, truth)
+            logits = in_batches(lambda part, m=model: by_track(m.refine, part), logits)
+            values["reconstruction"][name] = come_back(logits.sigmoid(), x)
     values["rolls"] = of_rolls(rolls, home, rolls.unpack(phrases))
     values["nats_a_bar"], values["spread"] = {}, {}
     for title, name in COMPLETE.items():
@@ -54,10 +54,18 @@ def measured(rolls: Rolls, home: Path, seed: int) -> dict:
         values["spread"][title] = spread(model, x)
         values.setdefault("parameters", {})[title] = sum(p.numel() for p in model.parameters())
     counted = rolls.unpack(evenly(rolls.splits["train"], 4 * MOST_BARS))
-    values["nats_a_bar"] |= by_cells(counted, truth.numpy())
+    values["nats_a_bar"] |= by_cells(counted, x.bool().numpy())
     if rolls.kind is piano_rolls.NES:
         values |= of_nes(rolls, home, seed)
     return values
+
+
+def come_back(p: Tensor, x: Tensor) -> dict:
+    """How well probabilities of cells fit real bars: of the cells above 1/2, and F1 of as many
+    cells of each track as sound in real bars, the likeliest ones."""
+    dense = torch.from_numpy(as_dense(phrases_of(p), phrases_of(x)) > 0.5).flatten(0, 1)
+    likeliest = agreement(dense, x.bool())["f1"]
+    return agreement(p > 0.5, x.bool()) | {"f1_as_dense": likeliest}
 
 
 def bound(model: Sandwich, x: Tensor, alone: bool = False) -> Tensor:

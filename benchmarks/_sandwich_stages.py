@@ -18,7 +18,8 @@ class Stage:
     """A part that is trained: ``bvaes``, ``fusion`` or ``refine``, for a share of the minutes.
 
     base: the stage whose model it goes on with; settings: of ``Sandwich``, where they differ;
-    neuron: of ``Sandwich.refine_loss``.
+    neuron: of ``Sandwich.refine_loss``; rising: the share of the training in which the weight of
+    ``Sandwich.fusion_loss`` rises from 0 to 1.
     """
 
     part: str
@@ -26,6 +27,7 @@ class Stage:
     base: str | None = None
     settings: dict = field(default_factory=dict)
     neuron: str | None = None
+    rising: float = 0.0
 
 
 LOSSES = {
@@ -34,23 +36,26 @@ LOSSES = {
     "refine": Sandwich.refine_loss,
 }
 BY_THE_BOOK = {"deviation": 1.0}
+BVAES, FUSION, REFINE = 0.1875, 0.03125, 0.04375
+"""The shares of one training of a part."""
 STAGES = {
-    "independent": Stage("bvaes", 0.25),
-    "shared": Stage("bvaes", 0.25, settings={"shared": True}),
-    "by_the_book": Stage("bvaes", 0.25, settings=BY_THE_BOOK),
+    "independent": Stage("bvaes", BVAES),
+    "shared": Stage("bvaes", BVAES, settings={"shared": True}),
+    "by_the_book": Stage("bvaes", BVAES, settings=BY_THE_BOOK),
 }
 STAGES |= {
-    f"{base}_{strategy}": Stage("fusion", 1 / 72, base, {"strategy": strategy})
-    for base in ("independent", "by_the_book")
+    f"{base}_{strategy}": Stage("fusion", FUSION, base, {"strategy": strategy}, rising=rising)
+    for base, rising in (("independent", 0.0), ("by_the_book", 0.5))
     for strategy in sandwich.STRATEGIES
 }
 STAGES |= {
-    "independent_bar": Stage("refine", 1 / 30, "independent_sequence"),
-    "independent_note": Stage("refine", 1 / 30, "independent_sequence", {"unit": "note"}),
-    "by_the_book_bar": Stage("refine", 1 / 30, "by_the_book_sequence"),
+    "by_the_book_at_once": Stage("fusion", FUSION, "by_the_book"),  # its weight is 1 at once
+    "independent_bar": Stage("refine", REFINE, "independent_sequence"),
+    "independent_note": Stage("refine", REFINE, "independent_sequence", {"unit": "note"}),
+    "by_the_book_bar": Stage("refine", REFINE, "by_the_book_sequence"),
 }
 STAGES |= {
-    f"independent_{neuron}": Stage("refine", 1 / 30, "independent_sequence", neuron=neuron)
+    f"independent_{neuron}": Stage("refine", REFINE, "independent_sequence", neuron=neuron)
     for neuron in ("deterministic", "stochastic")
 }
 # The models that compose: all of whose parts are trained, with refinement by bars.
@@ -64,9 +69,11 @@ def train(rolls: Rolls, home: Path, settings: dict, minutes: float, seed: int) -
     for name, stage in STAGES.items():
         if not snapshots.exists(home / name):
             model, how = built(rolls.kind, home, settings, stage, seed), settings["training"]
-            options = {"neuron": stage.neuron} if stage.neuron else {}
 
-            def loss(random, model=model, stage=stage, count=how["batch"], options=options):
+            def loss(random, done, model=model, stage=stage, count=how["batch"]):
+                options = {"neuron": stage.neuron} if stage.neuron else {}
+                if stage.rising:
+                    options["weight"] = min(1.0, done / stage.rising)
                 return LOSSES[stage.part](model, rolls.batch(count, random), **options).mean(0)
 
             how = how | {"minutes": minutes * stage.share}

@@ -8,7 +8,7 @@ the other one on folder 5 of Lakh, ``nes`` is any voice to the other three on NE
 ``…_thesis`` is as in the thesis (M. Murhu, 2024), ``…_mended`` has a clock of musical time, asks
 for a density, learns from no silent targets, and transposes. Needs NES-MDB, and Lakh's folder 5 as
 data/lmd_full_5 (``lakhnes data fetch lmd-full-5``), and MidiTok. Writes
-runs/complementary_tracks/RUN/seedN/; with --write the numbers go to
+runs/PROFILE/complementary_tracks/RUN/seedN/; with --write the numbers go to
 results/complementary_tracks.json.
 """
 
@@ -20,7 +20,7 @@ import torch
 from _complementary_bands import measure_band
 from _complementary_nes import CANDIDATES, JUDGE, SONGS, baselines, measure_nes
 from _complementary_parts import DRAWING, composed, drawn, notes_in, usual_density
-from _complementary_tasks import LAKH, RUNS, symbols, task_of
+from _complementary_tasks import LAKH, runs_of, symbols, task_of
 from _shared import arguments, corpus_at_hand, keep
 
 from lakhnes_lib import profiles
@@ -57,7 +57,7 @@ def trained(task, folder, settings: dict, how: dict, seed: int) -> tuple[Encoder
         clock, sizes = task.clock if task.mended else None, settings["sizes"]
         model = EncoderDecoder(task.vocabulary, task.starts, clock=clock, **sizes)
 
-        def loss(random):
+        def loss(random, done):
             return model.loss(*accompanying.batch_of(task, "train", how["batch"], random))
 
         watch = watch_of(task, model, seed, how["batch"])
@@ -65,13 +65,13 @@ def trained(task, folder, settings: dict, how: dict, seed: int) -> tuple[Encoder
     return fitting.load(EncoderDecoder, folder)
 
 
-def run(name: str, seed: int, settings: dict, minutes: float | None, corpus) -> dict:
+def run(name: str, seed: int, settings: dict, minutes: float | None, corpus, runs) -> dict:
     """Trains and measures one run, or reads what it gave."""
-    folder = RUNS / name / f"seed{seed}"
+    folder = runs / name / f"seed{seed}"
     path = folder / "result.json"
     if path.exists():
         return json.loads(path.read_text(encoding="utf-8"))
-    task = task_of(name, settings, corpus)
+    task = task_of(name, settings, corpus, runs)
     how = settings["training"] | ({"minutes": minutes} if minutes else {})
     model, log = trained(task, folder, settings, how, seed)
     log = [{"step": step} | row for step, row in enumerate(log, 1) if "valid_loss" in row]
@@ -92,15 +92,16 @@ def main() -> None:
     parser.add_argument("--profile", default="laptop")
     chosen = parser.parse_args()
     settings = profiles.load(chosen.profile).companions["complementary_tracks"]
+    runs = runs_of(chosen.profile)
     corpus, ended = corpus_at_hand(), defaultdict(dict)
     for seed in chosen.seeds:
         for name in [chosen.only] if chosen.only else NAMES:
-            ended[name][seed] = run(name, seed, settings, chosen.minutes, corpus)
+            ended[name][seed] = run(name, seed, settings, chosen.minutes, corpus, runs)
             print(name, seed, ended[name][seed]["valid_loss"], flush=True)
     values = {"settings": settings, "songs": SONGS, "candidates": CANDIDATES, "runs": ended}
-    values["other_ways"] = baselines(corpus, checkpoints.load(JUDGE), settings)
+    values["other_ways"] = baselines(corpus, checkpoints.load(JUDGE), settings, runs)
     if LAKH.is_dir():
-        values["symbols"] = {name: symbols(name, settings) for name in ("bass", "piano")}
+        values["symbols"] = {name: symbols(name, settings, runs) for name in ("bass", "piano")}
     shown = {name: list(seeds) for name, seeds in ended.items()}
     if chosen.write and ended.keys() != set(NAMES):
         raise SystemExit("the results are written when all runs have ended, without --only")

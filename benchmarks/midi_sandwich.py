@@ -1,6 +1,6 @@
 """MIDI-Sandwich2 at the size of a laptop: trained by the clock, and measured as its paper does.
 
-python benchmarks/midi_sandwich.py [lakh] [nes] [--seeds 0 1] [--minutes 36] [--write]
+python benchmarks/midi_sandwich.py [lakh] [nes] [--seeds 0 1] [--minutes 48] [--write]
 
 For each data set (five tracks of Lakh's folder 5, four voices of NES-MDB) and seed the stages of
 _sandwich_stages.py are trained, one after the other, each for its share of the minutes, on one

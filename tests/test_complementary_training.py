@@ -40,7 +40,7 @@ def train(model, how, seed=0):
         assert not model.training
         return {"valid_loss": accompanying.valid_loss(model, Echo(), how["batch"])}
 
-    def loss(random):
+    def loss(random, done):
         assert model.training
         return model.loss(*accompanying.batch_of(Echo(), "train", how["batch"], random))
 
@@ -88,7 +88,9 @@ def test_learning_rate_by_hand(monkeypatch, how, shares):
             return super().step()
 
     monkeypatch.setattr(torch.optim, "Adam", Spy)
-    fitting.fit(net, lambda random: net(torch.ones(1, 2)).sum(), how | dict(learning_rate=0.1))
+    fitting.fit(
+        net, lambda random, done: net(torch.ones(1, 2)).sum(), how | dict(learning_rate=0.1)
+    )
     assert rates == pytest.approx([0.1 * share for share in shares])
 
 

@@ -3,9 +3,11 @@
 from math import exp, log, pi
 
 import _sandwich_measured
+import _sandwich_stages
 import numpy as np
 import pytest
 import torch
+from _sandwich_stages import Stage
 from torch import nn
 from torch.distributions import kl_divergence
 
@@ -136,6 +138,32 @@ def test_shapes(strategy, shared):
     assert len({id(bvae) for bvae in model.bvaes}) == (1 if shared else 3)
 
 
+def test_the_weight_is_of_the_upper_codes_own_divergence():
+    model, losses = small(), []
+    own = kl_divergence(model.fuse(model.encode(rolls())), sandwich.STANDARD).sum(-1)
+    for weight in (0.0, 0.25, 1.0):
+        torch.manual_seed(1)
+        losses.append(model.fusion_loss(rolls(), weight))
+    assert torch.allclose(losses[1] - losses[0], 0.25 * own, atol=1e-5)
+    assert torch.allclose(losses[2] - losses[0], own, atol=1e-5) and (own > 0).all()
+
+
+def test_a_stage_lets_the_weight_rise(tmp_path, monkeypatch):
+    weights = []
+
+    def loss(model, x, weight=None):
+        weights.append(weight)
+        return sum(part.square().sum() for part in model.fusion.parameters())[None]
+
+    monkeypatch.setitem(_sandwich_stages.LOSSES, "fusion", loss)
+    rising, at_once = (Stage("fusion", 1.0, "base", rising=share) for share in (0.5, 0.0))
+    of = {"base": Stage("bvaes", 1.0), "rising": rising, "at_once": at_once}
+    monkeypatch.setattr(_sandwich_stages, "STAGES", of)
+    settings = {"sizes": SIZES, "training": dict(batch=2, learning_rate=0.01, steps=8)}
+    _sandwich_stages.train(made_rolls(), tmp_path, settings, 1e9, seed=0)
+    assert weights == [0, 0.25, 0.5, 0.75, 1, 1, 1, 1] + [None] * 8
+
+
 def test_tracks_are_independent_unless_they_share():
     x = rolls()
     changed = x.clone()
@@ -244,7 +272,7 @@ def test_training_learns_and_leaves_the_other_parts_alone():
     before = {name: value.clone() for name, value in model.state_dict().items()}
     log = fitting.fit(
         model.bvaes,
-        lambda random: model.track_loss(made_rolls().batch(16, random)).mean(0),
+        lambda random, done: model.track_loss(made_rolls().batch(16, random)).mean(0),
         dict(learning_rate=0.01, decay=1.0, steps=60),
     )
     losses = np.array([row["loss"] for row in log])

@@ -28,14 +28,15 @@ def fit(part: nn.Module, loss, how: dict, *, seed=0, watch=dict) -> list[dict]:
     """Trains a part of a model with Adam, for so many steps, or minutes if these are over first.
 
     part: whose weights change; it is left in evaluation mode. loss: a function of a NumPy generator
-    that draws a batch, and returns what is to be made small: a number, or (n,) of which the sum is.
+    that draws a batch, and of the share of the training that is over (0 to 1); it returns what is
+    to be made small: a number, or (n,) of which the sum is.
     how: ``learning_rate``; ``steps``; ``minutes`` of the processor's time, which does not depend on
     what else runs on the machine; ``warmup``, the steps in which the rate rises; ``decay``, the
     last share of the training, in which it falls to nothing. watch: a function that measures more,
     as a dict, at the end and after each ``evaluate_every`` steps; its time does not count.
     Returns of each step its ``seconds`` since the beginning, its ``loss``, and what was measured.
 
-    Example: ``fit(net, lambda random: net.loss(draw(random)), dict(learning_rate=0.01, steps=9))``
+    Example: ``fit(net, lambda random, done: net.loss(draw(random)), dict(steps=9, …))``
     """
     how = dict(steps=inf, minutes=inf, warmup=1, decay=0.0, evaluate_every=100) | how
     optimiser = torch.optim.Adam(part.parameters())
@@ -47,7 +48,7 @@ def fit(part: nn.Module, loss, how: dict, *, seed=0, watch=dict) -> list[dict]:
         share = min(share, (len(log) + 1) / how["warmup"])
         optimiser.param_groups[0]["lr"] = how["learning_rate"] * share
         part.train()
-        losses = loss(random)
+        losses = loss(random, done)
         optimiser.zero_grad()
         losses.sum().backward()
         clip_grad_norm_(part.parameters(), CLIP)

@@ -185,13 +185,18 @@ class Sandwich(nn.Module):
         logits = self.decode(self.narrow(q).rsample())
         return cross_entropy(logits, x) + kl_divergence(q, STANDARD).sum(-1)
 
-    def fusion_loss(self, x: Tensor) -> Tensor:
-        """Stage 2, equation 6 with the BVAEs frozen: float (batch,), in nats."""
+    def fusion_loss(self, x: Tensor, weight: float = 1.0) -> Tensor:
+        """Stage 2, equation 6 with the BVAEs frozen: float (batch,), in nats.
+
+        weight: of the upper code's own divergence. A weight that rises from 0 to 1 during the
+        training keeps the upper decoder from learning to do without the code (S. Bowman et al.,
+        "Generating sentences from a continuous space", 2016).
+        """
         with torch.no_grad():
             q = self.encode(x)
         above = self.fuse(q)
         back = normal(self.fusion.decode(self.narrow(above).rsample()))
-        return kl_divergence(q, back).sum((1, 2)) + kl_divergence(above, STANDARD).sum(-1)
+        return kl_divergence(q, back).sum((1, 2)) + weight * kl_divergence(above, STANDARD).sum(-1)
 
     def refine_loss(self, x: Tensor, neuron: str | None = None) -> Tensor:
         """Of refined reconstructions, the BVAEs frozen: float (batch, tracks). By equation 4, in
