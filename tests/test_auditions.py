@@ -236,4 +236,9 @@ def test_a_loop_lasts_whole_bars_and_says_how_well_it_closes(model):
         assert 0 < piece.length <= score.length and np.isfinite(seam)
         grammar.check(events.frame(events.encode(piece)))
         assert abs(piece.length / bar - round(piece.length / bar)) < 0.03
+        ids, opening = events.encode(piece), events.encode(score)
+        ids, opening = (each[events.IS_WAIT[each].argmin() :] for each in (ids, opening))
+        pairs = [([], opening[:64]), (ids, opening[:64])]
+        start, end = infilling.likelihood(model, pairs, 32)
+        assert seam == pytest.approx((start - end) / 64, abs=1e-5)
     assert infilling.loop(model, SONG.excerpt(0, 0.6), 32)[0].seconds == 0.6  # too short for a bar

@@ -120,8 +120,8 @@ def loop(model, score: Score, memory_length: int | None = 512) -> tuple[Score, f
     """The piece up to the end of a bar after which its own beginning follows best.
 
     It lasts a whole number of bars, as ``musical_metrics.bar`` finds them, so that it goes round in
-    time. Also how much less likely its first events are there than at the start of a piece, in nats
-    an event: about 0 where nobody hears the seam.
+    time. Also how much less likely its first events are there, after the rest that may end it, than
+    at the start of a piece, in nats an event: about 0 where nobody hears the seam.
     """
     bar, _ = musical_metrics.bar(score)
     starts, ends = score.notes["start"] - score.notes["start"].min(initial=score.length), []
@@ -131,6 +131,6 @@ def loop(model, score: Score, memory_length: int | None = 512) -> tuple[Score, f
         ends.append(score.excerpt(0, (onset if off <= end // bar else end) / nes.TICKS_PER_SECOND))
     ends = ends or [score]
     opening = events.frame(events.encode(score))[1:-1][:AFTER]
-    pairs = [([], opening), *((continuation.split(end, end.length)[0], opening) for end in ends)]
-    start, *fits = likelihood(reader_of(model), pairs, memory_length)
+    pairs = [(ids[events.IS_WAIT[ids].argmin() :], opening) for ids in map(events.encode, ends)]
+    start, *fits = likelihood(reader_of(model), [([], opening), *pairs], memory_length)
     return ends[int(np.argmax(fits))], float(start - max(fits)) / len(opening)
