@@ -68,7 +68,8 @@ def train(rolls: Rolls, home: Path, settings: dict, minutes: float, seed: int) -
     logs = {}
     for name, stage in STAGES.items():
         if not snapshots.exists(home / name):
-            model, how = built(rolls.kind, home, settings, stage, seed), settings["training"]
+            model = built(rolls.kind, home, settings, stage, seed)
+            how = settings["training"] | settings.get(stage.part, {})
 
             def loss(random, done, model=model, stage=stage, count=how["batch"]):
                 options = {"neuron": stage.neuron} if stage.neuron else {}

@@ -174,7 +174,11 @@ WRONG = {
         "foreign": (foreign_to_all,),
     },
     "08_user_study": {
-        "judgements_for": (lambda half: round(1 / half**2), lambda half: int(0.9 / half**2)),
+        "judgements_for": (
+            lambda half: round(1 / half**2),
+            lambda half: int(0.9 / half**2),
+            lambda half: 0,
+        ),
         "wilson_interval": (plain_interval,),
         "passing": (lambda s, m, n: (1 - s) ** (n - m),),
         "by_listeners": (by_answers, by_a_generator_of_its_own, drawn_twice, of_92_in_100),
