@@ -1,5 +1,9 @@
 """The checks of the notebooks' exercises accept the solutions, and nothing near them."""
 
+import ast
+from collections import Counter
+from pathlib import Path
+
 import exercises_00_01
 import exercises_02_03
 import exercises_04_05_06
@@ -7,7 +11,9 @@ import exercises_07_08
 import exercises_09
 import exercises_10
 import exercises_11
+import nbformat
 import pytest
+import statements
 
 MODULES = (
     exercises_00_01,
@@ -19,6 +25,7 @@ MODULES = (
     exercises_11,
 )
 LESSONS = [lesson for module in MODULES for lesson in module.LESSONS]
+NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
 ANSWERS = [(lesson, answer) for lesson in LESSONS for answer in lesson.checks]
 each_answer = pytest.mark.parametrize(
     "lesson, answer", ANSWERS, ids=[f"{lesson.name}-{answer}" for lesson, answer in ANSWERS]
@@ -50,3 +57,24 @@ def test_the_check_refuses_what_is_wrong(lesson, answer):
 def test_the_check_accepts_other_right_answers(lesson):
     for answer, others in lesson.right.items():
         assert all(lesson.accepts(answer, other) for other in others)
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_what_a_check_reads_is_bound_in_one_cell_alone(path):
+    """A name that a later cell gives another value would mean something else to the check."""
+    cells = nbformat.read(path, as_version=4).cells
+    cells = [cell for cell in cells if cell.cell_type == "code" or "## Exercises" in cell.source]
+    begin = next(n for n, cell in enumerate(cells) if cell.cell_type == "markdown")
+    of_lesson, of_checks = (
+        [statements.split(cell.source) for cell in part]
+        for part in (cells[:begin], cells[begin + 1 :])
+    )
+    imports = ast.Import | ast.ImportFrom
+    bound = Counter(
+        name
+        for cell in of_lesson
+        for name in {n for each in cell if not isinstance(each.node, imports) for n in each.binds}
+    )
+    here = {name for cell in of_checks for each in cell for name in each.binds}
+    read = {name for cell in of_checks for each in cell for name in each.reads} - here
+    assert bound and read and not {name for name in read if bound[name] > 1}
