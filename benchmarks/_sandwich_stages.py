@@ -15,19 +15,18 @@ from lakhnes_lib.training import snapshots
 
 @dataclass(frozen=True)
 class Stage:
-    """A part that is trained: ``bvaes``, ``fusion`` or ``refine``, for a share of the minutes.
+    """A part that is trained: ``bvaes``, ``fusion`` or ``refine``.
 
     base: the stage whose model it goes on with; settings: of ``Sandwich``, where they differ;
-    neuron: of ``Sandwich.refine_loss``; rising: the share of the training in which the weight of
-    ``Sandwich.fusion_loss`` rises from 0 to 1.
+    neuron: of ``Sandwich.refine_loss``; rising: whether the weight of ``Sandwich.fusion_loss``
+    rises from 0 to 1 in the profile's share ``rising`` of the training; otherwise it is 1 at once.
     """
 
     part: str
-    share: float
     base: str | None = None
     settings: dict = field(default_factory=dict)
     neuron: str | None = None
-    rising: float = 0.0
+    rising: bool = False
 
 
 LOSSES = {
@@ -36,26 +35,24 @@ LOSSES = {
     "refine": Sandwich.refine_loss,
 }
 BY_THE_BOOK = {"deviation": 1.0}
-BVAES, FUSION, REFINE = 0.1875, 0.03125, 0.04375
-"""The shares of one training of a part."""
 STAGES = {
-    "independent": Stage("bvaes", BVAES),
-    "shared": Stage("bvaes", BVAES, settings={"shared": True}),
-    "by_the_book": Stage("bvaes", BVAES, settings=BY_THE_BOOK),
+    "independent": Stage("bvaes"),
+    "shared": Stage("bvaes", settings={"shared": True}),
+    "by_the_book": Stage("bvaes", settings=BY_THE_BOOK),
 }
 STAGES |= {
-    f"{base}_{strategy}": Stage("fusion", FUSION, base, {"strategy": strategy}, rising=rising)
-    for base, rising in (("independent", 0.0), ("by_the_book", 0.5))
+    f"{base}_{strategy}": Stage("fusion", base, {"strategy": strategy}, rising=rising)
+    for base, rising in (("independent", False), ("by_the_book", True))
     for strategy in sandwich.STRATEGIES
 }
 STAGES |= {
-    "by_the_book_at_once": Stage("fusion", FUSION, "by_the_book"),  # its weight is 1 at once
-    "independent_bar": Stage("refine", REFINE, "independent_sequence"),
-    "independent_note": Stage("refine", REFINE, "independent_sequence", {"unit": "note"}),
-    "by_the_book_bar": Stage("refine", REFINE, "by_the_book_sequence"),
+    "by_the_book_at_once": Stage("fusion", "by_the_book"),  # its weight is 1 at once
+    "independent_bar": Stage("refine", "independent_sequence"),
+    "independent_note": Stage("refine", "independent_sequence", {"unit": "note"}),
+    "by_the_book_bar": Stage("refine", "by_the_book_sequence"),
 }
 STAGES |= {
-    f"independent_{neuron}": Stage("refine", REFINE, "independent_sequence", neuron=neuron)
+    f"independent_{neuron}": Stage("refine", "independent_sequence", neuron=neuron)
     for neuron in ("deterministic", "stochastic")
 }
 # The models that compose: all of whose parts are trained, with refinement by bars.
@@ -74,10 +71,10 @@ def train(rolls: Rolls, home: Path, settings: dict, minutes: float, seed: int) -
             def loss(random, done, model=model, stage=stage, count=how["batch"]):
                 options = {"neuron": stage.neuron} if stage.neuron else {}
                 if stage.rising:
-                    options["weight"] = min(1.0, done / stage.rising)
+                    options["weight"] = min(1.0, done / settings["rising"])
                 return LOSSES[stage.part](model, rolls.batch(count, random), **options).mean(0)
 
-            how = how | {"minutes": minutes * stage.share}
+            how = how | {"minutes": minutes * settings["shares"][stage.part]}
             log = fitting.fit(getattr(model, stage.part), loss, how, seed=seed)
             fitting.save(model, home / name, log)
             print(home.name, name, len(log), "steps, loss", log[-1]["loss"], flush=True)

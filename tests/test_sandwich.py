@@ -156,10 +156,11 @@ def test_a_stage_lets_the_weight_rise(tmp_path, monkeypatch):
         return sum(part.square().sum() for part in model.fusion.parameters())[None]
 
     monkeypatch.setitem(_sandwich_stages.LOSSES, "fusion", loss)
-    rising, at_once = (Stage("fusion", 1.0, "base", rising=share) for share in (0.5, 0.0))
-    of = {"base": Stage("bvaes", 1.0), "rising": rising, "at_once": at_once}
+    rising, at_once = (Stage("fusion", "base", rising=rises) for rises in (True, False))
+    of = {"base": Stage("bvaes"), "rising": rising, "at_once": at_once}
     monkeypatch.setattr(_sandwich_stages, "STAGES", of)
     settings = {"sizes": SIZES, "training": dict(batch=2, learning_rate=0.01, steps=8)}
+    settings |= {"rising": 0.5, "shares": {"bvaes": 0.5, "fusion": 0.25}}
     _sandwich_stages.train(made_rolls(), tmp_path, settings, 1e9, seed=0)
     assert weights == [0, 0.25, 0.5, 0.75, 1, 1, 1, 1] + [None] * 8
 
