@@ -24,7 +24,7 @@ def measured(rolls: Rolls, home: Path, seed: int) -> dict:
     """Everything that is measured of one data set and seed."""
     torch.manual_seed(seed)
     phrases = evenly(phrases_of(rolls.splits[HELD_OUT[rolls.kind]]), MOST_BARS // 4)
-    x = torch.from_numpy(rolls.unpack(phrases)).float().flatten(0, 1)
+    x = rolls.floats(phrases).flatten(0, 1)
     values = {"bars": len(x), "losses": {}, "reconstruction": {}, "restored": {}, "upper_code": {}}
     for name in ("independent", "shared", "by_the_book"):
         model, _ = load(home, name)
@@ -34,7 +34,7 @@ def measured(rolls: Rolls, home: Path, seed: int) -> dict:
     for name, stage in STAGES.items():
         model, _ = load(home, name)
         if stage.part == "fusion":
-            values["losses"][name] = float(in_batches(model.fusion_loss, x).mean())
+            values["losses"][name] = float(in_batches(lambda p, m=model: m.fusion_loss(m.encode(p)), x).mean())
             values["restored"][name] = come_back(restored(model, x, refined=False), x)
             own = in_batches(lambda p, m=model: kl_divergence(m.fuse(m.encode(p)), STANDARD), x)
             values["upper_code"][name] = float(own.sum(-1).mean())

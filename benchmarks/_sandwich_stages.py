@@ -68,11 +68,13 @@ def train(rolls: Rolls, home: Path, settings: dict, minutes: float, seed: int) -
             model = built(rolls.kind, home, settings, stage, seed)
             how = settings["training"] | settings.get(stage.part, {})
 
-            def loss(random, done, model=model, stage=stage, count=how["batch"]):
+            batch = batches(rolls, model, stage.part, how["batch"])
+
+            def loss(random, done, model=model, stage=stage, batch=batch):
                 options = {"neuron": stage.neuron} if stage.neuron else {}
                 if stage.rising:
                     options["weight"] = min(1.0, done / settings["rising"])
-                return LOSSES[stage.part](model, rolls.batch(count, random), **options).mean(0)
+                return LOSSES[stage.part](model, batch(random), **options).mean(0)
 
             how = how | {"minutes": minutes * settings["shares"][stage.part]}
             log = fitting.fit(getattr(model, stage.part), loss, how, seed=seed)
@@ -80,6 +82,18 @@ def train(rolls: Rolls, home: Path, settings: dict, minutes: float, seed: int) -
             print(home.name, name, len(log), "steps, loss", log[-1]["loss"], flush=True)
         logs[name] = load(home, name)[1]
     return logs
+
+
+def batches(rolls: Rolls, model: Sandwich, part: str, count: int):
+    """A function of a NumPy generator that draws so many bars of train, as the part's loss reads
+    them: rolls, or for the upper VAE their codes, which are computed once, before its minutes."""
+    if part != "fusion":
+        return lambda random: rolls.batch(count, random)
+    train = rolls.splits["train"]
+    with torch.no_grad():
+        parts = np.array_split(train, -(-len(train) // 64))
+        codes = torch.cat([model.code(rolls.floats(bars)) for bars in parts])
+    return lambda random: sandwich.normal(codes[random.integers(len(codes), size=count)])
 
 
 def load(home: Path, name: str) -> tuple[Sandwich, list[dict]]:

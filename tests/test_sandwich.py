@@ -134,16 +134,17 @@ def test_shapes(strategy, shared):
     shown = model.compose(torch.randn(4, 4))
     assert shown.shape == x.shape and (shown > 0).all() and (shown < 1).all()
     assert model.track_loss(x).shape == (4, 3)
-    assert model.fusion_loss(x).shape == _sandwich_measured.bound(model, x).shape == (4,)
+    assert model.fusion_loss(model.encode(x)).shape == _sandwich_measured.bound(model, x).shape == (4,)
     assert len({id(bvae) for bvae in model.bvaes}) == (1 if shared else 3)
 
 
 def test_the_weight_is_of_the_upper_codes_own_divergence():
     model, losses = small(), []
-    own = kl_divergence(model.fuse(model.encode(rolls())), sandwich.STANDARD).sum(-1)
+    q = model.encode(rolls())
+    own = kl_divergence(model.fuse(q), sandwich.STANDARD).sum(-1)
     for weight in (0.0, 0.25, 1.0):
         torch.manual_seed(1)
-        losses.append(model.fusion_loss(rolls(), weight))
+        losses.append(model.fusion_loss(q, weight))
     assert torch.allclose(losses[1] - losses[0], 0.25 * own, atol=1e-5)
     assert torch.allclose(losses[2] - losses[0], own, atol=1e-5) and (own > 0).all()
 
@@ -180,12 +181,24 @@ def test_tracks_are_independent_unless_they_share():
 
 
 def test_lower_vaes_are_frozen_in_the_second_stage_and_for_the_refine_net():
-    model, x = small().train(), rolls()
-    for loss, part in ((model.fusion_loss, model.fusion), (model.refine_loss, model.refine)):
+    model, random = small().train(), np.random.default_rng(0)
+    for part in ("fusion", "refine"):
         model.zero_grad()
-        loss(x).sum().backward()
+        batch = _sandwich_stages.batches(made_rolls(), model, part, 4)(random)
+        _sandwich_stages.LOSSES[part](model, batch).sum().backward()
         assert all(p.grad is None for p in model.bvaes.parameters())
-        assert any(p.grad is not None and p.grad.abs().sum() > 0 for p in part.parameters())
+        weights = getattr(model, part).parameters()
+        assert any(p.grad is not None and p.grad.abs().sum() > 0 for p in weights)
+
+
+def test_codes_computed_once_are_those_of_the_drawn_bars():
+    model, made = small(), made_rolls()
+    drawn = [
+        _sandwich_stages.batches(made, model, part, 5)(np.random.default_rng(3))
+        for part in ("fusion", "refine")
+    ]
+    assert torch.allclose(drawn[0].mean, model.encode(drawn[1]).mean, atol=1e-6)
+    assert torch.allclose(drawn[0].stddev, model.encode(drawn[1]).stddev, atol=1e-6)
 
 
 def test_the_refine_net_begins_as_the_identity_and_sees_its_unit():

@@ -153,10 +153,13 @@ class Rolls(NamedTuple):
         """Packed rolls of any shape as bool (…, pitches)."""
         return np.unpackbits(packed, axis=-1, count=self.kind.pitches).view(bool)
 
+    def floats(self, packed: np.ndarray) -> torch.Tensor:
+        """Packed rolls of any shape as the float32 (…, pitches) of 0 and 1 that networks read."""
+        return torch.from_numpy(self.unpack(packed)).float()
+
     def batch(self, count: int, random: np.random.Generator) -> torch.Tensor:
         """So many random bars of train: float32 (count, tracks, 96, pitches)."""
-        rows = random.integers(len(self.splits["train"]), size=count)
-        return torch.from_numpy(self.unpack(self.splits["train"][rows])).float()
+        return self.floats(random.choice(self.splits["train"], count))
 
 
 def packed(kind: Kind, songs: Iterable[tuple[str, np.ndarray]], most: int) -> Rolls:

@@ -33,8 +33,7 @@ SILENCE = -3.0
 def normal(parameters: Tensor) -> Normal:
     """Normal distributions of means and log variances: (…, 2 n) -> (…, n)."""
     mean, log_variance = parameters.chunk(2, -1)
-    deviation = (log_variance.clamp(-12, 6) / 2).exp()
-    return Normal(mean, deviation, validate_args=False)
+    return Normal(mean, (log_variance.clamp(-12, 6) / 2).exp(), validate_args=False)
 
 
 def by_track(nets, x: Tensor) -> Tensor:
@@ -155,9 +154,13 @@ class Sandwich(nn.Module):
         """The distribution from which is really drawn: ``deviation`` times as wide."""
         return Normal(q.mean, self.deviation * q.stddev, validate_args=False)
 
+    def code(self, x: Tensor) -> Tensor:
+        """Rolls -> means and log variances of each track's code, (batch, tracks, 2 latent)."""
+        return by_track([bvae.encode for bvae in self.bvaes], x)
+
     def encode(self, x: Tensor) -> Normal:
-        """Rolls -> Normal of (batch, tracks, latent)."""
-        return normal(by_track([bvae.encode for bvae in self.bvaes], x))
+        """Rolls -> the distribution of each track's code, Normal of (batch, tracks, latent)."""
+        return normal(self.code(x))
 
     def decode(self, z: Tensor) -> Tensor:
         """(batch, tracks, latent) -> logits of rolls, not refined."""
@@ -185,15 +188,15 @@ class Sandwich(nn.Module):
         logits = self.decode(self.narrow(q).rsample())
         return cross_entropy(logits, x) + kl_divergence(q, STANDARD).sum(-1)
 
-    def fusion_loss(self, x: Tensor, weight: float = 1.0) -> Tensor:
+    def fusion_loss(self, q: Normal, weight: float = 1.0) -> Tensor:
         """Stage 2, equation 6 with the BVAEs frozen: float (batch,), in nats.
 
-        weight: of the upper code's own divergence. A weight that rises from 0 to 1 during the
-        training keeps the upper decoder from learning to do without the code (S. Bowman et al.,
-        "Generating sentences from a continuous space", 2016).
+        q: what ``encode`` gave. Frozen encoders say the same of a bar in every step, so that the
+        ``code`` of all bars can be computed once. weight: of the upper code's own divergence. A
+        weight that rises from 0 to 1 during the training keeps the upper decoder from learning to
+        do without the code (S. Bowman et al., "Generating sentences from a continuous space",
+        2016).
         """
-        with torch.no_grad():
-            q = self.encode(x)
         above = self.fuse(q)
         back = normal(self.fusion.decode(self.narrow(above).rsample()))
         return kl_divergence(q, back).sum((1, 2)) + weight * kl_divergence(above, STANDARD).sum(-1)
