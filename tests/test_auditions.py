@@ -50,6 +50,10 @@ def test_faults_are_heard_one_by_one():
         roll = [(nes.NO, time, time + 99, 7, 9) for time in times]
         assert auditions.faults(Score.build(line + bass + roll)) == heard
     assert auditions.faults(Score.build(melody(wander(20) + [60, 64, 67] * 10))) == ["loops"]
+    for count, heard in ((100, []), (101, ["trills on"])):
+        times = [round((1 + number / 10) * 44_100) for number in range(count)]
+        trill = [(nes.P2, t, t + 4_000, 60 + 2 * (n % 2), 9) for n, t in enumerate(times)]
+        assert auditions.faults(Score.build(line + bass + trill)) == heard
     assert auditions.faults(Score.build(line + bass[:15])) == ["loses a voice"]
     assert auditions.faults(Score.build(line + melody(wander(15), nes.TR, begin=25 * BEAT))) == []
 

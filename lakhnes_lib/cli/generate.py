@@ -49,8 +49,8 @@ def generate(
 
     A piece ends where the model ends it, or at the last bar before --seconds. More candidates are
     composed than asked for; those that hold a note for more than 6 seconds, repeat one short loop,
-    lose a voice, hardly play or end at once are left out, and counted; of each five others the one
-    most like real songs is taken. --no-audition takes the first ones.
+    trill on and on, lose a voice, hardly play or end at once are left out, and counted; of each
+    five others the one most like real songs is taken. --no-audition takes the first ones.
 
     FILE is a MIDI, TX1 or VGM file, or a lead sheet in ABC as in assets/songbook. Of a MIDI file
     the lowest track plays TR, the highest or busiest P1, the next P2, and drums NO, unless --voices

@@ -132,6 +132,24 @@ def loop_shares(ids: np.ndarray) -> np.ndarray:
     return np.max(shares, axis=0) if shares else np.full(len(ids), np.nan)
 
 
+def longest_trill(score: Score) -> int:
+    """The most notes in a row of P1, P2 or TR that go round between the same two or three pitches.
+
+    A note that is repeated counts once. The fastest trills of the NES change every frame.
+
+    >>> import lakhnes_lib as nes
+    >>> longest_trill(nes.read("assets/songbook/greensleeves.abc"))
+    5
+    """
+    notes = score.notes[score.notes["voice"] != nes.NO]
+    notes = notes[np.argsort(notes["voice"], kind="stable")]
+    pitch = notes["pitch"] + 128 * notes["voice"].astype(int)  # no voice shares one with another
+    pitch = pitch[np.diff(pitch, prepend=-1) != 0]
+    breaks = {n: np.flatnonzero(pitch[n:] != pitch[:-n]) + n for n in (2, 3)}  # n: the pitches
+    runs = {n: np.diff([n - 1, *after, len(pitch)]) + n - 1 for n, after in breaks.items()}
+    return int(max(lengths.max() for lengths in runs.values()))
+
+
 def _repetition(notes: np.ndarray, song: np.ndarray, count: int) -> np.ndarray:
     """Share of each song's phrases that the same voice has played before: float64 (songs,); notes:
     melodic ones."""

@@ -1,4 +1,4 @@
-"""Auditions: pieces that freeze, loop, race, lose a voice or end at once are composed again.
+"""Auditions: pieces that freeze, loop, trill, race, lose a voice or end at once are left out.
 
 Paper: none (§8 keeps what is drawn). Notebook: 09_composing.
 A language model that is drawn from goes wrong now and then, and a listener hears it at once: a note
@@ -41,6 +41,9 @@ LEAST_NOTES = 1.5
 """Notes a second of all voices; the emptiest song of test has 1.7, half of them have over 13."""
 MOST_NOTES = 150
 """Notes that begin within one second, of all voices; one song of valid and test has more."""
+LONGEST_TRILL = 100
+"""Notes of a melodic voice that go round between two or three pitches; in valid and test three
+songs have more."""
 LEAST_SHARE = 0.5
 """Of the seconds asked for: a piece that ends earlier is too short."""
 CHOICES = 5
@@ -79,6 +82,7 @@ def faults(score: Score, seconds: float = 0.0, begin: float = 0.0) -> list[str]:
         "ends early": score.seconds < LEAST_SHARE * seconds,
         "freezes": held > LONGEST_NOTE,
         "loops": metrics["looping"][0] > MOST_LOOPING,
+        "trills on": musical_metrics.longest_trill(score) > LONGEST_TRILL,
         "loses a voice": middle >= LEAST_HALF and lost.any(),
         "hardly plays": len(score.notes) < LEAST_NOTES * score.seconds,
         "plays too fast": crowd.max(initial=0) > MOST_NOTES,

@@ -110,8 +110,7 @@ class Accompaniment:
 
     def composed(self) -> list[np.ndarray]:
         """Ids of each candidate after the prime: int64 (events,)."""
-        rows = self.made[:, self.first :]
-        return [ids[ids != events.START] for ids in rows]
+        return [ids[ids != events.START] for ids in self.made[:, self.first :]]
 
     def best(self) -> np.ndarray:
         """Of the candidates with the fewest faults in their free voices, the one that predicts the

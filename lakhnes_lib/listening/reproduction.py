@@ -77,13 +77,10 @@ def runs(row: str, models: dict) -> list[str]:
 
 def _after_most_lakh(models: dict) -> list[str]:
     """Of each profile (but smoke) the model after most of Lakh, of those measured on test."""
-    most = {}
-    for name, entry in models.items():
-        match = re.fullmatch(r"(?!smoke/)(.+)/transformer_xl_lakh_(\d+)", name)
-        if match and "test" in entry:
-            profile, amount = match[1], int(match[2])
-            most[profile] = max(most.get(profile, (0, "")), (amount, name))
-    return [name for _, name in most.values()]
+    after_lakh = re.compile(r"(?!smoke/).+/transformer_xl_lakh_\d+")
+    names = [name for name in models if after_lakh.fullmatch(name) and "test" in models[name]]
+    names.sort(key=lambda name: int(name.rpartition("_")[2]))
+    return list({name.partition("/")[0]: name for name in names}.values())
 
 
 def table_2(models: dict | None = None) -> list[Row]:

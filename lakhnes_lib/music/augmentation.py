@@ -66,8 +66,7 @@ def draw(setting: str, sounding: np.ndarray, rng: np.random.Generator) -> np.nda
     # Of n sounding voices 1 to n - 1 are left: the first in a random order, silent voices last.
     count = sounding.sum(1)
     left = rng.integers(1, np.maximum(count, 2))
-    order = rng.random((songs, 4)) + ~sounding
-    rank = order.argsort(1).argsort(1)
+    rank = (rng.random((songs, 4)) + ~sounding).argsort(1).argsort(1)
     voices[(fewer & (count > 1))[:, None] & (rank >= left[:, None])] = DROPPED
     return changes
 

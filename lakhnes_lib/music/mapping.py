@@ -53,8 +53,7 @@ def assignments(
     chosen = list(range(count))
     if count > options.most_instruments:
         chosen = rng.choice(count, options.most_instruments, replace=False).tolist()
-    silent = [SILENT] * (3 - count)
-    orders = sorted(set(itertools.permutations(chosen + silent, 3)))
+    orders = sorted(set(itertools.permutations(chosen + [SILENT] * (3 - count), 3)))
     if len(orders) > options.most_examples:
         drawn = rng.choice(len(orders), options.most_examples, replace=False)
         orders = [orders[index] for index in drawn]
@@ -76,8 +75,7 @@ def draw(
     for voice, number in enumerate(assignment):
         if number != SILENT:
             notes = song.melodies[number]
-            playable = notes[nes.has_pitch(voice, notes["pitch"])]
-            parts.append(_for_voice(voice, playable))
+            parts.append(_for_voice(voice, notes[nes.has_pitch(voice, notes["pitch"])]))
     if song.drums:
         hits = _for_voice(nes.NO, song.drums[rng.integers(len(song.drums))])
         noise_types = rng.integers(1, NOISE_TYPES + 1, 128)  # of each drum pitch

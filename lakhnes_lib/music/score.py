@@ -43,8 +43,7 @@ def _from_rows(rows, dtype: np.dtype, name: str) -> np.ndarray:
     try:
         return np.array([tuple(row) for row in rows], dtype)
     except (OverflowError, TypeError, ValueError) as error:
-        fields = ", ".join(dtype.names)
-        rule = f"a row is not ({fields}) in whole numbers ({error})"
+        rule = f"a row is not ({', '.join(dtype.names)}) in whole numbers ({error})"
         raise BadScore(f"{name or 'score'}: {rule}") from None
 
 

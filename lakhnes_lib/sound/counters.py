@@ -128,8 +128,7 @@ def timer(events: Events, voice: int) -> np.ndarray:
                 divider -= 1
         too_short = period < chip.SHORTEST_PULSE_TIMER
         muted = is_pulse and (too_short or _sweep_target(period, sweep, voice) > 0x7FF)
-        sounding = -1 if muted else period
-        timers.append(sounding)
+        timers.append(-1 if muted else period)
     return after(at, timers)
 
 

@@ -59,8 +59,7 @@ def load(path) -> tuple[Score, list[str]]:
     path, faults = Path(path), []
     data = _unpacked(path, faults)
     start, clock = _header(path, data, faults)
-    end = _end(data, start, faults)
-    writes, length = _commands(path, data, start, end, faults)
+    writes, length = _commands(path, data, start, _end(data, start, faults), faults)
     score = emulation.run(writes, length, clock, path.stem)
     notes = f"plays {len(score.notes):,} notes, more than the {MOST_NOTES:,} of a song"
     _check(len(score.notes) <= MOST_NOTES, path, notes)

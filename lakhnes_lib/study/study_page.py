@@ -43,8 +43,7 @@ def write(design: Design, path, batches=None, *, title: str = TITLE, consent=())
     key = "-".join([design.fingerprint, *map(str, numbers)])
     data = {"design": design.fingerprint, "key": key, "trials": pairs}
     texts = {"title": title, "consent": consent, "question": QUESTIONS[design.kind]}
-    page = render(TEMPLATE, design=design, count=len(trials), data=data, **texts)
-    write_file(path, page)
+    write_file(path, render(TEMPLATE, design=design, count=len(trials), data=data, **texts))
     return Path(path)
 
 
