@@ -34,7 +34,9 @@ def measured(rolls: Rolls, home: Path, seed: int) -> dict:
     for name, stage in STAGES.items():
         model, _ = load(home, name)
         if stage.part == "fusion":
-            values["losses"][name] = float(in_batches(lambda p, m=model: m.fusion_loss(m.encode(p)), x).mean())
+            values["losses"][name] = float(
+                in_batches(lambda p, m=model: m.fusion_loss(m.encode(p)), x).mean()
+            )
             values["restored"][name] = come_back(restored(model, x, refined=False), x)
             own = in_batches(lambda p, m=model: kl_divergence(m.fuse(m.encode(p)), STANDARD), x)
             values["upper_code"][name] = float(own.sum(-1).mean())

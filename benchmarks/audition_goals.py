@@ -5,14 +5,14 @@ python benchmarks/audition_goals.py [real] [grid] [pieces] [--candidates 48] [--
 - real: how many songs of valid and test, their first 30 seconds, have a fault; and what metrics
   are usual in songs of valid, which auditions choose by (written to typical.yaml);
 - grid: candidates of every way of drawing that has not been measured by all faults yet, as they
-  come, with and without the limit that makes a voice let go of a note: how many have no fault, how far their
-  metrics lie from those of valid songs (mean over the metrics of the Wasserstein distance in
-  standard deviations), for all candidates and for those without a fault;
+  come, with and without the limit that makes a voice let go of a note: how many have no fault, how
+  far their metrics lie from those of valid songs (mean over the metrics of the Wasserstein distance
+  in standard deviations), for all candidates and for those without a fault;
 - pieces: as many pieces of 30 seconds as asked for, by the defaults: notes held for over 4 seconds,
-  loops, trills, silent voices, medians beside the middle half of test songs, runs shared with training
-  songs, by their notes and by their figures (the different groups of four steps in them: a trill
-  of any length has two); the same for pieces as published (1,024 events, no end, temperature 0.95,
-  top-k 32). Each number has the middle 95 % of a bootstrap over the pieces.
+  loops, trills, silent voices, medians beside the middle half of test songs, runs shared with
+  training songs, by their notes and by their figures (the different groups of four steps in them: a
+  trill of any length has two); the same for pieces as published (1,024 events, no end, temperature
+  0.95, top-k 32). Each number has the middle 95 % of a bootstrap over the pieces.
 
 Pieces are composed by assets/pretrained/mini in 8 bits, and stay in runs/auditions, from where an
 interrupted run goes on. Needs NES-MDB. With --write the numbers go to results/auditions.json,
@@ -79,7 +79,7 @@ def composed(way: tuple, count: int, published=False) -> list[Score]:
     path = HOME / f"{name}.json"
     rows = json.loads(path.read_text()) if path.exists() else []
     limits = dict(length=1024) if published else dict(length=6800, seconds=34.0, stop=True)
-    with tqdm(total=count, initial=len(rows), desc=name, unit="piece") as bar:
+    with tqdm(total=max(count, len(rows)), initial=len(rows), desc=name, unit="piece") as bar:
         while len(rows) < count:
             options = dict(n=BATCH, first=len(rows), seed=0, memory_length=MEMORY, precision="int8")
             steps = sampling.stream(MINI, **options, **limits, **drawing)

@@ -134,7 +134,9 @@ def test_shapes(strategy, shared):
     shown = model.compose(torch.randn(4, 4))
     assert shown.shape == x.shape and (shown > 0).all() and (shown < 1).all()
     assert model.track_loss(x).shape == (4, 3)
-    assert model.fusion_loss(model.encode(x)).shape == _sandwich_measured.bound(model, x).shape == (4,)
+    assert (
+        model.fusion_loss(model.encode(x)).shape == _sandwich_measured.bound(model, x).shape == (4,)
+    )
     assert len({id(bvae) for bvae in model.bvaes}) == (1 if shared else 3)
 
 
