@@ -21,6 +21,10 @@ GIVEN = {
 }
 TONES = chip.CLOCK / (93 * chip.noise_period(np.arange(1, 17)))  # Hz
 SLOW_CHORD = [(P1, 7_350 * i, 7_350 * (i + 1), (72, 76, 79)[i % 3], 12) for i in range(12)]
+FAST_CHORD = [(P1, 735 * i, 735 * (i + 1), (72, 76, 79)[i % 3], 12) for i in range(120)]
+ARPEGGIO = [
+    (P1, 11_025 * i, 11_025 * (i + 1), pitch, 12) for i, pitch in enumerate((72, 76, 79, 84))
+]
 LOW_ARPEGGIO = [(P1, 11_025 * i, 11_025 * (i + 1), pitch, 12) for i, pitch in enumerate((60, 64))]
 
 
@@ -54,11 +58,26 @@ def silence_of_first_notes(score):
     return max(map(len, silences)) / TICKS_PER_SECOND
 
 
-def melodic_silence(score):
-    """The noise is forgotten."""
+def silence_without(forgotten):
+    """A function that does not hear one of the voices."""
+
+    def function(score):
+        heard = np.zeros(score.length, bool)
+        for voice, start, end, _, _ in score.notes.tolist():
+            heard[start:end] |= voice != forgotten
+        silences = "".join(".x"[sounds] for sounds in heard.tolist()).split("x")
+        return max(map(len, silences)) / TICKS_PER_SECOND
+
+    return function
+
+
+def silence_around_voices(score):
+    """Each voice is taken to sound from the beginning of its first note to the end of its last."""
     heard = np.zeros(score.length, bool)
-    for _, start, end, _, _ in score.only(nes.MELODIC).notes.tolist():
-        heard[start:end] = True
+    for voice in range(4):
+        notes = score.voice(voice)
+        if len(notes):
+            heard[notes["start"].min() : notes["end"].max()] = True
     silences = "".join(".x"[sounds] for sounds in heard.tolist()).split("x")
     return max(map(len, silences)) / TICKS_PER_SECOND
 
@@ -133,15 +152,20 @@ def silent_unison(timer):
 
 WRONG = {
     "00_start_here": {
-        "arpeggio": (Score.build(LOW_ARPEGGIO), Score.build(LOW_ARPEGGIO, TICKS_PER_SECOND)),
+        "arpeggio": (
+            Score.build(LOW_ARPEGGIO),
+            Score.build(LOW_ARPEGGIO, TICKS_PER_SECOND),
+            ARPEGGIO,  # the right notes, but no Score
+        ),
         "vocabulary": ((370, 257, 4), (371, 256, 4), 630),
         "heated": (multiplied, lambda log_probs, temperature: np.exp(log_probs)),
         "longest_silence": (
             lambda score: 0.0,
             between_notes,
-            melodic_silence,
+            *map(silence_without, (P1, P2, TR, NO)),
             silence_after_the_last,
             silence_of_first_notes,
+            silence_around_voices,
         ),
         "guesser": (lambda ids: 631.0, without_the_first, expects_itself, most_frequent),
     },
@@ -149,7 +173,7 @@ WRONG = {
         "middle_c": ((428, 1.0), (427, 1.0), (427, -2), (426, -1.8), 427),
         "unison_timer": (lambda timer: 2 * timer, lambda timer: 2 * timer + 1, silent_unison),
         "noise_type": (lambda hertz: 1 + int(np.abs(TONES - hertz).argmin()), lambda hertz: 1),
-        "fast_chord": (Score.build(SLOW_CHORD),),
+        "fast_chord": (Score.build(SLOW_CHORD), FAST_CHORD),
         "fade": (fades_everything, fades_to_nothing, fades_at_the_end, lambda score: score),
     },
 }

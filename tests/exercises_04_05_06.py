@@ -42,6 +42,7 @@ def baseline_names() -> dict:
     names = {"chosen": chosen, "by_hand": by_hand, "after": after, "counts": counts}
     names |= {"total": sum(counts.values()), "test": corpus["test"].framed()}
     names |= {"NGram": NGram, "perplexity": perplexity}
+    names |= {"Counter": Counter, "defaultdict": defaultdict}
     for name, smoothing in (("five", "kneser_ney"), ("backed_off", "backoff")):
         names[name] = NGram(smoothing=smoothing).fit(chosen)
     return names
@@ -115,6 +116,23 @@ def unshift_in_float32(scores):
     return answer
 
 
+def mass_by_membership(a, after, counts, total):
+    """Its look-ups put an empty entry into ``after`` for an event that nothing followed."""
+    share = 1 if a in after else 0
+    unseen = (b for b in range(631) if not after[a][b])
+    return share + sum(counts[b] / total if counts[b] else 1 / 631 for b in unseen)
+
+
+def unshift_by_pairs(scores):
+    """Right, but by a loop over pairs, which the exercise rules out."""
+    time, keys = scores.shape
+    answer = torch.zeros(time, keys, dtype=scores.dtype)
+    for i in range(time):
+        for j in range(keys - time + i + 1):
+            answer[i, time - 1 - i + j] = scores[i, j]
+    return answer
+
+
 def chain_of_groups(n, ids, songs):
     """The longest run whose groups of n stand anywhere in training, and not one after the other."""
     known = {tuple(song[i : i + n]) for song in songs for i in range(len(song) - n + 1)}
@@ -159,7 +177,7 @@ WRONG = {
         "count_parameters": (
             lambda vocabulary_size, layers, width, heads, head_width, feed_forward: 41_274_487,
         ),
-        "unshift": (lambda scores: scores, lambda scores: scores.flip(1)),
+        "unshift": (lambda scores: scores, lambda scores: scores.flip(1), unshift_by_pairs),
         "own_voice_share": (uniform_shares, strongest_own, counted_own, greatest_own),
     },
     "05_training": {
@@ -233,9 +251,11 @@ RIGHT = {
         "unshift": (unshift_in_float32, lambda scores: unshift_in_float32(scores).numpy()),
     },
     "05_training": {"clip": (clipped_as_arrays,)},
+    "06_baselines": {"mass_after": (mass_by_membership, mass_by_membership)},  # run twice
 }
+TRANSFORMER_FUNCTIONS = ("random", "toy_model", "influence", "shift_by_loop", "calls_of")
 GIVEN = {
-    "04_transformer_xl": (transformer_names, ("random", "toy_model", "influence", "shift_by_loop")),
+    "04_transformer_xl": (transformer_names, TRANSFORMER_FUNCTIONS),
     "05_training": (training_names, ()),
     "06_baselines": (baseline_names, ("windows",)),
 }
