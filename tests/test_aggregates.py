@@ -326,6 +326,11 @@ def test_rolls_of_both_rules():
     found = event_counts.repeated_steps(split)  # shares of 1/2 and 0, and of 1/2 and 1/4
     assert found["by_moment"]["counts"].nonzero()[0].tolist() == [0, 10]
     assert found["by_frequency"]["counts"].nonzero()[0].tolist() == [5, 10]
+    # Of the first song's pitches half repeat; of the second one's 9 of 16, or 10 of 16.
+    medians = {"by_moment": (1 / 2 + 9 / 16) / 2, "by_frequency": (1 / 2 + 10 / 16) / 2}
+    for rule, median in medians.items():
+        assert found[rule]["pitches_least"] == 1 / 2 and found[rule]["pitches_median"] == median
+        assert found[rule]["pitches_majority_share"] == 1 / 2
 
 
 def test_keys_and_scales_are_those_of_the_library():

@@ -160,19 +160,28 @@ def jingles(split) -> dict:
 
 
 def repeated_steps(split) -> dict:
-    """Songs by the share of steps of a piano roll that repeat the step before, in steps of 5 %."""
+    """Songs by the share of steps of a piano roll that repeat the step before, in steps of 5 %.
+
+    pitches_least, pitches_median: the same share of the roll's single pitches, each voice by
+    itself, in the song that repeats least and in the middle one.
+    """
     first = np.append(0, np.cumsum(steps_of(split)))  # of each song, laid end to end
     long_enough = split.songs["length"] * STEPS > nes.TICKS_PER_SECOND
     found = {}
     for rule, roll in (("by_moment", sampled(split)), ("by_frequency", frequent(split))):
-        same = np.append(False, (roll[1:] == roll[:-1]).all(1))
-        same[first[:-1][steps_of(split) > 0]] = False  # a song's first step repeats nothing
-        repeats = np.diff(np.append(0, np.cumsum(same))[first])
-        shares = repeats[long_enough] / steps_of(split)[long_enough]
+        equal = np.vstack([np.zeros_like(roll[:1], bool), roll[1:] == roll[:-1]])
+        equal[first[:-1][steps_of(split) > 0]] = False  # a song's first step repeats nothing
+        repeats = (
+            np.diff(np.append(0, np.cumsum(kind))[first]) for kind in (equal.all(1), equal.mean(1))
+        )
+        shares, by_voice = (each[long_enough] / steps_of(split)[long_enough] for each in repeats)
         found[rule] = {
             "counts": np.histogram(shares, np.arange(21) / 20)[0],
             "median": np.median(shares),
             "majority_share": np.mean(shares > 0.5),
+            "pitches_least": by_voice.min(),
+            "pitches_median": np.median(by_voice),
+            "pitches_majority_share": np.mean(by_voice > 0.5),
         }
     return found
 
