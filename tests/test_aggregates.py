@@ -18,6 +18,7 @@ from lakhnes_lib.songbook import tunes
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "tools" / "aggregates"))
 import event_counts
+import event_pairs
 import lakh_facts
 import nesmdb_facts
 import note_counts
@@ -309,6 +310,24 @@ def test_events_are_counted():
     assert event_counts.onsets(split)["notes_that_begin_with_the_one_before_share"] == 3 / 6
     assert event_counts.jingles(split)["under 2 s"] == 1
     assert nesmdb_facts.games(split) == {"000", "001"}
+
+
+def test_pairs_of_events_are_counted_by_group(nes_facts):
+    """An event in a framed song is one of a pair but for the last; ids have a group each."""
+    song = Score.build([(P1, 0, 100, 60, 9), (P1, 100, 250, 61, 9), (TR, 250, 300, 40, 1)])
+    groups = event_pairs.GROUPS
+    counted = event_pairs.following(corpus.pack("", [song]))
+    pairs = {(groups[a], groups[b]): int(counted[a, b]) for a, b in np.argwhere(counted).tolist()}
+    wait = "11–100 ticks", "101–1,000 ticks"
+    assert pairs == {
+        ("<S>", "P1 octave 4"): 1, ("P1 octave 4", wait[0]): 1, ("P1 octave 4", wait[1]): 1,
+        (wait[0], "P1 octave 4"): 1, (wait[1], "P1 off"): 1, ("P1 off", "TR octave 2"): 1,
+        ("TR octave 2", wait[0]): 1, (wait[0], "TR off"): 1, ("TR off", "<S>"): 1,
+    }  # fmt: skip
+    known, train = nes_facts["following"], "train"
+    assert list(known["groups"]) == groups
+    framed, songs = (nes_facts[fact]["splits"][train] for fact in ("kinds", "sizes"))
+    assert np.sum(known["splits"][train]) == framed["framed"] - songs["songs"]
 
 
 def test_rolls_of_both_rules():

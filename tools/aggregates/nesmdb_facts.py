@@ -2,6 +2,7 @@
 The same facts, but for loudness and timbre, are taken of mapped Lakh songs."""
 
 import event_counts
+import event_pairs
 import note_counts
 import numpy as np
 
@@ -147,9 +148,17 @@ LOUDNESS = {
     ),
 }
 
+PAIRS = {
+    "following": (
+        event_pairs.following,
+        "How often an event of one group (row) is followed by one of another group (column).",
+        {"groups": event_pairs.GROUPS},
+    ),
+}
+
 
 def of_splits(splits: dict, wanted: dict) -> dict:
-    """The wanted facts (``MUSIC`` or ``LOUDNESS``) of every split, by name."""
+    """The wanted facts (of ``MUSIC``, ``LOUDNESS`` or ``PAIRS``) of every split, by name."""
     return {
         name: {"description": description}
         | reading
@@ -164,15 +173,15 @@ def joined(splits: dict) -> corpus.Split:
 
 
 def alone(nesmdb: corpus.Corpus, names) -> dict:
-    """Some facts of ``MUSIC`` and ``LOUDNESS`` by name, measured without the others."""
-    wanted = {name: (MUSIC | LOUDNESS)[name] for name in names}
+    """Some facts of ``MUSIC``, ``LOUDNESS`` and ``PAIRS`` by name, measured without the others."""
+    wanted = {name: (MUSIC | LOUDNESS | PAIRS)[name] for name in names}
     return of_splits(dict(nesmdb.splits) | {"all": joined(nesmdb.splits)}, wanted)
 
 
 def all_facts(nesmdb: corpus.Corpus) -> tuple[dict, dict]:
     """Every fact on NES-MDB by name, and what else the file's head says."""
     splits = dict(nesmdb.splits)
-    facts = of_splits(splits | {"all": joined(splits)}, MUSIC | LOUDNESS)
+    facts = of_splits(splits | {"all": joined(splits)}, MUSIC | LOUDNESS | PAIRS)
     facts["games"] = {
         "description": "Games by split: the songs of one game are all in the same split.",
         "splits": {name: len(games(split)) for name, split in splits.items()},
