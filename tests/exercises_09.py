@@ -93,6 +93,14 @@ def coarse(p, wanted):
     return grid[np.argmin([abs(entropy(temper(p, each)) - wanted) for each in grid])]
 
 
+def near_in_entropy(p, wanted):
+    """Halves the interval until the entropy, and not the temperature, is within a thousandth."""
+    low, high = 0.2, 5.0
+    while abs(entropy(temper(p, middle := (low + high) / 2)) - wanted) > 1e-3:
+        low, high = (middle, high) if entropy(temper(p, middle)) < wanted else (low, middle)
+    return middle
+
+
 def ratio(p, wanted):
     return wanted / entropy(p)
 
@@ -199,7 +207,7 @@ def one_too_few(n, share, sure):
 
 WRONG = {
     "min_p": (above_share, not_normed, nucleus, only_the_likeliest, unchanged),
-    "thermostat": (always(1.0), coarse, ratio, inverted),
+    "thermostat": (always(1.0), coarse, near_in_entropy, ratio, inverted),
     "in_c_major": (
         np.ones(631, bool),
         np.isin(PITCH, C_MAJOR),  # noise has types, and no pitches

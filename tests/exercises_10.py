@@ -39,6 +39,22 @@ def without_reset(ids):
     return times
 
 
+def clock_up_to(last):
+    """Right, but the positions end with this token."""
+
+    def answer(ids):
+        times, now = [], 0
+        for token in ids:
+            if token == 4:
+                now += 32 - now % 32
+            elif 165 <= token <= last:
+                now += token - 165 - now % 32
+            times.append(now)
+        return times
+
+    return answer
+
+
 def grammar_alone(ids, ends=(1, 4)):
     kinds = np.repeat(range(6), (4, 1, 88, 8, 64, 32))[list(ids)] if ids else []
     follows = {1: (1, 5), 2: (3,), 3: (4,), 4: (1, 2, 5), 5: (2,)}
@@ -77,17 +93,38 @@ FOLLOW = {"start": "bar end", "bar": "bar position end", "position": "pitch", "p
 FOLLOW |= {"velocity": "duration", "duration": "bar pitch position end"}
 
 
+def keeps(ids, kind_of=KIND_OF, extra=None):
+    """The right answer, if nothing is changed in it; extra: one more kind that may follow one."""
+    pairs = pairwise(["start", *(kind_of[token] for token in ids), "end"])
+    return all(b in FOLLOW.get(a, "") or (a, b) == extra for a, b in pairs) and rises(ids)
+
+
 def but_for(before, after):
     """Right, but for these kinds: the second may follow the first."""
-
-    def answer(ids):
-        pairs = pairwise(["start", *(KIND_OF[token] for token in ids), "end"])
-        fit = (b in FOLLOW.get(a, "") or (a, b) == (before, after) for a, b in pairs)
-        return all(fit) and rises(ids)
-
-    return answer
+    return lambda ids: keeps(ids, extra=(before, after))
 
 
+def by_ranges(**ranges):
+    """Right, but for the first and last tokens of these kinds."""
+    kind_of = ["bar" if token == 4 else "special" for token in range(197)]
+    for kind, (first, last) in (RANGES | ranges).items():
+        kind_of[first : last + 1] = [kind] * (last + 1 - first)
+    return lambda ids: keeps(ids, kind_of)
+
+
+def velocity_as_pitch(ids):
+    """Wrong: the first velocity is taken for a pitch after a position."""
+    taken = [92 if token == 93 and last >= 165 else token for last, token in pairwise([0, *ids])]
+    return keeps(taken)
+
+
+RANGES = {"pitch": (5, 92), "velocity": (93, 100), "duration": (101, 164), "position": (165, 196)}
+SHIFTED = [
+    by_ranges(**{kind: (first + low, last + high)})
+    for kind, (first, last) in RANGES.items()
+    for low, high in ((1, 0), (0, -1))
+]
+TOO_NARROW = by_ranges(pitch=(5, 91), velocity=(93, 99), duration=(101, 163), position=(165, 195))
 FAULTY = [but_for(a, b) for a in FOLLOW for b in (*KINDS, "end") if b not in FOLLOW[a]]
 WRONG = {
     "after_cut": (lambda r, n, k: r, lambda r, n, k: r / (r + k * (1 - r) / n)),
@@ -96,7 +133,12 @@ WRONG = {
         lambda given, made: int((made >= made[given.argmax()]).sum()),
         lambda given, made: int((given > given[made.argmax()]).sum()),
     ),
-    "clock": (without_reset, lambda ids: [32 * (ids[: n + 1].count(4)) for n in range(len(ids))]),
+    "clock": (
+        without_reset,
+        lambda ids: [32 * (ids[: n + 1].count(4)) for n in range(len(ids))],
+        clock_up_to(189),
+        clock_up_to(195),
+    ),
     "in_order": (
         lambda ids: True,
         lambda ids: not ids or ids[0] == 4,
@@ -104,6 +146,9 @@ WRONG = {
         ends_after_pitch,
         special_passed_over,
         no_grammar,
+        velocity_as_pitch,
+        TOO_NARROW,
+        *SHIFTED,
         *FAULTY,
     ),
 }
@@ -114,7 +159,7 @@ CHECKS = {
     "clock": "is_clock",
     "in_order": "is_in_order",
 }
-RIGHT = {"in_order": (but_for("end", "end"),)}
+RIGHT = {"in_order": (keeps, by_ranges()), "clock": (clock_up_to(196),)}
 LESSONS = [
     Lesson("10_complementary_tracks", CHECKS, WRONG, given, solved_with, ("merge",), right=RIGHT)
 ]
