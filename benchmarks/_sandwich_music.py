@@ -34,6 +34,7 @@ def without_faults(seed: int) -> list[Score]:
 def of_nes(rolls: Rolls, home: Path, seed: int) -> dict:
     """NES pieces of 16 seconds beside LakhNES' in the metrics of notebook 09, likelihood of the
     same music, and speed."""
+    torch.manual_seed(seed)
     windows = rolls.unpack(evenly(phrases_of(rolls.splits["test"]), PIECES))
     real = [piece(window) for window in windows]
     sets, speed = {"real": real}, {}
