@@ -67,8 +67,9 @@ def excerpts(split, shortest: float = 0.0) -> list[Score]:
     ]
 
 
-def composed(way: tuple, count: int, published=False) -> list[Score]:
-    """So many candidates as they come, from ``HOME`` as far as they are there."""
+def composed(way: tuple, count: int, published=False, first=0) -> list[Score]:
+    """Candidates as they come, from number ``first`` to before number ``count``; from ``HOME`` as
+    far as they are there."""
     temperature, top_k, top_p, longest_note, heat, timing = way
     let_go = f"_{longest_note}" if longest_note else ""
     let_go += f"_{heat}" if heat > 1 else ""
@@ -88,7 +89,7 @@ def composed(way: tuple, count: int, published=False) -> list[Score]:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(json.dumps(rows))
             bar.update(BATCH)
-    scores = [events.decode(ids) for ids in rows[:count]]
+    scores = [events.decode(ids) for ids in rows[first:count]]
     return scores if published else [auditions.end_with_a_bar(s, SECONDS) for s in scores]
 
 
@@ -227,8 +228,7 @@ def without_fault(count: int) -> tuple[list[Score], Counter, int]:
     good, heard, total = [], Counter(), 0
     while len(good) < count:
         total += 4 * BATCH
-        candidates = composed(way, total)[total - 4 * BATCH :]
-        for song in candidates:
+        for song in composed(way, total, first=total - 4 * BATCH):
             names = auditions.faults(song, SECONDS) if song.length else ["ends early"]
             heard.update(names or ["none"])
             if not names:
