@@ -11,7 +11,7 @@ from songs import tune
 
 from lakhnes_lib.errors import BadSetting
 from lakhnes_lib.evaluation import musical_metrics
-from lakhnes_lib.generation import auditions, infilling
+from lakhnes_lib.generation import auditions, decoding, infilling
 from lakhnes_lib.listening import results
 from lakhnes_lib.models.language_model import LanguageModel, RandomModel
 from lakhnes_lib.music import events, grammar, nes
@@ -165,7 +165,15 @@ def test_of_each_three_candidates_without_a_fault_the_least_strange_is_taken():
     assert chosen.pieces == [min(group, key=auditions.strangeness) for group in groups]
     others = [score for score, faults in chosen.left_out if not faults]
     assert len(others) == 4 and all(score in everyone for score in others)
-    assert "less like real songs (4)" in str(chosen)
+    assert "not needed (4)" in str(chosen)
+
+
+def test_no_candidate_vanishes(monkeypatch):
+    """Eight are composed side by side; those after the one that was needed are left out, too."""
+    monkeypatch.setattr(decoding, "usable_cores", lambda: 8)
+    audition = last(auditions.compose(Metronome(), n=1, seconds=9.0, seed=5, choices=1, **SETTINGS))
+    assert len(audition.pieces) == 1 and (1 + len(audition.left_out)) % 8 == 0
+    assert [] in [faults for _, faults in audition.left_out]
 
 
 # Between two cuts

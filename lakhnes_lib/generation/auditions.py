@@ -141,7 +141,7 @@ class Audition:
     """What has been composed so far.
 
     pieces: those that were taken; left_out: the others, with the names of their faults, of which
-    those that were less like real songs have none; growing: ids of the candidates that are being
+    those that were not needed have none; growing: ids of the candidates that are being
     composed.
     """
 
@@ -151,7 +151,7 @@ class Audition:
 
     def __str__(self) -> str:
         """For people: how many were taken, and why the others were not."""
-        names_of = [names or ["less like real songs"] for _, names in self.left_out]
+        names_of = [names or ["not needed"] for _, names in self.left_out]
         counts = Counter(fault for names in names_of for fault in names).most_common()
         reasons = ", ".join(f"{fault} ({count})" for fault, count in counts)
         taken = f"{len(self.pieces)} of {len(self.pieces) + len(self.left_out)} taken"
@@ -194,9 +194,9 @@ def compose(
         for ids in result.growing:
             score = end_with_a_bar(events.decode(ids), begin + seconds)
             heard = faults(score, 0.0 if length else seconds, begin) if audition else []
-            if heard:
+            if heard or len(result.pieces) == n:
                 result.left_out.append((score, heard))
-            elif len(result.pieces) < n:
+            else:
                 good.append(score)
             if len(good) == (choices if audition else 1):
                 taken, *others = sorted(good, key=strangeness)
