@@ -63,6 +63,18 @@ def left_out(lines, voice):
     return [line for line in lines if line[:2] in ("WT", voice)]
 
 
+def nothing_for_silence(lines, voice):
+    """The voice alone, but without the song's length where the voice never plays."""
+    if not any(line.startswith(voice) for line in lines):
+        return []
+    kept = []
+    for line in left_out(lines, voice):
+        if kept and line.startswith("WT") and kept[-1].startswith("WT"):
+            line = f"WT_{int(kept.pop()[3:]) + int(line[3:])}"
+        kept.append(line)
+    return kept
+
+
 def constant(counts, rng):
     return np.full(128, rng.choice(16, p=counts / counts.sum()) + 1)
 
@@ -80,6 +92,16 @@ def in_pairs(counts, rng):
     return np.tile(rng.choice(16, 64, p=counts / counts.sum()) + 1, 2)
 
 
+def of_shares(counts, rng):
+    return rng.choice(16, 128, p=counts / counts.sum()) + 1
+
+
+def hole_of(velocity=9, begins=0, highest=127):
+    """Four notes below and above what the NES can play."""
+    pitches = 0, highest, 0, highest
+    return [(begins + n, begins + n + 1, pitch, velocity) for n, pitch in enumerate(pitches)]
+
+
 def clipped(pitches, low, high):
     return np.clip(pitches, low, high)
 
@@ -93,17 +115,25 @@ WRONG = {
         "written_events": (WRITTEN[:4] + WRITTEN[5:], ["<S>", *WRITTEN], ["<S>"], []),
         "worst_wait": (106,),
         "chain": (ones, lambda ticks: [*greedy(ticks - 1), 1] if ticks > 1 else [1]),
-        "solo": (left_out, lambda lines, voice: lines),
+        "solo": (left_out, lambda lines, voice: lines, nothing_for_silence),
         "steady": (nearest, lambda waits: waits, lambda waits: []),
     },
     "03_lakh_to_nes": {
         "with_24": (float(FACTS["lakh"]["funnel"]["examples_a_file"]),),
-        "hole": ([(0, 1, 10, 9), (1, 2, 21, 9), (2, 3, 120, 9), (3, 4, 9, 9)],),
+        "hole": (
+            [(0, 1, 10, 9), (1, 2, 21, 9), (2, 3, 120, 9), (3, 4, 9, 9)],
+            [],
+            hole_of(velocity=0),
+            hole_of(begins=-50),
+            hole_of()[:3],
+            hole_of(highest=128),
+        ),
         "noise_map": (
             lambda counts, rng: rng.integers(1, 17, 128),
             constant,
             in_fixed_numbers,
             in_pairs,
+            lambda counts, rng: of_shares(counts + 1, rng),
         ),
         "fold": (clipped, lambda pitches, low, high: low + (pitches - low) % 12),
         "skyline": (whole, lambda notes: []),
@@ -111,7 +141,7 @@ WRONG = {
 }
 RIGHT = {
     "02_event_representation": {"written_events": (["<S>", *WRITTEN, "<S>"],)},
-    "03_lakh_to_nes": {},
+    "03_lakh_to_nes": {"hole": (hole_of(), hole_of(begins=7)), "noise_map": (of_shares,)},
 }
 CHECKS = {
     "02_event_representation": {

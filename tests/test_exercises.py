@@ -1,6 +1,7 @@
 """The checks of the notebooks' exercises accept the solutions, and nothing near them."""
 
 import ast
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -57,6 +58,25 @@ def test_the_check_refuses_what_is_wrong(lesson, answer):
 def test_the_check_accepts_other_right_answers(lesson):
     for answer, others in lesson.right.items():
         assert all(lesson.accepts(answer, other) for other in others)
+
+
+def test_a_check_that_counts_lines_leaves_the_trace_function_as_it_was():
+    """A debugger or a measurement of coverage may be at work when a notebook's check runs."""
+    (lesson,) = (each for each in LESSONS if "unshift" in each.checks)
+    before, seen = sys.gettrace(), []
+
+    def trace(frame, event, arg):
+        seen.append(frame.f_code.co_name)
+
+    answers = [lesson.solution("unshift"), *lesson.wrong["unshift"]]
+    sys.settrace(trace)
+    try:
+        accepted = [lesson.accepts("unshift", answer) for answer in answers]
+        after = sys.gettrace()
+    finally:
+        sys.settrace(before)
+    assert after is trace and "is_unshift" in seen
+    assert accepted == [True] + [False] * (len(answers) - 1)
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
