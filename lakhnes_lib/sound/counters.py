@@ -128,7 +128,8 @@ def timer(events: Events, voice: int) -> np.ndarray:
                 divider -= 1
         too_short = period < chip.SHORTEST_PULSE_TIMER
         muted = is_pulse and (too_short or _sweep_target(period, sweep, voice) > 0x7FF)
-        timers.append(-1 if muted else period)
+        sounding = -1 if muted else period  # the next event of the sweep asks for it
+        timers.append(sounding)
     return after(at, timers)
 
 
