@@ -1,6 +1,7 @@
 """MIDI-Sandwich2: the stages of its training, and the models that they save."""
 
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -63,12 +64,19 @@ POINTS = 80  # of a curve
 def train(rolls: Rolls, home: Path, settings: dict, minutes: float, seed: int) -> dict:
     """Trains all stages, or goes on with the next one; returns the log of each."""
     logs = {}
+
+    @cache
+    def codes(base: str) -> Tensor:
+        return codes_of(rolls, load(home, base)[0])
+
     for name, stage in STAGES.items():
         if not snapshots.exists(home / name):
             model = built(rolls.kind, home, settings, stage, seed)
             how = settings["training"] | settings.get(stage.part, {})
 
-            batch = batches(rolls, model, stage.part, how["batch"])
+            # The codes are computed before the minutes of the first training that reads them.
+            known = codes(stage.base) if stage.part == "fusion" else None
+            batch = batches(rolls, how["batch"], known)
 
             def loss(random, done, model=model, stage=stage, batch=batch):
                 options = {"neuron": stage.neuron} if stage.neuron else {}
@@ -84,15 +92,19 @@ def train(rolls: Rolls, home: Path, settings: dict, minutes: float, seed: int) -
     return logs
 
 
-def batches(rolls: Rolls, model: Sandwich, part: str, count: int):
-    """A function of a NumPy generator that draws so many bars of train, as the part's loss reads
-    them: rolls, or for the upper VAE their codes, which are computed once, before its minutes."""
-    if part != "fusion":
-        return lambda random: rolls.batch(count, random)
+@torch.no_grad()
+def codes_of(rolls: Rolls, model: Sandwich) -> Tensor:
+    """What the frozen encoders say of every bar of train: (bars, tracks, 2 latent)."""
     train = rolls.splits["train"]
-    with torch.no_grad():
-        parts = np.array_split(train, -(-len(train) // 64))
-        codes = torch.cat([model.code(rolls.floats(bars)) for bars in parts])
+    parts = np.array_split(train, -(-len(train) // 64))
+    return torch.cat([model.code(rolls.floats(bars)) for bars in parts])
+
+
+def batches(rolls: Rolls, count: int, codes: Tensor | None = None):
+    """A function of a NumPy generator that draws so many bars of train: rolls, or with the codes of
+    all bars, which the upper VAE reads, their distributions."""
+    if codes is None:
+        return lambda random: rolls.batch(count, random)
     return lambda random: sandwich.normal(codes[random.integers(len(codes), size=count)])
 
 

@@ -186,7 +186,8 @@ def test_lower_vaes_are_frozen_in_the_second_stage_and_for_the_refine_net():
     model, random = small().train(), np.random.default_rng(0)
     for part in ("fusion", "refine"):
         model.zero_grad()
-        batch = _sandwich_stages.batches(made_rolls(), model, part, 4)(random)
+        codes = _sandwich_stages.codes_of(made_rolls(), model) if part == "fusion" else None
+        batch = _sandwich_stages.batches(made_rolls(), 4, codes)(random)
         _sandwich_stages.LOSSES[part](model, batch).sum().backward()
         assert all(p.grad is None for p in model.bvaes.parameters())
         weights = getattr(model, part).parameters()
@@ -196,8 +197,8 @@ def test_lower_vaes_are_frozen_in_the_second_stage_and_for_the_refine_net():
 def test_codes_computed_once_are_those_of_the_drawn_bars():
     model, made = small(), made_rolls()
     drawn = [
-        _sandwich_stages.batches(made, model, part, 5)(np.random.default_rng(3))
-        for part in ("fusion", "refine")
+        _sandwich_stages.batches(made, 5, codes)(np.random.default_rng(3))
+        for codes in (_sandwich_stages.codes_of(made, model), None)
     ]
     assert torch.allclose(drawn[0].mean, model.encode(drawn[1]).mean, atol=1e-6)
     assert torch.allclose(drawn[0].stddev, model.encode(drawn[1]).stddev, atol=1e-6)
