@@ -183,11 +183,11 @@ def goals(songs: list[Score], reference: dict, index: CopyIndex) -> dict:
     The shares have their intervals in ``intervals``, the medians beside them.
     """
     metrics = musical_metrics.measure(songs)
+    trills = [musical_metrics.longest_trill(song) for song in songs]
     shares = {
         "note_over_4_s": metrics["longest_note"] > 4,
         "looping": metrics["looping"] > auditions.MOST_LOOPING,
-        "trilling": np.array(list(map(musical_metrics.longest_trill, songs)))
-        > auditions.LONGEST_TRILL,
+        "trilling": np.array(trills) > auditions.LONGEST_TRILL,
         "silent_voice": metrics["silent_voices"] > 0,
     }
     values = {

@@ -220,6 +220,31 @@ def test_real_music_and_the_uniform_model_are_far_apart(measured):
     )
 
 
+@pytest.mark.parametrize("seed", range(12))
+def test_longest_trill_is_the_longest_run_that_goes_round(seed):
+    random, rows = np.random.default_rng(seed), []
+    for voice in (nes.P1, nes.TR, nes.NO):
+        round_ = random.integers(40, 60, random.integers(1, 4)).tolist()
+        pitches = random.integers(40, 44, 25).tolist() + round_ * random.integers(0, 5)
+        if voice == nes.NO:
+            pitches = [pitch % 16 + 1 for pitch in pitches]
+        loudness = 1 if voice == nes.TR else 9
+        rows += [(voice, 90 * n, 90 * n + 80, pitch, loudness)
+                 for n, pitch in enumerate(pitches)]  # fmt: skip
+    score = Score.build(rows)
+    line = [(voice, pitch) for voice in nes.MELODIC
+            for v, _, _, pitch, _ in score.notes.tolist() if v == voice]  # fmt: skip
+    line = [note for n, note in enumerate(line) if n == 0 or note != line[n - 1]]
+    longest = 0
+    for first in range(len(line)):
+        for last in range(first, len(line)):
+            run = line[first : last + 1]
+            if any(run[n:] == run[: len(run) - n] for n in (2, 3) if n <= len(run)) or len(run) < 3:
+                longest = max(longest, len(run))
+    assert musical_metrics.longest_trill(score) == longest
+    assert musical_metrics.longest_trill(Score.build([], SECOND)) == 0
+
+
 def test_table_and_picture(measured):
     half = {name: values[:4] for name, values in measured["songbook"].items()}
     silent = musical_metrics.measure([Score.build([], SECOND)])

@@ -135,7 +135,7 @@ def loop_shares(ids: np.ndarray) -> np.ndarray:
 def longest_trill(score: Score) -> int:
     """The most notes in a row of P1, P2 or TR that go round between the same two or three pitches.
 
-    A note that is repeated counts once. The fastest trills of the NES change every frame.
+    A note that is repeated counts once.
 
     >>> import lakhnes_lib as nes
     >>> longest_trill(nes.read("assets/songbook/greensleeves.abc"))

@@ -162,8 +162,9 @@ def jingles(split) -> dict:
 def repeated_steps(split) -> dict:
     """Songs by the share of steps of a piano roll that repeat the step before, in steps of 5 %.
 
-    pitches_least, pitches_median: the same share of the roll's single pitches, each voice by
-    itself, in the song that repeats least and in the middle one.
+    Of the roll's single pitches, each voice by itself, the same share in the song that repeats
+    least (pitches_least) and in the middle one (pitches_median), and the songs in which it is more
+    than half (pitches_majority_share).
     """
     first = np.append(0, np.cumsum(steps_of(split)))  # of each song, laid end to end
     long_enough = split.songs["length"] * STEPS > nes.TICKS_PER_SECOND

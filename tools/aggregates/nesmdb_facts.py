@@ -124,7 +124,8 @@ MUSIC = {
     "repeated_steps": (
         event_counts.repeated_steps,
         "Songs by the share of steps of a piano roll (24 a second) that repeat the step before; a "
-        "step holds the pitch at its beginning (by_moment) or the longest in it (by_frequency).",
+        "step holds the pitch at its beginning (by_moment) or the longest in it (by_frequency). "
+        "Names with pitches: the same of each voice's steps, counted alone.",
         FIVE_PERCENT,
     ),
     "jingles": (event_counts.jingles, "Songs that last less than so many seconds.", {}),
