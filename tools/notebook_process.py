@@ -1,7 +1,7 @@
 """One notebook in a papermill process of its own: run, measured, and ended in time.
 
-An error, the time limit or Ctrl-C ends the notebook's process alone; papermill has then saved the
-cells that ran.
+An error, the time limit or Ctrl-C ends the notebook's process alone; papermill then saves the cells
+that ran.
 """
 
 import json
@@ -33,7 +33,8 @@ def execute(
     interrupts: how often Ctrl-C was pressed so far; it is asked all the time. Returns the state,
     and what the notebook cost: minutes by the clock, minutes of a core, and peak megabytes.
     """
-    command = [sys.executable, "-m", "papermill", str(source), str(target)]
+    papermill = Path(__file__).with_name("papermill_saving.py")
+    command = [sys.executable, str(papermill), str(source), str(target)]
     command += ["-y", json.dumps(parameters), "--log-output", "--no-progress-bar"]
     # A kernel that starts on a busy machine needs longer than papermill waits by itself.
     command += ["--start-timeout", str(round(limit_seconds))]
