@@ -161,6 +161,7 @@ WRONG = {
         "heated": (multiplied, lambda log_probs, temperature: np.exp(log_probs)),
         "longest_silence": (
             lambda score: 0.0,
+            lambda score: None,
             between_notes,
             *map(silence_without, (P1, P2, TR, NO)),
             silence_after_the_last,

@@ -43,6 +43,10 @@ GIVEN = {
 WRITTEN = ["TR_NOTEON_48", "WT_11000", "P2_NOTEON_67", "WT_11000", "P2_NOTEOFF", "TR_NOTEOFF"]
 
 
+def nothing(*given):
+    """A function that is not written yet."""
+
+
 def ones(ticks):
     return [1] * ticks
 
@@ -112,11 +116,11 @@ def whole(notes):
 
 WRONG = {
     "02_event_representation": {
-        "written_events": (WRITTEN[:4] + WRITTEN[5:], ["<S>", *WRITTEN], ["<S>"], []),
+        "written_events": (WRITTEN[:4] + WRITTEN[5:], ["<S>", *WRITTEN], ["<S>"], [], 5),
         "worst_wait": (106,),
-        "chain": (ones, lambda ticks: [*greedy(ticks - 1), 1] if ticks > 1 else [1]),
-        "solo": (left_out, lambda lines, voice: lines, nothing_for_silence),
-        "steady": (nearest, lambda waits: waits, lambda waits: []),
+        "chain": (ones, nothing, lambda ticks: [*greedy(ticks - 1), 1] if ticks > 1 else [1]),
+        "solo": (left_out, nothing, lambda lines, voice: lines, nothing_for_silence),
+        "steady": (nearest, nothing, lambda waits: waits, lambda waits: []),
     },
     "03_lakh_to_nes": {
         "with_24": (float(FACTS["lakh"]["funnel"]["examples_a_file"]),),

@@ -78,6 +78,12 @@ def greatest_own(looked, batch):
     return (looked * own).amax(-1).sum((1, 3)) / asking
 
 
+def own_by_einsum(looked, batch):
+    """Right, and of the type of ``looked``, which in the lesson is float32."""
+    own, asking = own_pairs(batch)
+    return torch.einsum("lwhqk,wqk->lh", looked, own[:, 0].float()) / asking
+
+
 def each_clipped(gradients, limit):
     return [g * min(1.0, limit / float(g.norm())) for g in gradients]
 
@@ -159,6 +165,15 @@ def unshift_by_gather(scores):
     time, keys = scores.shape
     place = torch.arange(keys) - torch.arange(time - 1, -1, -1)[:, None]
     return scores.gather(1, place.clamp(min=0)).masked_fill(place < 0, 0)
+
+
+def unshift_by_places(scores):
+    """All pairs at once, into a tensor of the type that the exercise names."""
+    time, keys = scores.shape
+    rows, there = torch.tril_indices(time, keys, keys - time)
+    answer = torch.zeros_like(scores)
+    answer[rows, there + time - 1 - rows] = scores[rows, there]
+    return answer
 
 
 def chain_of_groups(n, ids, songs):
@@ -286,7 +301,9 @@ RIGHT = {
             unshift_in_float32,
             lambda scores: unshift_in_float32(scores).numpy(),
             unshift_by_gather,
+            unshift_by_places,
         ),
+        "own_voice_share": (own_by_einsum,),
     },
     "05_training": {"clip": (clipped_as_arrays,)},
     "06_baselines": {"mass_after": (mass_by_membership, mass_by_membership)},  # run twice

@@ -132,6 +132,7 @@ def loses(
     before=auditions.LOST_AFTER,
     after=musical_metrics.SILENT_SHARE,
     by_start=False,
+    whole_at_first=False,
 ):
     """The right answer, if nothing is changed in it."""
     middle, lost = score.length / 2, False
@@ -139,11 +140,12 @@ def loses(
         return False
     for voice in voices:
         notes = score.voice(voice)
-        if by_start:  # a note counts in the half in which it begins
-            length, early = notes["end"] - notes["start"], notes["start"] < middle
-            first, second = length[early].sum() / middle, length[~early].sum() / middle
-        else:
-            first, second = sounding(notes, 0, middle), sounding(notes, middle, score.length)
+        first, second = sounding(notes, 0, middle), sounding(notes, middle, score.length)
+        length, early = notes["end"] - notes["start"], notes["start"] < middle
+        if by_start or whole_at_first:  # a note that crosses the middle is not cut there
+            first = length[early].sum() / middle
+        if by_start:  # a note counts in the half in which it begins, and only there
+            second = length[~early].sum() / middle
         lost |= first > before and second < after
     return bool(lost)
 
@@ -223,6 +225,7 @@ WRONG = {
         lost(before=0.0),
         lost(after=0.005),
         lost(by_start=True),
+        lost(whole_at_first=True),
     ),
     "overlapping_area": (of_counts, of_both, of_densities, without_the_last_edge, always(1.0)),
     "candidates_for": (on_average, n_times_one, one_more, one_too_few, always(8)),
