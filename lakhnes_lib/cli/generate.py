@@ -131,7 +131,7 @@ def generate(
     options = dict(temperature=temperature, top_k=top_k or None, top_p=top_p, seed=seed)
     options |= dict(n=pieces, memory_length=memory, precision=precision)
     sampling.check(length=length or 1, **options)
-    kept = composing.voices_of(given[0]) if given else []
+    playing = composing.voices_of(given[0]) if given else []
     composed = composing.voices_of(only) if between else []
 
     # What takes long to import is imported where it is needed, so that composing begins at once.
@@ -170,7 +170,7 @@ def generate(
         from lakhnes_lib.generation import given_voices
 
         caption += f", around {given[0]} of {file.name}"
-        steps = given_voices.compose(model, song, kept, candidates=candidates, **options)
+        steps = given_voices.compose(model, song, playing, candidates=candidates, **options)
     else:
         from lakhnes_lib.generation import infilling
 

@@ -3,7 +3,7 @@
 Paper: §5 (training on segments with memory). Notebook: 05_training. A batch has several rows, and
 each row reads music of its own. In every epoch the songs are shuffled anew. There are three kinds:
 
-- ``endless``, the paper's: a row reads one song after another like one long text, and its memory
+- ``endless``, as in the paper's code: a row reads one song after another like one long text, and its memory
   reaches back into the songs before. One ``<S>`` stands between two songs: it ends the one and
   begins the other, as in the evaluation by the paper's protocol.
 - ``songs``: a row reads a song from its beginning to its end, and forgets it before the next one.

@@ -49,12 +49,12 @@ def compose(
         rule = f"lasts {score.seconds:.1f} s: no span from {begin:g} s to {end:g} s is in it"
         raise BadSetting(f"{score.name or 'song'}: {rule}")
     first, last = (round(border * nes.TICKS_PER_SECOND) for border in (begin, end))
-    last, kept = min(last, score.length), sorted(set(range(len(nes.VOICES))) - set(voices))
+    last, given = min(last, score.length), sorted(set(range(len(nes.VOICES))) - set(voices))
     prime, prime_end = None, first
     if (score.notes["start"] < first).any():
         prime = continuation.cut(score, seconds=begin)
         prime_end = int(score.notes["start"].min() + events.TICKS_OF[prime].sum())
-    times, ids = given_voices.timed_events(score.excerpt(begin, end), kept)
+    times, ids = given_voices.timed_events(score.excerpt(begin, end), given)
     options |= dict(given=(times + first - prime_end, ids), prime=prime, end=last - prime_end)
     reader, done = reader_of(model), []
     for piece in range(n):

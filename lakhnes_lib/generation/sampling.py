@@ -246,10 +246,10 @@ def draw(log_probs, able, uniform, *, temperature, top_k, top_p) -> np.ndarray:
     logits = np.where(able, log_probs, -np.inf)
     # Of equally likely events the first in the vocabulary stands first.
     likely = np.argsort(-logits, axis=1, kind="stable")[:, :top_k]
-    kept = np.take_along_axis(logits, likely, 1).astype(np.float64)
-    some = kept[:, 0] > -np.inf
-    greatest = np.where(some, kept[:, 0], 0.0)[:, None]
-    weights = np.exp((kept - greatest) / temperature)
+    logits = np.take_along_axis(logits, likely, 1).astype(np.float64)
+    some = logits[:, 0] > -np.inf
+    greatest = np.where(some, logits[:, 0], 0.0)[:, None]
+    weights = np.exp((logits - greatest) / temperature)
     if top_p < 1:
         before = weights.cumsum(1) - weights
         weights[before >= top_p * weights.sum(1, keepdims=True)] = 0.0

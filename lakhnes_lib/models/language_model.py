@@ -30,8 +30,8 @@ def check_ids(ids: Tensor, vocabulary_size: int = VOCABULARY_SIZE) -> None:
     if ids.numel() and not torch.compiler.is_compiling():  # which could not stop for a look
         low, high = torch.aminmax(ids)
         if low < 0 or high >= vocabulary_size:
-            found = f"found {int(low)} to {int(high)}"
-            raise BadEvents(f"ids must lie in 0-{vocabulary_size - 1}, {found}")
+            actual = f"{int(low)} to {int(high)}"
+            raise BadEvents(f"ids must lie in 0-{vocabulary_size - 1}, found {actual}")
 
 
 class LanguageModel(nn.Module):

@@ -98,7 +98,7 @@ class ModernDecoder(NeuralModel):
         if past is None:
             no_ids = ids.new_full((batch, len(self.embeddings) - 1), _ABSENT)
             past = Past([None] * len(self.blocks), 0, 0, ids.new_zeros(batch), no_ids)
-        kept = min(past.length + time, memory_length)
+        remembered = min(past.length + time, memory_length)
         history = torch.cat([past.ids, ids], 1)  # (batch, previous + time)
         x = self.dropout(self.embed(history, time))  # (batch, time, width)
         angles = None
@@ -109,10 +109,10 @@ class ModernDecoder(NeuralModel):
         layers = []
         for block, before in zip(self.blocks, past.layers, strict=True):
             x, (key, value, late) = block(x, before, angles, mask)
-            newest = (part[:, :, part.shape[2] - kept :] for part in (key, value))
+            newest = (part[:, :, part.shape[2] - remembered :] for part in (key, value))
             layers.append(tuple(part.detach().contiguous() for part in (*newest, late)))
-        valid = (past.valid + time).clamp_max(kept)
-        after = Past(layers, kept, past.position + time, valid, history[:, time:])
+        valid = (past.valid + time).clamp_max(remembered)
+        after = Past(layers, remembered, past.position + time, valid, history[:, time:])
         return normalised(x), after
 
     def embed(self, history: Tensor, time: int) -> Tensor:

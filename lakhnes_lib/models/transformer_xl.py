@@ -210,7 +210,7 @@ class TransformerXL(NeuralModel):
         if memory is None:
             memory = Memory([()] * len(self.layers), 0, ids.new_zeros(len(ids)))
         time, keys = ids.shape[1], memory.length + ids.shape[1]
-        kept = min(keys, memory_length)
+        remembered = min(keys, memory_length)
         mask = memory_mask(time, memory.valid, memory.length, self.embedding.weight.dtype)
         positions = self.positions(keys)
         x = self.dropout(self.embedding(ids) * sqrt(self.width))  # (batch, time, width)
@@ -221,11 +221,11 @@ class TransformerXL(NeuralModel):
             x, key_value = layer(x, past, r, u, v, mask)
             if self.training:
                 joined = torch.cat([*past, inputs.detach()], 1)  # (batch, keys, width)
-                layers.append((joined[:, keys - kept :].contiguous(),))
+                layers.append((joined[:, keys - remembered :].contiguous(),))
             else:
-                layers.append(tuple(part[:, :, keys - kept :] for part in key_value))
-        valid = (memory.valid + time).clamp_max(kept)
-        return self.dropout(self.norm(x)), Memory(layers, kept, valid)
+                layers.append(tuple(part[:, :, keys - remembered :] for part in key_value))
+        valid = (memory.valid + time).clamp_max(remembered)
+        return self.dropout(self.norm(x)), Memory(layers, remembered, valid)
 
     def logits(self, hidden):
         return F.linear(hidden, self.embedding.weight, self.output_bias)  # tied to the embedding

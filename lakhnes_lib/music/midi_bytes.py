@@ -122,10 +122,10 @@ def _walk(data: bytes, at: int, end: int, begins: array) -> Iterator[tuple[int, 
 def _number(data: bytes, at: int) -> tuple[int, int]:
     """A number of one to four bytes with seven bits each, and where it ends."""
     value = 0
-    for place in range(at, at + 4):
-        value = value << 7 | data[place] & 127
-        if data[place] < 128:
-            return value, place + 1
+    for index in range(at, at + 4):
+        value = value << 7 | data[index] & 127
+        if data[index] < 128:
+            return value, index + 1
     raise ValueError("a length has more than four bytes")
 
 

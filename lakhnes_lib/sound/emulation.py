@@ -60,9 +60,9 @@ def _with_clocks(writes: np.ndarray, length: int, clock: int) -> Events:
     cycle = begin + np.where(mode, five[number], four[number])
     tick = -(-cycle * nes.TICKS_PER_SECOND // clock)
     kind = QUARTER_FRAME + (number + mode) % 2
-    place = np.maximum(np.searchsorted(writes[:, 0], tick), reset + 1)
+    index = np.maximum(np.searchsorted(writes[:, 0], tick), reset + 1)
     clocks = np.stack([tick, kind, np.zeros_like(tick)], axis=1)
-    return Events(*np.insert(writes, place, clocks, axis=0).T.copy())
+    return Events(*np.insert(writes, index, clocks, axis=0).T.copy())
 
 
 def _states(events: Events, voice: int, clock: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
