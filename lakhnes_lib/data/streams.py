@@ -3,9 +3,9 @@
 Paper: §5 (training on segments with memory). Notebook: 05_training. A batch has several rows, and
 each row reads music of its own. In every epoch the songs are shuffled anew. There are three kinds:
 
-- ``endless``, as in the paper's code: a row reads one song after another like one long text, and its memory
-  reaches back into the songs before. One ``<S>`` stands between two songs: it ends the one and
-  begins the other, as in the evaluation by the paper's protocol.
+- ``endless``, as in the paper's code: a row reads one song after another like one long text, and
+  its memory reaches back into the songs before. One ``<S>`` stands between two songs: it ends the
+  one and begins the other, as in the evaluation by the paper's protocol.
 - ``songs``: a row reads a song from its beginning to its end, and forgets it before the next one.
 - ``segments``: all songs are cut into segments first, and these are shuffled, so that a row reads
   them in any order and without a memory. With few rows, songs read from beginning to end make one
