@@ -270,8 +270,8 @@ class NotebookRun:
 
 
 def keep_minutes(run: NotebookRun, folder: Path | None = None) -> Path:
-    """Write what a whole run in profile smoke has cost to results/notebooks.json, or to another
-    folder."""
+    """Write what a run has cost to results/notebooks.json, or to another folder: of the whole
+    course in profile smoke. In another profile the file has its name, as notebooks_laptop.json."""
     sys.path.append(str(ROOT / "benchmarks"))
     from _shared import write
 
@@ -282,9 +282,11 @@ def keep_minutes(run: NotebookRun, folder: Path | None = None) -> Path:
     seconds = sum(os.times()[:4])
     values = {"jobs": run.jobs, "minutes": run.minutes(), "core_minutes": seconds / 60}
     values |= {"load_before": run.load, "notebooks": notebooks}
-    command = f"python tools/run_notebooks.py --jobs {run.jobs} --write"
+    chosen = "" if run.profile_name == "smoke" else f"--profile {run.profile_name} "
+    command = f"python tools/run_notebooks.py {chosen}--jobs {run.jobs} --write"
+    name = "notebooks" if run.profile_name == "smoke" else f"notebooks_{run.profile_name}"
     packages = ("numpy", "torch", "papermill")
-    return write("notebooks", values, command=command, packages=packages, folder=folder)
+    return write(name, values, command=command, packages=packages, folder=folder)
 
 
 def main() -> int:
@@ -321,7 +323,8 @@ def main() -> int:
     parser.add_argument(
         "--write",
         action="store_true",
-        help="keep the minutes of a whole run in profile smoke in results/notebooks.json",
+        help="keep the minutes in results/notebooks.json (of the whole course in profile smoke), or"
+        " in notebooks_PROFILE.json",
     )
     arguments = parser.parse_args()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -333,8 +336,9 @@ def main() -> int:
         is_whole = folder == ROOT / "notebooks" and not arguments.only
         if arguments.jobs is not None and arguments.jobs < 1:
             raise Refused(f"--jobs {arguments.jobs}: at least one notebook runs at a time")
-        if arguments.write and not (is_whole and profile_name == "smoke"):
-            raise Refused("--write keeps the minutes of the whole course in profile smoke alone")
+        is_part = profile_name == "smoke" and not is_whole
+        if arguments.write and (is_part or folder != ROOT / "notebooks"):
+            raise Refused("--write keeps the minutes of the course, in profile smoke of all of it")
         out = (arguments.out or ROOT / "runs" / Path(profile).stem).resolve()
         limit = arguments.timeout_minutes or LIMIT_MINUTES.get(profile_name, 60)
         run = NotebookRun(folder, chosen, out, profile, limit, arguments.jobs)

@@ -63,6 +63,17 @@ def minutes() -> str:
     )
 
 
+def costs() -> list[tuple[str, list[str]]]:
+    """Each notebook, and all solutions, with minutes of a core in smoke and in laptop."""
+    profiles = [value(f"notebooks{end}.notebooks") or {} for end in ("", "_laptop")]
+    minutes = [{name: each[name]["core_minutes"] for name in each} for each in profiles]
+    for each in minutes:
+        solved = [each.pop(name) for name in sorted(each) if name.startswith("solutions/")]
+        each |= {"solutions of all": sum(solved)} if solved else {}
+    names = [*sorted(minutes[0].keys() - {"solutions of all"}), "solutions of all"]
+    return [(n, [f"{m[n]:.1f}" if n in m else "–" for m in minutes]) for n in names]
+
+
 def readme(text: str) -> str:
     """The README with its minutes and tables made anew. Raises LakhnesError if it has no marks for
     them."""
@@ -98,6 +109,7 @@ def all_results() -> str:
         furthest=song_by_song.furthest(best) if best else None,
         metrics={name: title for name, title in musical_metrics.METRICS.items() if name in heard},
         left_out=left_out(),
+        costs=costs(),
         precisions=PRECISIONS,
         fastest_precision=fastest_precision,
     )
