@@ -55,8 +55,8 @@ def resting(model, task, count: int = 200) -> list[float]:
         free = torch.tensor([base == 4 or 101 <= base < 165 for base in last])
         if free.any():
             p = logits[free].softmax(-1)
-            kept, tokens = p.topk(3)
-            top = (kept * rests[tokens]).sum(-1) / kept.sum(-1)
+            highest, tokens = p.topk(3)
+            top = (highest * rests[tokens]).sum(-1) / highest.sum(-1)
             means.append((float(p[:, rests].sum(-1).mean()), float(top.mean())))
     return np.mean(means, axis=0).tolist()
 

@@ -32,12 +32,12 @@ SONGS = 50
 
 def best(work, runs=3):
     """Shortest processor time (s) of several runs, and the last one's result."""
-    found = []
+    seconds = []
     for _ in range(runs):
         begin = time.process_time()
         result = work()
-        found.append(time.process_time() - begin)
-    return min(found), result
+        seconds.append(time.process_time() - begin)
+    return min(seconds), result
 
 
 def textbook(score, rate=44_100):
@@ -153,8 +153,8 @@ def pitch_error():
             wave = np.hanning(half) * np.exp(-2j * np.pi * hertz * np.arange(half) / 44_100)
             turn = np.angle((sound[half : 2 * half] * wave).sum() / (sound[:half] * wave).sum())
             turn = (turn - 2 * np.pi * hertz * half / 44_100 + np.pi) % (2 * np.pi) - np.pi
-            found = hertz + turn / (2 * np.pi * half / 44_100)
-            worst[name] = max(worst[name], abs(1200 * np.log2(found / hertz)))
+            measured = hertz + turn / (2 * np.pi * half / 44_100)
+            worst[name] = max(worst[name], abs(1200 * np.log2(measured / hertz)))
     return {"cents_from_timer_worst": worst, "timer_cents_from_equal_temperament": tuning}
 
 
@@ -196,7 +196,7 @@ def aliasing():
 
 def level(scores):
     """Peak and loudness (dB of full scale) of songs as they are and at full volume."""
-    found = {}
+    levels = {}
     for name, options in {
         "console": {},
         "famicom": {"output": "famicom"},
@@ -209,11 +209,11 @@ def level(scores):
             sound = apu.render(score, **options)
             peaks.append(float(np.abs(sound).max(initial=0)))
             loudness.append(float(np.sqrt(np.mean((sound - sound.mean()) ** 2))))
-        found[name] = {
+        levels[name] = {
             "highest_peak": max(peaks),
             "median_loudness_dB": float(20 * np.log10(np.median(loudness))),
         }
-    return found
+    return levels
 
 
 def main():

@@ -49,9 +49,9 @@ def measure(train: corpus.Split) -> dict:
     """
     packed = np.array(train.notes), train.offsets, np.array(train.songs["length"])
     total = len(train.ids()[0])
-    found = {"train_events": total, "epochs": EPOCHS}
+    values = {"train_events": total, "epochs": EPOCHS}
     for setting in augmentation.SETTINGS:
-        spent, kept = [], []
+        spent, events_left = [], []
         for epoch in range(EPOCHS):
             taken, songs = seconds(
                 lambda s=setting, e=epoch: augmentation.framed_songs(
@@ -59,12 +59,12 @@ def measure(train: corpus.Split) -> dict:
                 )
             )
             spent.append(taken)
-            kept.append(sum(len(song) - 2 for song in songs))
-        found[setting] = {
-            "events_left": kept,
+            events_left.append(sum(len(song) - 2 for song in songs))
+        values[setting] = {
+            "events_left": events_left,
             "seconds_an_epoch": spent,
             "million_events_read_a_second": total * EPOCHS / sum(spent) / 1e6,
-            "million_events_made_a_second": sum(kept) / sum(spent) / 1e6,
+            "million_events_made_a_second": sum(events_left) / sum(spent) / 1e6,
         }
     changes = augmentation.draw("paper", np.ones((len(train), 4), bool), np.random.default_rng(0))
     begin = time.process_time()
@@ -76,7 +76,7 @@ def measure(train: corpus.Split) -> dict:
             packed[2][first : first + 64],
         )
         augmentation.change_songs(*part, changes[first : first + 64])
-    found["million_events_a_second_changed_but_not_encoded"] = (
+    values["million_events_a_second_changed_but_not_encoded"] = (
         total / (time.process_time() - begin) / 1e6
     )
     songs = [train.score(number) for number in range(min(SLOW_SONGS, len(train)))]
@@ -84,8 +84,8 @@ def measure(train: corpus.Split) -> dict:
     slow, _ = seconds(
         lambda: [events.encode(note_by_note(*pair)) for pair in zip(songs, changes, strict=False)]
     )
-    found["note_by_note_million_events_a_second"] = read / slow / 1e6
-    return found
+    values["note_by_note_million_events_a_second"] = read / slow / 1e6
+    return values
 
 
 def main():

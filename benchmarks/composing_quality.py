@@ -166,8 +166,8 @@ def between(folder, model, given, candidates: int) -> dict:
     for number, song in enumerate(tqdm(given, desc=f"between, {candidates}", unit="piece")):
         name = f"between_{candidates}_{number}"
         piece = as_score(stored(folder, name, one_between, song, number, candidates))
-        kept = song.notes[song.notes["end"] <= round(begin * nes.TICKS_PER_SECOND)]
-        assert set(kept.tolist()) <= set(piece.notes.tolist())
+        earlier = song.notes[song.notes["end"] <= round(begin * nes.TICKS_PER_SECOND)]
+        assert set(earlier.tolist()) <= set(piece.notes.tolist())
         made.append(piece)
     tick = round(end * nes.TICKS_PER_SECOND)
     values = {"drones": drones(made)}

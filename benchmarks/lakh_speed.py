@@ -65,14 +65,14 @@ def mapped(source: Path, folder: Path) -> tuple[Corpus, dict]:
 
 def reading(corpus: Corpus) -> dict:
     """Framed events a second that training is given in two epochs, by draw and augmentation."""
-    found = {}
+    rates = {}
     for draws in ("fresh", "published"):
         for setting in ("none", "paper"):
             songs = augmentation.songs_by_epoch(corpus["train"], setting, 0, draws)
             begin = time.process_time()
             count = sum(len(song) for epoch in range(2) for song in songs(epoch))
-            found[f"{draws}, augmentation {setting}"] = count / (time.process_time() - begin)
-    return found
+            rates[f"{draws}, augmentation {setting}"] = count / (time.process_time() - begin)
+    return rates
 
 
 def content(folder: Path) -> dict[str, bytes]:
@@ -119,15 +119,15 @@ def same_bytes(source: Path, corpus: Corpus, folder: Path) -> dict:
     """Whether the bytes are those of ``corpus``, which two workers made in one go."""
     expected, files = content(corpus.folder), corpus.manifest["files"]["seen"]
     count = -(-files // lakh_mapping.FILES_A_SHARD)
-    found = {"files": files}
+    values = {"files": files}
     for name, work in (
         ("one process", in_one_process),
         ("two workers, killed and resumed", killed_and_resumed),
         ("cluster, a worker killed", on_a_cluster),
     ):
         work(source, folder / work.__name__, count)
-        found[name] = content(folder / work.__name__) == expected
-    return found
+        values[name] = content(folder / work.__name__) == expected
+    return values
 
 
 def main():

@@ -97,8 +97,8 @@ def main():
             measured = {name: measure(name, profile, corpus, chosen.steps)}
         except LakhnesError as error:
             parser.exit(1, f"{name}: {error}\n")
-        found, steps = earlier(), str(measured[name]["steps"])
-        values = {"left_out": found | {steps: found.get(steps, {}) | measured}}
+        stored, steps = earlier(), str(measured[name]["steps"])
+        values = {"left_out": stored | {steps: stored.get(steps, {}) | measured}}
         keep(
             "modern_decoder",
             values,

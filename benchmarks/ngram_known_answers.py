@@ -69,11 +69,10 @@ def masses(model: NGram, songs, highest: int | None = None) -> tuple[np.ndarray,
         ids, state = torch.from_numpy(song.astype(np.int64))[None], None
         for first in range(0, len(song) - 1, 1024):
             last = min(first + 1024, len(song) - 1)
-            found, state = model.probabilities(ids[:, first:last], state)
-            sums.append(found.sum(-1).flatten().numpy())
-            own.append(
-                found[0].gather(1, ids[0, first + 1 : last + 1, None]).log().flatten().numpy()
-            )
+            probabilities, state = model.probabilities(ids[:, first:last], state)
+            sums.append(probabilities.sum(-1).flatten().numpy())
+            following = ids[0, first + 1 : last + 1, None]
+            own.append(probabilities[0].gather(1, following).log().flatten().numpy())
         left -= len(song) - 1
     return np.concatenate(sums)[:highest], np.concatenate(own)[:highest]
 
@@ -94,7 +93,7 @@ def measure(corpus) -> dict:
     train = corpus["train"].framed()
     before = peak_gigabytes()
     counting, model = seconds(lambda: NGram(smoothing="backoff").fit(train))
-    found = {
+    values = {
         "order": model.order,
         "ngrams": model.parameter_count(),
         "ngrams_by_order": model.sizes,
@@ -106,24 +105,24 @@ def measure(corpus) -> dict:
     some = train[:SLOW_SONGS]
     slow, number = seconds(lambda: count_in_dictionaries(some, model.order))
     assert number == NGram().fit(some).parameter_count()
-    found["dictionaries_million_events_a_second"] = sum(map(len, some)) / slow / 1e6
+    values["dictionaries_million_events_a_second"] = sum(map(len, some)) / slow / 1e6
     test = corpus["test"].framed()
     for smoothing in SMOOTHINGS:
         made = NGram(smoothing=smoothing, sizes=model.sizes)
         made.load_state_dict(model.state_dict())
         tables, _ = seconds(lambda made=made: made.tables)
-        found[smoothing] = {"normalised": made.normalised, "tables_seconds": tables} | scores(
+        values[smoothing] = {"normalised": made.normalised, "tables_seconds": tables} | scores(
             made, corpus
         )
         if made.normalised:
             sums, _ = masses(made, test, CONTEXTS)
-            found[smoothing] |= {
+            values[smoothing] |= {
                 "contexts": len(sums),
                 "largest_error_of_the_sum": np.abs(sums - 1).max(),
             }
         else:
             sums, own = masses(made, test)
-            found[smoothing]["test_mass"] = {
+            values[smoothing]["test_mass"] = {
                 "contexts": len(sums),
                 "mean": sums.mean(),
                 "geometric_mean": np.exp(np.log(sums).mean()),
@@ -133,8 +132,8 @@ def measure(corpus) -> dict:
                 "perplexity_after_normalising": np.exp((np.log(sums) - own).mean()),
             }
         del made  # its tables, before those of the next
-    found["peak_gigabytes"] = peak_gigabytes()
-    return found
+    values["peak_gigabytes"] = peak_gigabytes()
+    return values
 
 
 def main():

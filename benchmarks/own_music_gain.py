@@ -92,20 +92,20 @@ def main():
     chosen = parser.parse_args()
     profile, start = profiles.load("laptop"), profiles.root() / "assets/pretrained/mini"
     try:
-        found = results.read("own_music")["values"] if chosen.only else {}
+        values = results.read("own_music")["values"] if chosen.only else {}
     except DataNotFound:
-        found = {}
+        values = {}
     songs = others()
     others_before = known(profile, start, songs)
     for name in [chosen.only] if chosen.only else SETS:
-        with tempfile.TemporaryDirectory() as place:
-            folder = Path(place) / "music"
+        with tempfile.TemporaryDirectory() as temporary:
+            folder = Path(temporary) / "music"
             folder.mkdir()
             for path in at_hand(SETS[name]):
                 shutil.copy(path, folder)
             corpus = own_music.gather(folder)
             print(own_music.describe(corpus), flush=True)
-            tuned = own_music.tune(profile, corpus, Path(place) / "run", start=start)
+            tuned = own_music.tune(profile, corpus, Path(temporary) / "run", start=start)
             others_after = known(profile, tuned.run.folder / "best", songs)
             entry = profile.training[own_music.MODEL]
             rate = TOO_HIGH * entry.learning_rate
@@ -113,9 +113,9 @@ def main():
             entry = entry.model_copy(update={"learning_rate": rate, "patience": 10})
             wild = profile.model_copy(update={"training": {own_music.MODEL: entry}})
             options = dict(model=own_music.MODEL, start=start)
-            broken = trainer.train(wild, corpus, Path(place) / "broken", **options)
+            broken = trainer.train(wild, corpus, Path(temporary) / "broken", **options)
             curves = [valid_curve(run.folder) for run in (tuned.run, broken)]
-        found[name] = {
+        values[name] = {
             "files": {split: len(files) for split, files in corpus.manifest["taken"].items()},
             "songs": {split: len(songs) for split, songs in corpus.splits.items()},
             "events_held_back": sum(len(song) - 1 for song in corpus["test"].framed()),
@@ -131,8 +131,8 @@ def main():
             "rate_too_high": rate,
             "curve_too_high": curves[1],
         }
-        shown = {name: found[name]}
-        keep("own_music", found, chosen.write, shown=shown, packages=("numpy", "torch", "symusic"))
+        shown = {name: values[name]}
+        keep("own_music", values, chosen.write, shown=shown, packages=("numpy", "torch", "symusic"))
 
 
 if __name__ == "__main__":

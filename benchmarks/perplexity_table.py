@@ -223,10 +223,10 @@ def main():
             continue
         models[name] = entry
         # Read anew: another process may have measured meanwhile.
-        kept = models_before(corpus.fingerprint)
-        if "weights" in entry and kept.get(name, {}).get("weights") == entry["weights"]:
-            models[name] = kept[name] | entry
-        values = SETTINGS | {"streams": STREAMS, "models": kept | {name: models[name]}}
+        stored = models_before(corpus.fingerprint)
+        if "weights" in entry and stored.get(name, {}).get("weights") == entry["weights"]:
+            models[name] = stored[name] | entry
+        values = SETTINGS | {"streams": STREAMS, "models": stored | {name: models[name]}}
         shown = {name: {key: models[name].get(key) for key in ("parameters", *SPLITS)}}
         keep("perplexity", values, chosen.write, shown=shown, corpus=corpus, packages=PACKAGES)
     if left_out:

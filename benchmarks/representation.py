@@ -25,25 +25,25 @@ WINDOW = 512
 
 def known_answers(corpus: Corpus) -> dict:
     """Events a split, and on how many songs each law of the representation holds."""
-    found = {"songs": 0, "ids_fixed_point": 0, "grammatical": 0}
+    counts = {"songs": 0, "ids_fixed_point": 0, "grammatical": 0}
     for split in corpus.splits.values():
         ids, offsets = split.ids()
         for first, last in zip(offsets[:-1], offsets[1:], strict=True):
             song = ids[first:last]
-            found["songs"] += 1
-            found["ids_fixed_point"] += np.array_equal(events.encode(events.decode(song)), song)
+            counts["songs"] += 1
+            counts["ids_fixed_point"] += np.array_equal(events.encode(events.decode(song)), song)
             try:
                 grammar.check(song)
-                found["grammatical"] += 1
+                counts["grammatical"] += 1
             except BadEvents as error:
                 print(error)
-    found["vocabulary"] = len(events.VOCABULARY)
-    return found | {"events": {name: len(split.ids()[0]) for name, split in corpus.splits.items()}}
+    counts["vocabulary"] = len(events.VOCABULARY)
+    return counts | {"events": {name: len(split.ids()[0]) for name, split in corpus.splits.items()}}
 
 
 def authors_text(midi_folder: Path, text_folder: Path) -> dict:
     """MIDI to TX1 against the authors' files, line for line, and the songs a second of it."""
-    found, spent = {"files": 0, "equal_to_authors": 0, "text_fixed_point": 0}, 0.0
+    counts, spent = {"files": 0, "equal_to_authors": 0, "text_fixed_point": 0}, 0.0
     for path in [path for name in SPLITS for path in sorted((midi_folder / name).glob("*.mid"))]:
         begin = time.process_time()
         text = events.to_tx1(midi.read(path))
@@ -51,10 +51,10 @@ def authors_text(midi_folder: Path, text_folder: Path) -> dict:
         published = (text_folder / path.parent.name / f"{path.stem}.tx1.txt").read_text(
             encoding="utf-8"
         )
-        found["files"] += 1
-        found["equal_to_authors"] += text.splitlines() == published.splitlines()
-        found["text_fixed_point"] += events.to_tx1(events.from_tx1(text)) == text
-    return found | {"songs_a_second": found["files"] / spent}
+        counts["files"] += 1
+        counts["equal_to_authors"] += text.splitlines() == published.splitlines()
+        counts["text_fixed_point"] += events.to_tx1(events.from_tx1(text)) == text
+    return counts | {"songs_a_second": counts["files"] / spent}
 
 
 def time_grid(corpus: Corpus) -> dict:
@@ -101,13 +101,13 @@ def window_seconds(split: Split, size: int = WINDOW) -> np.ndarray:
 
 def windows(corpus: Corpus) -> dict:
     """Median and mean seconds of 512 events, and overall: all music over all events, a split."""
-    found = {}
+    values = {}
     for name, split in corpus.splits.items():
         lasting = window_seconds(split)
         ids, _ = split.ids()
         overall = WINDOW * events.TICKS_OF[ids].sum() / nes.TICKS_PER_SECOND / len(ids)
-        found[name] = {"median": np.median(lasting), "mean": lasting.mean(), "overall": overall}
-    return found
+        values[name] = {"median": np.median(lasting), "mean": lasting.mean(), "overall": overall}
+    return values
 
 
 def speed(midi_folder: Path, corpus: Corpus) -> dict:

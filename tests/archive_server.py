@@ -119,8 +119,8 @@ def fetch(home, **options):
     return fetching.fetch("nesmdb-midi", home=home, progress=False, **options)
 
 
-def fails(error, home, *words, kept=(), **options):
-    """Fetches; the failure is one sentence with ``words``, and only ``kept`` stays."""
+def fails(error, home, *words, remaining=(), **options):
+    """Fetches; the failure is one sentence with ``words``, and only ``remaining`` stays."""
     with pytest.raises(error) as caught:
         fetch(home, **options)
     message = str(caught.value)
@@ -128,19 +128,21 @@ def fails(error, home, *words, kept=(), **options):
     for word in words:
         assert word in message, message
     assert (
-        sorted(path.name for path in home.rglob("*")) == sorted(kept) if home.exists() else not kept
+        sorted(path.name for path in home.rglob("*")) == sorted(remaining)
+        if home.exists()
+        else not remaining
     )
     return message
 
 
-def assert_here(place):
+def assert_here(folder):
     there = {
-        path.relative_to(place).as_posix(): path.read_bytes()
-        for path in place.rglob("*")
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in folder.rglob("*")
         if path.is_file()
     }
     receipt = json.loads(there.pop("receipt.json"))
     assert there == FILES
     assert receipt["fingerprint"] == slow_fingerprint(FILES)
     assert receipt["files"] == len(FILES)
-    assert [path.name for path in place.parent.iterdir()] == [place.name]
+    assert [path.name for path in folder.parent.iterdir()] == [folder.name]

@@ -62,8 +62,8 @@ def candidates(seeds) -> list[mapping.Candidates]:
 
 def files() -> dict[str, bytes]:
     """Songs of one to four melodies, and whatever else lies in folders of music."""
-    found = {f"{seed % 3}/song {seed}.mid": band(seed, 1 + seed % 4) for seed in range(SONGS)}
-    return found | {
+    songs = {f"{seed % 3}/song {seed}.mid": band(seed, 1 + seed % 4) for seed in range(SONGS)}
+    return songs | {
         "0/again.MID": band(5, 2),
         "1/copy of song 5.midi": band(5, 2),
         "1/chords.mid": band(1, 0),

@@ -24,15 +24,15 @@ def draw_by_hand(probabilities, uniform, temperature, top_k, top_p) -> int:
     scaled = {e: float(p) ** (1 / temperature) for e, p in enumerate(probabilities) if p > 0}
     ranked = sorted(scaled, key=lambda event: (-scaled[event], event))[:top_k]
     total = sum(scaled[event] for event in ranked)
-    kept, mass = [], 0.0
+    likeliest, mass = [], 0.0
     for event in ranked:
         if mass >= top_p:
             break
-        kept.append(event)
+        likeliest.append(event)
         mass += scaled[event] / total
-    goal, reached = uniform * sum(scaled[event] for event in kept), 0.0
-    for event in kept:
+    goal, reached = uniform * sum(scaled[event] for event in likeliest), 0.0
+    for event in likeliest:
         reached += scaled[event]
         if goal < reached:
             return event
-    return kept[-1]
+    return likeliest[-1]

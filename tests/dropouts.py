@@ -21,13 +21,13 @@ def shapes_of_dropout(model, ids) -> list[tuple[int, ...]]:
     for module in modules:
         module.p = 0.0
     whole = model.train().hidden(ids)[0].detach()
-    found = list(shapes)
-    for silenced in range(len(found)):
+    recorded = list(shapes)
+    for silenced in range(len(recorded)):
         shapes.clear()
         without = model.hidden(ids)[0].detach()
-        assert not torch.allclose(whole, without), f"dropout {silenced} of {found} has no effect"
+        assert not torch.allclose(whole, without), f"dropout {silenced} of {recorded} has no effect"
     for module, share in zip(modules, shares, strict=True):
         module.p = share
     for handle in handles:
         handle.remove()
-    return found
+    return recorded

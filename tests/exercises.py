@@ -80,12 +80,12 @@ class Lesson:
         """The answer of the solutions: a function or a value, from the cell that defines it."""
         for source in code_of(FOLDER / "solutions" / f"{self.name}.ipynb"):
             body = ast.parse(source).body
-            for place, node in enumerate(body):
+            for index, node in enumerate(body):
                 is_function = isinstance(node, ast.FunctionDef) and node.name == answer
                 is_value = isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == answer
                 if is_function or is_value:
                     names = self.solved_with()
-                    for each in body[: place + 1]:
+                    for each in body[: index + 1]:
                         exec(ast.get_source_segment(source, each), names)
                     return names[answer]
         raise LookupError(f"no solution of {answer} in {self.name}")

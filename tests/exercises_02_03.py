@@ -71,12 +71,12 @@ def nothing_for_silence(lines, voice):
     """The voice alone, but without the song's length where the voice never plays."""
     if not any(line.startswith(voice) for line in lines):
         return []
-    kept = []
+    merged = []
     for line in left_out(lines, voice):
-        if kept and line.startswith("WT") and kept[-1].startswith("WT"):
-            line = f"WT_{int(kept.pop()[3:]) + int(line[3:])}"
-        kept.append(line)
-    return kept
+        if merged and line.startswith("WT") and merged[-1].startswith("WT"):
+            line = f"WT_{int(merged.pop()[3:]) + int(line[3:])}"
+        merged.append(line)
+    return merged
 
 
 def constant(counts, rng):

@@ -163,11 +163,11 @@ def unshift_in_one_line(scores):
 
 def unshift_by_gather(scores):
     time, keys = scores.shape
-    place = torch.arange(keys) - torch.arange(time - 1, -1, -1)[:, None]
-    return scores.gather(1, place.clamp(min=0)).masked_fill(place < 0, 0)
+    index = torch.arange(keys) - torch.arange(time - 1, -1, -1)[:, None]
+    return scores.gather(1, index.clamp(min=0)).masked_fill(index < 0, 0)
 
 
-def unshift_by_places(scores):
+def unshift_by_indices(scores):
     """All pairs at once, into a tensor of the type that the exercise names."""
     time, keys = scores.shape
     rows, there = torch.tril_indices(time, keys, keys - time)
@@ -301,7 +301,7 @@ RIGHT = {
             unshift_in_float32,
             lambda scores: unshift_in_float32(scores).numpy(),
             unshift_by_gather,
-            unshift_by_places,
+            unshift_by_indices,
         ),
         "own_voice_share": (own_by_einsum,),
     },

@@ -67,8 +67,8 @@ def not_normed(p, share):
 def nucleus(p, share):
     """Top-p: the likeliest that together have the share."""
     order = np.argsort(-p)
-    kept = order[: int((p[order].cumsum() < share).sum()) + 1]
-    return normed(np.where(np.isin(np.arange(len(p)), kept), p, 0))
+    likeliest = order[: int((p[order].cumsum() < share).sum()) + 1]
+    return normed(np.where(np.isin(np.arange(len(p)), likeliest), p, 0))
 
 
 def only_the_likeliest(p, share):

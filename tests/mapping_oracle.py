@@ -91,19 +91,19 @@ def example(melodies, drums, order, drum, noise, loudest=False):
 
 def first_hits(hits):
     """Published: a hit that starts before the last kept one has ended is skipped."""
-    kept = []
+    chosen = []
     for hit in hits:
-        if not kept or hit[0] >= kept[-1][1]:
-            kept.append(hit)
-    return kept
+        if not chosen or hit[0] >= chosen[-1][1]:
+            chosen.append(hit)
+    return chosen
 
 
 def loudest_hits(hits):
     """A hit that overlaps the last kept one replaces it if it is louder."""
-    kept = []
+    chosen = []
     for hit in hits:
-        if not kept or hit[0] >= kept[-1][1]:
-            kept.append(hit)
-        elif hit[3] > kept[-1][3]:
-            kept[-1] = hit
-    return kept
+        if not chosen or hit[0] >= chosen[-1][1]:
+            chosen.append(hit)
+        elif hit[3] > chosen[-1][3]:
+            chosen[-1] = hit
+    return chosen

@@ -75,13 +75,13 @@ def tune(seed: int, beats: int = 24) -> Score:
     """A small song of a bass, a tune and a beat, the same for the same seed."""
     random, notes = np.random.default_rng(seed), []
     root, beat = int(random.integers(48, 60)), 11_025
-    for place in range(beats):
-        start = place * beat
+    for number in range(beats):
+        start = number * beat
         pitch = root + 12 + int(random.choice([0, 2, 4, 5, 7, 9]))
         notes.append((nes.P1, start, start + beat - 1000, pitch, 12))
-        if place % 4 == 0:
-            notes.append((nes.TR, start, start + min(4, beats - place) * beat, root, 1))
-        notes.append((nes.NO, start, start + 2000, 1 + place % 2, 8))
+        if number % 4 == 0:
+            notes.append((nes.TR, start, start + min(4, beats - number) * beat, root, 1))
+        notes.append((nes.NO, start, start + 2000, 1 + number % 2, 8))
     return Score.build(notes, (beats + 1) * beat, name=f"tune_{seed}")
 
 

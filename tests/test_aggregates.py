@@ -287,16 +287,16 @@ def test_notes_are_counted():
 
 
 def test_time_is_shared_out():
-    found = note_counts.together(made_split())
-    seconds = dict(zip(note_counts.SETS, found["seconds_of_set"], strict=True))
+    together = note_counts.together(made_split())
+    seconds = dict(zip(note_counts.SETS, together["seconds_of_set"], strict=True))
     assert seconds["P1+TR+NO"] == 0.5 and seconds["P1+TR"] == 1.5
     assert seconds["P1+P2"] == 1 and seconds["none"] == 1
-    assert found["seconds_of_number"].tolist() == [1, 0, 2.5, 0.5, 0]
-    assert found["triangle_below_pulses_share"] == 1 and found["p1_above_p2_share"] == 0
-    assert found["pulses_in_unison_share"] == 0
+    assert together["seconds_of_number"].tolist() == [1, 0, 2.5, 0.5, 0]
+    assert together["triangle_below_pulses_share"] == 1 and together["p1_above_p2_share"] == 0
+    assert together["pulses_in_unison_share"] == 0
     notes = [(P1, 0, 300, 60, 15), (P2, 0, 100, 60, 9), (P2, 200, 400, 64, 9), (TR, 0, 400, 40, 1)]
-    found = note_counts.together(corpus.pack("", [Score.build(notes)]))
-    assert found["pulses_in_unison_share"] == 0.5  # 100 ticks of 200
+    together = note_counts.together(corpus.pack("", [Score.build(notes)]))
+    assert together["pulses_in_unison_share"] == 0.5  # 100 ticks of 200
 
 
 def test_events_are_counted():
@@ -342,23 +342,23 @@ def test_rolls_of_both_rules():
     assert event_counts.sampled(split)[:, P1].tolist() == [0, 0, 60, 61, 62, 63]
     assert event_counts.frequent(split)[:, P1].tolist() == [0, 0, 60, 62, 62, 63]
     assert event_counts.sampled(split)[:, TR].tolist() == [50, 50, 0, 0, 0, 0]
-    found = event_counts.repeated_steps(split)  # shares of 1/2 and 0, and of 1/2 and 1/4
-    assert found["by_moment"]["counts"].nonzero()[0].tolist() == [0, 10]
-    assert found["by_frequency"]["counts"].nonzero()[0].tolist() == [5, 10]
+    repeats = event_counts.repeated_steps(split)  # shares of 1/2 and 0, and of 1/2 and 1/4
+    assert repeats["by_moment"]["counts"].nonzero()[0].tolist() == [0, 10]
+    assert repeats["by_frequency"]["counts"].nonzero()[0].tolist() == [5, 10]
     # Of the first song's pitches half repeat; of the second one's 9 of 16, or 10 of 16.
     medians = {"by_moment": (1 / 2 + 9 / 16) / 2, "by_frequency": (1 / 2 + 10 / 16) / 2}
     for rule, median in medians.items():
-        assert found[rule]["pitches_least"] == 1 / 2 and found[rule]["pitches_median"] == median
-        assert found[rule]["pitches_majority_share"] == 1 / 2
+        assert repeats[rule]["pitches_least"] == 1 / 2 and repeats[rule]["pitches_median"] == median
+        assert repeats[rule]["pitches_majority_share"] == 1 / 2
 
 
 def test_keys_and_scales_are_those_of_the_library():
     names = ("greensleeves", "minuet_in_g", "amazing_grace", "turkish_march")
     split = corpus.pack("songbook", [tunes.score(name) for name in names])
     best = [int(agreement.keys(split.score(index)).argmax()) for index in range(len(split))]
-    found = note_counts.keys(split)
-    counts = np.concatenate([found["major"], found["minor"]])
-    assert (counts == np.bincount(best, minlength=24)).all() and found["without_key"] == 0
+    keys = note_counts.keys(split)
+    counts = np.concatenate([keys["major"], keys["minor"]])
+    assert (counts == np.bincount(best, minlength=24)).all() and keys["without_key"] == 0
     shares = musical_metrics.measure([split.score(i) for i in range(len(split))])
     edges = np.arange(21) / 20
     expected = np.histogram(shares["scale_consistency"], edges)[0]
@@ -373,11 +373,11 @@ def test_same_songs_are_seen_as_such():
     twice = corpus.pack("twice", [split.score(0), split.score(0)])
     long = Score.build([(P1, n * 100, n * 100 + 50, 60 + n, 15) for n in range(9)])
     longer = Score.build([(P1, n * 200, n * 200 + 70, 60 + n, 15) for n in range(9)])
-    found = event_counts.duplicates(
+    duplicates = event_counts.duplicates(
         {"train": twice, "valid": split, "test": corpus.pack("t", [long])}
     )
-    assert found["same_events"]["within"] == {"train": 1, "valid": 0, "test": 0}
-    assert found["same_events"]["between"]["valid also in train"] == 1
+    assert duplicates["same_events"]["within"] == {"train": 1, "valid": 0, "test": 0}
+    assert duplicates["same_events"]["between"]["valid also in train"] == 1
     one, other = (event_counts.pitch_prints(corpus.pack("", [song])) for song in (long, longer))
     assert one == other and len(one) == 1
     assert event_counts.pitch_prints(slower) == []  # too few notes to tell

@@ -46,8 +46,8 @@ PARTS = {  # by the longest overlap
 
 @pytest.mark.parametrize("longest", PARTS)
 def test_overlaps_are_measured(longest):
-    found = polyphonic_parts.longest_overlap(PARTS[longest])
-    assert found == pytest.approx(longest, abs=1e-4)
+    overlap = polyphonic_parts.longest_overlap(PARTS[longest])
+    assert overlap == pytest.approx(longest, abs=1e-4)
 
 
 def test_the_notebook_has_the_same_rule():
@@ -72,19 +72,19 @@ def test_parts_of_refused_files_are_counted(tmp_path):
     }
     for name, data in files.items():
         (tmp_path / f"{name}.mid").write_bytes(data)
-    found = polyphonic_parts.refused_parts(sorted(tmp_path.iterdir()))
-    assert found["files"] == 2 and found["parts"] == 4
-    assert found["legato_parts"].tolist() == [0, 0, 1, 1]
-    assert found["files_with_legato_part"].tolist() == [0, 0, 1, 1]
+    refused = polyphonic_parts.refused_parts(sorted(tmp_path.iterdir()))
+    assert refused["files"] == 2 and refused["parts"] == 4
+    assert refused["legato_parts"].tolist() == [0, 0, 1, 1]
+    assert refused["files_with_legato_part"].tolist() == [0, 0, 1, 1]
 
 
 def test_parts_are_those_of_the_funnel():
     facts = aggregates.load("lakh")["facts"]
-    found, refused = facts["polyphonic"], facts["funnel"]["refused"]
-    assert found["files"] == refused["polyphonic"] < found["parts"]
+    polyphonic, refused = facts["polyphonic"], facts["funnel"]["refused"]
+    assert polyphonic["files"] == refused["polyphonic"] < polyphonic["parts"]
     for part, whole in (("legato_parts", "parts"), ("files_with_legato_part", "files")):
-        assert (np.diff(found[part]) > 0).all() and found[part][-1] < found[whole]
-    assert (found["files_with_legato_part"] < found["legato_parts"]).all()
+        assert (np.diff(polyphonic[part]) > 0).all() and polyphonic[part][-1] < polyphonic[whole]
+    assert (polyphonic["files_with_legato_part"] < polyphonic["legato_parts"]).all()
 
 
 # --- some facts of a file

@@ -102,9 +102,9 @@ def tone(voice, pitch, seconds=1.0, timbre=0, rate=44_100, **options):
 @pytest.mark.parametrize("seed", range(2))
 def test_levels_equal_a_chip_that_counts_every_cycle(seed):
     score = random_score(seed, 4000)
-    found, expected = apu.levels(score), counted_levels(score)
+    levels, expected = apu.levels(score), counted_levels(score)
     for voice in range(4):
-        np.testing.assert_array_equal(found[voice], expected[voice], nes.VOICES[voice])
+        np.testing.assert_array_equal(levels[voice], expected[voice], nes.VOICES[voice])
 
 
 @pytest.mark.parametrize("rests", [True, False])
@@ -162,9 +162,9 @@ def test_output_equals_a_direct_convolution_of_every_cycle():
         window = np.i0(bandlimit.KAISER_BETA * np.sqrt(np.maximum(1 - (distance / 16) ** 2, 0)))
         kernel = np.sinc(2 * bandlimit.CUTOFF * distance) * window * (np.abs(distance) < 16)
         expected[sample] = (np.where(cycle < 0, 0, mixed[cycle]) * kernel).sum() / kernel.sum()
-    found = apu.render(score, output="none") / apu.GAIN["none"]
+    sound = apu.render(score, output="none") / apu.GAIN["none"]
     inner = slice(20, -20)
-    error = np.sqrt(np.mean((found - expected)[inner] ** 2)) / expected.std()
+    error = np.sqrt(np.mean((sound - expected)[inner] ** 2)) / expected.std()
     assert 20 * np.log10(error) < -50
 
 
@@ -189,8 +189,8 @@ def test_every_note_has_its_timers_frequency_to_a_tenth_of_a_cent(voice):
             (part * window * np.exp(-2j * np.pi * hertz * (time + shift))).sum()
             for part, shift in ((sound[:half], 0), (sound[half : 2 * half], half / 44_100))
         )
-        found = hertz + np.angle(late / early) / (2 * np.pi * half / 44_100)
-        assert abs(1200 * np.log2(found / hertz)) < 0.1, (voice, pitch, found, hertz)
+        measured = hertz + np.angle(late / early) / (2 * np.pi * half / 44_100)
+        assert abs(1200 * np.log2(measured / hertz)) < 0.1, (voice, pitch, measured, hertz)
 
 
 @pytest.mark.parametrize(
@@ -285,8 +285,8 @@ def test_filters_follow_their_analogue_curves():
         if low:
             expected = expected / np.hypot(1, hertz / low)
         numerator, denominator = bandlimit.filter_coefficients(name, rate)
-        found = np.abs(signal.freqz(numerator, denominator, hertz, fs=rate)[1])
-        assert np.abs(20 * np.log10(found / expected)).max() < (0.1 if rate == 44_100 else 0.2), (
+        gains = np.abs(signal.freqz(numerator, denominator, hertz, fs=rate)[1])
+        assert np.abs(20 * np.log10(gains / expected)).max() < (0.1 if rate == 44_100 else 0.2), (
             name,
             rate,
         )

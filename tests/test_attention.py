@@ -23,9 +23,9 @@ NAMES = ("query", "key", "value", "r", "u", "v")
 needs_a_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
 
 
-def assert_close(found, expected, tolerance=CLOSE, name=""):
-    found, expected = found.detach().cpu(), expected.detach().cpu()
-    np.testing.assert_allclose(found, expected, rtol=0, atol=tolerance, err_msg=name)
+def assert_close(actual, expected, tolerance=CLOSE, name=""):
+    actual, expected = actual.detach().cpu(), expected.detach().cpu()
+    np.testing.assert_allclose(actual, expected, rtol=0, atol=tolerance, err_msg=name)
 
 
 def tensors(batch, heads, time, keys, width, device="cpu", seed=0):
@@ -60,11 +60,11 @@ def masks(batch, time, keys, device="cpu"):
     return {"shared": causal, "by row": causal.masked_fill(hidden.unsqueeze(1), float("-inf"))}
 
 
-def assert_same(mine, found, theirs, expected, tolerance=CLOSE):
+def assert_same(mine, actual, theirs, expected, tolerance=CLOSE):
     """Equal results, and equal gradients of the tensors they were made of."""
-    assert_close(found, expected, tolerance)
+    assert_close(actual, expected, tolerance)
     gradient = torch.tensor(np.random.default_rng(1).normal(size=expected.shape))
-    found.backward(gradient.to(found))
+    actual.backward(gradient.to(actual))
     expected.backward(gradient.to(expected))
     for number, (a, b) in enumerate(zip(mine, theirs, strict=True)):
         assert_close(a.grad, b.grad, tolerance, NAMES[number])
@@ -93,10 +93,10 @@ def test_block_sizes_change_nothing(queries, blocks, mask, monkeypatch):
     monkeypatch.setattr(fast_attention, "SCORES_AT_A_TIME", blocks * min(time, queries) * keys)
     mask = masks(batch, time, keys)[mask]
     mine, theirs = tensors(*shape), tensors(*shape)
-    found = fast_attention.relative_attention(*mine, mask)
+    actual = fast_attention.relative_attention(*mine, mask)
     with fast.switched(False):
         expected = transformer_xl.relative_attention(*theirs, mask)
-    assert_same(mine, found, theirs, expected)
+    assert_same(mine, actual, theirs, expected)
 
 
 @needs_a_gpu
@@ -104,8 +104,8 @@ def test_block_sizes_change_nothing(queries, blocks, mask, monkeypatch):
 def test_attention_on_a_gpu_is_the_explicit_one(kind):
     shape = batch, _, time, keys, _ = 5, 3, 4, 9, 2
     mine, theirs, mask = tensors(*shape, "cuda"), tensors(*shape), masks(batch, time, keys)[kind]
-    found = transformer_xl.relative_attention(*mine, mask.cuda())
-    assert_same(mine, found, theirs, explicit(*theirs, mask)[1])
+    actual = transformer_xl.relative_attention(*mine, mask.cuda())
+    assert_same(mine, actual, theirs, explicit(*theirs, mask)[1])
 
 
 def test_gradient_is_the_difference_quotient():
@@ -138,10 +138,10 @@ def test_fast_masked_attention_is_the_readable_one(rows, time, many, monkeypatch
     monkeypatch.setattr(fast_attention, "MANY_SCORES", many)
     mine, theirs = tensors(rows, 2, time, 8, 3)[:3], tensors(rows, 2, time, 8, 3)[:3]
     for mask in masks(rows, time, 8).values():
-        found = fast_attention.masked_attention(*mine, mask.unsqueeze(1))
+        actual = fast_attention.masked_attention(*mine, mask.unsqueeze(1))
         with fast.switched(False):
             expected = modern_block.attention(*theirs, mask.unsqueeze(1))
-        assert_same(mine, found, theirs, expected)
+        assert_same(mine, actual, theirs, expected)
 
 
 @pytest.mark.parametrize("time,keys", [(1, 1), (1, 6), (4, 4), (3, 8)])
@@ -185,7 +185,7 @@ def test_switching_lasts_as_long_as_it_is_meant_to(monkeypatch):
         )
         query, key, value = tensors(1, 1, 2, 3, 2)[:3]
         masked = modern_block.attention(query, key, value, torch.zeros(1, 1, 2, 3))
-        return [isinstance(found, str) for found in (relative, masked)]
+        return [isinstance(result, str) for result in (relative, masked)]
 
     before = fast.is_on()
     with fast.switched(False):

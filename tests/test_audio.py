@@ -19,8 +19,8 @@ def test_wav_file(tmp_path):
     assert (tmp_path / "a.wav").read_bytes() == (tmp_path / "b.wav").read_bytes()
     with wave.open(str(tmp_path / "a.wav")) as file:
         assert (file.getnchannels(), file.getsampwidth(), file.getframerate()) == (1, 2, 44_100)
-        found = np.frombuffer(file.readframes(len(sound) + 1), "<i2")
-    np.testing.assert_allclose(found / 32767, sound, atol=0.51 / 32767)
+        samples = np.frombuffer(file.readframes(len(sound) + 1), "<i2")
+    np.testing.assert_allclose(samples / 32767, sound, atol=0.51 / 32767)
 
 
 @pytest.mark.parametrize(

@@ -50,8 +50,8 @@ def test_framed_songs_of_no_change_are_the_songs(setting, monkeypatch):
     )
     monkeypatch.setattr(augmentation, "_SONGS_AT_ONCE", 5)
     split = packed([*SONGBOOK, Score.build([], 500), Score.build([], 0), tune(1)])
-    found = augmentation.framed_songs(setting, *arrays(split), np.random.default_rng(0))
-    assert all(np.array_equal(a, b) for a, b in zip(found, split.framed(), strict=True))
+    framed = augmentation.framed_songs(setting, *arrays(split), np.random.default_rng(0))
+    assert all(np.array_equal(a, b) for a, b in zip(framed, split.framed(), strict=True))
 
 
 def fresh_each_epoch(epoch):
@@ -65,13 +65,13 @@ def test_streams_draw_each_epoch_afresh_and_go_on_exactly(kind):
     while streams.epoch < 3:
         positions.append(json.loads(json.dumps(streams.position)))
         taken.append(next(streams))
-    for place, position in enumerate(positions):
+    for index, position in enumerate(positions):
         resumed = Streams(fresh_each_epoch, 3, 40, seed=1, kind=kind)
         resumed.position = position
-        for expected in taken[place : place + 2]:
-            found = next(resumed)
+        for expected in taken[index : index + 2]:
+            actual = next(resumed)
             for name in ("ids", "targets", "fresh"):
-                assert np.array_equal(getattr(found, name), getattr(expected, name))
+                assert np.array_equal(getattr(actual, name), getattr(expected, name))
     if kind == "songs":  # every song of an epoch is read from end to end, as it was drawn for it
         drawn = [[len(song) - 1 for song in fresh_each_epoch(epoch)] for epoch in range(4)]
         begun = sum(drawn[3][number] for number in streams._order[: streams.begun])

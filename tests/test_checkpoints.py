@@ -89,7 +89,7 @@ def test_loading_does_not_wait_for_the_compiler(folder):
 
 def test_half_the_size_in_bfloat16(model, folder, tmp_path):
     checkpoints.save(deepcopy(model).bfloat16(), tmp_path / "half")
-    sizes = [(place / "model.safetensors").stat().st_size for place in (folder, tmp_path / "half")]
+    sizes = [(path / "model.safetensors").stat().st_size for path in (folder, tmp_path / "half")]
     assert sizes[1] < 0.6 * sizes[0]
     loaded = checkpoints.load(tmp_path / "half")
     assert all(p.dtype == torch.float32 for p in loaded.parameters())
@@ -154,8 +154,8 @@ def test_any_changed_byte_of_the_head(folder):
     whole = path.read_bytes()
     (head,) = struct.unpack("<Q", whole[:8])
     results = set()
-    for place in [*range(8), *range(8, 8 + head, 11)]:
-        path.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+    for position in [*range(8), *range(8, 8 + head, 11)]:
+        path.write_bytes(whole[:position] + bytes([whole[position] ^ 1]) + whole[position + 1 :])
         try:
             checkpoints.load(folder)
             results.add("loaded")

@@ -25,7 +25,7 @@ SONG = tune(1, beats=12)
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory):
+def folder(tmp_path_factory):
     """A folder with a checkpoint and a song."""
     folder = tmp_path_factory.mktemp("generate")
     checkpoints.save(small_transformer(), folder / "model")
@@ -34,14 +34,14 @@ def place(tmp_path_factory):
 
 
 @pytest.fixture
-def generate(place, capsys):
+def generate(folder, capsys):
     """Runs the verb; returns exit code, output and errors."""
 
     def run(*options, out="pieces"):
         command = [
             "generate",
-            place / "model",
-            place / out,
+            folder / "model",
+            folder / out,
             "--device",
             "cpu",
             "--memory",
@@ -55,119 +55,119 @@ def generate(place, capsys):
     return run
 
 
-def test_from_nothing(generate, place):
+def test_from_nothing(generate, folder):
     code, out, _ = generate("-n", 2, "--length", 40, "--seed", 3, out="nothing")
     assert code == 0 and out.count(" notes\n") == 2 and "2 of " in out
-    assert (place / "model/step.int8.onnx").exists() or not engine.is_available()
-    folder = place / "nothing"
+    assert (folder / "model/step.int8.onnx").exists() or not engine.is_available()
+    pieces = folder / "nothing"
     endings = ("json", "mid", "png", "tx1.txt", "vgm", "wav")
-    assert sorted(path.name for path in folder.iterdir()) == ["index.html"] + [
+    assert sorted(path.name for path in pieces.iterdir()) == ["index.html"] + [
         f"seed3_0{i}.{ending}" for i in (0, 1) for ending in endings
     ]
-    texts = [(folder / f"seed3_0{i}.tx1.txt").read_text() for i in (0, 1)]
+    texts = [(pieces / f"seed3_0{i}.tx1.txt").read_text() for i in (0, 1)]
     assert texts[0] != texts[1]
     for i in (0, 1):
-        score = midi.read(folder / f"seed3_0{i}.mid")
+        score = midi.read(pieces / f"seed3_0{i}.mid")
         assert events.to_tx1(score) == texts[i]
-        with wave.open(str(folder / f"seed3_0{i}.wav")) as sound:
+        with wave.open(str(pieces / f"seed3_0{i}.wav")) as sound:
             assert sound.getnframes() == score.length
-    assert "seed3_01.wav" in (folder / "index.html").read_text()
+    assert "seed3_01.wav" in (pieces / "index.html").read_text()
     assert generate("--pieces", 1, "--length", 40, "--seed", 3, out="again")[0] == 0
-    assert (place / "again/seed3_00.tx1.txt").read_text() == texts[0]
+    assert (folder / "again/seed3_00.tx1.txt").read_text() == texts[0]
 
 
-def test_continue(generate, place):
+def test_continue(generate, folder):
     option = ("--first-seconds", 0.9)
     code, out, err = generate(
-        "-n", 2, "--length", 30, "--continue", place / "song.mid", *option, out="on"
+        "-n", 2, "--length", 30, "--continue", folder / "song.mid", *option, out="on"
     )
     assert code == 0 and "its perplexity under the model is " in out and not err
     begun = [line for line in events.to_tx1(SONG).splitlines() if "WT_" not in line][:8]
     for number in (0, 1):
-        made = (place / f"on/seed0_0{number}.tx1.txt").read_text().splitlines()
+        made = (folder / f"on/seed0_0{number}.tx1.txt").read_text().splitlines()
         assert [line for line in made if "WT_" not in line][:8] == begun
 
 
-def test_a_beginning_longer_than_the_memory_is_told(generate, place):
-    code, _, err = generate("-n", 1, "--length", 5, "--continue", place / "song.mid")
+def test_a_beginning_longer_than_the_memory_is_told(generate, folder):
+    code, _, err = generate("-n", 1, "--length", 5, "--continue", folder / "song.mid")
     assert code == 0 and "the model keeps 32 in mind" in err
 
 
-def test_rhythm(generate, place):
+def test_rhythm(generate, folder):
     code, _, _ = generate(
-        "-n", 1, "--rhythm", place / "song.mid", "--first-seconds", 2, out="rhythm"
+        "-n", 1, "--rhythm", folder / "song.mid", "--first-seconds", 2, out="rhythm"
     )
     assert code == 0
-    given, made = SONG.excerpt(0, 2), midi.read(place / "rhythm/seed0_00.mid")
+    given, made = SONG.excerpt(0, 2), midi.read(folder / "rhythm/seed0_00.mid")
     for voice in range(4):
         assert abs(given.voice(voice)["start"] - made.voice(voice)["start"]).max(initial=0) < 500
     assert (given.voice(nes.NO)["pitch"] == made.voice(nes.NO)["pitch"]).all()
     assert (given.voice(nes.P1)["pitch"] != made.voice(nes.P1)["pitch"]).any()
 
 
-def test_given(generate, place):
+def test_given(generate, folder):
     options = (
         "-n",
         1,
         "--given",
         "tr,NO",
-        place / "song.mid",
+        folder / "song.mid",
         "--candidates",
         3,
         "--first-seconds",
         2,
     )
     assert generate(*options, out="given")[0] == 0
-    given, made = SONG.excerpt(0, 2), midi.read(place / "given/seed0_00.mid")
+    given, made = SONG.excerpt(0, 2), midi.read(folder / "given/seed0_00.mid")
     for voice in (nes.TR, nes.NO):
         assert (given.voice(voice)["pitch"] == made.voice(voice)["pitch"]).all()
     assert len(made.voice(nes.P1)) + len(made.voice(nes.P2))
 
 
-def test_between_changes_the_span_alone(generate, place):
-    options = ("-n", 1, "--between", 2, 4, place / "song.mid", "--only", "P1", "--candidates", 2)
+def test_between_changes_the_span_alone(generate, folder):
+    options = ("-n", 1, "--between", 2, 4, folder / "song.mid", "--only", "P1", "--candidates", 2)
     assert generate(*options, out="between")[0] == 0
-    made = midi.read(place / "between/seed0_00.mid")
+    made = midi.read(folder / "between/seed0_00.mid")
     for voice in (nes.P2, nes.TR, nes.NO):
         assert (made.voice(voice) == SONG.voice(voice)).all()
     assert made.length == SONG.length and made != SONG
-    page = (place / "between/index.html").read_text()
+    page = (folder / "between/index.html").read_text()
     assert "from 2 s before what was composed" in page
     assert generate(*options, "--only", "P9", out="none")[0] == 2
-    code, _, err = generate("--between", 20, 40, place / "song.mid", out="none")
+    code, _, err = generate("--between", 20, 40, folder / "song.mid", out="none")
     assert code == 2 and "no span from 20 s to 40 s" in err
 
 
-def test_a_loop_is_written_with_its_loop_point(generate, place):
+def test_a_loop_is_written_with_its_loop_point(generate, folder):
     code, out, _ = generate("-n", 1, "--loop", "--seconds", 6, out="loops")
     assert code == 0 and "a loop of " in out
-    header = (place / "loops/seed0_00.vgm").read_bytes()[:64]
+    header = (folder / "loops/seed0_00.vgm").read_bytes()[:64]
     loop_offset, loop_samples = (int.from_bytes(header[i : i + 4], "little") for i in (0x1C, 0x20))
-    assert loop_offset and loop_samples == midi.read(place / "loops/seed0_00.mid").length
-    assert " loop>" in (place / "loops/index.html").read_text()
+    assert loop_offset and loop_samples == midi.read(folder / "loops/seed0_00.mid").length
+    assert " loop>" in (folder / "loops/index.html").read_text()
 
 
-def test_nothing_is_overwritten_and_the_seed_is_said(generate, place):
+def test_nothing_is_overwritten_and_the_seed_is_said(generate, folder):
     for _ in range(2):
         assert generate("-n", 1, "--as-published", "--seed", 9, out="twice")[0] == 0
-    first, second = (place / f"twice/seed9_0{i}.tx1.txt" for i in (0, 1))
+    first, second = (folder / f"twice/seed9_0{i}.tx1.txt" for i in (0, 1))
     assert first.read_bytes() == second.read_bytes()
-    assert len(events.encode(midi.read(place / "twice/seed9_00.mid"))) > 1000
+    assert len(events.encode(midi.read(folder / "twice/seed9_00.mid"))) > 1000
     assert (
-        main(["generate", str(place / "model"), str(place / "drawn"), "-n", "1", "--length", "9"])
+        main(["generate", str(folder / "model"), str(folder / "drawn"), "-n", "1", "--length", "9"])
         == 0
     )
-    seed = next((place / "drawn").glob("*.mid")).name.split("_")[0].removeprefix("seed")
-    assert f"seed {seed}" in (place / "drawn/index.html").read_text()
+    seed = next((folder / "drawn").glob("*.mid")).name.split("_")[0].removeprefix("seed")
+    assert f"seed {seed}" in (folder / "drawn/index.html").read_text()
 
 
-def test_as_published_sets_what_the_paper_sets(generate, place):
+def test_as_published_sets_what_the_paper_sets(generate, folder):
     code, _, err = generate("--as-published", "--top-k", 3, out="none")
     assert code == 2 and "--as-published sets it" in err
 
 
-def test_own_midi_is_read_by_role(generate, place):
-    own = place / "own.mid"
+def test_own_midi_is_read_by_role(generate, folder):
+    own = folder / "own.mid"
     own.write_bytes(band(1, 2))
     options = ("-n", 1, "--length", 8, "--continue", own, "--first-seconds", 3, "--memory", 512)
     code, out, err = generate(*options, out="own")
@@ -182,8 +182,8 @@ def test_own_midi_is_read_by_role(generate, place):
     assert code == 2 and "goes with --continue, --rhythm, --given or --between" in err
 
 
-def test_ctrl_c_keeps_what_is_done(place):
-    out = place / "stopped"
+def test_ctrl_c_keeps_what_is_done(folder):
+    out = folder / "stopped"
     code = (
         "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "
         "from lakhnes_lib.generation import sampling; plain = sampling.draw; steps = []\n"
@@ -196,7 +196,7 @@ def test_ctrl_c_keeps_what_is_done(place):
     )
     options = ["-n", "2", "--length", "200000", "--memory", "8", "--device", "cpu", "--seed", "0"]
     options += ["--no-audition"]
-    command = [sys.executable, "-c", code, "generate", str(place / "model"), str(out), *options]
+    command = [sys.executable, "-c", code, "generate", str(folder / "model"), str(out), *options]
     process = subprocess.Popen(
         command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ
     )
@@ -274,13 +274,13 @@ def test_commands_of_the_readme_run(tmp_path, monkeypatch, capsys):
     assert len(done) == 7
 
 
-def test_bad_input(generate, place, tmp_path):
+def test_bad_input(generate, folder, tmp_path):
     silent, noise = tmp_path / "silent.tx1", tmp_path / "hum.mid"
     silent.write_text("WT_100\n")
     midi.write(Score.build([(nes.P1, 0, 50_000, 60, 9)], name="hum"), noise)
     (tmp_path / "damaged.mid").write_bytes(b"MThd")
     (tmp_path / "notes.pdf").touch()
-    song = place / "song.mid"
+    song = folder / "song.mid"
     for options, rule in (
         (("--continue", silent), "no note to go on from"),
         (("--continue", tmp_path / "damaged.mid"), "damaged"),
@@ -327,12 +327,12 @@ def test_bad_input(generate, place, tmp_path):
         (("--given", "NO", song, "--free"), "--free: --given always keeps"),
     ):
         code, out, err = generate(*options, out="none")
-        assert code == 2 and rule in err and not out and not (place / "none").exists(), (
+        assert code == 2 and rule in err and not out and not (folder / "none").exists(), (
             options,
             err,
         )
     (tmp_path / "model").mkdir()
     (tmp_path / "model/model.safetensors").write_bytes(
-        (place / "model/model.safetensors").read_bytes()
+        (folder / "model/model.safetensors").read_bytes()
     )
     assert main(["generate", str(tmp_path / "model"), str(tmp_path / "out")]) == 1

@@ -161,9 +161,9 @@ def test_rhythm_obeys_temperature_and_top_k(model):
     ids = cold[0].astype(np.int64)
     with torch.inference_mode():
         log_probs, _ = model.log_probs(torch.from_numpy(np.concatenate([[0], ids]))[None, :-1])
-    for place in np.flatnonzero(events.IS_NOTE_ON[ids] & (events.VOICE_OF[ids] != nes.NO))[:8]:
-        same = np.flatnonzero(events.IS_NOTE_ON & (events.VOICE_OF == events.VOICE_OF[ids[place]]))
-        assert ids[place] == same[int(log_probs[0, place, same].argmax())], (
+    for index in np.flatnonzero(events.IS_NOTE_ON[ids] & (events.VOICE_OF[ids] != nes.NO))[:8]:
+        same = np.flatnonzero(events.IS_NOTE_ON & (events.VOICE_OF == events.VOICE_OF[ids[index]]))
+        assert ids[index] == same[int(log_probs[0, index, same].argmax())], (
             "the likeliest pitch of its voice"
         )
 
@@ -215,13 +215,13 @@ def test_given_voices_stay_and_the_rest_is_valid(model, voices, candidates):
         score = events.decode(ids)
         begin = SONG.only(voices).notes["start"].min()
         for voice in voices:
-            given, found = SONG.voice(voice), score.voice(voice)
-            assert np.array_equal(given["pitch"], found["pitch"])
+            given, composed = SONG.voice(voice), score.voice(voice)
+            assert np.array_equal(given["pitch"], composed["pitch"])
             for edge in (
                 "start",
                 "end",
             ):  # half a step of the coarsest part of the grid, and never added up
-                assert np.abs(given[edge] - begin - found[edge]).max(initial=0) <= 500
+                assert np.abs(given[edge] - begin - composed[edge]).max(initial=0) <= 500
         assert score.length <= SONG.length
     assert not np.array_equal(made[0], made[1])
     again = last(

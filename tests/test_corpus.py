@@ -108,8 +108,8 @@ def test_fingerprint_knows_content_and_names(packed, tmp_path):
     others.append(
         [*songs[:2], Score(songs[2].notes, songs[2].length, songs[2].controls[:1], songs[2].name)]
     )
-    found = [fingerprint(other) for other in others]
-    assert len({*found, packed["train"].fingerprint}) == 7
+    fingerprints = [fingerprint(other) for other in others]
+    assert len({*fingerprints, packed["train"].fingerprint}) == 7
 
 
 # --- changed, missing and foreign files
@@ -120,20 +120,20 @@ def test_any_changed_byte_is_noticed(copy, name):
     """Places all over each file; in the texts only bytes whose change means something."""
     path = copy / name
     whole = path.read_bytes()
-    for place in np.linspace(0, len(whole) - 1, 25).astype(int):
-        byte = whole[place : place + 1]
-        if name.endswith(".json") and (byte.isspace() or b"rejected" in whole[:place]):
+    for position in np.linspace(0, len(whole) - 1, 25).astype(int):
+        byte = whole[position : position + 1]
+        if name.endswith(".json") and (byte.isspace() or b"rejected" in whole[:position]):
             continue
         if (
             name.endswith(".npy")
-            and 10 <= place < 128
-            and (byte.isspace() or whole[place:128].lstrip() == b"\n")
+            and 10 <= position < 128
+            and (byte.isspace() or whole[position:128].lstrip() == b"\n")
         ):
             continue  # the padding of the head
-        path.write_bytes(whole[:place] + bytes([whole[place] ^ 2]) + whole[place + 1 :])
+        path.write_bytes(whole[:position] + bytes([whole[position] ^ 2]) + whole[position + 1 :])
         with pytest.raises((BadCorpus, DataNotFound)) as raised:
             corpus.open_corpus(copy)
-        assert str(copy) in str(raised.value), place
+        assert str(copy) in str(raised.value), position
     for size in (0, 3, len(whole) // 2, len(whole) - 1):
         path.write_bytes(whole[:size])
         with pytest.raises(BadCorpus, match="is incomplete or damaged|was changed"):

@@ -19,29 +19,29 @@ from lakhnes_lib.errors import BadArchive, DataNotFound
 @pytest.mark.parametrize(
     "change",
     [
-        lambda place: (place / "valid/c.mid").write_bytes(b"MThd 2wo"),
-        lambda place: (place / "valid/c.mid").unlink(),
-        lambda place: (place / "valid/c.mid").rename(place / "train/c.mid"),
-        lambda place: (place / "train/new.mid").write_bytes(b""),
+        lambda folder: (folder / "valid/c.mid").write_bytes(b"MThd 2wo"),
+        lambda folder: (folder / "valid/c.mid").unlink(),
+        lambda folder: (folder / "valid/c.mid").rename(folder / "train/c.mid"),
+        lambda folder: (folder / "train/new.mid").write_bytes(b""),
     ],
 )
 def test_changed_folder_is_noticed(server, use, home, change):
     server.parts = [archive()]
-    place = fetch(home)
-    change(place)
+    folder = fetch(home)
+    change(folder)
     with pytest.raises(BadArchive, match="remove .* fetch nesmdb-midi again"):
         fetch(home)
-    assert place.is_dir()
+    assert folder.is_dir()
 
 
 @pytest.mark.parametrize("receipt", [None, b"[]", b"\xff\xfe", b'{"files": 4}'])
 def test_a_receipt_is_needed_where_nothing_else_is_known(server, use, home, receipt):
     server.parts = [archive()]
-    place = fetch(home)
-    (place / "receipt.json").unlink()
+    folder = fetch(home)
+    (folder / "receipt.json").unlink()
     if receipt is not None:
-        (place / "receipt.json").write_bytes(receipt)
-    assert fetch(home) == place  # the registry knows the fingerprint
+        (folder / "receipt.json").write_bytes(receipt)
+    assert fetch(home) == folder  # the registry knows the fingerprint
     use(fingerprint=None)
     with pytest.raises(BadArchive, match="has no receipt.json to verify it by; remove that folder"):
         fetch(home)
@@ -127,10 +127,10 @@ def test_names_that_are_md5(use, home, tmp_path):
     )
     fails(BadArchive, home, name, "md5", mirror=tmp_path)
     (tmp_path / "nesmdb_midi.tar.gz").write_bytes(gzip.compress(tar_of({name: data}, "lmd_full/")))
-    place = fetch(home, mirror=tmp_path)
-    assert (place / name).read_bytes() == data
-    assert fetch(home) == place
-    (place / name).write_bytes(data + b"!")
+    folder = fetch(home, mirror=tmp_path)
+    assert (folder / name).read_bytes() == data
+    assert fetch(home) == folder
+    (folder / name).write_bytes(data + b"!")
     with pytest.raises(BadArchive, match="other bytes"):
         fetch(home)
 
@@ -146,12 +146,12 @@ def test_checkpoint_archive(server, use, home):
         folder="published/LakhNES",
     )
     server.parts = [archive(data)]
-    place = fetch(home)
-    assert place == home / "published/LakhNES"
-    assert (place / "model.pt").read_bytes() == b"weights"
-    assert (place / "scripts/train.py").read_bytes() == b"code"
-    assert fetch(home) == place
-    (place / "model.pt").write_bytes(b"Weights")
+    folder = fetch(home)
+    assert folder == home / "published/LakhNES"
+    assert (folder / "model.pt").read_bytes() == b"weights"
+    assert (folder / "scripts/train.py").read_bytes() == b"code"
+    assert fetch(home) == folder
+    (folder / "model.pt").write_bytes(b"Weights")
     with pytest.raises(BadArchive, match="other bytes"):
         fetch(home)
 

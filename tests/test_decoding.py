@@ -119,9 +119,9 @@ def test_steps_in_8_bits_are_near_the_readable_model(folders, name):
 def test_shipped_steps_are_shipped_models(name):
     """The file in 8 bits that lies beside them is used as it is."""
     folder = root() / "assets/pretrained" / name
-    kept = (folder / "step.int8.onnx").read_bytes()
+    shipped = (folder / "step.int8.onnx").read_bytes()
     pieces = opened(folder, 1, 512, "int8")
-    assert (folder / "step.int8.onnx").read_bytes() == kept
+    assert (folder / "step.int8.onnx").read_bytes() == shipped
     ids = np.concatenate(sampling.sample(folder, n=1, length=100, seed=1, precision="int8"))
     ids = np.concatenate([[events.START], ids.astype(np.int64)])
     expected = read(checkpoints.load(folder), ids[None, :-1], 512)[0]

@@ -29,10 +29,10 @@ def warning_page():
 
 def test_download_then_reuse(server, use, home):
     server.parts = [archive()]
-    place = fetch(home)
-    assert place == home / "nesmdb_midi"
-    assert_here(place)
-    assert fetch(home) == place
+    folder = fetch(home)
+    assert folder == home / "nesmdb_midi"
+    assert_here(folder)
+    assert fetch(home) == folder
     assert len(server.requests) == 1
 
 
@@ -106,7 +106,7 @@ def test_line_that_stays_down_leaves_a_part_and_the_next_fetch_goes_on(server, u
         home,
         "lost after 0.1 of 0.4 MB",
         "goes on from there",
-        kept=[".nesmdb-midi.part"],
+        remaining=[".nesmdb-midi.part"],
     )
     server.parts, server.requests[:] = [archive()], []
     assert_here(fetch(home))
@@ -169,7 +169,7 @@ def test_busy_server_keeps_what_is_here(server, use, home, status):
     home.mkdir()
     (home / ".nesmdb-midi.part").write_bytes(ARCHIVE[:1000])
     server.parts = [answer(status)]
-    fails(DataNotFound, home, str(status), "later", kept=[".nesmdb-midi.part"])
+    fails(DataNotFound, home, str(status), "later", remaining=[".nesmdb-midi.part"])
     assert (home / ".nesmdb-midi.part").stat().st_size == 1000
 
 
@@ -279,12 +279,12 @@ def test_home_that_cannot_be_made(use, tmp_path):
 
 def test_two_at_once(server, use, home):
     server.parts = [archive()]
-    places = []
-    threads = [threading.Thread(target=lambda: places.append(fetch(home))) for _ in range(4)]
+    folders = []
+    threads = [threading.Thread(target=lambda: folders.append(fetch(home))) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert places == [home / "nesmdb_midi"] * 4
-    assert_here(places[0])
+    assert folders == [home / "nesmdb_midi"] * 4
+    assert_here(folders[0])
     assert len(server.requests) == 1

@@ -22,21 +22,21 @@ def states(score):
     return table
 
 
-def expected_and_found(writes, length, clock=chip.CLOCK):
+def expected_and_actual(writes, length, clock=chip.CLOCK):
     """The chip's states on each tick by the slow chip, and by the library."""
-    found = emulation.run(writes, length, clock)
+    score = emulation.run(writes, length, clock)
     expected = apu_oracle.states(writes, length, clock)
-    silent = [voice for voice in range(4) if not len(found.voice(voice))]
+    silent = [voice for voice in range(4) if not len(score.voice(voice))]
     expected[:, silent, 2] = 0  # the timbre of a voice without notes is no part of a score
-    return expected, states(found)
+    return expected, states(score)
 
 
 def test_counters_equal_a_chip_run_cycle_by_cycle_on_200_streams():
     different, sounding = [], 0
     for seed in range(200):
-        expected, found = expected_and_found(*apu_oracle.stream(seed))
+        expected, actual = expected_and_actual(*apu_oracle.stream(seed))
         sounding += (expected[..., 0] > 0).mean() / 200
-        if not np.array_equal(expected, found):
+        if not np.array_equal(expected, actual):
             different.append(seed)
     assert not different
     assert sounding > 0.2
@@ -70,8 +70,8 @@ def test_a_sweep_turned_on_waits_for_the_divider_of_the_one_before():
     """The divider goes on while the sweep is off, and is asked for again by each write."""
     writes = [(0, 0x15, 1), (0, 0x00, 0x3F), (0, 0x01, 0x7A), (0, 0x02, 253), (0, 0x03, 0)]
     writes += [(frame(5), 0x01, 0x8A)]
-    expected, found = expected_and_found(writes, 6000)
-    np.testing.assert_array_equal(found, expected)
+    expected, actual = expected_and_actual(writes, 6000)
+    np.testing.assert_array_equal(actual, expected)
     # The first half frame loads the divider with 7, the second takes 1, the third asks again: 0.
     starts = emulation.run(writes, 6000).notes["start"].tolist()
     assert starts[1] == frame(8)
@@ -101,8 +101,8 @@ def test_delay_of_the_frame_counter_moves_no_change_by_more_than_a_tick():
 
 def frame(step, steps=4):
     """Tick of the frame counter's step, counted from 1, after a reset at tick 0."""
-    turn, place = divmod(step - 1, 4)
-    cycles = (7457, 14913, 22371, 29829 if steps == 4 else 37281)[place] + turn * (
+    turn, index = divmod(step - 1, 4)
+    cycles = (7457, 14913, 22371, 29829 if steps == 4 else 37281)[index] + turn * (
         29830 if steps == 4 else 37282
     )
     return -(-cycles * 44_100 // chip.CLOCK)

@@ -31,43 +31,43 @@ def content(folder):
     }
 
 
-def replace(place, names=("a.txt", "b.txt")):
-    with files.replacing(place, folder=True, names=names) as temporary:
+def replace(path, names=("a.txt", "b.txt")):
+    with files.replacing(path, folder=True, names=names) as temporary:
         fill(temporary, NEW)
 
 
 @pytest.mark.parametrize("before", [None, {}, OLD], ids=["nothing", "empty", "earlier product"])
 def test_a_folder_takes_its_place(tmp_path, before):
-    place = tmp_path / "out"
+    out = tmp_path / "out"
     if before is not None:
-        place.mkdir()
-        fill(place, before)
-    replace(place)
-    assert content(place) == {"a.txt": b"new"} and list(tmp_path.iterdir()) == [place]
+        out.mkdir()
+        fill(out, before)
+    replace(out)
+    assert content(out) == {"a.txt": b"new"} and list(tmp_path.iterdir()) == [out]
 
 
 @pytest.mark.parametrize(
     "name", ["thesis.txt", "keep/thesis.txt", "keep/a.txt", ".git/HEAD", "b.txt/thesis.txt"]
 )
 def test_a_folder_that_holds_anything_else_stays_as_it_is(tmp_path, name):
-    place = tmp_path / "out"
-    fill(place, {"a.txt": "old", name: "years of work"})
-    before = content(place)
+    out = tmp_path / "out"
+    fill(out, {"a.txt": "old", name: "years of work"})
+    before = content(out)
     with pytest.raises(
         LakhnesError, match=rf"out: holds {name.split('/')[0]}, which would be lost"
     ):
-        replace(place)
-    assert content(place) == before and list(tmp_path.iterdir()) == [place]
+        replace(out)
+    assert content(out) == before and list(tmp_path.iterdir()) == [out]
 
 
 def test_what_comes_into_the_folder_during_the_work_stays_too(tmp_path):
-    place = tmp_path / "out"
+    out = tmp_path / "out"
     with (
         pytest.raises(LakhnesError, match="holds thesis.txt"),
-        files.replacing(place, folder=True, names=("a.txt",)) as temporary,
+        files.replacing(out, folder=True, names=("a.txt",)) as temporary,
     ):
         fill(temporary, NEW)
-        fill(place, {"thesis.txt": "years of work"})
+        fill(out, {"thesis.txt": "years of work"})
     assert content(tmp_path) == {"out/thesis.txt": b"years of work"}
 
 
@@ -85,9 +85,9 @@ def test_the_folder_one_is_in(tmp_path, monkeypatch):
         replace(".")
     with pytest.raises(LakhnesError, match=r"\.\.: holds in, which would be lost"):
         replace("..")
-    for place in (".", ".."):
+    for path in (".", ".."):
         with pytest.raises(LakhnesError, match=r"cannot be written \("):
-            files.write_file(place, "text")
+            files.write_file(path, "text")
     assert list(tmp_path.rglob("*")) == [tmp_path / "in"]
 
 
@@ -198,16 +198,16 @@ def test_a_corpus_replaces_a_corpus_of_any_kind(music, tmp_path):
 
 
 @pytest.mark.parametrize("verb", ["tokens", "map"])
-@pytest.mark.parametrize("place", ["mine", "mine/thesis.txt", "music", "."])
-def test_a_corpus_is_refused_before_the_work(verb, place, music, tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize("out", ["mine", "mine/thesis.txt", "music", "."])
+def test_a_corpus_is_refused_before_the_work(verb, out, music, tmp_path, monkeypatch, capsys):
     fill(tmp_path / "mine", {"thesis.txt": "years of work"})
     monkeypatch.chdir(tmp_path)
     before = content(tmp_path)
     monkeypatch.setattr(build, "find_files", None)
     monkeypatch.setattr(lakh_mapping, "_list", None)
-    assert main([verb, "music", place, "--workers", "1"]) == 1
+    assert main([verb, "music", out, "--workers", "1"]) == 1
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith(f"error: {place}: ") and line.endswith(
+    assert line.startswith(f"error: {out}: ") and line.endswith(
         ("folder", "another one", "another path")
     )
     assert content(tmp_path) == before

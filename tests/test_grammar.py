@@ -41,7 +41,7 @@ def follows(past: list[int]) -> set[int]:
             continue
         instant.append(name[:2])
         (sounding.add if "NOTEON" in name else sounding.discard)(name[:2])
-    found = set()
+    allowed = set()
     for number, name in enumerate(VOCABULARY[1:], 1):
         if name.startswith("WT_"):
             good = not waited
@@ -50,10 +50,10 @@ def follows(past: list[int]) -> set[int]:
             good = all(order.index(name[:2]) > order.index(before) for before in instant)
             good &= "NOTEON" in name or name[:2] in sounding
         if good:
-            found.add(number)
+            allowed.add(number)
     if past and not waited and not sounding:
-        found.add(0)
-    return found
+        allowed.add(0)
+    return allowed
 
 
 def state_of(past):
@@ -78,9 +78,9 @@ def test_allowed_is_what_the_rules_say_along_any_walk(random, steps):
     for _ in range(steps):
         allowed = follows(past) - {0}
         past.append(random.choice(sorted(allowed)))
-        found = grammar.allowed(state_of(past), end=True)
-        assert found.shape == (1, 631) and found.dtype == bool
-        assert set(np.flatnonzero(found[0]).tolist()) == follows(past)
+        mask = grammar.allowed(state_of(past), end=True)
+        assert mask.shape == (1, 631) and mask.dtype == bool
+        assert set(np.flatnonzero(mask[0]).tolist()) == follows(past)
         assert not grammar.allowed(state_of(past))[0, 0]
 
 
@@ -92,7 +92,7 @@ def test_check_agrees_with_the_steps_and_with_decoding(ids):
     """
     ids = [number for number in events.frame(ids).tolist() if number]
     walked = (
-        all(number in follows(ids[:place]) for place, number in enumerate([*ids, 0]))
+        all(number in follows(ids[:index]) for index, number in enumerate([*ids, 0]))
         if ids
         else True
     )
@@ -183,10 +183,10 @@ def test_no_step_is_forbidden_that_could_still_end_in_time():
     for beginning in beginnings:
         past = [ID[name] for name in beginning.split()]
         for left in range(1, 8):
-            found = grammar.allowed(state_of(past), np.array([left]))[0]
+            mask = grammar.allowed(state_of(past), np.array([left]))[0]
             for kind in kinds:
                 expected = kind in follows(past) and ends([*past, kind], left - 1)
-                assert found[kind] == expected, (past, left, VOCABULARY[kind])
+                assert mask[kind] == expected, (past, left, VOCABULARY[kind])
 
 
 @pytest.mark.parametrize(

@@ -37,14 +37,14 @@ def same(one: mapping.Candidates, other: mapping.Candidates) -> bool:
 
 
 @pytest.fixture(scope="module")
-def kept():
+def twelve_songs():
     return candidates(range(12))
 
 
 @pytest.fixture(scope="module")
-def packed(kept, tmp_path_factory):
+def packed(twelve_songs, tmp_path_factory):
     """A corpus of nine songs to train on and three to stop by."""
-    splits = {"train": lakh.pack(kept[:9]), "valid": lakh.pack(kept[9:])}
+    splits = {"train": lakh.pack(twelve_songs[:9]), "valid": lakh.pack(twelve_songs[9:])}
     for name, split in splits.items():
         split.name, split.settings = name, SETTINGS
     return corpus.write_corpus(
@@ -80,11 +80,11 @@ def test_candidates_come_out_as_they_went_in(songs, data):
     split = lakh.pack(songs)
     assert len(split) == len(songs)
     assert all(same(split.candidates(i), song) for i, song in enumerate(songs))
-    places = data.draw(st.permutations(range(len(songs))))
+    order = data.draw(st.permutations(range(len(songs))))
     other = lakh.pack(songs[::-1])
-    places = [(split, i) if i % 2 else (other, len(songs) - 1 - i) for i in places]
-    chosen = lakh.LakhSplit.gathered(places)
-    assert all(same(chosen.candidates(i), part.candidates(n)) for i, (part, n) in enumerate(places))
+    pairs = [(split, i) if i % 2 else (other, len(songs) - 1 - i) for i in order]
+    chosen = lakh.LakhSplit.gathered(pairs)
+    assert all(same(chosen.candidates(i), part.candidates(n)) for i, (part, n) in enumerate(pairs))
     everything = lakh.LakhSplit.gathered([(split, i) for i in range(len(split))])
     assert everything.fingerprint == split.fingerprint
     assert split.seconds == pytest.approx(
@@ -93,14 +93,14 @@ def test_candidates_come_out_as_they_went_in(songs, data):
     )
 
 
-def test_what_is_opened_is_what_was_written(packed, kept):
+def test_what_is_opened_is_what_was_written(packed, twelve_songs):
     train = prepare(packed.folder)["train"]
     assert (
         isinstance(train, lakh.LakhSplit)
         and isinstance(train.notes, np.memmap)
         and not train.notes.flags.writeable
     )
-    assert all(same(train.candidates(i), song) for i, song in enumerate(kept[:9]))
+    assert all(same(train.candidates(i), song) for i, song in enumerate(twelve_songs[:9]))
     assert train.options == OPTIONS and train.seed == 4
     with pytest.raises(IndexError, match="train has 9 songs, there is no song 9"):
         train.score(9)
@@ -110,9 +110,9 @@ def test_any_change_is_noticed(packed, tmp_path):
     copy = shutil.copytree(packed.folder, tmp_path / "corpus")
     for name in sorted(path.name for path in copy.glob("train.*")):
         whole = (copy / name).read_bytes()
-        for place in (0, len(whole) // 2, len(whole) - 2):
+        for position in (0, len(whole) // 2, len(whole) - 2):
             (copy / name).write_bytes(
-                whole[:place] + bytes([whole[place] ^ 2]) + whole[place + 1 :]
+                whole[:position] + bytes([whole[position] ^ 2]) + whole[position + 1 :]
             )
             with pytest.raises(BadCorpus, match="was changed|is incomplete or damaged"):
                 corpus.open_corpus(copy)
@@ -135,18 +135,20 @@ def read(split, epoch, seed=1, draws="fresh"):
     ]
 
 
-def test_published_draws_are_those_of_the_mapping(packed, kept, monkeypatch):
+def test_published_draws_are_those_of_the_mapping(packed, twelve_songs, monkeypatch):
     """Whatever the run's seed; three parts of three songs hold each song once, and the next three
     begin again."""
     monkeypatch.setitem(lakh.SONGS_A_PART, "published", 3)
-    expected = [score for song in kept[:9] for score in mapping.examples(song, 4, options=OPTIONS)]
-    found = [pair for epoch in range(3) for pair in read(packed["train"], epoch, draws="published")]
-    assert len(found) == len(expected) == sum(min(5, (3, 6, 6, 24)[seed % 4]) for seed in range(9))
+    expected = [
+        score for song in twelve_songs[:9] for score in mapping.examples(song, 4, options=OPTIONS)
+    ]
+    pairs = [pair for epoch in range(3) for pair in read(packed["train"], epoch, draws="published")]
+    assert len(pairs) == len(expected) == sum(min(5, (3, 6, 6, 24)[seed % 4]) for seed in range(9))
     known = Counter((score.notes.tobytes(), score.length) for score in expected)
-    assert Counter((notes.tobytes(), int(length)) for notes, length in found) == known
+    assert Counter((notes.tobytes(), int(length)) for notes, length in pairs) == known
     again = [pair for epoch in range(3, 6) for pair in read(packed["train"], epoch, 2, "published")]
     assert Counter((notes.tobytes(), int(length)) for notes, length in again) == known
-    firsts = [mapping.examples(song, 4, options=OPTIONS)[0] for song in kept[:9]]
+    firsts = [mapping.examples(song, 4, options=OPTIONS)[0] for song in twelve_songs[:9]]
     assert [packed["train"].score(i) for i in range(9)] == firsts
     framed = [events.frame(events.encode(score)).tolist() for score in firsts]
     assert [ids.tolist() for ids in packed["train"].framed()] == framed
@@ -160,7 +162,9 @@ def test_fresh_draws_read_each_song_once_a_turn(packed, monkeypatch):
     monkeypatch.setattr(
         lakh.LakhSplit,
         "fresh",
-        lambda self, *place: read_songs.append((place[0], place[2])) or fresh(self, *place),
+        lambda self, index, seed, turn: (
+            read_songs.append((index, turn)) or fresh(self, index, seed, turn)
+        ),
     )
     parts = [read(packed["train"], epoch) for epoch in range(9)]
     assert [len(part) for part in parts] == [5] * 9
@@ -174,13 +178,13 @@ def test_fresh_draws_read_each_song_once_a_turn(packed, monkeypatch):
 
 
 @pytest.mark.parametrize("song", range(4))
-def test_fresh_draws_give_every_assignment_alike(packed, kept, song):
+def test_fresh_draws_give_every_assignment_alike(packed, twelve_songs, song):
     """By the velocities: part n plays at 60 + n, the drums louder."""
     count, seen = 1 + song, Counter()
     options = dataclasses.replace(
         OPTIONS, most_example_seconds=180.0, drums=False, most_examples=99
     )
-    split = lakh.pack([dataclasses.replace(kept[song], drums=[])])
+    split = lakh.pack([dataclasses.replace(twelve_songs[song], drums=[])])
     split.settings = {"seed": 0, "options": dataclasses.asdict(options)}
     possible = mapping.assignments(count, np.random.default_rng(0), options)
     expected = {
@@ -197,12 +201,14 @@ def test_fresh_draws_give_every_assignment_alike(packed, kept, song):
 @pytest.mark.parametrize("setting", ["none", "paper", "published"])
 def test_training_reads_framed_examples(packed, setting):
     songs = augmentation.songs_by_epoch(packed["train"], setting, 1, "fresh")
-    found, again = songs(2), songs(2)
-    assert len(found) == 9 and all(np.array_equal(a, b) for a, b in zip(found, again, strict=True))
-    assert all(ids.dtype == np.uint16 and ids[0] == ids[-1] == events.START for ids in found)
+    framed, again = songs(2), songs(2)
+    assert len(framed) == 9 and all(
+        np.array_equal(a, b) for a, b in zip(framed, again, strict=True)
+    )
+    assert all(ids.dtype == np.uint16 and ids[0] == ids[-1] == events.START for ids in framed)
     if setting == "none":
         scores = [mapping.Score.build(notes, length) for notes, length in read(packed["train"], 2)]
-        assert [ids.tolist() for ids in found] == [
+        assert [ids.tolist() for ids in framed] == [
             events.frame(events.encode(score)).tolist() for score in scores
         ]
 

@@ -41,12 +41,12 @@ class _Elements(HTMLParser):
 
     def __init__(self, html: str):
         super().__init__()
-        self.found, self.text, self.open = [], "", []
+        self.elements, self.text, self.open = [], "", []
         self.feed(html)
         self.close()
 
     def handle_starttag(self, tag, attributes):
-        self.found.append((tag, dict(attributes)))
+        self.elements.append((tag, dict(attributes)))
         if tag not in ("img", "input", "meta", "br"):
             self.open.append(tag)
 
@@ -58,7 +58,7 @@ class _Elements(HTMLParser):
             self.text += data
 
     def all(self, tag) -> list[dict]:
-        return [attributes for name, attributes in self.found if name == tag]
+        return [attributes for name, attributes in self.elements if name == tag]
 
 
 def _content(address: str) -> bytes:
@@ -90,10 +90,10 @@ def test_the_fragment_is_self_contained_and_plain_at_its_base(tmp_path):
     notes = np.sort(song.notes, order="voice", kind="stable")[[2, 0, 1, 3]]  # the triangle's first
     seconds = [((n["start"]) / 44_100, (n["end"] - n["start"]) / 44_100) for n in notes]
     np.testing.assert_allclose(bars, seconds, atol=1e-4)
-    everything = [value or "" for _, attributes in page.found for value in attributes.values()]
+    everything = [value or "" for _, attributes in page.elements for value in attributes.values()]
     addresses = [
         a
-        for _, attributes in page.found
+        for _, attributes in page.elements
         for name, a in attributes.items()
         if name in ("src", "href")
     ]
@@ -123,7 +123,9 @@ def test_names_are_text_everywhere(tmp_path):
         assert page.text.count(NASTY) >= 1
         assert page.all("audio")[0]["aria-label"] == NASTY
         assert json.loads(page.all("figure")[0]["data-piece"])["title"] == NASTY
-        assert not any(name.startswith("on") for _, attributes in page.found for name in attributes)
+        assert not any(
+            name.startswith("on") for _, attributes in page.elements for name in attributes
+        )
     names = [link["download"] for link in _Elements(made.html).all("a")]
     assert names[0].endswith(".mid") and re.fullmatch(r"[\w.-]+", names[0])
 
@@ -220,8 +222,8 @@ def test_piano_roll_has_every_note_where_it_belongs():
             note["pitch"]
         )
     labels = {
-        label.get_text(): place
-        for place, label in zip(ax.get_yticks(), ax.get_yticklabels(), strict=True)
+        label.get_text(): tick
+        for tick, label in zip(ax.get_yticks(), ax.get_yticklabels(), strict=True)
     }
     assert labels["C4"] == 60 and labels["noise 16"] - labels["noise 1"] == 15
     assert labels["noise 1"] > low and labels["noise 16"] < 36 - 2 and high > 60

@@ -48,8 +48,8 @@ def oracle(model, ids) -> np.ndarray:
     return np.stack(rows)
 
 
-def assert_close(found, expected):
-    np.testing.assert_allclose(np.asarray(found.detach()), np.asarray(expected), rtol=0, atol=1e-9)
+def assert_close(actual, expected):
+    np.testing.assert_allclose(np.asarray(actual.detach()), np.asarray(expected), rtol=0, atol=1e-9)
 
 
 def test_the_defaults_are_the_papers_size():
@@ -90,9 +90,9 @@ def test_select_and_restart():
     model, ids = small_model(layers=2), song(3, 6)
     _, state = model.log_probs(ids)
     rows = torch.tensor([2, 0, 2, 1])
-    found, _ = model.log_probs(ids[rows], model.select(state, rows))
+    actual, _ = model.log_probs(ids[rows], model.select(state, rows))
     expected, _ = model.log_probs(ids, state)
-    assert_close(found, expected[rows].detach())
+    assert_close(actual, expected[rows].detach())
     fresh, _ = model.log_probs(ids)
     some, _ = model.log_probs(ids, model.restart(state, torch.tensor([False, True, False])))
     assert_close(some, torch.stack([expected[0], fresh[1], expected[2]]).detach())

@@ -26,7 +26,7 @@ def part(*rows):
     return np.array([tuple(row) for row in rows], TRACK_NOTE)
 
 
-def kept(melodies, drums=(), content_hash="ab"):
+def candidates(melodies, drums=(), content_hash="ab"):
     return mapping.Candidates("song", content_hash, list(melodies), list(drums))
 
 
@@ -105,8 +105,10 @@ def test_duplicates_have_the_same_pitches_at_the_same_tenths_of_a_second():
         part((3000, 10, 60, 9), (10_000, 20_000, 62, 9)),
         part((0, 10, 61, 9), (10_000, 20_000, 62, 9)),
     )
-    found = filters.without_duplicates([first, echo, later, higher])
-    assert [any(notes is other for other in found) for notes in (first, echo, later, higher)] == [
+    remaining = filters.without_duplicates([first, echo, later, higher])
+    assert [
+        any(notes is other for other in remaining) for notes in (first, echo, later, higher)
+    ] == [
         1,
         0,
         1,
@@ -152,9 +154,9 @@ def test_thinned_drums_equal_the_oracle(loudest):
 
 @pytest.mark.parametrize("count", [1, 2, 3, 4, 10, 40])
 def test_assignments_are_all_or_sixteen_of_all(count):
-    found = mapping.assignments(count, np.random.default_rng(0))
+    orders = mapping.assignments(count, np.random.default_rng(0))
     everything = oracle.orders(count)
-    assert len(found) == len(set(found)) == min(16, len(everything)) and set(found) <= everything
+    assert len(orders) == len(set(orders)) == min(16, len(everything)) and set(orders) <= everything
 
 
 def test_assignments_are_drawn_evenly():
@@ -178,11 +180,11 @@ def test_example_starts_with_its_first_note_and_ends_after_three_minutes():
         (100 * SECOND, 181 * SECOND, 62, 1),
         (181 * SECOND, 182 * SECOND, 64, 1),
     )
-    score = mapping.draw(kept([melody]), (0, -1, -1), np.random.default_rng(0))
+    score = mapping.draw(candidates([melody]), (0, -1, -1), np.random.default_rng(0))
     assert score.notes.tolist() == [(0, 0, SECOND, 60, 15), (0, 99 * SECOND, 180 * SECOND, 62, 1)]
     assert score.seconds == 180
     whole = mapping.draw(
-        kept([melody]),
+        candidates([melody]),
         (0, -1, -1),
         np.random.default_rng(0),
         MappingOptions(most_example_seconds=999),
@@ -195,7 +197,7 @@ def test_notes_outside_a_voice_are_dropped_one_by_one():
         (0, 1, 20, 9), (1, 2, 21, 9), (2, 3, 32, 9), (3, 4, 33, 9), (4, 5, 108, 9), (5, 6, 109, 9)
     )
     pitches = [
-        mapping.draw(kept([melody]), order, np.random.default_rng(0)).notes["pitch"].tolist()
+        mapping.draw(candidates([melody]), order, np.random.default_rng(0)).notes["pitch"].tolist()
         for order in ((0, -1, -1), (-1, 0, -1), (-1, -1, 0))
     ]
     assert pitches == [[33, 108], [33, 108], [21, 32, 33, 108]]
@@ -205,10 +207,16 @@ def test_notes_outside_a_voice_are_dropped_one_by_one():
 def test_velocities(voice):
     velocity = np.arange(1, 128)
     notes = np.stack([velocity, velocity + 1, np.full(127, 60), velocity], axis=1)
-    given = kept([part((500, 501, 60, 1))], [part(*notes)]) if voice == 3 else kept([part(*notes)])
-    order = (0, -1, -1) if voice == 3 else tuple(0 if place == voice else -1 for place in range(3))
-    found = mapping.draw(given, order, np.random.default_rng(0)).voice(voice)["velocity"]
-    assert found.tolist() == [
+    given = (
+        candidates([part((500, 501, 60, 1))], [part(*notes)])
+        if voice == 3
+        else candidates([part(*notes)])
+    )
+    order = (
+        (0, -1, -1) if voice == 3 else tuple(0 if number == voice else -1 for number in range(3))
+    )
+    velocities = mapping.draw(given, order, np.random.default_rng(0)).voice(voice)["velocity"]
+    assert velocities.tolist() == [
         1 if voice == 2 else int(round(1 + 14 * v / 127)) for v in range(1, 128)
     ]
 
@@ -218,7 +226,7 @@ def test_a_drum_pitch_is_one_noise_type_in_an_example_and_any_over_many():
     seen = set()
     for seed in range(300):
         noise = mapping.draw(
-            kept([part((0, 1, 60, 9))], [hits]), (0, -1, -1), np.random.default_rng(seed)
+            candidates([part((0, 1, 60, 9))], [hits]), (0, -1, -1), np.random.default_rng(seed)
         ).voice(nes.NO)
         assert (noise["pitch"].reshape(10, 4) == noise["pitch"][:4]).all()
         seen |= set(noise["pitch"].tolist())
@@ -233,9 +241,9 @@ def test_drums_can_be_left_out():
 
 def test_example_without_a_note_in_range_is_left_out():
     low = part((0, 1, 25, 9))  # only the triangle reaches it
-    scores = mapping.examples(kept([low]))
+    scores = mapping.examples(candidates([low]))
     assert [score.notes["voice"].tolist() for score in scores] == [[2]]
-    assert mapping.draw(kept([low]), (0, -1, -1), np.random.default_rng(0)).length == 0
+    assert mapping.draw(candidates([low]), (0, -1, -1), np.random.default_rng(0)).length == 0
 
 
 def test_options_are_checked():
@@ -282,15 +290,15 @@ def by_the_rules(data, seed, options=PUBLISHED):
         return why
     content = filters.candidates_of(data, "song", options).content_hash
     rng = mapping.generator(content, seed)
-    found = []
+    examples = []
     for order in mapping.assignments(len(melodies), rng, options):
         assert order in oracle.orders(len(melodies))
         drum = int(rng.integers(len(drums))) if drums else -1
         noise = rng.integers(1, 17, 128).tolist() if drums else None
-        found.append(
+        examples.append(
             oracle.example(melodies, drums, order, drum, noise, options.drum_overlaps == "loudest")
         )
-    return [example for example in found if example[0]]
+    return [example for example in examples if example[0]]
 
 
 def by_the_library(data, seed, options=PUBLISHED):
@@ -348,10 +356,10 @@ def test_refusals_travel_between_processes():
 @pytest.fixture(scope="module")
 def lakh(mirror):
     """Bytes of real Lakh files: of the sample archive in the mirror."""
-    found = sorted(mirror.glob("lmd_full_5_sample.tar*"))
-    if not found:
+    samples = sorted(mirror.glob("lmd_full_5_sample.tar*"))
+    if not samples:
         pytest.skip(f"{mirror} holds no sample of Lakh")
-    members = archives.contents(found[0], 10**9, 2**20)
+    members = archives.contents(samples[0], 10**9, 2**20)
     return [data for _, data in islice(members, 25) if data]
 
 
@@ -375,17 +383,17 @@ def test_real_files_equal_the_oracle(lakh):
 def test_band_of_the_songbook_has_something_to_keep_and_something_to_drop():
     path = profiles.root() / "assets/band/ode_to_joy.mid"
     tracks = {track.name: track.notes for track in read_tracks(path)}
-    found = mapping.candidates(path)
-    kept_names = [
+    song = mapping.candidates(path)
+    names = [
         name
-        for notes in found.melodies
+        for notes in song.melodies
         for name in tracks
         if tracks[name].tobytes() == notes.tobytes()
     ]
-    assert kept_names == ["Flute", "Trumpet", "Clarinet", "Bass"]
+    assert names == ["Flute", "Trumpet", "Clarinet", "Bass"]
     assert not filters.in_range(tracks["Bells"]) and filters.is_monophonic(tracks["Oboe"])
     assert not any(
         filters.is_monophonic(tracks[name]) for name in ("Guitar", "Piano", "Strings", "Drums")
     )
-    assert len(found.drums[0]) < len(tracks["Drums"]) and len(found.drums) == 2
+    assert len(song.drums[0]) < len(tracks["Drums"]) and len(song.drums) == 2
     assert len(mapping.map_to_nes(path)) == 16

@@ -23,22 +23,22 @@ def small_shards(monkeypatch):
 
 
 def test_corpus_holds_what_the_mapping_gives(mapped, music):
-    packed, found, splits = prepare(mapped), {}, {}
+    packed, examples, splits = prepare(mapped), {}, {}
     for name in files():
         if not name.endswith(".txt") and "/." not in f"/{name}":
             try:
-                kept = mapping.candidates(music / name)
-                found[kept.content_hash] = mapping.examples(kept, 0)
+                song = mapping.candidates(music / name)
+                examples[song.content_hash] = mapping.examples(song, 0)
             except Rejected as error:
                 assert packed.manifest["rejected"][name] == error.reason
     for split, part in packed.splits.items():
-        hashes = [kept.content_hash for kept in map(part.candidates, range(len(part)))]
+        hashes = [song.content_hash for song in map(part.candidates, range(len(part)))]
         assert hashes == sorted(hashes)
         splits[split] = hashes
         for index, content_hash in enumerate(hashes):
-            assert mapping.examples(part.candidates(index), 0) == found[content_hash]
+            assert mapping.examples(part.candidates(index), 0) == examples[content_hash]
             assert (int(content_hash[:8], 16) % 10 == 0) == (split == "valid")
-    assert sorted(splits["train"] + splits["valid"]) == sorted(found) and len(found) == SONGS
+    assert sorted(splits["train"] + splits["valid"]) == sorted(examples) and len(examples) == SONGS
 
 
 def test_manifest_counts_everything(mapped, music):
@@ -129,8 +129,8 @@ def test_a_name_that_stands_twice(tmp_path):
             member = tarfile.TarInfo("./song.mid")
             member.size = len(data)
             packed.addfile(member, io.BytesIO(data))
-    found = map_corpus(tmp_path / "a.tar", tmp_path / "corpus", workers=1, progress=False)
-    assert found.manifest["files"] == {"seen": 3, "accepted": 1, "rejected": {"unreadable": 2}}
+    corpus = map_corpus(tmp_path / "a.tar", tmp_path / "corpus", workers=1, progress=False)
+    assert corpus.manifest["files"] == {"seen": 3, "accepted": 1, "rejected": {"unreadable": 2}}
 
 
 @pytest.mark.parametrize("name", ["music.tar.xz", "music.tar"])
@@ -142,17 +142,17 @@ def test_an_archive_without_end_is_refused(tmp_path, monkeypatch, name):
 
 def test_encrypted_member_is_left_out(tmp_path):
     whole = bytearray(archive(tmp_path / "music.zip").read_bytes())
-    place = whole.index(b"PK\x01\x02")  # the first entry of the directory: the empty file
-    whole[place + 8] |= 1
+    position = whole.index(b"PK\x01\x02")  # the first entry of the directory: the empty file
+    whole[position + 8] |= 1
     (tmp_path / "music.zip").write_bytes(whole)
-    found = map_corpus(tmp_path / "music.zip", tmp_path / "corpus", workers=1, progress=False)
-    assert found.manifest["rejected"]["2/empty.mid"] == "no_access" and len(found["train"]) > 1
+    corpus = map_corpus(tmp_path / "music.zip", tmp_path / "corpus", workers=1, progress=False)
+    assert corpus.manifest["rejected"]["2/empty.mid"] == "no_access" and len(corpus["train"]) > 1
 
 
 def test_damaged_archive_keeps_what_was_done(mapped, tmp_path):
     whole = archive(tmp_path / "music.tar").read_bytes()
-    place = whole.index(band(4, 1))  # far enough in
-    (tmp_path / "music.tar").write_bytes(whole[:place] + b"\xff" * 4096)
+    position = whole.index(band(4, 1))  # far enough in
+    (tmp_path / "music.tar").write_bytes(whole[:position] + b"\xff" * 4096)
     with pytest.raises(BadArchive, match="music.tar: is damaged or cut off"):
         map_corpus(tmp_path / "music.tar", tmp_path / "corpus", workers=1, progress=False)
     assert not (tmp_path / "corpus").exists()
@@ -167,8 +167,8 @@ def test_lakh_files_as_found_in_the_wild(mirror, tmp_path):
     sample = mirror / "lmd_full_5_sample.tar.xz"
     if not sample.exists():
         pytest.skip("the folder of archives has no sample of Lakh")
-    found = map_corpus(sample, tmp_path / "corpus", workers=2, progress=False)
-    files, drawn = found.manifest["files"], found.manifest["published_examples"]
+    corpus = map_corpus(sample, tmp_path / "corpus", workers=2, progress=False)
+    files, drawn = corpus.manifest["files"], corpus.manifest["published_examples"]
     assert files["seen"] == 400 == files["accepted"] + sum(files["rejected"].values())
     assert 4 < drawn["examples"] / 400 < 5  # the published script: 4.7 examples a file
     assert (

@@ -43,12 +43,12 @@ def test_files_that_fail_are_left_out(tmp_path, monkeypatch, capfd):
     monkeypatch.setattr(filters, "candidates_of", reads)
     names = ("a", "grows", "b", "fails", "c")
     songs = [(f"{name}.mid", band(seed, 1)) for seed, name in enumerate(names)]
-    kept, found = map_files((0, filters.PUBLISHED), songs)
-    assert found["files"] == ["a.mid", "b.mid", "c.mid"]
-    assert found["rejected"] == {"grows.mid": "too_much_memory", "fails.mid": "crashed"}
+    split, details = map_files((0, filters.PUBLISHED), songs)
+    assert details["files"] == ["a.mid", "b.mid", "c.mid"]
+    assert details["rejected"] == {"grows.mid": "too_much_memory", "fails.mid": "crashed"}
     assert "fails.mid: Traceback" in capfd.readouterr().err
-    plain = [whole(data, name) for name, data in songs if name in found["files"]]
-    assert [kept.candidates(i).content_hash for i in range(3)] == [
+    plain = [whole(data, name) for name, data in songs if name in details["files"]]
+    assert [split.candidates(i).content_hash for i in range(3)] == [
         song.content_hash for song in plain
     ]
 
@@ -82,9 +82,9 @@ def test_what_cannot_be_opened_is_counted(tmp_path, monkeypatch):
         return scan(folder)
 
     monkeypatch.setattr(os, "scandir", refusing)  # whoever runs the tests may have every right
-    found = map_corpus(tmp_path / "music", tmp_path / "corpus", workers=1, progress=False)
-    assert found.manifest["rejected"] == {"closed": "no_access", "open/gone.mid": "no_access"}
-    assert found.manifest["files"]["accepted"] == 2
+    corpus = map_corpus(tmp_path / "music", tmp_path / "corpus", workers=1, progress=False)
+    assert corpus.manifest["rejected"] == {"closed": "no_access", "open/gone.mid": "no_access"}
+    assert corpus.manifest["files"]["accepted"] == 2
 
 
 # Interrupted

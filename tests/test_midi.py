@@ -102,8 +102,8 @@ def test_a_file_written_byte_by_byte(tmp_path_factory, score):
 
 def audible(score):
     """The score without what is set in voices that have no notes: such tracks are not kept."""
-    kept = np.isin(score.controls["voice"], score.notes["voice"])
-    return Score(score.notes, score.length, score.controls[kept])
+    mask = np.isin(score.controls["voice"], score.notes["voice"])
+    return Score(score.notes, score.length, score.controls[mask])
 
 
 def test_form_of_what_is_written(tmp_path):

@@ -25,8 +25,8 @@ def small(seed: int = 0, **changes) -> ModernDecoder:
     return model
 
 
-def assert_close(found, expected, tolerance=1e-10):
-    np.testing.assert_allclose(found.detach(), expected.detach(), rtol=0, atol=tolerance)
+def assert_close(actual, expected, tolerance=1e-10):
+    np.testing.assert_allclose(actual.detach(), expected.detach(), rtol=0, atol=tolerance)
 
 
 def norm(x):

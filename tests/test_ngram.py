@@ -56,7 +56,7 @@ class Tables:
         self.discounts = [None]
         for length in range(1, order + 1):
             n = Counter(self.adjusted[length].values())
-            found = [0.5, 1.0, 1.5]
+            discounts = [0.5, 1.0, 1.5]
             if n[1] and n[2] and n[3] and n[4]:
                 y = n[1] / (n[1] + 2 * n[2])
                 estimate = [
@@ -65,8 +65,8 @@ class Tables:
                     3 - 4 * y * n[4] / n[3],
                 ]
                 if all(0 <= d <= count for d, count in zip(estimate, (1, 2, 3), strict=True)):
-                    found = estimate
-            self.discounts.append([0, *found])
+                    discounts = estimate
+            self.discounts.append([0, *discounts])
 
     def history(self, before):
         """The last order - 1 events since the last <S>, that one included."""
@@ -126,12 +126,12 @@ def test_probabilities_equal_the_formulas_written_out(order, smoothing, scored):
     known, new = scored
     model, tables = NGram(EVENTS, order, smoothing).fit(known), Tables(known, order)
     for song in [*new, known[3]]:
-        found = model.probabilities(tensor(song[:-1]))[0][0].numpy()
+        probabilities = model.probabilities(tensor(song[:-1]))[0][0].numpy()
         for index in range(len(song) - 1):
             history = tables.history(song[: index + 1].tolist())
             expected = [getattr(tables, smoothing)(history, event) for event in range(EVENTS)]
-            np.testing.assert_allclose(found[index], expected, rtol=1e-12)
-        sums = found.sum(1)
+            np.testing.assert_allclose(probabilities[index], expected, rtol=1e-12)
+        sums = probabilities.sum(1)
         assert np.abs(sums - 1).max() < 1e-12 if model.normalised else sums.max() > 1.05
 
 
@@ -155,11 +155,11 @@ def test_kneser_ney_equals_an_independent_library(scored, monkeypatch):
         theirs.fit(grams, vocabulary_text=map(str, range(EVENTS)))
         compared = 0
         for song in scored[1]:
-            found = model.probabilities(tensor(song[:-1]))[0][0].numpy()
+            probabilities = model.probabilities(tensor(song[:-1]))[0][0].numpy()
             for index in range(order - 1, len(song) - 1):
                 history = list(map(str, song[index - order + 2 : index + 1]))
                 expected = [theirs.score(str(event), history) for event in range(EVENTS)]
-                np.testing.assert_allclose(found[index], expected, rtol=1e-5, atol=1e-7)
+                np.testing.assert_allclose(probabilities[index], expected, rtol=1e-5, atol=1e-7)
                 compared += 1
         assert compared > 30
 
@@ -303,10 +303,12 @@ def real(nesmdb):
 def test_the_papers_figures(real):
     models, songs = real
     assert round(models["backoff"].parameter_count(), -4) == 9_260_000
-    found = {name: perplexity.exact(model, songs, progress=False) for name, model in models.items()}
-    assert found["backoff"].targets == 407_130
-    assert found["backoff"].perplexity == pytest.approx(37.25, rel=0.005)
-    assert 60 < found["kneser_ney"].perplexity < 67
+    measured = {
+        name: perplexity.exact(model, songs, progress=False) for name, model in models.items()
+    }
+    assert measured["backoff"].targets == 407_130
+    assert measured["backoff"].perplexity == pytest.approx(37.25, rel=0.005)
+    assert 60 < measured["kneser_ney"].perplexity < 67
 
 
 def test_kneser_ney_sums_to_one_in_two_thousand_real_contexts(real):

@@ -78,12 +78,12 @@ def test_lesson_keeps_the_skeleton(path):
     assert labels[:2] == ["takes", "music"] and labels[-2:] == ["reads", "writes"]
     assert parameters.metadata.tags == ["parameters"]
     headings = re.findall(r"^#{2,} +(.*)$", prose(cells), re.MULTILINE)
-    places = []
+    order = []
     for title in ("summary", "exercises", "next"):
-        found = [place for place, heading in enumerate(headings) if title in heading.lower()]
-        assert found, f"no heading {title!r}"
-        places.append(found[-1])
-    assert places == sorted(places)
+        matches = [index for index, heading in enumerate(headings) if title in heading.lower()]
+        assert matches, f"no heading {title!r}"
+        order.append(matches[-1])
+    assert order == sorted(order)
     assert "solutions/" in prose(cells)
 
 

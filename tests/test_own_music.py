@@ -36,21 +36,21 @@ def general_midi(path, chords: bool = False):
 def folder(tmp_path_factory):
     """Five NES songs in three forms, two files for other instruments, four files that cannot be
     used."""
-    place = tmp_path_factory.mktemp("mine")
+    music = tmp_path_factory.mktemp("mine")
     for number, song in enumerate(tunes.scores("train")[:5]):
         song = song.excerpt(0, 8)
         if number == 4:
-            (place / "text.tx1.txt").write_text(events.to_tx1(song))
+            (music / "text.tx1.txt").write_text(events.to_tx1(song))
         else:
-            midi.write(song, place / f"nes {number}.mid")
-    general_midi(place / "deeper/flute.MID")
-    general_midi(place / "piano.mid", chords=True)
-    shutil.copy(place / "nes 0.mid", place / "nes 0 (copy).mid")
-    (place / "broken.mid").write_bytes(b"MThd")
-    (place / "notes.tx1").write_text("no events at all\n")
-    midi.write(Score.build([], 44_100), place / "silence.mid")
-    (place / "cover.jpg").write_bytes(b"\xff")
-    return place
+            midi.write(song, music / f"nes {number}.mid")
+    general_midi(music / "deeper/flute.MID")
+    general_midi(music / "piano.mid", chords=True)
+    shutil.copy(music / "nes 0.mid", music / "nes 0 (copy).mid")
+    (music / "broken.mid").write_bytes(b"MThd")
+    (music / "notes.tx1").write_text("no events at all\n")
+    midi.write(Score.build([], 44_100), music / "silence.mid")
+    (music / "cover.jpg").write_bytes(b"\xff")
+    return music
 
 
 @pytest.fixture(scope="module")

@@ -35,9 +35,9 @@ def test_there_and_back(tmp_path, kind, bits):
     after, about = checkpoints.load(tmp_path / "joined"), checkpoints.details(tmp_path / "joined")
     assert about == checkpoints.details(tmp_path / "whole")
     for name, weight in before.state_dict().items():
-        found, largest = after.state_dict()[name], weight.abs().amax(-1, keepdim=True)
+        loaded, largest = after.state_dict()[name], weight.abs().amax(-1, keepdim=True)
         step = {8: largest / 254 if weight.dim() == 2 else 0, 16: weight.abs() / 256, 32: 0}[bits]
-        assert ((found - weight).abs() <= step * 1.001 + 1e-12).all(), name
+        assert ((loaded - weight).abs() <= step * 1.001 + 1e-12).all(), name
 
 
 def test_8_bits_are_a_quarter(tmp_path):

@@ -161,14 +161,14 @@ def matrix(module):
 
 def published_segment(model, ids, memory) -> tuple[np.ndarray, list[np.ndarray]]:
     """Log-probabilities (time, 631) of one row's segment; the memory after it: each layer's inputs
-    (kept, width)."""
+    (remembered, width)."""
     heads, width, time = model.n_head, model.d_head, len(ids)
     table = model.word_emb.emb_layers[0].weight.detach().double().numpy()
     u, v = model.r_w_bias.detach().double().numpy(), model.r_r_bias.detach().double().numpy()
-    x, kept = table[ids] * model.d_model**0.5, []
+    x, remembered = table[ids] * model.d_model**0.5, []
     for layer, past in zip(model.layers, memory, strict=True):
         cat = np.concatenate([past, x])
-        kept.append(cat[max(0, len(cat) - model.mem_len) :])
+        remembered.append(cat[max(0, len(cat) - model.mem_len) :])
         query, key, value = np.split(cat @ matrix(layer.dec_attn.qkv_net).T, 3, axis=1)
         query = query[len(past) :]
         attended = np.zeros((time, heads * width))
@@ -193,7 +193,7 @@ def published_segment(model, ids, memory) -> tuple[np.ndarray, list[np.ndarray]]
         )
     logits = x @ table.T + model.crit.out_layers[0].bias.detach().double().numpy()
     logits -= logits.max(1, keepdims=True)
-    return logits - np.log(np.exp(logits).sum(1, keepdims=True)), kept
+    return logits - np.log(np.exp(logits).sum(1, keepdims=True)), remembered
 
 
 def test_a_converted_model_is_the_published_definition(model_pt, tmp_path):
@@ -355,9 +355,9 @@ def test_damaged_anywhere(model_pt, tmp_path):
     whole, draw = path.read_bytes(), np.random.default_rng(0)
     pickled = whole.index(b"r_r_bias") + 3000
     refused = 0
-    for place in draw.integers(0, pickled, 60):
+    for position in draw.integers(0, pickled, 60):
         damaged = bytearray(whole)
-        damaged[place] = draw.integers(256)
+        damaged[position] = draw.integers(256)
         (tmp_path / "odd.pt").write_bytes(damaged)
         try:
             checkpoints.published.read(tmp_path / "odd.pt")

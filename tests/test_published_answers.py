@@ -117,8 +117,8 @@ def convert(file):
 
 def test_one_checkpoint_written_and_measured_again(mirror, corpus, monkeypatch, tmp_path, capsys):
     real = results.path_of
-    kept = {"published": tmp_path / "published.json"}
-    path_of = lambda name, folder=None: kept.get(name) or real(name, folder)  # noqa: E731
+    paths = {"published": tmp_path / "published.json"}
+    path_of = lambda name, folder=None: paths.get(name) or real(name, folder)  # noqa: E731
     monkeypatch.setattr(results, "path_of", path_of)
     assert run(monkeypatch, "--only", "nes", "--write") == 0
     first = capsys.readouterr().out

@@ -191,12 +191,12 @@ def real_songs(tmp_path_factory):
     archives = sorted(Path(mirror).glob("nesmdb_midi.tar*")) if mirror else []
     if not archives:
         pytest.skip("LAKHNES_MIRROR names no folder with NES-MDB's MIDI archive")
-    songs, place = [], tmp_path_factory.mktemp("nesmdb") / "song.mid"
+    songs, path = [], tmp_path_factory.mktemp("nesmdb") / "song.mid"
     with tarfile.open(archives[0]) as archive:
         for member in archive:
             if member.name.endswith(".mid") and "/test/" in member.name:
-                place.write_bytes(archive.extractfile(member).read())
-                songs.append(midi.read(place))
+                path.write_bytes(archive.extractfile(member).read())
+                songs.append(midi.read(path))
                 if len(songs) == 12:
                     return songs
     pytest.fail(f"{archives[0]} holds only {len(songs)} test songs")

@@ -357,7 +357,7 @@ def test_folders_hold_own_music_too(own, tmp_path, capsys):
 )
 def test_cases(name, expected):
     _, lines = build.read_with_remarks(CASES / f"{name}.mid")
-    found = []
+    texts = []
     for line in said(lines):
         line = line.replace(",", "")
         if match := re.match(r"(\w\w) plays track (\d)[^:]*: (\d+) notes", line):
@@ -367,6 +367,6 @@ def test_cases(name, expected):
             text = " ".join(match.groups())
             text += f" -{left[1]}" if left else ""
             text += f" cut {cut[1]}" if cut else ""
-            found.append(text + (f" moved {moved[1]}" if moved else ""))
-    assert ", ".join(found) == expected
+            texts.append(text + (f" moved {moved[1]}" if moved else ""))
+    assert ", ".join(texts) == expected
     assert ("scaled" in lines[-1]) == (name == "nesnames")

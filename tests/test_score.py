@@ -112,12 +112,12 @@ def test_build_sorts(score, random):
 @settings(max_examples=40, deadline=None)
 @given(scores(with_controls=True), st.sets(st.integers(0, 3)))
 def test_only_and_voice(score, chosen):
-    kept = score.only(chosen)
-    assert kept.notes.tolist() == [note for note in score.notes.tolist() if note[0] in chosen]
-    assert kept.controls.tolist() == [
+    part = score.only(chosen)
+    assert part.notes.tolist() == [note for note in score.notes.tolist() if note[0] in chosen]
+    assert part.controls.tolist() == [
         control for control in score.controls.tolist() if control[0] in chosen
     ]
-    assert kept.length == score.length
+    assert part.length == score.length
     assert sum(len(score.voice(number)) for number in range(4)) == len(score.notes)
 
 

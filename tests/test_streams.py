@@ -57,7 +57,7 @@ def test_songs_are_read_from_end_to_end_each_once_an_epoch(lengths, batch, segme
     rows = read_rows(streams, 40)
     begun = Counter()
     for row in rows:
-        starts = [place for place, (_, _, fresh) in enumerate(row) if fresh]
+        starts = [index for index, (_, _, fresh) in enumerate(row) if fresh]
         assert starts[0] == 0
         for first, last in pairwise([*starts, len(row)]):
             ids, targets = (sum((part[side] for part in row[first:last]), []) for side in (0, 1))

@@ -23,14 +23,14 @@ def test_a_choice_is_the_method_of_that_side(design, tmp_path):
     path = tmp_path / "a.csv"
     lines = lines_of(design, choices="abbaababba") + lines_of(design, "bob", "b" * 10)[:1]
     path.write_text("\n".join(["listener,design,trial,choice,time", *lines]))
-    found = answers.read(design, [path])
+    given = answers.read(design, [path])
     pairs = [trial.methods for trial in design.trials]
     wanted = [
         pair if choice == "a" else pair[::-1]
         for pair, choice in zip(pairs, "abbaababba", strict=True)
     ]
-    assert [(j.chosen, j.other) for j in found.judgements] == [*wanted, pairs[0][::-1]]
-    assert found.listeners == ["ann", "bob"] and not found.refused and not found.replaced
+    assert [(j.chosen, j.other) for j in given.judgements] == [*wanted, pairs[0][::-1]]
+    assert given.listeners == ["ann", "bob"] and not given.refused and not given.replaced
 
 
 def test_an_answer_that_was_taken_back_does_not_count(design, tmp_path):
@@ -39,9 +39,9 @@ def test_an_answer_that_was_taken_back_does_not_count(design, tmp_path):
     undone = lines_of(design, choices=["undone"] * 10)[1]
     rows = [*lines[:2], undone, *lines[2:], lines_of(design, choices="b" * 10)[1]]
     path.write_text("\n".join(["listener,design,trial,choice,time", *rows]))
-    found = answers.read(design, [path])
-    assert len(found.judgements) == 10 and not found.refused and not found.replaced
-    assert found.judgements[-1].chosen == design.trials[1].methods[1]
+    given = answers.read(design, [path])
+    assert len(given.judgements) == 10 and not given.refused and not given.replaced
+    assert given.judgements[-1].chosen == design.trials[1].methods[1]
     path.write_text("\n".join(["listener,design,trial,choice,time", *lines[:2], undone]))
     assert len(answers.read(design, [path]).judgements) == 1
 
@@ -67,13 +67,13 @@ def test_every_bad_row_is_named_and_no_other_is_lost(design, tmp_path):
             ]
         )
     )
-    found = answers.read(design, [path])
-    assert len(found.judgements) == 10 and found.replaced == 4
-    assert found.judgements[-1].chosen == design.trials[3].methods[1], "the last counts"
+    given = answers.read(design, [path])
+    assert len(given.judgements) == 10 and given.replaced == 4
+    assert given.judgements[-1].chosen == design.trials[3].methods[1], "the last counts"
     for words, number, sentence in zip(
         ("another study", "neither a nor b", "no trial", "cut off"),
         range(12, 16),
-        found.refused,
+        given.refused,
         strict=True,
     ):
         assert words in sentence and f"line {number}:" in sentence
@@ -125,8 +125,8 @@ def test_filter(design):
                 (listener, trial.id, "ba"["ab".index(right)] if listener == "deaf" else right)
             )
     given = answers.answers_of(design, rows)
-    kept, dropped = answers.filter_listeners(given, batches=2)
-    assert kept.listeners == ["all"] and set(dropped) == {"half", "part", "deaf"}
+    filtered, dropped = answers.filter_listeners(given, batches=2)
+    assert filtered.listeners == ["all"] and set(dropped) == {"half", "part", "deaf"}
     assert "1 of at least 2" in dropped["part"] and "random events" in dropped["deaf"]
     assert answers.filter_listeners(given, batches=1)[0].listeners == ["all", "half", "part"]
     assert answers.filter_listeners(given, batches=0, controls=False)[0].listeners == [
@@ -166,12 +166,12 @@ def test_the_authors_questionnaire(tmp_path, capsys):
                     choice,
                 ]
             writer.writerow(row)
-    found = questionnaire.read([path], key)
-    assert found.kind == "turing" and list(found.pairs.values()) == [3, 3, 3]
-    assert len(found.refused) == 1 and "'x'" in found.refused[0]
-    assert found.judgements[0] == Judgement("W1", f"{path}, line 2", "real", "random")
-    kept, dropped = answers.filter_listeners(found, batches=2)
-    assert kept.listeners == ["W1"] and "0 of at least 2" in dropped["W2"]
+    given = questionnaire.read([path], key)
+    assert given.kind == "turing" and list(given.pairs.values()) == [3, 3, 3]
+    assert len(given.refused) == 1 and "'x'" in given.refused[0]
+    assert given.judgements[0] == Judgement("W1", f"{path}, line 2", "real", "random")
+    filtered, dropped = answers.filter_listeners(given, batches=2)
+    assert filtered.listeners == ["W1"] and "0 of at least 2" in dropped["W2"]
     assert questionnaire.main([str(key), str(path), "--min-batches", "2"]) == 0
     assert "# Turing test" in capsys.readouterr().out
     (tmp_path / "other.csv").write_text("uuid,method\nabc,lstm\n")

@@ -50,8 +50,8 @@ def download(page, button, folder):
 
 
 def test_study_is_taken_reloaded_downloaded_and_read(page, design, tmp_path):
-    place = study_page.write(design, tmp_path / "page.html")
-    page.open(place.as_uri())
+    path = study_page.write(design, tmp_path / "page.html")
+    page.open(path.as_uri())
     says(page, "4 pairs")
     page.picture("study_welcome")
     press(page, "1", "a")  # nothing happens before consent
@@ -78,7 +78,7 @@ def test_study_is_taken_reloaded_downloaded_and_read(page, design, tmp_path):
     page.run("document.activeElement.blur()")
     press(page, "ArrowRight")
     says(page, "Pair 2 of 4")
-    page.open(place.as_uri())
+    page.open(path.as_uri())
     says(page, "Pair 2 of 4")
     for side in (1, 2):
         page.run(element(f".side:nth-child({side}) audio") + ".focus()")

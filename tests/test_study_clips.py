@@ -65,5 +65,5 @@ def test_clips_are_slices_of_the_pieces_without_overlap(design):
             cut = pieces[clip.piece].excerpt(clip.start, clip.start + 1)
             assert all(len(cut.voice(voice)) for voice in range(4))
             starts.setdefault(clip.piece, []).append(clip.start)
-    for found in starts.values():
-        assert (np.diff(sorted(found)) >= 1).all()
+    for seconds in starts.values():
+        assert (np.diff(sorted(seconds)) >= 1).all()

@@ -105,12 +105,12 @@ def test_preference_by_hand():
     assert [row.p_exact_holm for row in pairs] == pytest.approx(
         closed([row.p_exact for row in pairs])
     )
-    found = bradley_terry.strengths(answers, draws=50)
-    assert found.strength == pytest.approx(zermelo(study_statistics.wins(answers)), abs=2e-3)
+    strengths = bradley_terry.strengths(answers, draws=50)
+    assert strengths.strength == pytest.approx(zermelo(study_statistics.wins(answers)), abs=2e-3)
     assert (
-        found.unit == "judgements"
-        and (found.low < found.strength).all()
-        and (found.strength < found.high).all()
+        strengths.unit == "judgements"
+        and (strengths.low < strengths.strength).all()
+        and (strengths.strength < strengths.high).all()
     )
 
 
@@ -140,8 +140,8 @@ def test_a_method_that_always_wins_has_a_finite_strength():
 def test_power_against_simulated_studies():
     random, n, p, q = np.random.default_rng(0), 150, 0.75, 0.6
     a, b = random.binomial(n, p, 20_000) / n, random.binomial(n, q, 20_000) / n
-    found = abs(a - b) / np.sqrt((a * (1 - a) + b * (1 - b)) / n) > 1.959964
-    assert study_statistics.power(n, p, q) == pytest.approx(found.mean(), abs=0.015)
+    significant = abs(a - b) / np.sqrt((a * (1 - a) + b * (1 - b)) / n) > 1.959964
+    assert study_statistics.power(n, p, q) == pytest.approx(significant.mean(), abs=0.015)
     enough = study_statistics.needed(p, q)
     assert study_statistics.power(enough, p, q) >= 0.8 > study_statistics.power(enough - 2, p, q)
     with pytest.raises(BadStudy, match="no number of judgements"):
@@ -180,10 +180,12 @@ def test_intervals_hold_what_was_put_in(listeners, unit):
     inside, estimates = [], []
     for seed in range(100):
         answers = answers_of(design, simulate(design, STRENGTHS, listeners, batches=3, seed=seed))
-        found = bradley_terry.strengths(answers, draws=100, seed=seed)
-        assert found.unit == unit
-        inside.append((found.low <= true - true.mean()) & (true - true.mean() <= found.high))
-        estimates.append(found.strength)
+        strengths = bradley_terry.strengths(answers, draws=100, seed=seed)
+        assert strengths.unit == unit
+        inside.append(
+            (strengths.low <= true - true.mean()) & (true - true.mean() <= strengths.high)
+        )
+        estimates.append(strengths.strength)
     assert 0.88 <= np.mean(inside) <= 0.99
     spread = np.std(estimates, axis=0) / sqrt(len(estimates))
     assert (abs(np.mean(estimates, axis=0) - (true - true.mean())) < 4 * spread + 0.03).all()

@@ -40,6 +40,6 @@ def test_every_word_is_used_and_lakhnes_is_everywhere():
 def test_dates_agree_with_the_numbers_that_arxiv_gave():
     """An arXiv number begins with the year and month of a paper's first version."""
     for system in SYSTEMS:
-        found = re.match(r"arXiv (\d\d)(\d\d)\.\d{5}$", system["source"])
-        if found and system["name"] != "Jukebox":  # published a week before it was on arXiv
-            assert system["date"] == f"20{found[1]}-{found[2]}", system["name"]
+        match = re.match(r"arXiv (\d\d)(\d\d)\.\d{5}$", system["source"])
+        if match and system["name"] != "Jukebox":  # published a week before it was on arXiv
+            assert system["date"] == f"20{match[1]}-{match[2]}", system["name"]

@@ -84,7 +84,9 @@ def test_a_seed_changes_about_as_much_as_lakh_and_less_after_it(runs):
     for run in runs:
         if "test" in run and "gram" not in run["name"]:
             of_setting[run["name"]].append(exp(run["test"]["nats"]))
-    apart = {name: max(found) / min(found) for name, found in of_setting.items() if len(found) > 1}
+    apart = {
+        name: max(values) / min(values) for name, values in of_setting.items() if len(values) > 1
+    }
     by_seed = max(apart.values())
     by_seed_after_lakh = max(apart[name] for name in apart if name.startswith("after_lakh"))
     seeds = after_lakh()

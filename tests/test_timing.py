@@ -45,12 +45,12 @@ SONGS = [
 
 
 def test_many_songs_at_once_equal_plain_loops():
-    found = loss_of(SONGS)
+    loss = loss_of(SONGS)
     waits, written, late, cut = zip(*map(by_hand, SONGS), strict=True)
-    assert found.waits.tolist() == sum(waits, [])
-    assert found.written.tolist() == sum(written, [])
-    assert found.onset_errors.tolist() == sum(late, [])
-    assert found.cut.tolist() == list(cut) == [0, 1 + 199_999 + 299_993, 0, 0, 0]
+    assert loss.waits.tolist() == sum(waits, [])
+    assert loss.written.tolist() == sum(written, [])
+    assert loss.onset_errors.tolist() == sum(late, [])
+    assert loss.cut.tolist() == list(cut) == [0, 1 + 199_999 + 299_993, 0, 0, 0]
 
 
 @pytest.mark.parametrize("score", [SONGS[0], SONGS[1], SONGS[4]], ids=["twinkle", "long", "cancan"])
@@ -65,9 +65,9 @@ def test_decoded_notes_are_late_by_what_it_says(score):
 
 
 def test_no_songs_have_no_loss():
-    found = loss_of([])
-    assert [len(part) for part in found] == [0, 0, 0, 0]
-    assert timing.spread(found.onset_errors) == {"median": 0, "p99": 0, "worst": 0}
+    loss = loss_of([])
+    assert [len(part) for part in loss] == [0, 0, 0, 0]
+    assert timing.spread(loss.onset_errors) == {"median": 0, "p99": 0, "worst": 0}
 
 
 def test_spread_is_in_milliseconds():

@@ -121,7 +121,7 @@ def test_tempo_map_is_exact_over_thousands_of_changes():
         generator.integers(0, 50, 3000).tolist(),
         generator.integers(10_000, 900_000, 3000).tolist(),
     )
-    notes = [(wait, on(60) if place % 2 else off(60)) for place, wait in enumerate(waits[1:], 1)]
+    notes = [(wait, on(60) if index % 2 else off(60)) for index, wait in enumerate(waits[1:], 1)]
     data = midi_file(
         [(w, tempo(t)) for w, t in zip(waits, tempos, strict=True)], notes, division=96
     )
@@ -135,21 +135,21 @@ def test_tempo_map_is_exact_over_thousands_of_changes():
     def seconds(until):
         """Exact seconds at a tick, from change to change."""
         time, before, rate = Fraction(0), 0, 500_000
-        for place, microseconds in changes.items():
-            if place > until:
+        for tick, microseconds in changes.items():
+            if tick > until:
                 break
             time, before, rate = (
-                time + Fraction((place - before) * rate, 96_000_000),
-                place,
+                time + Fraction((tick - before) * rate, 96_000_000),
+                tick,
                 microseconds,
             )
         return time + Fraction((until - before) * rate, 96_000_000)
 
     starts = np.cumsum(waits)[1::2] - waits[0]
     lengths = np.array(waits[2::2])
-    kept = [(int(s), int(s + w)) for s, w in zip(starts, lengths, strict=False) if w]
-    assert len(track.notes) == len(kept) > 1000
-    for (start, end), note in list(zip(kept, track.notes, strict=True))[::40]:
+    spans = [(int(s), int(s + w)) for s, w in zip(starts, lengths, strict=False) if w]
+    assert len(track.notes) == len(spans) > 1000
+    for (start, end), note in list(zip(spans, track.notes, strict=True))[::40]:
         assert abs(seconds(start) * 44_100 - int(note["start"])) <= Fraction(501, 1000)
         assert abs(seconds(end) * 44_100 - int(note["end"])) <= Fraction(501, 1000)
 
@@ -205,8 +205,8 @@ def test_thousands_of_damaged_files_end_in_tracks_or_refusal():
     outcomes = {"read": 0, "refused": 0}
     for number in range(1000):
         data = bytearray(whole[: generator.integers(14, len(whole))] if number % 2 else whole)
-        for place in generator.integers(0, len(data), generator.integers(0, 4)):
-            data[place] = generator.integers(256)
+        for position in generator.integers(0, len(data), generator.integers(0, 4)):
+            data[position] = generator.integers(256)
         try:
             tracks, length = parse_tracks(bytes(data))
         except BadMidi:

@@ -96,10 +96,10 @@ def test_what_nothing_beats_is_kept(six_songs, tmp_path):
     run = train(six_songs, tmp_path / "tuned", spoiling, start=tmp_path / "first/best")
     assert run.best_step == 0 and run.best == pytest.approx(first.best, abs=1e-6)
     assert [row["step"] for row in rows(tmp_path / "tuned") if "valid_loss" in row] == [0, 2, 4]
-    kept, begun = (
+    tuned, begun = (
         checkpoints.load(tmp_path / name / "best").state_dict() for name in ("tuned", "first")
     )
-    assert all(torch.equal(kept[name], begun[name]) for name in begun)
+    assert all(torch.equal(tuned[name], begun[name]) for name in begun)
 
 
 def test_fine_tuning_begins_where_the_checkpoint_ends(six_songs, tmp_path):

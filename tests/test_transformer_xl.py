@@ -112,9 +112,9 @@ def in_segments(model, ids, cuts, state=None) -> torch.Tensor:
     return torch.cat(parts, 1)
 
 
-def assert_close(found, expected, tolerance=CLOSE):
+def assert_close(actual, expected, tolerance=CLOSE):
     np.testing.assert_allclose(
-        np.asarray(found.detach().cpu()), np.asarray(expected), rtol=0, atol=tolerance
+        np.asarray(actual.detach().cpu()), np.asarray(expected), rtol=0, atol=tolerance
     )
 
 
@@ -141,9 +141,9 @@ def test_segments_with_memory_are_one_pass_as_far_as_it_reaches(memory_length, p
     )
     ids, cuts = song(model, 1, 2, 13), [0, 3, 4, 6, 11]
     with torch.set_grad_enabled("without" not in mode):
-        found = in_segments(model, ids, cuts)
+        actual = in_segments(model, ids, cuts)
     for row in range(2):
-        assert_close(found[row], oracle(model, ids[row], horizon(cuts, 13, memory_length)))
+        assert_close(actual[row], oracle(model, ids[row], horizon(cuts, 13, memory_length)))
 
 
 def test_event_by_event_is_one_pass():
@@ -240,8 +240,8 @@ def test_weights_learn_from_the_memory_as_from_the_segment(pre_norm):
                 change.append(float(loss()))
                 parameter.sub_(step, alpha=size)
         expected = (change[0] - change[1]) / 2e-6
-        found = float((parameter.grad * step).sum())
-        assert found == pytest.approx(expected, rel=1e-4, abs=1e-7), name
+        actual = float((parameter.grad * step).sum())
+        assert actual == pytest.approx(expected, rel=1e-4, abs=1e-7), name
 
 
 # Rows of a batch
@@ -267,9 +267,9 @@ def test_select_picks_rows_in_any_order_and_repeats_them(training):
     ids = song(model, 6, 4, 14)
     rows = torch.tensor([3, 1, 1])
     _, state = model.log_probs(ids[:, :6])
-    found = in_segments(model, ids[rows, 6:], [0, 4], model.select(state, rows))
+    actual = in_segments(model, ids[rows, 6:], [0, 4], model.select(state, rows))
     expected = in_segments(model, ids, [0, 6, 10])[:, 6:]
-    assert_close(found, expected[rows])
+    assert_close(actual, expected[rows])
     assert model.select(None, rows) is None
 
 
@@ -283,14 +283,14 @@ def test_restart_forgets_in_some_rows_alone(training):
         state = model.restart(state, torch.tensor(fresh.get(start, [False] * 3)))
         log_probs, state = model.log_probs(ids[:, start:stop], state)
         parts.append(log_probs.detach())
-    found = torch.cat(parts, 1)
+    actual = torch.cat(parts, 1)
     for row in range(3):
         begun = [
             max([0, *(cut for cut, rows in fresh.items() if cut <= i and rows[row])])
             for i in range(16)
         ]
         first = np.maximum(horizon(cuts, 16, 7), begun)
-        assert_close(found[row], oracle(model, ids[row], first))
+        assert_close(actual[row], oracle(model, ids[row], first))
 
 
 def test_state_comes_back_from_its_tree():
@@ -346,9 +346,11 @@ def test_probabilities_sum_to_one_and_targets_are_picked_from_them():
     assert torch.allclose(log_probs.logsumexp(-1), torch.zeros(()), atol=1e-5)
     picked, state = model.target_log_probs(ids, targets)
     assert picked[0, 3] == picked[1, 6] == 0 and picked.dtype == torch.float32
-    kept = targets >= 0
+    scored = targets >= 0
     assert torch.allclose(
-        picked[kept], log_probs.gather(-1, targets.clamp_min(0)[..., None])[..., 0][kept], atol=1e-5
+        picked[scored],
+        log_probs.gather(-1, targets.clamp_min(0)[..., None])[..., 0][scored],
+        atol=1e-5,
     )
     assert state.length == 7
 
@@ -401,8 +403,8 @@ def test_dropout_falls_where_the_paper_has_it(pre_norm):
     model = small_model(14, layers=1, dropout=0.5, pre_norm=pre_norm)
     width, inner = model.width, model.config["feed_forward"]
     positions, x = (5, width), (2, 5, width)
-    found = shapes_of_dropout(model, song(model, 12, 2, 5))
-    assert found == [positions, x, x, (2, 5, inner), x, x]
+    shapes = shapes_of_dropout(model, song(model, 12, 2, 5))
+    assert shapes == [positions, x, x, (2, 5, inner), x, x]
     assert model.dropout.p == model.layers[0].dropout.p == 0.5
 
 
@@ -410,6 +412,6 @@ def test_an_empty_memory_is_none():
     model = small_model(15, memory_length=6).train()
     ids = song(model, 13, 2, 4)
     empty = model.empty(2)
-    found, state = model.log_probs(ids, empty)
-    assert_close(found, model.log_probs(ids)[0].detach())
+    actual, state = model.log_probs(ids, empty)
+    assert_close(actual, model.log_probs(ids)[0].detach())
     assert empty.length == state.length == 6 and state.valid.tolist() == [4, 4]

@@ -93,8 +93,8 @@ def test_file_is_the_golden_one(tmp_path):
 def test_header_fields():
     data = vgm.to_bytes(SMALL, "T")
     fields = {
-        place: struct.unpack_from("<I", data, place)[0]
-        for place in (0x04, 0x08, 0x14, 0x18, 0x34, 0x84)
+        offset: struct.unpack_from("<I", data, offset)[0]
+        for offset in (0x04, 0x08, 0x14, 0x18, 0x34, 0x84)
     }
     assert data[:4] == b"Vgm " and fields[0x04] == len(data) - 4 and fields[0x08] == 0x161
     assert fields[0x18] == 1000 and fields[0x34] + 0x34 == 0xC0 and fields[0x84] == 1_789_773
@@ -123,8 +123,8 @@ def test_scores_without_notes(tmp_path, length):
 def test_what_the_chip_cannot_tell_apart(tmp_path):
     def back(notes, controls=()):
         vgm.write(Score.build(notes, 100, controls), tmp_path / "a.vgm")
-        found = vgm.read(tmp_path / "a.vgm")
-        return found.notes.tolist(), found.controls.tolist()
+        score = vgm.read(tmp_path / "a.vgm")
+        return score.notes.tolist(), score.controls.tolist()
 
     first, second, whole = (P1, 10, 20, 60, 9), (P1, 20, 30, 60, 9), (P1, 10, 30, 60, 9)
     assert back([first, second]) == ([whole], [])

@@ -152,8 +152,8 @@ FAULTS = (
     Fault(
         "memory grows without a limit",
         "models/transformer_xl.py",
-        "kept = min(keys, memory_length)",
-        "kept = keys",
+        "remembered = min(keys, memory_length)",
+        "remembered = keys",
         "transformer_xl",
     ),
     Fault(
@@ -243,8 +243,8 @@ FAULTS = (
     Fault(
         "temperature has no effect",
         "generation/sampling.py",
-        "weights = np.exp((kept - greatest) / temperature)",
-        "weights = np.exp(kept - greatest)",
+        "weights = np.exp((logits - greatest) / temperature)",
+        "weights = np.exp(logits - greatest)",
         "generation",
     ),
     Fault(

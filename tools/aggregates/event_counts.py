@@ -168,7 +168,7 @@ def repeated_steps(split) -> dict:
     """
     first = np.append(0, np.cumsum(steps_of(split)))  # of each song, laid end to end
     long_enough = split.songs["length"] * STEPS > nes.TICKS_PER_SECOND
-    found = {}
+    by_rule = {}
     for rule, roll in (("by_moment", sampled(split)), ("by_frequency", frequent(split))):
         equal = np.vstack([np.zeros_like(roll[:1], bool), roll[1:] == roll[:-1]])
         equal[first[:-1][steps_of(split) > 0]] = False  # a song's first step repeats nothing
@@ -176,7 +176,7 @@ def repeated_steps(split) -> dict:
             np.diff(np.append(0, np.cumsum(kind))[first]) for kind in (equal.all(1), equal.mean(1))
         )
         shares, by_voice = (each[long_enough] / steps_of(split)[long_enough] for each in repeats)
-        found[rule] = {
+        by_rule[rule] = {
             "counts": np.histogram(shares, np.arange(21) / 20)[0],
             "median": np.median(shares),
             "majority_share": np.mean(shares > 0.5),
@@ -184,7 +184,7 @@ def repeated_steps(split) -> dict:
             "pitches_median": np.median(by_voice),
             "pitches_majority_share": np.mean(by_voice > 0.5),
         }
-    return found
+    return by_rule
 
 
 def steps_of(split) -> np.ndarray:
@@ -232,7 +232,7 @@ def frequent(split) -> np.ndarray:
 def duplicates(splits: dict) -> dict:
     """Songs that another song equals, as events and as pitches alone: within each split, and
     between every two."""
-    found = {}
+    counts = {}
     for kind, printed in (("same_events", event_prints), ("same_pitches", pitch_prints)):
         prints = {name: printed(split) for name, split in splits.items()}
         within = {name: len(each) - len(set(each)) for name, each in prints.items()}
@@ -240,8 +240,8 @@ def duplicates(splits: dict) -> dict:
             f"{one} also in {other}": sum(mark in set(prints[other]) for mark in prints[one])
             for other, one in (("train", "valid"), ("train", "test"), ("valid", "test"))
         }
-        found[kind] = {"within": within, "between": between}
-    return found
+        counts[kind] = {"within": within, "between": between}
+    return counts
 
 
 def event_prints(split) -> list[bytes]:

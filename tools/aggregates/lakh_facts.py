@@ -150,11 +150,11 @@ def divergence(one: np.ndarray, other: np.ndarray) -> dict:
 
 def compared(facts: dict, nes_facts: dict) -> dict:
     """One fact: the divergences of all histograms that both kinds of music have."""
-    found = {}
+    divergences = {}
     for name in ("pitches", "intervals", "note_lengths"):
         ours, theirs = (each[name]["splits"] for each in (nes_facts, facts))
         for voice in nes.VOICES:
-            found[f"{name} {voice}"] = divergence(ours["all"][voice], theirs["mapped"][voice])
+            divergences[f"{name} {voice}"] = divergence(ours["all"][voice], theirs["mapped"][voice])
     rows = (
         ("events", "ids", None),
         ("waits", "waits", "counts"),
@@ -166,13 +166,15 @@ def compared(facts: dict, nes_facts: dict) -> dict:
     )
     for title, name, part in rows:
         ours, theirs = nes_facts[name]["splits"]["all"], facts[name]["splits"]["mapped"]
-        found[title] = divergence(ours[part] if part else ours, theirs[part] if part else theirs)
+        divergences[title] = divergence(
+            ours[part] if part else ours, theirs[part] if part else theirs
+        )
     return {
         "description": "How far the histograms of NES-MDB and of mapped Lakh lie apart, in nats, "
         "after half a count was added to every bin: 0 if they are the same; Jensen-Shannon is "
         "0.693 at most. nes_from_lakh is the mean surplus of nats that NES music costs when it is "
         "coded by Lakh's shares.",
-        "divergences": found,
+        "divergences": divergences,
     }
 
 

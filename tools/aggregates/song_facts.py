@@ -26,19 +26,19 @@ def excerpts(split) -> list:
 
 def metrics(splits: dict) -> dict:
     """One fact: quantiles of every metric over the excerpts of each split."""
-    found = {}
+    by_split = {}
     for name, split in splits.items():
         parts = excerpts(split)
         measured = musical_metrics.measure(parts)
         rows = {metric: np.nanpercentile(values, SHARES) for metric, values in measured.items()}
-        found[name] = {"excerpts": len(parts), "quantiles": rows}
+        by_split[name] = {"excerpts": len(parts), "quantiles": rows}
     return {
         "description": "Quantiles of the musical metrics over the first 30 seconds of every song "
         "that lasts as long: what a composed piece of 30 seconds may be compared with.",
         "seconds": SECONDS,
         "quantiles_percent": SHARES,
         "titles": {name: musical_metrics.METRICS[name] for name in rows},
-        "splits": found,
+        "splits": by_split,
     }
 
 
@@ -59,7 +59,7 @@ def chosen(split) -> list[int]:
         if (score := split.score(index)).seconds >= SECONDS
         and len(np.unique(score.notes["voice"])) == len(nes.VOICES)
     ]
-    return [fit[place] for place in np.linspace(0, len(fit) - 1, SONGS).round().astype(int)]
+    return [fit[position] for position in np.linspace(0, len(fit) - 1, SONGS).round().astype(int)]
 
 
 def song(score) -> dict:

@@ -48,23 +48,23 @@ def shipped() -> dict:
 def laptop() -> dict:
     """Curves of the models of ``results/perplexity.json``, by name."""
     models = results.read("perplexity")["values"]["models"]
-    found = {}
+    curves = {}
     for name, entry in models.items():
         if "/" in name and "curve" in entry:
             points = entry["curve"]
-            found[name] = {
+            curves[name] = {
                 "valid_step": [point["step"] for point in points],
                 "valid_events": [point["events"] for point in points],
                 "valid_loss": [point["valid_loss"] for point in points],
                 "train_loss_at_valid": [point.get("train_loss") for point in points],
             }
-    return found
+    return curves
 
 
 def findings() -> dict:
     """Curves of the runs below ``runs/findings``, by name and seed; of those of
     ``results/findings.json`` that are not there the valid loss alone."""
-    found = {}
+    curves = {}
     path = results.path_of("findings")
     for entry in json.loads(path.read_text(encoding="utf-8")) if path.exists() else []:
         if not entry["curve"]:  # a model that counts
@@ -72,13 +72,13 @@ def findings() -> dict:
         steps, losses = zip(*entry["curve"], strict=True)
         about = {"changes": entry["changes"], "row": entry["row"], "finished": True}
         points = {"valid_step": steps, "valid_loss": losses}
-        found[f"{entry['name']}/seed{entry['seed']}"] = about | points
+        curves[f"{entry['name']}/seed{entry['seed']}"] = about | points
     for log in sorted((profiles.root() / "runs" / "findings").glob(f"*/seed*/{LOG}")):
         name = f"{log.parent.parent.name}/{log.parent.name}"
-        about = {key: found.get(name, {}).get(key) for key in ("changes", "row")}
+        about = {key: curves.get(name, {}).get(key) for key in ("changes", "row")}
         finished = (log.parent / "result.json").exists()
-        found[name] = about | {"finished": finished} | curve(read_log(log))
-    return found
+        curves[name] = about | {"finished": finished} | curve(read_log(log))
+    return curves
 
 
 def all_facts() -> tuple[dict, dict]:
