@@ -31,7 +31,14 @@ from lakhnes_lib import profiles
 from lakhnes_lib.companions import agreement
 from lakhnes_lib.evaluation import musical_metrics
 from lakhnes_lib.files import write_file
-from lakhnes_lib.generation import auditions, continuation, given_voices, infilling, rhythm
+from lakhnes_lib.generation import (
+    auditions,
+    continuation,
+    given_voices,
+    infilling,
+    rhythm,
+    sampling,
+)
 from lakhnes_lib.models import checkpoints
 from lakhnes_lib.music import events, grammar, nes
 from lakhnes_lib.music.score import Score
@@ -205,6 +212,7 @@ def to_rhythm(folder, given) -> dict:
     pieces = []
     for number, song in enumerate(tqdm(given, desc="rhythm", unit="piece")):
         ids = np.array(stored(folder, f"rhythm_{number}", one_to_rhythm, song, number))
+        ids = sampling.beginning(ids)[1:]  # without the silence before the first note
         script = events.frame(events.encode(song))[1:-1]
         pitched = events.IS_NOTE_ON[script] & (events.VOICE_OF[script] != nes.NO)
         assert np.array_equal(ids[~pitched], script[~pitched])

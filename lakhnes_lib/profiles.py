@@ -169,8 +169,7 @@ def load(name) -> Profile:
     is_path = str(name).endswith((".yaml", ".yml"))
     path = Path(name) if is_path else root() / "profiles" / f"{name}.yaml"
     if not path.is_file():
-        known = ", ".join(names())
-        raise BadProfile(f"{name}: there is no such profile; there are {known}")
+        raise BadProfile(f"{name}: there is no such profile; there are {', '.join(names())}")
     try:
         values = yaml.safe_load(read_bytes(path, BadProfile))
     except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:

@@ -71,7 +71,8 @@ def test_from_nothing(generate, folder):
         assert events.to_tx1(score) == texts[i]
         with wave.open(str(pieces / f"seed3_0{i}.wav")) as sound:
             assert sound.getnframes() == score.length
-    assert "seed3_01.wav" in (pieces / "index.html").read_text()
+    page = (pieces / "index.html").read_text()
+    assert "seed3_01.wav" in page and "seed 3; 2 of " in page, "what was left out is told"
     assert generate("--pieces", 1, "--length", 40, "--seed", 3, out="again")[0] == 0
     assert (folder / "again/seed3_00.tx1.txt").read_text() == texts[0]
 
@@ -134,8 +135,11 @@ def test_between_changes_the_span_alone(generate, folder):
     page = (folder / "between/index.html").read_text()
     assert "from 2 s before what was composed" in page
     assert generate(*options, "--only", "P9", out="none")[0] == 2
-    code, _, err = generate("--between", 20, 40, folder / "song.mid", out="none")
-    assert code == 2 and "no span from 20 s to 40 s" in err
+    code, _, err = generate("--between", 2_000, 4_000, folder / "song.mid", out="none")
+    assert code == 2 and "no span from 2000 s to 4000 s" in err
+    beyond = ("--between", 2, "inf", folder / "song.mid", "--only", "P1", "--candidates", 1)
+    assert generate("-n", 1, *beyond, out="beyond")[0] == 0
+    assert f"with 2 to {SONG.seconds:.3g} s composed" in (folder / "beyond/index.html").read_text()
 
 
 def test_a_loop_is_written_with_its_loop_point(generate, folder):
@@ -317,7 +321,10 @@ def test_bad_input(generate, folder, tmp_path):
         (("--top-k", -1), "--top-k"),
         (("--given", "NO"), "--given"),
         (("--continue", song, "--rhythm", song), "only one of them"),
-        (("--first-seconds", 3), "goes with --continue, --rhythm, --given or --between"),
+        (("--first-seconds", 3), "goes with --continue, --rhythm or --given"),
+        (("--between", 1, 2, song, "--first-seconds", 3), "goes with --continue, --rhythm or --gi"),
+        (("--voices", "P1=1"), "goes with --continue, --rhythm, --given or --between"),
+        (("--length", 9, "--seconds", 3), "with --length the events alone count"),
         (("--candidates", 3), "goes with --given or --between"),
         (("--rhythm", song, "--length", 9), "lasts as long as FILE"),
         (("--given", "NO", song, "--seconds", 9), "lasts as long as FILE"),

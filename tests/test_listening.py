@@ -267,7 +267,7 @@ def test_every_plot_draws_into_given_axes_and_leaves_pyplot_alone(tmp_path):
         lambda **k: plots.spectrogram(tone, 44_100, title="a tone", **k),
         lambda **k: plots.spectrogram(tone[:10], 44_100, **k),
         lambda **k: plots.spectrogram(tone[:0], 44_100, **k),
-        lambda **k: diagnostic_plots.loss_curve(log, x="step", **k),
+        lambda **k: diagnostic_plots.loss_curve(log, **k),
     ]
     for call in calls:
         picture = call()

@@ -178,6 +178,25 @@ def test_ends_of_patterns(frames, tmp_path):
     assert check(score, tmp_path) == {}
 
 
+@pytest.mark.parametrize("frames", [40, 255, 256, 257, 515])
+def test_a_loop_goes_round_without_a_frame_between(frames, tmp_path):
+    """All four voices last to the end; only P1 begins with the song."""
+    starts = {P1: 0, P2: 8, TR: 16, NO: 24}
+    notes = [(voice, at(start), at(frames), 10, 1) for voice, start in starts.items()]
+    notes = [(voice, start, end, 16 if voice == NO else 60, 1) for voice, start, end, *_ in notes]
+    score = Score.build(notes, at(frames))
+    for form in FORMS:
+        song_files.write_song(score, tmp_path / f"loop{form}", loop=0)
+        length, voices = READERS[form]((tmp_path / f"loop{form}").read_text(encoding="utf-8"))
+        assert length == frames
+        assert [voice[0][:2] for voice in voices] == [(start, frames) for start in starts.values()]
+    assert ' LoopPoint="0"' in (tmp_path / "loop.famistudio.txt").read_text()
+    tracker = (tmp_path / "loop.famitracker.txt").read_text()
+    rows = [line for line in tracker.splitlines() if line.startswith("ROW ")]
+    assert rows[0].count("--- ..") == 3, "what still sounds at the end stops in the first row"
+    assert rows[frames - 1].endswith("B00") and "C00" not in tracker
+
+
 def test_longest_song(tmp_path):
     last = 256 * 256 - 1
     score = Score.build([(P1, 0, at(2), 60, 15), (P1, at(last - 2), at(last), 60, 15)])
@@ -196,11 +215,21 @@ def test_command_line(tmp_path, capsys):
     for form in FORMS:
         assert main(["render", str(tmp_path / "in.mid"), str(tmp_path / f"in{form}")]) == 0
         out, err = capsys.readouterr()
-        assert f"in{form}: 0.1 s, 2 notes" in out
+        assert f"in{form}: 0.1 s, 1 note\n" in out, "of two notes one is written"
         assert err == f"{tmp_path / f'in{form}'}: left out: notes above B-7 (1)\n"
     assert main(["render", str(tmp_path), str(tmp_path / "out"), "--to", "famitracker.txt"]) == 0
     assert "left out: notes above B-7 (1)" in capsys.readouterr().err
     assert read_famitracker((tmp_path / "out/in.famitracker.txt").read_text())[0] == 9
+    loop = ["--loop"]
+    assert (
+        main(["render", str(tmp_path / "in.mid"), str(tmp_path / "in.famistudio.txt"), *loop]) == 0
+    )
+    assert ' LoopPoint="0"' in (tmp_path / "in.famistudio.txt").read_text()
+    assert main(["render", str(tmp_path / "in.mid"), str(tmp_path / "in.wav"), *loop]) == 2
+    assert "goes with VGM and the texts of trackers" in capsys.readouterr().err
+    (tmp_path / "file").touch()
+    assert main(["render", str(tmp_path / "out"), str(tmp_path / "file")]) == 1
+    assert capsys.readouterr().err.count("\n") == 1, "said once, before anything is rendered"
 
 
 def test_real_songs(nesmdb, tmp_path):

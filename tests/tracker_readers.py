@@ -83,7 +83,7 @@ def read_famistudio(text):
                 assert song is None, "one song a file"
                 length = whole(attributes["Length"], 1, 256)
                 song = [grid * whole(attributes["PatternLength"], 1, 2048 // grid)] * length
-                assert attributes["LoopPoint"] == "-1"
+                assert attributes["LoopPoint"] in ("-1", "0")
             else:
                 time = whole(attributes["Time"], 0, len(song) - 1)
                 song[time] = grid * whole(attributes["Length"], 1, 2047 // grid)
@@ -193,19 +193,22 @@ def read_famitracker(text):
         for row in range(track[0]):
             for voice, channel in enumerate(channels):
                 cell = rows[numbers[voice], row][voice]
-                if _famitracker_cell(channel, voice, frame, cell, instruments):
+                if effect := _famitracker_cell(channel, voice, frame, cell, instruments):
                     assert halted is None
-                    halted = frame
+                    halted = frame + (effect == "B00")  # which comes after its row
+                    looped = effect == "B00"
                 channel.hold()
             frame += 1
-    assert halted is not None and not any(channel.sounding for channel in channels)
+    assert halted is not None and (looped or not any(channel.sounding for channel in channels))
+    for channel in channels:
+        channel.stop(halted)
     assert channels[4].notes == []
     assert all(note[1] <= halted for channel in channels for note in channel.notes)
     return halted, [channel.notes for channel in channels[:4]]
 
 
 def _famitracker_cell(channel, voice, frame, cell, instruments):
-    """Plays a cell; whether it ends the song."""
+    """Plays a cell; the effect that ends the song or begins it anew, if it holds one."""
     note, instrument, volume, effect = cell
     if volume != ".":
         assert re.fullmatch("[0-9A-F]", volume)
@@ -214,9 +217,9 @@ def _famitracker_cell(channel, voice, frame, cell, instruments):
         assert voice in (P1, P2, NO)
         channel.timbre = whole(str(int(effect[1:], 16)), 0, 1 if voice == NO else 3)
     else:
-        assert effect in ("...", "C00")
+        assert effect in ("...", "B00", "C00")
     if note == "---":
-        assert channel.sounding, "a stop in silence"
+        assert channel.sounding or frame == 0, "a stop in silence"
         channel.stop(frame)
     elif note != "...":
         assert int(instrument, 16) in instruments
@@ -231,7 +234,7 @@ def _famitracker_cell(channel, voice, frame, cell, instruments):
             channel.start(frame, key + OFFSET[voice])
     else:
         assert instrument == ".."
-    return effect == "C00"
+    return effect if effect in ("B00", "C00") else None
 
 
 READERS = {".famistudio.txt": read_famistudio, ".famitracker.txt": read_famitracker}

@@ -47,12 +47,12 @@ def run(steps, out: Path, name: str, caption: str, join: float = 0.0, loop_of=No
         interrupted = True
     if isinstance(made, Audition):
         print(made)
+        caption += f"; {made}"
         made = [*made.pieces, *filter(len, made.growing)]  # growing: at Ctrl-C
     pieces = [piece if isinstance(piece, Score) else events.decode(piece) for piece in made]
     if loop_of is not None:
         pieces = _looped(pieces, loop_of)
-    about = dict(caption=caption, join=join, loops=loop_of is not None)
-    paths = gallery.save_pieces(pieces, out, name, **about)
+    paths = gallery.save_pieces(pieces, out, name, caption, join, loops=loop_of is not None)
     for path, piece in zip(paths, pieces, strict=True):
         print(f"{path}: {piece.seconds:.1f} s, {counted(len(piece.notes))}")
     print(f"{out / 'index.html'} plays them")

@@ -73,7 +73,7 @@ def generate(
       lakhnes generate assets/pretrained/mini pieces -n 1 --given TR,NO song.mid --candidates 32
     Seconds 8 to 16 of a song anew, but only its pulse voices:
       lakhnes generate assets/pretrained/mini pieces --between 8 16 song.mid --only P1,P2
-    A loop of at most 20 seconds for a game:
+    A loop of at most 20 seconds for a game (for a tracker: `lakhnes render --loop`):
       lakhnes generate assets/pretrained/mini pieces -n 1 --loop --seconds 20
 
     Options:
@@ -107,19 +107,19 @@ def generate(
         flags = "--continue, --rhythm, --given, --between"
         raise typer.BadParameter("take only one of them", param_hint=flags)
     file = beginning or rhythm or (given and given[1]) or (between and between[2])
-    some_file = "goes with --continue, --rhythm, --given or --between"
     grows = file is beginning  # with the others a piece lasts as long as FILE
     lasts = "with --rhythm, --given and --between a piece lasts as long as FILE"
     settings = ("--length", "--seconds", "--temperature", "--top-k", "--top-p", "--audition")
     for fits, why, *flags in (
-        (file is not None and not between, some_file, "--first-seconds"),
-        (file is not None, some_file, "--voices"),
+        (file and not between, "goes with --continue, --rhythm or --given", "--first-seconds"),
+        (file, "goes with --continue, --rhythm, --given or --between", "--voices"),
         (given or between, "goes with --given or --between", "--candidates"),
         (between, "goes with --between", "--only"),
         (grows, lasts, "--length", "--seconds", "--no-audition", "--as-published"),
         (file is None, "goes with pieces from nothing", "--loop"),
         (not (given or between) or masked, "--given always keeps the grammar", "--free"),
         (not as_published, "--as-published sets it", *settings),
+        (not length, "with --length the events alone count", "--seconds"),
     ):
         only_where(fits, context, *flags, why=why)
     if as_published:
@@ -174,8 +174,8 @@ def generate(
     else:
         from lakhnes_lib.generation import infilling
 
-        join = between[0]
-        caption += f", {file.name} with {join:g} to {between[1]:g} s composed anew ({only})"
-        span = (join, min(between[1], 3_600.0), composed)
-        steps = infilling.compose(model, song, *span, candidates=candidates, **options)
+        join, end = between[0], min(between[1], song.seconds)
+        caption += f", {file.name} with {join:g} to {end:.3g} s composed anew ({only})"
+        options |= dict(voices=composed, candidates=candidates)
+        steps = infilling.compose(model, song, *between[:2], **options)
     composing.run(steps, out, f"seed{seed}", caption, join=join, loop_of=model if loop else None)

@@ -60,24 +60,25 @@ def tokens(
         _write(read_song(source, voices), out)
 
 
-def _write(score, out: Path, rate: int = 44_100) -> None:
+def _write(score, out: Path, *options) -> None:
     from lakhnes_lib.music.score import counted
 
     earlier = ", in place of an earlier file" if out.exists() else ""
-    _write_song(score, out, rate)
-    print(f"{out}: {score.seconds:.1f} s, {counted(len(score.notes))}{earlier}")
+    written = len(score.notes) - _write_song(score, out, *options)
+    print(f"{out}: {score.seconds:.1f} s, {counted(written)}{earlier}")
 
 
-def _write_song(score, out: Path, rate: int) -> None:
-    """Writes a song. What its form cannot hold is named on stderr."""
+def _write_song(score, out: Path, rate: int = 44_100, loop: bool = False) -> int:
+    """Writes a song. What its form cannot hold is named on stderr; returns how many notes."""
     from tqdm import tqdm
 
     from lakhnes_lib.sound import song_files
 
-    left_out = song_files.write_song(score, out, rate) or {}
+    left_out = song_files.write_song(score, out, rate, 0 if loop else None) or {}
     if left_out:
         kinds = ", ".join(f"{kind} ({count:,})" for kind, count in left_out.items())
         tqdm.write(f"{out}: left out: {kinds}", file=sys.stderr)  # above the bar, if there is one
+    return int(sum(left_out.values()))
 
 
 def _pack(source: Path, out: Path, workers: int) -> None:
@@ -106,6 +107,7 @@ def render(
     rate: Annotated[int, typer.Option(min=4_000, max=768_000)] = 44_100,
     duty: Annotated[int | None, typer.Option(min=0, max=3)] = None,
     volume: Annotated[int | None, typer.Option(min=1, max=15)] = None,
+    loop: Annotated[bool, typer.Option("--loop")] = False,
 ):
     """Turns music into sound, or into another form.
 
@@ -114,8 +116,9 @@ def render(
     tracks of a MIDI file play the voices that fit them, unless they are those of NES music (p1, p2,
     tr and no); stderr says which plays what, and what is left out. A folder is rendered file by
     file into the folder OUT; files that cannot be read, or would be written where another one is,
-    are named on stderr and left out. What a VGM file holds beyond notes is named there, too. --duty
-    is the timbre, from thin (0) to full (2); without it and --volume a song keeps its own.
+    are named on stderr and left out. What a VGM file holds beyond notes is named there, too; its
+    loop is played once. --duty is the timbre, from thin (0) to full (2); without it and --volume a
+    song keeps its own. --loop is for pieces that `lakhnes generate --loop` has composed.
 
     \b
       lakhnes render assets/songbook/greensleeves.abc greensleeves.wav
@@ -130,6 +133,7 @@ def render(
     rate: Of WAV: samples a second.
     duty: Of both pulses [default: own].
     volume: Of all notes [default: own].
+    loop: In VGM and trackers, repeat the whole song.
     """
     from lakhnes_lib.sound import presets, song_files
 
@@ -140,10 +144,14 @@ def render(
     only_where(not folder, context, "--voices", why="goes with a file")
     rule = "event text has neither timbre nor volume"
     only_where(ending not in song_files.TEXT, context, "--duty", "--volume", why=rule)
+    repeats = ending in song_files.VGM + song_files.TRACKER
+    only_where(repeats, context, "--loop", why="goes with VGM and the texts of trackers")
     if not folder:
         check_output(out, source)
-        _write(presets.dress(read_song(source, voices), duty, volume), out, rate)
+        _write(presets.dress(read_song(source, voices), duty, volume), out, rate, loop)
         return
+    if out.is_file():
+        raise LakhnesError(f"{out}: is a file, and the folder of what is rendered is to be written")
 
     from tqdm import tqdm
 
@@ -157,7 +165,7 @@ def render(
         try:
             if target.resolve() in sources | written:
                 raise LakhnesError(f"{path}: would become {target}, which is taken")
-            _write_song(presets.dress(read_song(path), duty, volume), target, rate)
+            _write_song(presets.dress(read_song(path), duty, volume), target, rate, loop)
             written.add(target.resolve())
         except LakhnesError as error:
             tqdm.write(f"left out: {error}", file=sys.stderr)

@@ -167,8 +167,7 @@ def _verify(data_set: DataSet, target: Path) -> None:
     try:
         if expected is None:
             raise BadArchive(f"{target}: has no {RECEIPT} to verify it by")
-        inventory = archives.take_inventory(target, data_set.content)
-        _compare(data_set, inventory, expected, target)
+        _compare(data_set, archives.take_inventory(target, data_set.content), expected, target)
     except BadArchive as error:
         advice = f"remove that folder and fetch {data_set.name} again ({_HELP})"
         raise BadArchive(f"{error}; {advice}") from None

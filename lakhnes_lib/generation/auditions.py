@@ -105,9 +105,9 @@ def strangeness(score: Score) -> float:
 def best(pieces: list[Score], fit: np.ndarray) -> int:
     """The number of the piece with the fewest faults and, of those, the greatest fit.
 
-    fit: float64 (pieces,). A piece of no length has more faults than any other.
+    fit: float64 (pieces,). A piece without a note has more faults than any other.
     """
-    counts = [len(faults(piece)) if piece.length else 9 for piece in pieces]
+    counts = [len(faults(piece)) if len(piece.notes) else 9 for piece in pieces]
     return int(np.lexsort((-fit, counts))[0])
 
 

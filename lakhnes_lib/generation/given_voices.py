@@ -96,6 +96,7 @@ class Accompaniment:
         self.now = np.full(candidates, begin)  # ticks
         self.index = np.zeros(candidates, np.int64)  # of the next given event
         self.due = np.full(candidates, self.times[0] == begin)  # whether its time has come
+        self.met = np.zeros(candidates, bool)  # whether one was played in this instant
         self.last_sound = np.full((candidates, len(_VOICES)), begin)  # of each voice, in ticks
         self.fit = np.zeros(candidates)  # log-probability of the given events
         # Over all waits that end before a given event: the sum of the probabilities that a free
@@ -158,9 +159,10 @@ class Accompaniment:
         return able, np.where(left > events.LONGEST_WAIT + _HALF_STEP, events.START, landing)
 
     def _end_rests(self, able: np.ndarray, may_act: np.ndarray) -> None:
-        """At a given event, lets only note-ons of the first voice come that has rested too long."""
+        """In the instant of a given event, before it or after it, lets only note-ons of the first
+        voice come that has rested too long."""
         rest = self.now[:, None] - self.last_sound
-        rested = self.due[:, None] & (rest > LONGEST_REST * nes.TICKS_PER_SECOND)
+        rested = (self.due | self.met)[:, None] & (rest > LONGEST_REST * nes.TICKS_PER_SECOND)
         later = _VOICES > self.rules.last[:, None]  # these have had no event in this instant
         rested &= may_act & later & ~self.rules.sounding
         for row in np.flatnonzero(rested.any(1)):
@@ -194,6 +196,7 @@ class Accompaniment:
         self.made = np.concatenate([self.made, chosen[:, None]], 1)
         self.now += events.TICKS_OF[chosen]
         self.last_sound = np.where(self.rules.sounding, self.now[:, None], self.last_sound)
+        self.met = played | (self.met & ~events.IS_WAIT[chosen])
         self.index[played] += 1
         before = np.maximum(self.index - 1, 0)
         self.due[played] = (self.times[self.index] == self.times[before])[played]
@@ -205,18 +208,19 @@ def compose(
 ) -> Iterator[list[np.ndarray]]:
     """Pieces around these voices (numbers 0-3) of a song, as they grow.
 
-    Gives the ids of the finished pieces, and those of a candidate of the next, after each event. A
-    piece lasts from the given voices' first event to their last. candidates: how many compete for
-    each piece; options: temperature, top_k, top_p, memory_length, precision. Raises as
-    ``given_events`` does, and BadSetting for settings out of range.
+    Gives the ids of the finished pieces, and those of a candidate of the next, after each event.
+    What is composed lasts from the given voices' first event to their last; a silence before stays.
+    candidates: how many compete for each piece; options: temperature, top_k, top_p, memory_length,
+    precision. Raises as ``given_events`` does, and BadSetting for settings out of range.
     """
     sampling.check(n, 1, seed=seed, **options)
     given, free, done = given_events(score, voices), set(range(4)) - set(voices), []
+    silence = events.silence(given[0][0])
     for piece in range(n):
         settings = dict(candidates=candidates, seed=[seed, piece]) | options
         accompaniment = Accompaniment(model, given, free, **settings)
         while not accompaniment.done:
             accompaniment.step()
-            yield [*done, accompaniment.composed()[0]]
-        done.append(accompaniment.best())
+            yield [*done, np.concatenate([silence, accompaniment.composed()[0]])]
+        done.append(np.concatenate([silence, accompaniment.best()]))
     yield done

@@ -48,8 +48,8 @@ def compose(
     if not 0 <= begin < min(end, score.seconds):
         rule = f"lasts {score.seconds:.1f} s: no span from {begin:g} s to {end:g} s is in it"
         raise BadSetting(f"{score.name or 'song'}: {rule}")
-    first, last = (round(border * nes.TICKS_PER_SECOND) for border in (begin, end))
-    last, given = min(last, score.length), sorted(set(range(len(nes.VOICES))) - set(voices))
+    first, last = (round(at * nes.TICKS_PER_SECOND) for at in (begin, min(end, score.seconds)))
+    given = sorted(set(range(len(nes.VOICES))) - set(voices))
     prime, prime_end = None, first
     if (score.notes["start"] < first).any():
         prime = continuation.cut(score, seconds=begin)

@@ -36,7 +36,8 @@ def read(path) -> Score:
     if len(song.only(nes.MELODIC).notes):
         return song
     hits = song.notes
-    if Path(path).suffix.lower() in song_files.MIDI:  # a song has one of the hits of an instant
+    if len(hits) and Path(path).suffix.lower() in song_files.MIDI:
+        # The song has one of the hits of an instant, the tracks have all.
         hits = np.concatenate([track.notes for track in read_tracks(path)])
     return from_drums(hits["start"], roles.NOISE_TYPE[hits["pitch"]], song.name)
 
@@ -61,8 +62,8 @@ def from_drums(times: np.ndarray, types: np.ndarray, name: str = "") -> Score:
 def compose(model, score: Score, *, n: int, **options) -> Iterator[list[list[int]]]:
     """Pieces to the rhythm of a song, as they grow.
 
-    options: those of ``sampling.stream`` but ``length``.
-    Raises LakhnesError for a song in which P1, P2 and TR begin no note.
+    A silence before the song's first note stays. options: those of ``sampling.stream`` but
+    ``length``. Raises LakhnesError for a song in which P1, P2 and TR begin no note.
     """
     script = events.frame(events.encode(score))[1:-1].astype(np.int64)
     voice = np.where(events.IS_NOTE_ON[script], events.VOICE_OF[script], -1)
@@ -74,4 +75,4 @@ def compose(model, score: Score, *, n: int, **options) -> Iterator[list[list[int
     for melodic in nes.MELODIC:
         able[voice == melodic] = events.IS_NOTE_ON & (events.VOICE_OF == melodic)
     steps = sampling.stream(model, n=n, length=len(script), choices=lambda i: able[i], **options)
-    return sampling.grow(steps)
+    return sampling.grow(steps, events.silence(score.notes["start"].min()))

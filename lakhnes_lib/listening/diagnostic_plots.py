@@ -14,7 +14,7 @@ from itertools import cycle
 from pathlib import Path
 
 import numpy as np
-from matplotlib.ticker import EngFormatter, FuncFormatter, LogLocator, MaxNLocator, NullLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 from scipy.ndimage import uniform_filter1d
 
 from lakhnes_lib.errors import LakhnesError
@@ -70,18 +70,18 @@ def curves(models: dict, ax=None, *, x: str, scale: str = "linear", title: str =
     return drawn
 
 
-def loss_curve(log, ax=None, *, x: str = "events", title: str = ""):
+def loss_curve(log, ax=None, *, title: str = ""):
     """Perplexity in training and validation, on a logarithmic scale: equal steps are equal nats.
 
     log: path of a training log in JSON lines. Of each row "train_loss" and "valid_loss" in nats an
-    event (either may be missing) are drawn over ``x``, "events" or "step"; of more than 200 losses
-    in training their running mean. Returns the Axes given, or a Picture. Raises LakhnesError for a
+    event (either may be missing) are drawn over "step"; of more than 200 losses in training their
+    running mean. Returns the Axes given, or a Picture. Raises LakhnesError for a
     log in which nothing can be drawn.
     """
     try:
         lines = Path(log).read_text(encoding="utf-8").splitlines()
         rows = [json.loads(line) for line in lines if line.strip()]
-        columns = [[row.get(key) for row in rows] for key in (x, "train_loss", "valid_loss")]
+        columns = [[row.get(key) for row in rows] for key in ("step", "train_loss", "valid_loss")]
         steps, train, valid = np.array(columns, float)
     except (OSError, ValueError, TypeError, AttributeError) as error:
         raise LakhnesError(f"{log}: not a training log in JSON lines ({error})") from None
@@ -97,11 +97,9 @@ def loss_curve(log, ax=None, *, x: str = "events", title: str = ""):
         steps, losses = uniform_filter1d(train, window)
         drawn[label] = steps, np.exp(losses)
     if not drawn:
-        keys = f"{x!r} together with 'train_loss' or 'valid_loss'"
+        keys = "'step' together with 'train_loss' or 'valid_loss'"
         raise LakhnesError(f"{log}: no row of {len(rows)} has {keys}")
-    made = curves(drawn, ax, x="events seen" if x == "events" else x, title=title)
-    (ax or made.axes[0]).xaxis.set_major_formatter(EngFormatter(sep=" "))
-    return made
+    return curves(drawn, ax, x="step", title=title)
 
 
 def songs(first: str, one, second: str, other, ax=None, *, title: str = ""):

@@ -1,6 +1,6 @@
-"""A table and a picture of musical metrics: how close sets of pieces come to real music.
+"""A picture of musical metrics: how close sets of pieces come to real music.
 
-Paper: none. Notebook: 09_composing. They show what
+Paper: none. Notebook: 09_composing. It shows what
 ``lakhnes_lib.evaluation.musical_metrics.measure`` found in sets of pieces.
 """
 
@@ -9,32 +9,14 @@ from textwrap import fill
 
 import numpy as np
 
-from lakhnes_lib.evaluation.musical_metrics import METRICS, distances
+from lakhnes_lib.evaluation.musical_metrics import METRICS
 from lakhnes_lib.listening.pictures import FAINT, INK, MODEL_COLOURS, Picture, finish
-from lakhnes_lib.listening.tables import Table, table
 
 _COLUMNS = 3
 _KEY = """bar: the middle half of the pieces
 thin line: from 10 to 90 %
 thick line: the median
 band: the bar of real music"""
-
-
-def metrics_table(measured: dict[str, dict[str, np.ndarray]], *, real: str) -> Table:
-    """Medians of every metric and set; in brackets how far a set is from the real one.
-
-    measured: set -> ``measure`` of it; real: the set that the others are held against. The distance
-    is that of the distributions, in standard deviations of the real set.
-    """
-    far = {name: distances(values, measured[real]) for name, values in measured.items()}
-
-    def cell(name: str, key: str) -> str:
-        values, distance = measured[name][key], far[name][key]
-        middle = "–" if np.isnan(values).all() else f"{np.nanmedian(values):.2f}"
-        return middle if name == real or np.isnan(distance) else f"{middle} ({distance:.2f})"
-
-    rows = [(title, *(cell(name, key) for name in measured)) for key, title in METRICS.items()]
-    return table(("metric", *measured), *rows)
 
 
 def metrics_picture(measured: dict[str, dict[str, np.ndarray]], *, real: str) -> Picture:

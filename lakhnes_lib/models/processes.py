@@ -58,8 +58,7 @@ def _connect():
     import torch
     from torch import distributed as dist
 
-    backends = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
-    dist.init_process_group(backends)
+    dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo")
     atexit.register(dist.destroy_process_group)
     return dist
 

@@ -53,6 +53,11 @@ def wait_ids(ticks: np.ndarray) -> np.ndarray:
     return _WAIT_ID[np.minimum(ticks, LONGEST_WAIT)]
 
 
+def silence(ticks: int) -> np.ndarray:
+    """The waits that last about so many ticks together, however many: uint16 (waits,)."""
+    return wait_ids(np.diff(np.append(np.arange(0, ticks, LONGEST_WAIT), ticks)))
+
+
 def timeline(notes, offsets, lengths) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The events of many songs without their waits, each with its tick in the song.
 

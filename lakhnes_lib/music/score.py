@@ -170,7 +170,7 @@ class Score:
         Raises BadScore if there is nothing between the two.
         """
         first = int(round(start * nes.TICKS_PER_SECOND))
-        last = min(int(round(end * nes.TICKS_PER_SECOND)), self.length)
+        last = int(round(min(end, self.seconds) * nes.TICKS_PER_SECOND))
         if not 0 <= first < last:
             seconds = f"{start} s and {end} s of {self.seconds:.2f} s"
             raise BadScore(f"{self.name or 'score'}: no music between {seconds}")

@@ -38,8 +38,8 @@ def write_song(
     score: Score, path, sample_rate: int = 44_100, loop: int | None = None
 ) -> dict[str, int] | None:
     """Writes a score; sample_rate counts for WAV, and loop for VGM: the tick from which players
-    repeat it, None for not. Of a tracker's text, returns how much of what was
-    left out (``tracker_files.write``).
+    repeat it, None for not. A tracker's text repeats all or nothing of it; of such a text, returns
+    how much of what was left out (``tracker_files.write``).
 
     Raises LakhnesError for an ending that cannot be written, OutOfSpace, BadAudio for a song too
     long for the form.
@@ -60,6 +60,6 @@ def write_song(
     elif kind in MIDI:
         midi.write(score, path)
     elif kind in TRACKER:
-        return tracker_files.write(score, path, kind)
+        return tracker_files.write(score, path, kind, loop is not None)
     else:
         write_file(path, events.to_tx1(score))

@@ -56,11 +56,12 @@ class FrameSong(NamedTuple):
     left_out: dict[str, int]
 
 
-def write(score: Score, path, form: str) -> dict[str, int]:
+def write(score: Score, path, form: str, loop: bool = False) -> dict[str, int]:
     """Writes a form of FORMS, ".famistudio.txt" or ".famitracker.txt".
 
-    Returns what was left out, as in FrameSong, with no entry for what was not. Raises BadAudio for
-    a song longer than 65,535 frames (18 minutes), LakhnesError if the file cannot be written.
+    loop: whether the song begins again after its end. Returns what was left out, as in FrameSong,
+    with no entry for what was not. Raises BadAudio for a song longer than 65,535 frames (18
+    minutes), LakhnesError if the file cannot be written.
 
     >>> import tempfile
     >>> import lakhnes_lib as nes
@@ -69,7 +70,7 @@ def write(score: Score, path, form: str) -> dict[str, int]:
     {}
     """
     song = on_frames(score)
-    write_file(path, FORMS[form](song))
+    write_file(path, FORMS[form](song, loop))
     return song.left_out
 
 
@@ -129,9 +130,10 @@ def _changes(values, sounds, before) -> np.ndarray:
     return changes
 
 
-def famitracker_text(song: FrameSong) -> str:
-    """FamiTracker's text export: a row a frame; effect C00 on the sample channel ends the song."""
-    patterns = song.frames // PATTERN + 1  # C00 is one frame after the last
+def famitracker_text(song: FrameSong, loop: bool = False) -> str:
+    """FamiTracker's text export: a row a frame. On the sample channel effect C00 ends the song, in
+    the row after the last; of a loop B00 in the last row goes on with the first."""
+    patterns = song.frames // PATTERN + 1
     rows = [["... .. . ..."] * 5 for _ in range(patterns * PATTERN)]
     for voice, events in enumerate(song.voices):
         for frame, key, _, volume, timbre in events:
@@ -144,7 +146,10 @@ def famitracker_text(song: FrameSong) -> str:
             loudness = "." if volume == _SAME else f"{volume:X}"
             effect = "..." if timbre == _SAME else f"V{timbre:02X}"
             rows[frame][voice] = f"{note} {loudness} {effect}"
-    rows[song.frames][-1] = "... .. . C00"
+    if loop:  # what ends with the song is stopped in its first row, unless a note begins there
+        pairs = zip(rows[0], rows[song.frames], strict=True)
+        rows[0] = [end if first.startswith("...") else first for first, end in pairs]
+    rows[song.frames - loop][-1] = "... .. . B00" if loop else "... .. . C00"
     name = song.name[:31]  # the most that a title of FamiTracker holds
     lines = ["# FamiTracker text export 0.4.2", f'TITLE "{name}"', "MACHINE 0", "FRAMERATE 0"]
     for number, title in enumerate(nes.VOICE_TITLES):
@@ -158,16 +163,17 @@ def famitracker_text(song: FrameSong) -> str:
     return "\n".join(lines) + "\n"
 
 
-def famistudio_text(song: FrameSong) -> str:
-    """FamiStudio's text. It names no version, so that every version takes it; the song does not
-    loop; the last pattern ends with the song, at the next line of the grid."""
-    patterns = -(-song.frames // PATTERN)
-    rest = -(-(song.frames - PATTERN * (patterns - 1)) // GRID)
+def famistudio_text(song: FrameSong, loop: bool = False) -> str:
+    """FamiStudio's text. It names no version, so that every version takes it; the last pattern ends
+    with the song, at the next line of the grid, or of a loop at the frame itself."""
+    patterns, step = -(-song.frames // PATTERN), 1 if loop else GRID
+    rest = -(-(song.frames - PATTERN * (patterns - 1)) // step)
     grid = {"NoteLength": GRID, "BeatLength": 4, "Groove": GRID, "GroovePaddingMode": "Middle"}
-    size = {"Length": patterns, "LoopPoint": -1, "PatternLength": PATTERN // GRID}
+    size = {"Length": patterns, "LoopPoint": 0 if loop else -1, "PatternLength": PATTERN // GRID}
     lines = [_line("Project", TempoMode="FamiStudio", Name=song.name)]
     lines += [_line("Instrument", Name=title) for title in nes.VOICE_TITLES]
     lines.append(_line("Song", Name=song.name, **size, **grid))
+    grid |= {"NoteLength": step, "Groove": step}
     lines.append(_line("PatternCustomSettings", Time=patterns - 1, Length=rest, **grid))
     for voice, events in enumerate(song.voices):
         lines.append(_line("Channel", Type=_CHANNELS[voice]))

@@ -72,8 +72,7 @@ def gather(folder, progress: bool = True) -> Corpus:
         parts[part].append(pair)
     taken = {part: [name for name, _ in pairs] for part, pairs in parts.items()}
     splits = {part: pack(part, [score for _, score in pairs]) for part, pairs in parts.items()}
-    manifest = {"taken": taken, "rejected": rejected, "remarks": remarks}
-    return Corpus(folder, manifest, splits)
+    return Corpus(folder, {"taken": taken, "rejected": rejected, "remarks": remarks}, splits)
 
 
 def describe(corpus: Corpus) -> str:
