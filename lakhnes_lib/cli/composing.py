@@ -66,7 +66,7 @@ def _looped(pieces: list[Score], model) -> list[Score]:
     reader = infilling.reader_of(model)
     loops = [infilling.loop(reader, piece) for piece in pieces]
     for loop, seam in loops:
-        print(f"a loop of {loop.seconds:.1f} s: its first events are {seam:+.2f} nats less likely")
+        print(f"a loop of {loop.seconds:.1f} s: {seam:.2f} nats of surprise an event at its seam")
     return [loop for loop, _ in loops]
 
 
