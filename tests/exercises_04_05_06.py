@@ -1,6 +1,7 @@
 """The exercises of notebooks 04, 05 and 06: what their checks need, and answers that are wrong."""
 
 from collections import Counter, defaultdict
+from difflib import SequenceMatcher
 from functools import partial
 from itertools import pairwise
 from math import exp, inf, log, sqrt
@@ -82,6 +83,10 @@ def own_by_einsum(looked, batch):
     """Right, and of the type of ``looked``, which in the lesson is float32."""
     own, asking = own_pairs(batch)
     return torch.einsum("lwhqk,wqk->lh", looked, own[:, 0].float()) / asking
+
+
+def bits_in_float32(losses, seconds):
+    return torch.tensor(losses).sum().item() / log(2) / seconds
 
 
 def each_clipped(gradients, limit):
@@ -202,6 +207,20 @@ def greedy_copy(ids, songs):
     return longest
 
 
+def copy_by_difflib(ids, songs):
+    """In long songs difflib leaves out what is frequent."""
+    found = (SequenceMatcher(None, ids, song).find_longest_match() for song in songs)
+    return max(match.size for match in found)
+
+
+def copy_in_joined_text(ids, songs):
+    """Event 1 is found in 11."""
+    texts, n = [" ".join(map(str, song)) for song in songs], len(ids)
+    parts = ((i, j) for i in range(n) for j in range(i + 1, n + 1))
+    found = (j - i for i, j in parts if any(" ".join(map(str, ids[i:j])) in t for t in texts))
+    return max(found, default=0)
+
+
 def by_better_model(p, q):
     return float(np.log(p).mean() > np.log(q).mean())
 
@@ -231,7 +250,12 @@ WRONG = {
     },
     "05_training": {
         "factor": (1.08, 0.1, exp(1.25), 1.106, 1.1045),
-        "bits_a_second": (lambda losses, seconds: sum(losses) / seconds,),
+        "bits_a_second": (
+            lambda losses, seconds: sum(losses) / seconds,
+            lambda losses, seconds: sum(losses) / len(losses) / log(2) / seconds,
+            lambda losses, seconds: sum(losses) * log(2) / seconds,
+            lambda losses, seconds: sum(losses) / 0.693 / seconds,
+        ),
         "clip": (
             each_clipped,
             clipped_in_place,
@@ -268,6 +292,8 @@ WRONG = {
             partial(chain_of_groups, 2),
             partial(chain_of_groups, 3),
             greedy_copy,
+            copy_by_difflib,
+            copy_in_joined_text,
         ),
     },
 }
@@ -305,7 +331,7 @@ RIGHT = {
         ),
         "own_voice_share": (own_by_einsum,),
     },
-    "05_training": {"clip": (clipped_as_arrays,)},
+    "05_training": {"bits_a_second": (bits_in_float32,), "clip": (clipped_as_arrays,)},
     "06_baselines": {"mass_after": (mass_by_membership, mass_by_membership)},  # run twice
 }
 TRANSFORMER_FUNCTIONS = ("random", "toy_model", "influence", "shift_by_loop")
