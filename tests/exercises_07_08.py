@@ -170,6 +170,8 @@ WRONG = {
         "whole_of": (plain_mean, lambda targets, perplexities: float("nan")),
         "bits_a_second": (
             lambda perplexity, events, seconds: perplexity * events / seconds,
+            lambda perplexity, events, seconds: round(log2(perplexity)) * events / seconds,
+            lambda perplexity, events, seconds: ceil(log2(perplexity)) * events / seconds,
             lambda perplexity, events, seconds: float("nan"),
         ),
         "interval": (by_events, of_nine_in_ten),

@@ -55,6 +55,11 @@ def normed(p):
     return p / p.sum()
 
 
+def strictly_above(p, share):
+    left = np.where(p > share * p.max(), p, 0)
+    return left / left.sum()
+
+
 def above_share(p, share):
     """The share is taken of 1, and not of the likeliest event."""
     return normed(np.where(p >= min(share, p.max()), p, 0))
@@ -208,7 +213,7 @@ def one_too_few(n, share, sure):
 
 
 WRONG = {
-    "min_p": (above_share, not_normed, nucleus, only_the_likeliest, unchanged),
+    "min_p": (strictly_above, above_share, not_normed, nucleus, only_the_likeliest, unchanged),
     "thermostat": (always(1.0), coarse, near_in_entropy, ratio, inverted),
     "in_c_major": (
         np.ones(631, bool),
