@@ -270,18 +270,20 @@ class NotebookRun:
 
 
 def keep_minutes(run: NotebookRun, folder: Path | None = None) -> Path:
-    """Write what a run has cost to results/notebooks.json, or to another folder: of the whole
-    course in profile smoke. In another profile the file has its name, as notebooks_laptop.json."""
+    """Write what the notebooks have cost to results/notebooks.json, or to another folder: of the
+    whole course in profile smoke. In another profile, where they may be run one by one into the
+    same report, the file has its name, as notebooks_laptop.json."""
     sys.path.append(str(ROOT / "benchmarks"))
     from _shared import write
 
     notebooks = {
         name: {cost: record[cost] for cost in COSTS} for name, record in run.records.items()
     }
-    # The notebooks', and the runner's own for their pages and the gallery.
-    seconds = sum(os.times()[:4])
-    values = {"jobs": run.jobs, "minutes": run.minutes(), "core_minutes": seconds / 60}
-    values |= {"load_before": run.load, "notebooks": notebooks}
+    values = {"jobs": run.jobs, "load_before": run.load, "notebooks": notebooks}
+    if run.is_smoke:  # of all, where all were run at once
+        # The notebooks', and the runner's own for their pages and the gallery.
+        seconds = sum(os.times()[:4])
+        values |= {"minutes": run.minutes(), "core_minutes": seconds / 60}
     chosen = "" if run.profile_name == "smoke" else f"--profile {run.profile_name} "
     command = f"python tools/run_notebooks.py {chosen}--jobs {run.jobs} --write"
     name = "notebooks" if run.profile_name == "smoke" else f"notebooks_{run.profile_name}"
