@@ -31,6 +31,12 @@ def once_unmerged(sentence, merges):
     return [part for token in sentence for part in merges.get(token, (token,))]
 
 
+def thrice_unmerged(sentence, merges):
+    for _ in range(3):
+        sentence = once_unmerged(sentence, merges)
+    return sentence
+
+
 def without_reset(ids):
     times, bar, position = [], 0, 0
     for token in ids:
@@ -128,7 +134,7 @@ TOO_NARROW = by_ranges(pitch=(5, 91), velocity=(93, 99), duration=(101, 163), po
 FAULTY = [but_for(a, b) for a in FOLLOW for b in (*KINDS, "end") if b not in FOLLOW[a]]
 WRONG = {
     "after_cut": (lambda r, n, k: r, lambda r, n, k: r / (r + k * (1 - r) / n)),
-    "unmerge": (lambda sentence, merges: sentence, once_unmerged),
+    "unmerge": (lambda sentence, merges: sentence, once_unmerged, thrice_unmerged),
     "rank_of": (
         lambda given, made: int((made >= made[given.argmax()]).sum()),
         lambda given, made: int((given > given[made.argmax()]).sum()),
