@@ -209,16 +209,16 @@ def greedy_copy(ids, songs):
 
 def copy_by_difflib(ids, songs):
     """In long songs difflib leaves out what is frequent."""
-    found = (SequenceMatcher(None, ids, song).find_longest_match() for song in songs)
-    return max(match.size for match in found)
+    matches = (SequenceMatcher(None, ids, song).find_longest_match() for song in songs)
+    return max(match.size for match in matches)
 
 
 def copy_in_joined_text(ids, songs):
     """Event 1 is found in 11."""
     texts, n = [" ".join(map(str, song)) for song in songs], len(ids)
     parts = ((i, j) for i in range(n) for j in range(i + 1, n + 1))
-    found = (j - i for i, j in parts if any(" ".join(map(str, ids[i:j])) in t for t in texts))
-    return max(found, default=0)
+    sizes = (j - i for i, j in parts if any(" ".join(map(str, ids[i:j])) in t for t in texts))
+    return max(sizes, default=0)
 
 
 def by_better_model(p, q):

@@ -284,9 +284,9 @@ def keep_minutes(run: NotebookRun, folder: Path | None = None) -> Path:
         # The notebooks', and the runner's own for their pages and the gallery.
         seconds = sum(os.times()[:4])
         values |= {"minutes": run.minutes(), "core_minutes": seconds / 60}
-    chosen = "" if run.profile_name == "smoke" else f"--profile {run.profile_name} "
-    command = f"python tools/run_notebooks.py {chosen}--jobs {run.jobs} --write"
-    name = "notebooks" if run.profile_name == "smoke" else f"notebooks_{run.profile_name}"
+    command, name = f"python tools/run_notebooks.py --jobs {run.jobs} --write", "notebooks"
+    if not run.is_smoke:
+        command, name = f"{command} --profile {run.profile_name}", f"{name}_{run.profile_name}"
     packages = ("numpy", "torch", "papermill")
     return write(name, values, command=command, packages=packages, folder=folder)
 

@@ -70,8 +70,7 @@ def costs() -> list[tuple[str, list[str]]]:
     for each in minutes:
         solved = [each.pop(name) for name in sorted(each) if name.startswith("solutions/")]
         each |= {"solutions of all": sum(solved)} if solved else {}
-    names = [*sorted(minutes[0].keys() - {"solutions of all"}), "solutions of all"]
-    return [(n, [f"{m[n]:.1f}" if n in m else "–" for m in minutes]) for n in names]
+    return [(n, [f"{m[n]:.1f}" if n in m else "–" for m in minutes]) for n in sorted(minutes[0])]
 
 
 def readme(text: str) -> str:
