@@ -1,4 +1,5 @@
-"""Reads files of limited size, writes files and folders whole or not at all, and locks a folder.
+"""Reads files of limited size, writes files and folders whole or not at all, locks a folder, and
+holds Ctrl-C back while something must not be left half done.
 
 Paper: none. Notebook: none. What is written goes to a temporary file or folder beside its path, and
 is moved there when it is complete; so at any time the path holds the old or the new content.
@@ -7,6 +8,9 @@ is moved there when it is complete; so at any time the path holds the old or the
 import errno
 import os
 import shutil
+import signal
+import sys
+import threading
 import uuid
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -165,6 +169,38 @@ def replacing(path, folder: bool = False, names=()):
         shutil.rmtree(temporary, ignore_errors=True)
         with suppress(OSError):  # a file, or nothing any more
             temporary.unlink()
+
+
+@contextmanager
+def interrupts(when: str):
+    """Holds Ctrl-C back while the block runs, and raises KeyboardInterrupt when it has ended well.
+
+    The first Ctrl-C only prints that the work stops ``when``, and fills the list that is yielded,
+    so that the block can end early. A second Ctrl-C stops at once. Where Ctrl-C is not this
+    program's own, as outside the main thread, nothing is changed.
+
+    Example: ``with files.interrupts("when the pieces are saved"): save(pieces)``
+    """
+    interrupted = []
+
+    def note(number, frame):
+        if interrupted:
+            raise KeyboardInterrupt
+        interrupted.append(number)
+        with suppress(RuntimeError):  # something else is being printed
+            print(f"\nstopping {when}; Ctrl-C again stops at once", file=sys.stderr)
+
+    ours = threading.current_thread() is threading.main_thread()
+    ours = ours and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    if ours:
+        signal.signal(signal.SIGINT, note)
+    try:
+        yield interrupted
+    finally:
+        if ours:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+    if interrupted:
+        raise KeyboardInterrupt
 
 
 def is_newer(path: Path, than: Path) -> bool:

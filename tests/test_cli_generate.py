@@ -14,6 +14,7 @@ from small_models import small_transformer
 from songs import tune
 
 from lakhnes_lib.__main__ import main
+from lakhnes_lib.listening import gallery
 from lakhnes_lib.models import checkpoints
 from lakhnes_lib.models.fast import engine
 from lakhnes_lib.music import events, midi, nes
@@ -212,6 +213,27 @@ def test_ctrl_c_keeps_what_is_done(folder):
     for number in (0, 1):
         assert len(midi.read(out / f"seed0_0{number}.mid").notes)
     assert (out / "index.html").exists()
+    assert "stopped by Ctrl-C" in (out / "seed0_00.json").read_text()
+
+
+def test_ctrl_c_while_pieces_are_saved_loses_none(generate, folder, monkeypatch):
+    """Ctrl-C in the middle of the first file: everything is saved before the command stops."""
+    write = gallery.write_song
+
+    def pressed(score, path, **options):
+        if path.endswith("_00.tx1.txt"):
+            signal.raise_signal(signal.SIGINT)
+        write(score, path, **options)
+
+    monkeypatch.setattr(gallery, "write_song", pressed)
+    code, out, err = generate("-n", "2", "--seed", "0", out="saved")
+    assert (code, err.splitlines()[-1]) == (130, "interrupted")
+    assert "stopping when the pieces are saved" in err
+    for name in ("seed0_00", "seed0_01"):
+        assert len(midi.read(folder / "saved" / f"{name}.mid").notes)
+        assert (folder / "saved" / f"{name}.wav").exists() and f"{name}.mid" in out
+    page = (folder / "saved" / "index.html").read_text(encoding="utf-8")
+    assert page.count("<figure") == 2
 
 
 def test_shipped_models_compose_without_pytorch(tmp_path):

@@ -11,6 +11,7 @@ from tqdm import tqdm
 from lakhnes_lib import profiles
 from lakhnes_lib.cli.options import chosen_device, progress
 from lakhnes_lib.errors import BadSetting
+from lakhnes_lib.files import interrupts
 from lakhnes_lib.generation.auditions import Audition
 from lakhnes_lib.music import events, nes
 from lakhnes_lib.music.score import Score, counted
@@ -31,7 +32,7 @@ def run(steps, out: Path, name: str, caption: str, join: float = 0.0, loop_of=No
 
     steps: of one of ``generation``'s ways; name: of the files, before a piece's number; join: where
     what is composed begins, in seconds; loop_of: the model, if pieces are to be loops. At Ctrl-C
-    what is composed by then is saved.
+    what is composed by then is saved; in the middle of saving, all of it.
     """
     # The model is loaded for the first event; a folder that cannot be written is found out next.
     made, interrupted = next(steps), False
@@ -44,18 +45,19 @@ def run(steps, out: Path, name: str, caption: str, join: float = 0.0, loop_of=No
             if isinstance(made, Audition) and not bar.disable:
                 bar.set_postfix_str(str(made), refresh=False)
     except KeyboardInterrupt:
-        interrupted = True
+        interrupted, caption = True, caption + ", stopped by Ctrl-C"
     if isinstance(made, Audition):
         print(made)
         caption += f"; {made}"
         made = [*made.pieces, *filter(len, made.growing)]  # growing: at Ctrl-C
-    pieces = [piece if isinstance(piece, Score) else events.decode(piece) for piece in made]
-    if loop_of is not None:
-        pieces = _looped(pieces, loop_of)
-    paths = gallery.save_pieces(pieces, out, name, caption, join, loops=loop_of is not None)
-    for path, piece in zip(paths, pieces, strict=True):
-        print(f"{path}: {piece.seconds:.1f} s, {counted(len(piece.notes))}")
-    print(f"{out / 'index.html'} plays them")
+    with interrupts("when the pieces are saved"):
+        pieces = [piece if isinstance(piece, Score) else events.decode(piece) for piece in made]
+        if loop_of is not None:
+            pieces = _looped(pieces, loop_of)
+        paths = gallery.save_pieces(pieces, out, name, caption, join, loops=loop_of is not None)
+        for path, piece in zip(paths, pieces, strict=True):
+            print(f"{path}: {piece.seconds:.1f} s, {counted(len(piece.notes))}")
+        print(f"{out / 'index.html'} plays them")
     if interrupted:
         raise KeyboardInterrupt
 

@@ -87,8 +87,7 @@ def fitting(style: str, bar: Bar) -> dict:
     """
     if style in STYLES and len(STYLES[style]["bass"][0]) == bar.count:
         return STYLES[style]
-    usual = "jig" if bar.beat == 3 else "march"
-    return STYLES[USUAL_STYLES.get((bar.count, bar.beat), usual)]
+    return STYLES[USUAL_STYLES.get((bar.count, bar.beat), "jig" if bar.beat == 3 else "march")]
 
 
 def _symbol(step: Step, style: str, part: str) -> str:

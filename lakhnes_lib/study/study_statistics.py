@@ -142,8 +142,7 @@ def needed(p: float, q: float) -> int:
     if p == q or not (0 <= p <= 1 and 0 <= q <= 1):
         raise BadStudy(f"no number of judgements tells a share of {p:g} from one of {q:g}")
     errors = stats.norm.isf((1 - CONFIDENCE) / 2) + stats.norm.ppf(0.8)
-    variance = p * (1 - p) + q * (1 - q)
-    return max(1, int(np.ceil(errors**2 * variance / (p - q) ** 2)))
+    return max(1, int(np.ceil(errors**2 * (p * (1 - p) + q * (1 - q)) / (p - q) ** 2)))
 
 
 def compared_judgements(answers: Answers) -> list[Judgement]:

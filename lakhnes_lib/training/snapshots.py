@@ -7,10 +7,6 @@ tensors and plain values only, and is read with ``weights_only``, which runs not
 """
 
 import io
-import signal
-import sys
-import threading
-from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import torch
@@ -48,29 +44,3 @@ def read(folder) -> dict:
     except Exception as error:  # torch.load has no error of its own for a file that is no snapshot
         reason = str(error).partition("\n")[0][:100]
     raise BadCheckpoint(f"{path}: the snapshot is damaged ({reason})")
-
-
-@contextmanager
-def interrupts():
-    """Within it the first Ctrl-C only fills the list that it gives, so that a run can end its step.
-
-    A second Ctrl-C stops at once.
-    """
-    interrupted = []
-
-    def note(number, frame):
-        if interrupted:
-            raise KeyboardInterrupt
-        interrupted.append(number)
-        with suppress(RuntimeError):  # something else is being printed
-            print("\nstopping after this step; Ctrl-C again stops at once", file=sys.stderr)
-
-    ours = threading.current_thread() is threading.main_thread()
-    ours = ours and signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    if ours:
-        signal.signal(signal.SIGINT, note)
-    try:
-        yield interrupted
-    finally:
-        if ours:
-            signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -20,7 +20,7 @@ from tqdm.auto import tqdm
 from lakhnes_lib.data.streams import Streams
 from lakhnes_lib.errors import BadCheckpoint, LakhnesError
 from lakhnes_lib.evaluation import perplexity
-from lakhnes_lib.files import locked, write_file
+from lakhnes_lib.files import interrupts, locked, write_file
 from lakhnes_lib.models import checkpoints, processes
 from lakhnes_lib.models.devices import choose_device, without_denormals
 from lakhnes_lib.models.language_model import LanguageModel
@@ -91,7 +91,7 @@ class TrainingRun:
         self.model.train()
         with (
             tqdm(**shown, disable=not progress, smoothing=0.1) as bar,
-            snapshots.interrupts() as interrupted,
+            interrupts("after this step") as interrupted,
             without_denormals(),
         ):
             while not self.is_over and not is_stopped:
@@ -113,8 +113,6 @@ class TrainingRun:
                     self.snapshot()
                     saved = self.seconds
             self.snapshot()
-        if interrupted:
-            raise KeyboardInterrupt
 
     @property
     def is_over(self) -> bool:
