@@ -62,14 +62,3 @@ def unpacked(file) -> dict:
             parts = np.split(arrays[split], arrays[f"{split}_ends"][:-1])
             pieces[split] = [parts[at : at + 2] for at in range(0, len(parts), 2)]
     return pieces
-
-
-def symbols(name: str, settings: dict, runs: Path) -> dict:
-    """How often each token stands in the targets of train, before and after merging."""
-    task = task_of(f"{name}_thesis", settings, None, runs)
-    base, merged = np.zeros(197, int), np.zeros(task.vocabulary, int)
-    for piece in task.pieces["train"]:
-        ids = band_parts.tokens_of(task.tokenizer, piece[task.target])
-        base += np.bincount(task.base(ids), minlength=197)
-        merged += np.bincount(ids, minlength=task.vocabulary)
-    return {"pieces": len(task.pieces["train"]), "base": base, "merged": merged}

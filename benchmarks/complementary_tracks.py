@@ -20,7 +20,7 @@ import torch
 from _complementary_bands import measure_band
 from _complementary_nes import CANDIDATES, JUDGE, SONGS, baselines, measure_nes
 from _complementary_parts import DRAWING, composed, drawn, notes_in, usual_density
-from _complementary_tasks import LAKH, runs_of, symbols, task_of
+from _complementary_tasks import runs_of, task_of
 from _shared import arguments, corpus_at_hand, keep
 
 from lakhnes_lib import profiles
@@ -100,8 +100,6 @@ def main() -> None:
             print(name, seed, ended[name][seed]["valid_loss"], flush=True)
     values = {"settings": settings, "songs": SONGS, "candidates": CANDIDATES, "runs": ended}
     values["other_ways"] = baselines(corpus, checkpoints.load(JUDGE), settings, runs)
-    if LAKH.is_dir():
-        values["symbols"] = {name: symbols(name, settings, runs) for name in ("bass", "piano")}
     shown = {name: list(seeds) for name, seeds in ended.items()}
     if chosen.write and ended.keys() != set(NAMES):
         raise SystemExit("the results are written when all runs have ended, without --only")

@@ -1,4 +1,4 @@
-"""Facts that are measured without the others: legato parts, and how a file gets only some anew."""
+"""Facts measured without the others: legato, tokens of bands; and how a file gets some anew."""
 
 import json
 import sys
@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from test_mapping import CHORDS, line, voices
 
+from lakhnes_lib.companions import band_parts
 from lakhnes_lib.errors import DataNotFound
 from lakhnes_lib.listening import aggregates
 from lakhnes_lib.music.nes import TICKS_PER_SECOND as SECOND
@@ -17,6 +18,7 @@ from lakhnes_lib.music.tracks import TRACK_NOTE
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "tools" / "aggregates"))
 import lakh_facts
+import lakh_tokens
 import model_scores
 import nesmdb_facts
 import polyphonic_parts
@@ -85,6 +87,38 @@ def test_parts_are_those_of_the_funnel():
     for part, whole in (("legato_parts", "parts"), ("files_with_legato_part", "files")):
         assert (np.diff(polyphonic[part]) > 0).all() and polyphonic[part][-1] < polyphonic[whole]
     assert (polyphonic["files_with_legato_part"] < polyphonic["legato_parts"]).all()
+
+
+# --- tokens
+
+
+def test_tokens_are_counted_before_and_after_merging(monkeypatch):
+    """Two made pieces, of which each part's base tokens are counted from MidiTok's own."""
+    part = np.array([(at, 4, 48 + at % 24, 79) for at in range(0, 128, 4)])
+    pieces = {"train": [[part, part[::2]]], "valid": [[part[:8], part[:0]]]}
+    tokenizer = band_parts.trained(pieces["train"])
+    monkeypatch.setattr(lakh_tokens.tasks, "band_data", lambda bars, runs: (pieces, tokenizer))
+    splits = lakh_tokens.tokens()["splits"]
+    for split, (piece,) in pieces.items():
+        for name, number in (("piano", band_parts.PIANO), ("bass", band_parts.BASS)):
+            counts, plain = splits[split][name], band_parts.remi()
+            expected = np.bincount(band_parts.tokens_of(plain, piece[number]), minlength=197)
+            assert counts["base"].tolist() == expected.tolist()
+            assert counts["merged"].sum() <= counts["base"].sum()
+    assert (
+        splits["train"]["bass"]["merged"].sum()
+        < splits["train"]["bass"]["base"].sum()
+        == 4 + 16 * 4
+    )
+
+
+def test_merging_leaves_fewer_tokens_of_lakh():
+    for split in aggregates.load("lakh")["facts"]["tokens"]["splits"].values():
+        for name in ("piano", "bass"):
+            base, merged = split[name]["base"], split[name]["merged"]
+            assert len(base) == 197 and not base[:4].any() and base[165:].all()  # the 32 positions
+            # Each token stands for one base token or more, and a base token may stand by itself.
+            assert base.sum() / 2 < merged.sum() < base.sum() and (merged[:197] <= base).all()
 
 
 # --- some facts of a file

@@ -4,6 +4,7 @@ as NES music, and how far that lies from NES-MDB."""
 import re
 
 import event_counts
+import lakh_tokens
 import nesmdb_facts
 import numpy as np
 import torch
@@ -209,7 +210,7 @@ def all_facts(lakh, nesmdb) -> tuple[dict, dict]:
     """Every fact on mapped Lakh by name, and what else the file's head says."""
     split = mapped(lakh)
     facts = {"funnel": funnel(lakh.manifest), "parts": parts(lakh), "tempos": tempos()}
-    facts["polyphonic"] = polyphonic(lakh)
+    facts |= {"polyphonic": polyphonic(lakh), "tokens": lakh_tokens.tokens()}
     facts |= nesmdb_facts.of_splits({"mapped": split}, nesmdb_facts.MUSIC)
     known = aggregates.load("nesmdb")
     if known["data_fingerprint"] != nesmdb.fingerprint:
@@ -222,8 +223,9 @@ def all_facts(lakh, nesmdb) -> tuple[dict, dict]:
 
 
 def alone(lakh, names) -> dict:
-    """Some facts by name, measured without the others: the first three, and those of ``MUSIC``."""
+    """Some facts by name, measured without the others: the first ones, and those of ``MUSIC``."""
     ways = {"parts": parts, "tempos": lambda lakh: tempos(), "polyphonic": polyphonic}
+    ways |= {"tokens": lambda lakh: lakh_tokens.tokens()}
     facts = {name: ways[name](lakh) for name in names if name in ways}
     if music := {name: nesmdb_facts.MUSIC[name] for name in names if name not in ways}:
         facts |= nesmdb_facts.of_splits({"mapped": mapped(lakh)}, music)

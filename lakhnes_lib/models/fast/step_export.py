@@ -161,7 +161,8 @@ class RelativeStep(nn.Module):
             attention_norm, feed_forward_norm = self.norms[layer]
             parts = project(attention_norm(x) if self.pre_norm else x)
             query, key, value = parts.view(3 * self.heads, 1, -1).split(self.heads)
-            by_distance = (query + self.v) @ r[..., r.shape[-1] - events :]  # (heads, 1, events)
+            # Every distance, then those that count: cutting r first would copy it at each event.
+            by_distance = ((query + self.v) @ r)[..., r.shape[-1] - events :]  # (heads, 1, events)
             memory, steps = past[2 * layer :][:2], self.memory_scales[layer]
             scores = by_distance.unsqueeze(0) + bias
             attended, memory = attend(query + self.u, key, value, memory, length, scores, steps)

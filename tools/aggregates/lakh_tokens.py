@@ -1,0 +1,42 @@
+"""One fact of ``lakh.json``: how often each token stands in the piano and bass parts of Lakh."""
+
+import sys
+from itertools import chain
+
+import numpy as np
+
+from lakhnes_lib import profiles
+from lakhnes_lib.companions import band_parts
+from lakhnes_lib.companions.band_parts import BASS, PIANO, BandPairs
+
+sys.path.append(str(profiles.root() / "benchmarks"))
+import _complementary_tasks as tasks
+
+BASE = 197
+"""So many tokens REMI has before any are merged."""
+
+
+def tokens() -> dict:
+    """The fact: tokens of the pieces that complementary tracks are learned from, by number.
+
+    The pieces are those of the benchmark, which cuts them from the files of folder 5, if it has not
+    done so before.
+    """
+    bars = profiles.load("laptop").companions["complementary_tracks"]["bars"]
+    pieces, tokenizer = tasks.band_data(bars, tasks.runs_of("laptop"))
+    band = BandPairs(pieces, tokenizer, bars)
+    splits = {}
+    for split, of_split in band.pieces.items():
+        counts = {}
+        for name, part in (("bass", BASS), ("piano", PIANO)):
+            ids = [band_parts.tokens_of(tokenizer, piece[part]) for piece in of_split]
+            base = [token for each in ids for token in band.base(each)]
+            merged = np.bincount([*chain.from_iterable(ids)], minlength=band.vocabulary)
+            counts[name] = {"base": np.bincount(base, minlength=BASE), "merged": merged}
+        splits[split] = {"pieces": len(of_split), **counts}
+    return {
+        "description": f"Pieces of {bars} bars with piano and bass, at most {tasks.PIECES_A_FILE} "
+        "a file, and how often each token stands in their parts: REMI as it is (base), and after "
+        "byte pair encoding, which was learned from train (merged).",
+        "splits": splits,
+    }
