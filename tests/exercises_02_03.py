@@ -110,6 +110,13 @@ def clipped(pitches, low, high):
     return np.clip(pitches, low, high)
 
 
+def unsigned(pitches, low, high):
+    """Right for whole numbers, but not for those that cannot be negative."""
+    up = np.ceil(np.maximum(low - pitches, 0) / 12).astype(int)
+    down = np.ceil(np.maximum(pitches - high, 0) / 12).astype(int)
+    return pitches + 12 * (up - down)
+
+
 def whole(notes):
     return sorted(notes)
 
@@ -139,7 +146,7 @@ WRONG = {
             in_pairs,
             lambda counts, rng: of_shares(counts + 1, rng),
         ),
-        "fold": (clipped, lambda pitches, low, high: low + (pitches - low) % 12),
+        "fold": (clipped, lambda pitches, low, high: low + (pitches - low) % 12, unsigned),
         "skyline": (whole, lambda notes: []),
     },
 }

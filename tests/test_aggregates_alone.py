@@ -105,6 +105,9 @@ def test_tokens_are_counted_before_and_after_merging(monkeypatch):
             expected = np.bincount(band_parts.tokens_of(plain, piece[number]), minlength=197)
             assert counts["base"].tolist() == expected.tolist()
             assert counts["merged"].sum() <= counts["base"].sum()
+    silent = {name: splits["valid"][name]["silent_bars"] for name in ("piano", "bass")}
+    assert silent == {"piano": 7, "bass": 8}  # of eight
+    assert [splits["valid"][name]["silent_pieces"] for name in ("piano", "bass")] == [0, 1]
     assert (
         splits["train"]["bass"]["merged"].sum()
         < splits["train"]["bass"]["base"].sum()

@@ -93,7 +93,7 @@ def loss_curve(log, ax=None, *, title: str = ""):
         drawn[label] = steps, np.exp(valid)
     if train.size:
         window = train.shape[1] // 50 if train.shape[1] > 200 else 1
-        label = f"train (mean of {window})" if window > 1 else "train"
+        label = f"train (mean of {window} log entries)" if window > 1 else "train"
         steps, losses = uniform_filter1d(train, window)
         drawn[label] = steps, np.exp(losses)
     if not drawn:

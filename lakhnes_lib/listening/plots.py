@@ -111,7 +111,7 @@ def spectrogram(samples, rate: int, ax=None, *, title: str = ""):
         # A sine of amplitude 1 has magnitude 0.5 in its one-sided bin, so twice the samples.
         transform = dict(NFFT=width, Fs=rate, noverlap=width - hop, mode="magnitude", scale="dB")
         *_, image = ax.specgram(2 * padded, **transform, **look)
-    ax.set_ylim(0, rate / 2)
+    ax.set(ylim=(0, rate / 2), facecolor=image.get_cmap()(0.0))  # silence is not drawn
     ax.yaxis.set_major_formatter(lambda hertz, _: f"{hertz / 1000:g}")
     colour_scale(image, "dB")
     finish(ax, title, "seconds", "kHz", grid=None)

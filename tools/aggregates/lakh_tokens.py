@@ -8,6 +8,7 @@ import numpy as np
 from lakhnes_lib import profiles
 from lakhnes_lib.companions import band_parts
 from lakhnes_lib.companions.band_parts import BASS, PIANO, BandPairs
+from lakhnes_lib.companions.paired_parts import BAR
 
 sys.path.append(str(profiles.root() / "benchmarks"))
 import _complementary_tasks as tasks
@@ -32,11 +33,16 @@ def tokens() -> dict:
             ids = [band_parts.tokens_of(tokenizer, piece[part]) for piece in of_split]
             base = [token for each in ids for token in band.base(each)]
             merged = np.bincount([*chain.from_iterable(ids)], minlength=band.vocabulary)
+            played = [len(np.unique(piece[part][:, 0] // BAR)) for piece in of_split]
             counts[name] = {"base": np.bincount(base, minlength=BASE), "merged": merged}
+            counts[name] |= {"silent_pieces": played.count(0)}
+            counts[name] |= {"silent_bars": bars * len(played) - sum(played)}
         splits[split] = {"pieces": len(of_split), **counts}
     return {
         "description": f"Pieces of {bars} bars with piano and bass, at most {tasks.PIECES_A_FILE} "
         "a file, and how often each token stands in their parts: REMI as it is (base), and after "
-        "byte pair encoding, which was learned from train (merged).",
+        "byte pair encoding, which was learned from train (merged); pieces and bars without a note "
+        "of a part.",
+        "bars": bars,
         "splits": splits,
     }
