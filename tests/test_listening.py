@@ -243,6 +243,13 @@ def test_noise_alone_has_no_rows_for_pitches():
     assert plots.roll(Score.build([])).high > 60
 
 
+def test_a_repeated_note_is_seen_as_two():
+    """In the picture and in the player, which both draw these bars."""
+    twice = [(nes.P1, n * 44_100, (n + 1) * 44_100, 60, 9) for n in (0, 1)]
+    (_, end, *_), (start, last, *_) = plots.roll(Score.build(twice)).bars[nes.P1]
+    assert 0 < end < start == 1.0 and last == 2.0
+
+
 def test_notes_too_brief_to_be_seen_do_not_widen_the_roll():
     line = [(nes.P1, 0, 20 * 44_100, 60, 9)]
     for ticks, high in ((220, 74), (221, 101)):

@@ -29,7 +29,8 @@ class Roll(NamedTuple):
     """Where everything of a piano roll stands, in seconds and rows; a row is a semitone.
 
     floor, high: the lowest and the highest row. labels: names of rows. bars: of each voice heard,
-    float (notes, 5): start and end, lower and upper edge, opacity; stronger is higher velocity.
+    float (notes, 5): start and end, lower and upper edge, opacity; stronger is higher velocity. A
+    bar ends a little before the voice's next note begins, so that a repeated note is seen as two.
     """
 
     floor: float
@@ -55,6 +56,8 @@ def roll(score) -> Roll:
         if not len(ours := score.voice(voice)):
             continue
         start, end = ours["start"] / nes.TICKS_PER_SECOND, ours["end"] / nes.TICKS_PER_SECOND
+        gap = np.minimum((end - start) / 3, score.seconds / 400)  # where a note is repeated
+        end = np.minimum(end, np.append(start[1:], np.inf) - gap)
         middle = ours["pitch"] + (floor if voice == nes.NO else 0.0)
         half = _NOTE_HEIGHT[voice] / 2
         opacity = 0.5 + 0.5 * ours["velocity"] / nes.HIGHEST_VELOCITY[voice]
@@ -74,8 +77,6 @@ def piano_roll(score, ax=None, *, title: str | None = None):
     shown = roll(score)
     for voice, bars in shown.bars.items():
         start, end, below, above, opacity = bars.T
-        gap = np.minimum((end - start) / 3, score.seconds / 400)  # where a note is repeated
-        end = np.minimum(end, np.append(start[1:], np.inf) - gap)
         corners = [start, below, end, below, end, above, start, above]
         look = dict(facecolors=VOICE_COLOURS[voice], alpha=opacity, linewidths=0)
         ax.add_collection(PolyCollection(np.stack(corners, 1).reshape(-1, 4, 2), **look))
