@@ -27,7 +27,7 @@ def measured(monkeypatch):
     def read(name):
         if name in made and made[name] is None:
             raise DataNotFound(name)
-        return {"values": made[name]} if name in made else real(name)
+        return {"values": made[name], "hardware": {"cpu": "a CPU"}} if name in made else real(name)
 
     monkeypatch.setattr(results, "read", read)
     return made.__setitem__
@@ -58,7 +58,8 @@ def test_minutes_of_the_commands_are_those_that_were_measured(measured):
     measured("notebooks", {"jobs": 2, "core_minutes": 6.0, "notebooks": notebooks})
     measured("suite", {"rows": [{"minutes": 11.6}, {"minutes": 9.1}]})
     sentence = pages.minutes()
-    assert "take 6 minutes of a processor core, and with 2 idle cores about 4 by" in sentence
+    assert "take 6 minutes of a processor core (a CPU; " in sentence
+    assert "and with 2 idle cores about 4 by" in sentence
     assert "tests took 9 to 12 minutes" in sentence
     measured("suite", {"rows": [{"minutes": 9.1}]})
     assert "tests took 9 minutes" in pages.minutes()

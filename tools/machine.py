@@ -51,11 +51,13 @@ def hardware() -> dict:
 
 
 def processor() -> str:
-    """The processor's name, as far as the system tells it."""
+    """The processor's name, as far as the system tells it, and whether it has the instructions for
+    products of 8 bits (VNNI), which composing gains most from."""
     path = Path("/proc/cpuinfo")
     text = path.read_text(encoding="utf-8") if path.exists() else ""
     named = re.search(r"^model name\s*: (.*)$", text, re.MULTILINE)
-    return named[1] if named else platform.processor() or platform.machine()
+    vnni = " with VNNI" if re.search(r"\bavx(512)?_vnni\b", text) else ""
+    return named[1] + vnni if named else platform.processor() or platform.machine()
 
 
 def commit() -> str | None:

@@ -59,6 +59,7 @@ def minutes() -> str:
         "readme_minutes.md.jinja",
         cost=cost,
         idle=cost["core_minutes"] - sum(others) + sum(others) / cost["jobs"],
+        cpu=results.read("notebooks")["hardware"]["cpu"],
         tests=sorted({f"{each:.0f}" for each in tests}, key=float),
     )
 
