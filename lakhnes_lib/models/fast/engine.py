@@ -2,8 +2,8 @@
 
 Paper: §8 (sampling with a memory of events). Notebook: 09_composing.
 Gain, measured on one core of an x86 server with VNNI, with a full memory of 512 events: the step
-of the shipped modern decoder reads 780 events a second in float32 and 1,450 in 8 bits, where its
-key/value cache composes 236 (``results/sampling.json``). Without VNNI it was 540, 680 and 83.
+of the shipped modern decoder reads 808 events a second in float32 and 1,636 in 8 bits, where its
+key/value cache composes 278 (``results/sampling.json``). Without VNNI it was 540, 680 and 83.
 A checkpoint folder holds its step, as ``step_export.py`` makes it, in ``step.onnx`` (float32) or
 ``step.int8.onnx`` (weights and memory in 8 bits). The file names the weights that it was made from,
 and ends with its own checksum. A file that is missing, damaged, or made from other weights is made
