@@ -92,12 +92,15 @@ def test_parts_are_those_of_the_funnel():
 # --- tokens
 
 
-def test_tokens_are_counted_before_and_after_merging(monkeypatch):
+def test_tokens_are_counted_before_and_after_merging(monkeypatch, tmp_path):
     """Two made pieces, of which each part's base tokens are counted from MidiTok's own."""
     part = np.array([(at, 4, 48 + at % 24, 79) for at in range(0, 128, 4)])
     pieces = {"train": [[part, part[::2]]], "valid": [[part[:8], part[:0]]]}
     tokenizer = band_parts.trained(pieces["train"])
     monkeypatch.setattr(lakh_tokens.tasks, "band_data", lambda bars, runs: (pieces, tokenizer))
+    monkeypatch.setattr(lakh_tokens.tasks, "LAKH", tmp_path / "none")
+    assert lakh_tokens.tokens()["splits"] == {}
+    monkeypatch.setattr(lakh_tokens.tasks, "LAKH", tmp_path)
     splits = lakh_tokens.tokens()["splits"]
     for split, (piece,) in pieces.items():
         for name, number in (("piano", band_parts.PIANO), ("bass", band_parts.BASS)):

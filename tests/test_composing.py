@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import symusic
 import torch
+from composed import SETTINGS, SONG, last
 from small_models import small_transformer
-from songs import tune
 
 from lakhnes_lib.data.build import read_any, read_song
 from lakhnes_lib.errors import BadMidi, LakhnesError
@@ -16,19 +16,10 @@ from lakhnes_lib.models.language_model import RandomModel
 from lakhnes_lib.music import events, grammar, midi, nes
 from lakhnes_lib.music.score import Score
 
-SETTINGS = dict(temperature=1.0, top_k=None, top_p=1.0, memory_length=32)
-SONG = tune(3, beats=8)
-
 
 @pytest.fixture(scope="module")
 def model():
     return small_transformer()
-
-
-def last(steps) -> list[np.ndarray]:
-    """What the last step of a way to compose gives."""
-    *_, made = steps
-    return [np.array(ids) for ids in made]
 
 
 def names(ids) -> list[str]:

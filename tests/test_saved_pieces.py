@@ -4,14 +4,12 @@ import json
 import wave
 
 import pytest
-from songs import tune
+from composed import SONG
 
 from lakhnes_lib.data.build import read_song
 from lakhnes_lib.errors import OutOfSpace
 from lakhnes_lib.listening import gallery
 from lakhnes_lib.music import events
-
-SONG = tune(3, beats=8)
 
 
 def test_every_form_comes_back_and_the_gallery_shows_it(tmp_path):

@@ -18,15 +18,25 @@ BASE = 197
 
 
 def tokens() -> dict:
-    """The fact: tokens of the pieces that complementary tracks are learned from, by number.
+    """The fact: tokens of the pieces that complementary tracks are learned from, by number; without
+    counts if the files are not here.
 
     The pieces are those of the benchmark, which cuts them from the files of folder 5, if it has not
     done so before.
     """
     bars = profiles.load("laptop").companions["complementary_tracks"]["bars"]
+    fact = {
+        "description": f"Pieces of {bars} bars with piano and bass, at most {tasks.PIECES_A_FILE} "
+        "a file, and how often each token stands in their parts: REMI as it is (base), and after "
+        "byte pair encoding, which was learned from train (merged); pieces and bars without a note "
+        "of a part.",
+        "bars": bars,
+        "splits": {},
+    }
+    if not tasks.LAKH.is_dir():
+        return fact
     pieces, tokenizer = tasks.band_data(bars, tasks.runs_of("laptop"))
     band = BandPairs(pieces, tokenizer, bars)
-    splits = {}
     for split, of_split in band.pieces.items():
         counts = {}
         for name, part in (("bass", BASS), ("piano", PIANO)):
@@ -37,12 +47,5 @@ def tokens() -> dict:
             counts[name] = {"base": np.bincount(base, minlength=BASE), "merged": merged}
             counts[name] |= {"silent_pieces": played.count(0)}
             counts[name] |= {"silent_bars": bars * len(played) - sum(played)}
-        splits[split] = {"pieces": len(of_split), **counts}
-    return {
-        "description": f"Pieces of {bars} bars with piano and bass, at most {tasks.PIECES_A_FILE} "
-        "a file, and how often each token stands in their parts: REMI as it is (base), and after "
-        "byte pair encoding, which was learned from train (merged); pieces and bars without a note "
-        "of a part.",
-        "bars": bars,
-        "splits": splits,
-    }
+        fact["splits"][split] = {"pieces": len(of_split), **counts}
+    return fact
