@@ -151,6 +151,31 @@ def test_a_run_of_several_processes_does_not_go_on_with_another_number(tmp_path)
     assert "resume with the same" in done.stderr
 
 
+THREADS_THAT_ARE_LEFT = """
+import os
+from lakhnes_lib.models import processes
+dist = processes._connect()
+assert len(os.listdir("/proc/self/task")) > 1  # Gloo's own threads
+import torch.distributed.nn.functional, torch._dynamo
+dist.destroy_process_group()
+print(*(open(f"/proc/self/task/{t}/comm").read() for t in os.listdir("/proc/self/task")))
+"""
+
+
+@pytest.mark.skipif(not CHILDREN.exists(), reason="the system does not tell a process's threads")
+def test_no_thread_of_the_group_outlives_it():
+    """One that still runs while Python ends aborts the process now and then."""
+    group = {"RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "0"}
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", THREADS_THAT_ARE_LEFT],
+        env=environment() | group,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout.split()) == 1, done.stdout
+
+
 def test_one_process_is_told_what_it_says():
     tensors = [torch.ones(2)]
     processes.add_up(tensors)

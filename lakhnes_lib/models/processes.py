@@ -55,7 +55,10 @@ def own(items) -> list:
 def _connect():
     """Connects the processes, and returns ``torch.distributed``: gradients on a GPU go by NCCL,
     everything else by Gloo."""
-    import torch
+    # This module's functions have the group of processes as a default argument. Imported when the
+    # group is there already, they would hold on to it. Then destroy_process_group could not end
+    # the group's threads, and a thread that runs while Python ends can abort the process.
+    import torch.distributed.nn.functional
     from torch import distributed as dist
 
     dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo")
