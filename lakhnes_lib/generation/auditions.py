@@ -51,8 +51,8 @@ CHOICES = 5
 CANDIDATES = 20
 """For each piece so many are composed at most."""
 SHARES, TYPICAL = yaml.safe_load(Path(__file__).with_name("typical.yaml").read_text()).values()
-"""Of each metric, the values below which these shares of NES-MDB's valid songs lie (30 s each), as
-``benchmarks/audition_goals.py`` writes them."""
+"""Of each metric, the values below which these shares of NES-MDB's valid songs lie, as
+``benchmarks/audition_goals.py`` writes them: songs of 10 s or more, 30 s of each at most."""
 _COUNTED_AGAIN = ("groove_consistency", "looping", "looping", "looping")
 _EVENTS_A_SECOND = 200  # more than all but the densest music has
 _BAR_BEYOND = 4.0  # seconds that are composed beyond the length asked for, so that a bar can end

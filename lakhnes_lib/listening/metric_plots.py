@@ -14,14 +14,15 @@ from lakhnes_lib.listening.pictures import FAINT, INK, MODEL_COLOURS, Picture, f
 
 _COLUMNS = 3
 _KEY = """bar: the middle half of the pieces
-thin line: from 10 to 90 %
+thin line: to the outermost
+pieces from 10 to 90 %
 thick line: the median
 band: the bar of real music"""
 
 
 def metrics_picture(measured: dict[str, dict[str, np.ndarray]], *, real: str) -> Picture:
-    """A panel a metric, a row a set: the middle half of its pieces as a bar, about 10 to 90 % as a
-    thin line, the median as a thick one.
+    """A panel a metric, a row a set: the middle half of its pieces as a bar, the median as a thick
+    line, and a thin one to the outermost pieces between 10 and 90 %.
 
     measured: set -> ``measure`` of it. The grey band is the middle half of the real set. A metric
     with one value everywhere has no panel.
