@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 from _complementary_measures import chords, onset_rows, rhythm, tonality
-from _complementary_parts import DRAWING, HEARD, composed, drawn, part_of, usual_density, when_asked
+from _complementary_parts import DRAWING, HEARD, composed, drawn, usual_density, when_asked
 
 from lakhnes_lib.companions import accompanying, band_parts
 from lakhnes_lib.companions.paired_parts import BAR
@@ -16,7 +16,7 @@ def measure_band(model, task, seed: int) -> dict:
     pairs, usual, bars = drawn(task, PIECES), usual_density(task), task.bars
     within = lambda part: part[part[:, 0] < bars * BAR]  # noqa: E731
     given = [within(task.part(source)) for source, _ in pairs]
-    real = [within(part_of(task, target)) for _, target in pairs]
+    real = [within(task.part(target)) for _, target in pairs]
     real_rows = np.concatenate([onset_rows(part, bars) for part in real])
     values = {"usual_density": usual, "valid_loss": accompanying.valid_loss(model, task, 16)}
     random = np.random.default_rng(seed)
@@ -24,7 +24,7 @@ def measure_band(model, task, seed: int) -> dict:
         made = real
         if way != "real":
             ids = composed(model, task, pairs, DRAWING[way], usual, seed)
-            made = [within(part_of(task, target)) for target in ids]
+            made = [within(task.part(target)) for target in ids]
         rows = np.concatenate([onset_rows(part, bars) for part in made])
         values[way] = {
             "rhythm": rhythm(real_rows, rows, random),

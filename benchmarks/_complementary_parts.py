@@ -25,16 +25,11 @@ def notes_of(score: Score) -> np.ndarray:
     return np.stack([time, end - time, notes["pitch"], notes["velocity"]], 1).astype(int)
 
 
-def part_of(task, target) -> np.ndarray:
-    """A target's notes: position, duration, pitch, velocity."""
-    if isinstance(task, BandPairs):
-        return task.part(target)
-    return notes_of(events.decode(target[1:]))
-
-
 def notes_in(task, target) -> int:
-    """How many notes a target has."""
-    return len(part_of(task, target))
+    """How many notes a target has, those of noise as well."""
+    if isinstance(task, BandPairs):
+        return len(task.part(target))
+    return len(events.decode(target[1:]).notes)
 
 
 def usual_density(task, split="valid", count=200) -> dict:
