@@ -85,7 +85,7 @@ def train(rolls: Rolls, home: Path, settings: dict, minutes: float, seed: int) -
                 return LOSSES[stage.part](model, batch(random), **options).mean(0)
 
             how = how | {"minutes": minutes * settings["shares"][stage.part]}
-            log = fitting.fit(getattr(model, stage.part), loss, how, seed=seed)
+            log = fitting.fit(getattr(model, stage.part), loss, how, seed=seed, folder=home / name)
             fitting.save(model, home / name, log)
             print(home.name, name, len(log), "steps, loss", log[-1]["loss"], flush=True)
         logs[name] = load(home, name)[1]

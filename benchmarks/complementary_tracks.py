@@ -2,13 +2,13 @@
 
 python benchmarks/complementary_tracks.py [--only RUN] [--seeds 0 1] [--minutes M] [--write]
 
-Trains the laptop's models by the clock, each 30 minutes of one core, and measures them; what was
-stopped goes on, and what has ended is not done again. Runs: ``bass`` and ``piano`` are composed to
-the other one on folder 5 of Lakh, ``nes`` is any voice to the other three on NES-MDB;
-``…_thesis`` is as in the thesis (M. Murhu, 2024), ``…_mended`` has a clock of musical time, asks
-for a density, learns from no silent targets, and transposes. Needs NES-MDB, and Lakh's folder 5 as
-data/lmd_full_5 (``lakhnes data fetch lmd-full-5``), and MidiTok. Writes
-runs/PROFILE/complementary_tracks/RUN/seedN/; with --write the numbers go to
+Trains the laptop's models by the clock, each 30 minutes of one core, and measures them. A training
+that was stopped goes on from its last measuring, and what has ended is not done again. Runs:
+``bass`` and ``piano`` are composed to the other one on folder 5 of Lakh, ``nes`` is any voice to
+the other three on NES-MDB; ``…_thesis`` is as in the thesis (M. Murhu, 2024), ``…_mended`` has a
+clock of musical time, asks for a density, learns from no silent targets, and transposes. Needs
+NES-MDB, and Lakh's folder 5 as data/lmd_full_5 (``lakhnes data fetch lmd-full-5``), and MidiTok.
+Writes runs/PROFILE/complementary_tracks/RUN/seedN/; with --write the numbers go to
 results/complementary_tracks.json.
 """
 
@@ -61,7 +61,8 @@ def trained(task, folder, settings: dict, how: dict, seed: int) -> tuple[Encoder
             return model.loss(*accompanying.batch_of(task, "train", how["batch"], random))
 
         watch = watch_of(task, model, seed, how["batch"])
-        fitting.save(model, folder, fitting.fit(model, loss, how, seed=seed, watch=watch))
+        log = fitting.fit(model, loss, how, seed=seed, watch=watch, folder=folder)
+        fitting.save(model, folder, log)
     return fitting.load(EncoderDecoder, folder)
 
 

@@ -4,7 +4,7 @@ python benchmarks/midi_sandwich.py [lakh] [nes] [--seeds 0 1] [--minutes 48] [--
 
 For each data set (five tracks of Lakh's folder 5, four voices of NES-MDB) and seed the stages of
 _sandwich_stages.py are trained, one after the other, each for its share of the minutes, on one
-core. A stage that is over is saved in runs/PROFILE/midi_sandwich, from where a run that was stopped
+core. A stage is saved in runs/PROFILE/midi_sandwich now and then, from where a run that was stopped
 goes on. Then the models are measured on songs that they have not seen (Lakh: valid; NES: test).
 Needs Lakh's folder 5 and NES-MDB (`lakhnes data fetch`, or LAKHNES_MIRROR). With --write the
 numbers of all runs that are over go to results/midi_sandwich.json.

@@ -1,5 +1,7 @@
 """Training and composing complementary tracks: rates, seeds, masks, and what is learned."""
 
+import shutil
+
 import numpy as np
 import pytest
 import torch
@@ -62,6 +64,37 @@ def test_training_repeats_is_watched_and_saved(tmp_path):
     (tmp_path / "snapshot.pt").write_bytes(b"PK damaged")
     with pytest.raises(BadCheckpoint, match="damaged"):
         fitting.load(EncoderDecoder, tmp_path)
+
+
+def test_a_training_that_was_killed_goes_on(tmp_path):
+    def fit(model, steps, stop=None):
+        def loss(random, done):
+            if random.bit_generator.state["state"] == stop:
+                raise KeyboardInterrupt
+            before.append(random.bit_generator.state["state"])
+            return model.loss(*accompanying.batch_of(Echo(), "train", 4, random))
+
+        before = []
+        return before, lambda: fitting.fit(model, loss, HOW | dict(steps=steps), folder=tmp_path)
+
+    models = [EncoderDecoder(8, 1, **SIZES | dict(dropout=0.2)) for _ in range(2)]
+    models[1].load_state_dict(models[0].state_dict())
+    states, whole = fit(models[0], 8)
+    log = whole()
+    shutil.rmtree(tmp_path / "unfinished")
+    _, killed = fit(models[1], 8, stop=states[4])
+    with pytest.raises(KeyboardInterrupt):
+        killed()
+    again = EncoderDecoder(8, 1, **SIZES | dict(dropout=0.2))
+    begun, go_on = fit(again, 8)
+    assert [row["loss"] for row in go_on()] == [row["loss"] for row in log]
+    assert begun == states[3:]  # from the measuring after the third step
+    for name, tensor in models[0].state_dict().items():
+        assert torch.equal(tensor, again.state_dict()[name])
+    begun, over = fit(EncoderDecoder(8, 1, **SIZES | dict(dropout=0.2)), 8)
+    assert len(over()) == 8 and not begun  # killed after its end, before the model was saved
+    fitting.save(again, tmp_path, log)
+    assert [path.name for path in tmp_path.iterdir()] == ["snapshot.pt"]
 
 
 def test_a_clock_is_saved(tmp_path):

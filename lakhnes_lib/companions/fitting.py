@@ -8,7 +8,9 @@ Differences from the papers: the learning rate may rise at first and fall at the
 gradient is clipped.
 """
 
+import shutil
 from math import inf
+from pathlib import Path
 from time import process_time
 
 import numpy as np
@@ -21,10 +23,12 @@ from lakhnes_lib.training import snapshots
 
 CLIP = 1.0
 """Greatest length of a gradient."""
+UNFINISHED = "unfinished"
+"""Folder, in that of a model, with the snapshot of a training that has not ended."""
 
 
 @without_denormals()
-def fit(part: nn.Module, loss, how: dict, *, seed=0, watch=dict) -> list[dict]:
+def fit(part: nn.Module, loss, how: dict, *, seed=0, watch=dict, folder=None) -> list[dict]:
     """Trains a part of a model with Adam, for so many steps, or minutes if these are over first.
 
     part: whose weights change; it is left in evaluation mode. loss: a function of a NumPy generator
@@ -34,7 +38,10 @@ def fit(part: nn.Module, loss, how: dict, *, seed=0, watch=dict) -> list[dict]:
     what else runs on the machine; ``warmup``, the steps in which the rate rises; ``decay``, the
     last share of the training, in which it falls to nothing. watch: a function that measures more,
     as a dict, at the end and after each ``evaluate_every`` steps; its time does not count.
+    folder: where ``save`` will write the model. With it a training that was killed goes on from its
+    last measuring.
     Returns of each step its ``seconds`` since the beginning, its ``loss``, and what was measured.
+    Raises OutOfSpace, and BadCheckpoint if the snapshot is damaged.
 
     Example: ``fit(net, lambda random, done: net.loss(draw(random)), dict(steps=9, …))``
     """
@@ -42,10 +49,18 @@ def fit(part: nn.Module, loss, how: dict, *, seed=0, watch=dict) -> list[dict]:
     optimiser = torch.optim.Adam(part.parameters())
     torch.manual_seed(seed)
     random, log, seconds, done = np.random.default_rng(seed), [], 0.0, 0.0
+    unfinished = Path(folder or "") / UNFINISHED
+    if folder and snapshots.exists(unfinished):
+        saved = snapshots.read(unfinished)
+        part.load_state_dict(saved["part"])
+        optimiser.load_state_dict(saved["optimiser"])
+        torch.set_rng_state(saved["torch"])
+        random.bit_generator.state, log = saved["numpy"], saved["log"]
+        seconds, done = log[-1]["seconds"], saved["done"]
     while done < 1:
         began = process_time()
-        share = np.interp(done, [0, 1 - how["decay"], 1], [1, 1, 0])
-        share = min(share, (len(log) + 1) / how["warmup"])
+        falling = float(np.interp(done, [0, 1 - how["decay"], 1], [1, 1, 0]))
+        share = min(falling, (len(log) + 1) / how["warmup"])
         optimiser.param_groups[0]["lr"] = how["learning_rate"] * share
         part.train()
         losses = loss(random, done)
@@ -59,12 +74,18 @@ def fit(part: nn.Module, loss, how: dict, *, seed=0, watch=dict) -> list[dict]:
         done = max(len(log) / how["steps"], seconds / (60 * how["minutes"]))
         if done >= 1 or len(log) % how["evaluate_every"] == 0:
             log[-1] |= watch()
+            if folder:
+                values = {"part": part.state_dict(), "optimiser": optimiser.state_dict()}
+                values |= {"torch": torch.get_rng_state(), "numpy": random.bit_generator.state}
+                snapshots.write(unfinished, values | {"log": log, "done": done})
+    part.eval()
     return log
 
 
 def save(model: nn.Module, folder, log: list[dict]) -> None:
     """Writes a model with its ``config``, and the log of its training. Raises OutOfSpace."""
     snapshots.write(folder, {"config": model.config, "model": model.state_dict(), "log": log})
+    shutil.rmtree(Path(folder) / UNFINISHED, ignore_errors=True)
 
 
 def load(kind: type, folder) -> tuple[nn.Module, list[dict]]:

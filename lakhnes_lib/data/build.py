@@ -142,9 +142,8 @@ def read_all(
 
     Returns the songs by path, why the others cannot be read, by name in the folder, and remarks.
     """
-    results = Parallel(workers, return_as="generator")(
-        delayed(_try_to_read)(path) for path in paths
-    )
+    tasks = map(delayed(_try_to_read), paths)
+    results = Parallel(workers, return_as="generator")(tasks)
     bar = tqdm(results, "reading", len(paths), unit="file", disable=not progress)
     songs, rejected, remarks = {}, {}, []
     for path, (song, lines, reason) in zip(paths, bar, strict=True):

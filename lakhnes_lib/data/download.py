@@ -64,9 +64,8 @@ def _receive(session, url: str, part: Path, what: str, most_bytes: int, progress
     first = received if goes_on else 0
     length = response.headers.get("Content-Length", "")
     size = first + int(length) if length.isdigit() else None
-    bar = tqdm(
-        desc=what, initial=first, total=size, unit="B", unit_scale=True, disable=not progress
-    )
+    look = dict(desc=what, unit="B", unit_scale=True, disable=not progress)
+    bar = tqdm(initial=first, total=size, **look)
     # response.iter_content would unpack what a server calls "Content-Encoding: gzip".
     stream = response.raw.stream(CHUNK, decode_content=False)
     position = first

@@ -79,9 +79,8 @@ class LakhSplit(Packed):
             parts.append(records(TRACK_NOTE, *columns))
         melodies = int(np.count_nonzero(~tracks["drums"]))  # they stand before the drum tracks
         content_hash = self.songs["content"][index].decode()
-        return filters.Candidates(
-            self.names[index], content_hash, parts[:melodies], parts[melodies:]
-        )
+        kinds = parts[:melodies], parts[melodies:]
+        return filters.Candidates(self.names[index], content_hash, *kinds)
 
     def score(self, index: int) -> Score:
         """The first published example of one song; it may hold no note. Raises IndexError."""

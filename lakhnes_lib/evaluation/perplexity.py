@@ -158,9 +158,8 @@ def _score_batch(model, songs, segment, memory_length, bar) -> list[np.ndarray]:
             rows = unfinished
             state = model.select(state, torch.arange(rows, device=model.device))
         columns = slice(start, min(start + segment, lengths[0]))
-        scored, state = model.target_log_probs(
-            ids[:rows, columns], targets[:rows, columns], state, memory_length=memory_length
-        )
+        part = ids[:rows, columns], targets[:rows, columns]
+        scored, state = model.target_log_probs(*part, state, memory_length=memory_length)
         log_probs[:rows, columns] = scored.float().cpu().numpy()
         bar.update(int((lengths - start).clip(0, segment).sum()))
     return [log_probs[row, :length] for row, length in enumerate(lengths)]

@@ -58,9 +58,8 @@ def compose(
     options |= dict(given=(times + first - prime_end, ids), prime=prime, end=last - prime_end)
     reader, done = reader_of(model), []
     for piece in range(n):
-        accompaniment = given_voices.Accompaniment(
-            model, free=voices, candidates=candidates, seed=[seed, piece], **options
-        )
+        own = dict(free=voices, candidates=candidates, seed=[seed, piece])
+        accompaniment = given_voices.Accompaniment(model, **own, **options)
         while not accompaniment.done:
             accompaniment.step()
             yield done

@@ -31,10 +31,8 @@ def groups(models: dict, ax=None, *, title: str = ""):
     last = list(models.values())[-1]
     rows = np.flatnonzero(last.targets > 0)
     ax, drawn = axes(ax, width=9.0, height=1.4 + 0.36 * len(rows))
-    marks = [
-        (last.labels[row], {name: model.perplexity[row] for name, model in models.items()})
-        for row in rows
-    ]
+    values = {name: model.perplexity for name, model in models.items()}
+    marks = [(last.labels[row], {name: p[row] for name, p in values.items()}) for row in rows]
     beside(marks, ax, title=title)
     shares = last.targets / last.targets.sum()
     beside_axes = dict(va="center", fontsize=8, color=INK, transform=ax.get_yaxis_transform())

@@ -82,8 +82,7 @@ def write_gallery(folder, title: str = "Composed pieces") -> Path:
                 pieces.append({"name": path.stem, **about.model_dump()})
             except (OSError, ValidationError):
                 left_out.append(f"{path.name} is left out: it does not describe a piece.")
-        page = render(
-            HERE / "gallery.html", title=title, pieces=pieces, left_out=left_out, endings=ENDINGS
-        )
+        values = dict(title=title, pieces=pieces, left_out=left_out, endings=ENDINGS)
+        page = render(HERE / "gallery.html", **values)
         write_file(folder / "index.html", page)
     return folder / "index.html"

@@ -73,13 +73,10 @@ class ModernDecoder(NeuralModel):
             raise ValueError(f"width must be a multiple of four times heads, {rule}")
         self.head_width, self.rotary = width // heads, rotary
         # A table for each of the last events; the last row stands for one before the song's first.
-        self.embeddings = nn.ModuleList(
-            nn.Embedding(vocabulary_size + 1, width) for _ in range(1 + previous)
-        )
-        self.blocks = nn.ModuleList(
-            Block(width, heads, feed_forward, dropout, qk_norm, late_keys, activation)
-            for _ in range(layers)
-        )
+        tables = (nn.Embedding(vocabulary_size + 1, width) for _ in range(1 + previous))
+        self.embeddings = nn.ModuleList(tables)
+        sizes = width, heads, feed_forward, dropout, qk_norm, late_keys, activation
+        self.blocks = nn.ModuleList(Block(*sizes) for _ in range(layers))
         # Tied: what is copied from the past is predicted without learning each event twice.
         self.output = None if tied else nn.Embedding(vocabulary_size + 1, width)
         self.dropout = nn.Dropout(dropout)

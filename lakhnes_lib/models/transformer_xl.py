@@ -185,9 +185,8 @@ class TransformerXL(NeuralModel):
         self.output_bias = nn.Parameter(torch.zeros(vocabulary_size))
         self.u = nn.Parameter(torch.zeros(heads, head_width))
         self.v = nn.Parameter(torch.zeros(heads, head_width))
-        self.layers = nn.ModuleList(
-            Layer(width, heads, head_width, feed_forward, dropout, pre_norm) for _ in range(layers)
-        )
+        sizes = width, heads, head_width, feed_forward, dropout, pre_norm
+        self.layers = nn.ModuleList(Layer(*sizes) for _ in range(layers))
         self.norm = nn.LayerNorm(width) if pre_norm else nn.Identity()
         self.dropout = nn.Dropout(dropout)
         for name, parameter in self.named_parameters():

@@ -87,9 +87,8 @@ def change_songs(notes: np.ndarray, offsets, lengths, changes: np.ndarray):
     factor = 1 / changes["speed"]
     start = _in_ticks(notes["start"] * factor[song])
     end = _in_ticks(notes["end"] * factor[song])
-    velocity = np.where(
-        (old_voice == nes.TR) == (voice == nes.TR), notes["velocity"], nes.HIGHEST_VELOCITY[voice]
-    )
+    is_kind_kept = (old_voice == nes.TR) == (voice == nes.TR)
+    velocity = np.where(is_kind_kept, notes["velocity"], nes.HIGHEST_VELOCITY[voice])
     keep = (voice != DROPPED) & nes.has_pitch(voice, pitch) & (end > start)
     columns = (voice, start, end, pitch, velocity)
     changed = records(NOTE, *(column[keep] for column in columns))

@@ -153,10 +153,8 @@ class Score:
 
     def only(self, voices) -> "Score":
         """The same song with none but these voices (numbers 0-3)."""
-        voices = list(voices)
-        notes, controls = (
-            rows[np.isin(rows["voice"], voices)] for rows in (self.notes, self.controls)
-        )
+        voices, both = list(voices), (self.notes, self.controls)
+        notes, controls = (rows[np.isin(rows["voice"], voices)] for rows in both)
         return replace(self, notes=notes, controls=controls)
 
     def renamed(self, name: str) -> "Score":

@@ -38,9 +38,8 @@ def build_optimisers(model: nn.Module, settings: Training) -> list[torch.optim.O
         matrices = [weight for weight in model.parameters() if weight in linear]
         rest = [weight for weight in model.parameters() if weight not in linear]
         kind = muon.Muon if is_on() else torch.optim.Muon
-        of_matrices = kind(
-            matrices, lr=settings.matrix_learning_rate, weight_decay=decay, momentum=MOMENTUM
-        )
+        options = dict(lr=settings.matrix_learning_rate, weight_decay=decay, momentum=MOMENTUM)
+        of_matrices = kind(matrices, **options)
         optimisers = [of_matrices, torch.optim.AdamW(rest, lr=rate, weight_decay=0.0)]
     else:
         kind = torch.optim.AdamW if settings.optimizer == "adamw" else torch.optim.Adam

@@ -47,9 +47,8 @@ class TrainingRun:
         self.settings, self.measured = profile.training[name], profile.evaluation
         self.folder, self.device = Path(folder), device
         settings, seed = self.settings, profile.seed + self.settings.seed
-        songs = augmentation.songs_by_epoch(
-            corpus["train"], settings.augment, seed, settings.draws, settings.train_songs
-        )
+        how = settings.augment, seed, settings.draws, settings.train_songs
+        songs = augmentation.songs_by_epoch(corpus["train"], *how)
         rows = settings.batch * settings.accumulate * processes.count()
         self.streams = Streams(songs, rows, settings.segment, seed, settings.streams)
         self.valid = corpus["valid"].framed()
