@@ -36,23 +36,20 @@ import traceback
 from functools import partial
 from pathlib import Path
 
+import gpu_checks
 import torch
-import torch.nn.functional as F
 from machine import circumstances
 from one_line_errors import one_line_errors
 from split_checkpoint import split
 
 from lakhnes_lib import profiles
 from lakhnes_lib.data.corpus import Split, open_corpus, write_corpus
-from lakhnes_lib.data.streams import Streams
 from lakhnes_lib.errors import LakhnesError
 from lakhnes_lib.evaluation import perplexity
 from lakhnes_lib.files import write_file
 from lakhnes_lib.listening import results
 from lakhnes_lib.models import checkpoints
-from lakhnes_lib.music import augmentation
 from lakhnes_lib.training import snapshots, trainer
-from lakhnes_lib.training.learner import Learner
 
 ROWS = {
     # name: (model of the profile for NES-MDB, model of the profile for Lakh before it)
@@ -66,8 +63,6 @@ ROWS = {
     "laptop_transformer_xl_augmented": ("transformer_xl_hours_augmented", None),
     "laptop_transformer_xl_lakh": ("transformer_xl_hours_augmented", "lakh_hours"),
 }
-BATCHES = (30, 64, 128)
-"""Rows of a training step that the checks try: the paper's 30, and what a large GPU may hold."""
 CHECK_SECONDS = 60
 PART_MEGABYTES = 15.0
 WATCH_SECONDS = 5
@@ -140,9 +135,11 @@ class Kit:
 
     def checks(self, seconds: float) -> None:
         """What this machine can do; a check that fails says why, and the others go on."""
-        checks: dict = {"fused_attention": self.fused_attention}
+        about = self.profile, ROWS[self.row][0]
+        checks = {"fused_attention": partial(gpu_checks.fused_attention, *about, self.device)}
         if seconds:
-            checks["speed"] = partial(self.speeds, seconds)
+            songs = self.corpus(False)["train"]
+            checks["speed"] = partial(gpu_checks.speeds, *about, songs, self.device, seconds)
         values: dict = {}
         for name, check in checks.items():
             try:
@@ -150,78 +147,6 @@ class Kit:
             except Exception as error:  # whatever it is, it must not cost the lease
                 values[name] = {"error": f"{type(error).__name__}: {str(error)[:300]}"}
             self.write("checks.json", values)
-
-    def fused_attention(self) -> dict:
-        """Milliseconds of attention with a bias for each backend that takes one."""
-        model = self.profile.models[ROWS[self.row][0]]
-        heads, segment = model["heads"], 512
-        width = model.get("head_width") or model["width"] // heads
-        shape = (8, heads, segment, width)
-        dtype = torch.bfloat16 if self.device.type == "cuda" else torch.float32
-        query, key, value = (torch.randn(shape, device=self.device, dtype=dtype) for _ in "qkv")
-        bias = torch.randn(8, heads, segment, segment, device=self.device, dtype=dtype)
-        times = {}
-        for backend in ("FLASH_ATTENTION", "EFFICIENT_ATTENTION", "CUDNN_ATTENTION", "MATH"):
-            kind = getattr(torch.nn.attention.SDPBackend, backend)
-            try:
-                with torch.nn.attention.sdpa_kernel(kind):
-                    times[backend] = self.milliseconds(
-                        lambda: F.scaled_dot_product_attention(query, key, value, attn_mask=bias)
-                    )
-            except RuntimeError as error:
-                times[backend] = str(error).splitlines()[0][:120]
-        return times
-
-    def milliseconds(self, work, repeats: int = 10) -> float:
-        """The mean time of one call after a first one that is not counted."""
-        work()
-        self.synchronize()
-        begun = time.perf_counter()
-        for _ in range(repeats):
-            work()
-        self.synchronize()
-        return 1000 * (time.perf_counter() - begun) / repeats
-
-    def synchronize(self) -> None:
-        """Waits until a GPU has done what it was given."""
-        if self.device.type == "cuda":
-            torch.cuda.synchronize()
-
-    def speeds(self, seconds: float) -> dict:
-        """Events of training a second and peak memory: as the row is trained, and then uncompiled
-        at several batch sizes, as long as seconds are left."""
-        name, values = ROWS[self.row][0], {}
-        trained = self.profile.training[name]
-        songs = augmentation.songs_by_epoch(self.corpus(False)["train"], trained.augment, 0)
-        deadline, is_cuda = time.monotonic() + seconds, self.device.type == "cuda"
-        plain = trained.model_copy(update={"compile": False})
-        tries = {"as trained": trained} | {
-            f"batch {batch}": plain.model_copy(update={"batch": batch}) for batch in BATCHES
-        }
-        for title, settings in tries.items():
-            if values and not (is_cuda and time.monotonic() < deadline):
-                break
-            if is_cuda:
-                torch.cuda.reset_peak_memory_stats()
-            streams = Streams(songs, settings.batch, settings.segment, 0, settings.streams)
-            model = checkpoints.build(**self.profile.models[name])
-            learner = Learner(model, settings, self.device)
-            model.train()
-            begun, events = time.perf_counter(), 0
-            for _ in range(3):  # the first are slower, above all where they are compiled
-                learner.step(next(streams), 1.0)
-            values[title] = {"first_steps_seconds": round(time.perf_counter() - begun, 1)}
-            begun = time.perf_counter()
-            while time.perf_counter() - begun < min(4, seconds / 4):
-                segment = next(streams)
-                learner.step(segment, 1.0)
-                events += int((segment.targets >= 0).sum())
-            self.synchronize()
-            values[title]["events_a_second"] = round(events / (time.perf_counter() - begun))
-            if is_cuda:
-                values[title]["peak_gigabytes"] = torch.cuda.max_memory_allocated() / 1e9
-            del learner, model  # the next batch needs the memory
-        return values
 
     # --- stage 2
 
