@@ -19,6 +19,10 @@ import notebook_report
 
 COSTS = ("minutes", "core_minutes", "peak_megabytes")
 GRACE_SECONDS = 20  # for papermill to stop its kernel and save what there is
+TRIES = 3
+NEVER_BEGAN = "Kernel died before replying to kernel_info"
+"""Papermill's last words if a kernel ends before it has run a cell. When two kernels start at the
+same time, both may choose the same port (papermill's issue 511); the one that comes second ends."""
 
 
 def execute(
@@ -30,6 +34,7 @@ def execute(
 ) -> tuple[str, dict]:
     """Run one notebook in its own papermill process.
 
+    A notebook whose kernel ended before it ran a cell is begun again, three times at most.
     interrupts: how often Ctrl-C was pressed so far; it is asked all the time. Returns the state,
     and what the notebook cost: minutes by the clock, minutes of a core, and peak megabytes.
     """
@@ -38,21 +43,26 @@ def execute(
     command += ["-y", json.dumps(parameters), "--log-output", "--no-progress-bar"]
     # A kernel that starts on a busy machine needs longer than papermill waits by itself.
     command += ["--start-timeout", str(round(limit_seconds))]
-    began = time.monotonic()
-    with target.with_suffix(".log").open("w", encoding="utf-8") as log:
-        process = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-        stopped, usage = _wait(process, limit_seconds, interrupts)
+    began, core_seconds = time.monotonic(), 0.0
+    for _ in range(TRIES):
+        with target.with_suffix(".log").open("w", encoding="utf-8") as log:
+            process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+            left = limit_seconds - (time.monotonic() - began)
+            stopped, usage = _wait(process, left, interrupts)
+        core_seconds += usage.ru_utime + usage.ru_stime
+        if stopped or not process.returncode or NEVER_BEGAN not in error_of(target):
+            break
     bytes_per_unit = 1 if platform.system() == "Darwin" else 1024
     state = stopped or ("failed" if process.returncode else "passed")
     return state, {
         "minutes": (time.monotonic() - began) / 60,
-        "core_minutes": (usage.ru_utime + usage.ru_stime) / 60,
+        "core_minutes": core_seconds / 60,
         "peak_megabytes": usage.ru_maxrss * bytes_per_unit / 1e6,
     }
 
