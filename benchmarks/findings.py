@@ -4,7 +4,8 @@ ablation.
 Run: ``python benchmarks/findings.py [GROUP] [--only NAME] [--seeds 0 1 2] [--test] [--write]``. A
 run that was stopped goes on where it was. Reads NES-MDB, and for Lakh the corpus that ``lakhnes
 map`` packed as data/packed/lakh5. Writes runs/findings/NAME/seedN/: best, log.jsonl and
-result.json; the 5-gram's is result.json alone.
+result.json; the 5-gram's is result.json alone. With --write every result.json goes into
+results/findings.json, in the stead of an earlier one of the same name and seed.
 """
 
 import argparse
@@ -14,12 +15,14 @@ import time
 
 import numpy as np
 import torch
-from _shared import valid_curve
+from _shared import circumstances, valid_curve
 
 from lakhnes_lib import profiles
 from lakhnes_lib.data.corpora import prepare
 from lakhnes_lib.data.streams import Streams
 from lakhnes_lib.evaluation import perplexity
+from lakhnes_lib.files import write_file
+from lakhnes_lib.listening import results
 from lakhnes_lib.models import checkpoints
 from lakhnes_lib.models.language_model import LanguageModel
 from lakhnes_lib.models.ngram import NGram
@@ -31,6 +34,9 @@ RUNS = profiles.root() / "runs" / "findings"
 LAKH = profiles.root() / "data" / "packed" / "lakh5"
 COUNTED = "few_5-gram"
 AUGMENTED, LAKH_ROW = "few_transformer_xl_augmented", "few_transformer_xl_lakh"
+ROWS = ("few_transformer_xl", AUGMENTED, "few_lstm", "few_lstm_augmented")
+OVERFITTED = 112
+"""Songs of the runs that ask when a model overfits: a quarter of the others', for as many steps."""
 
 MIXTURE = "lakh_fading"
 FADING = (1.0, 0.75, 0.5, 0.25)
@@ -59,15 +65,18 @@ GROUPS = {
         f"xl_rate_{rate}": ("few_transformer_xl", {"matrix_learning_rate": rate}, None)
         for rate in (0.01, 0.04)
     },
-    "rows": {
-        name: (name, {}, None)
-        for name in ("few_transformer_xl", AUGMENTED, "few_lstm", "few_lstm_augmented")
-    },
+    "rows": {name: (name, {}, None) for name in ROWS},
     "lakh": {
         f"lakh_{units}": ("few_lakh", {"steps": 1200 * units, "evaluate_every": 1200 * units}, None)
         for units in (1, 2, 4)
     }
     | {f"after_lakh_{units}": (LAKH_ROW, {}, f"lakh_{units}") for units in (1, 2, 4)},
+    # As many events as the row after four units of Lakh has with these, and none of Lakh.
+    "longer": {"augmented_longer": (AUGMENTED, {"steps": 7200, "evaluate_every": 900}, None)},
+    "overfitting": {
+        f"{row}_{OVERFITTED}": (row, {"train_songs": OVERFITTED, "evaluate_every": 200}, None)
+        for row in ROWS
+    },
     # The paper's back-off, counted on the same songs as the row's of the same seed are trained on.
     "counting": {COUNTED: ("few_transformer_xl", {}, None)},
 }
@@ -77,12 +86,15 @@ def run(name: str, row: str, changes: dict, start: str | None, seed: int, test: 
     """Trains one row with one seed, or goes on with it, and measures it on all of valid (and test).
 
     What it returns is also written to ``result.json`` in the run's folder; once that is there,
-    nothing is trained again.
+    nothing is trained again, and at most test is measured.
     """
     folder = RUNS / name / f"seed{seed}"
     result = folder / "result.json"
-    if result.exists():
-        return json.loads(result.read_text(encoding="utf-8"))
+    values = json.loads(result.read_text(encoding="utf-8")) if result.exists() else {}
+    # What is trained on Lakh is measured after its fine-tuning.
+    splits = () if row == "few_lakh" else ("valid", "test") if test else ("valid",)
+    if values and all(split in values for split in splits):
+        return values
     profile = profiles.load("laptop")
     of_training = {key: value for key, value in changes.items() if key != "dropout"}
     changed = profile.training[row].model_copy(update=of_training)
@@ -93,17 +105,22 @@ def run(name: str, row: str, changes: dict, start: str | None, seed: int, test: 
     }
     profile = profile.model_copy(update=update | {"seed": seed})
     corpus = prepare(LAKH if row == "few_lakh" else profile.corpus)
-    values = {"name": name, "row": row, "seed": seed, "changes": changes, "from": start}
-    values["data"] = corpus.fingerprint
-    if name == COUNTED:
-        model, about = counted(corpus["train"], profile.seed + changed.seed, changed.train_songs)
+    if values and (folder / "best").exists():
+        model = checkpoints.load(folder / "best")
     else:
-        begun_from = RUNS / start / f"seed{seed}" / "best" if start else None
-        train = mixed if name == MIXTURE else trainer.train
-        model, about = trained(train, profile, corpus, folder, row, begun_from)
-    values |= about
-    for split in ("valid", "test") if test else ("valid",):
-        if split in corpus and row != "few_lakh":
+        values = {"name": name, "row": row, "seed": seed, "changes": changes, "from": start}
+        values |= {"data": corpus.fingerprint} | circumstances(("numpy", "torch"))
+        if name == COUNTED:
+            model, about = counted(
+                corpus["train"], profile.seed + changed.seed, changed.train_songs
+            )
+        else:
+            begun_from = RUNS / start / f"seed{seed}" / "best" if start else None
+            train = mixed if name == MIXTURE else trainer.train
+            model, about = trained(train, profile, corpus, folder, row, begun_from)
+        values |= about
+    for split in splits:
+        if split not in values:
             began = time.monotonic()
             scores = perplexity.exact(
                 model, corpus[split].framed(), progress=False, **profile.evaluation.segments
@@ -119,8 +136,10 @@ def trained(train, profile, corpus, folder, row: str, start) -> tuple[LanguageMo
     """The best weights of a training run, and what the run was like."""
     resume = snapshots.exists(folder)
     options = dict(model=row, start=start, resume=resume, device="cpu")
+    began = time.process_time()
     ended = train(profile, corpus, folder, **options)
-    return checkpoints.load(folder / "best"), {
+    cores = {} if resume else {"core_minutes": round((time.process_time() - began) / 60, 1)}
+    return checkpoints.load(folder / "best"), cores | {
         "best_step": ended.best_step,
         "minutes": round(ended.seconds / 60, 1),
         "events": ended.events,
@@ -165,6 +184,18 @@ def counted(split, seed: int, songs: int) -> tuple[LanguageModel, dict]:
     return model, {"minutes": minutes, "events": sum(len(ids) - 1 for ids in framed), "curve": []}
 
 
+def write() -> None:
+    """Puts all that has ended into results/findings.json, beside what was measured elsewhere."""
+    path = results.path_of("findings")
+    earlier = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
+    ended = [
+        json.loads(each.read_text(encoding="utf-8")) for each in RUNS.glob("*/seed*/result.json")
+    ]
+    by_run = {(run["name"], run["seed"]): run for run in earlier + ended}
+    content = json.dumps([by_run[key] for key in sorted(by_run)], indent=1) + "\n"
+    write_file(path, content)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("group", nargs="?", choices=GROUPS, help="all of them, if none is named")
@@ -187,9 +218,7 @@ def main() -> None:
                 {split: round(score["perplexity"], 4) for split, score in scores.items()},
             )
     if chosen.write:
-        ended = [json.loads(path.read_text()) for path in sorted(RUNS.glob("*/seed*/result.json"))]
-        content = json.dumps(ended, indent=1) + "\n"
-        (profiles.root() / "results" / "findings.json").write_text(content, encoding="utf-8")
+        write()
 
 
 if __name__ == "__main__":
