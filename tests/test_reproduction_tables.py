@@ -9,6 +9,7 @@ import perplexity_tables
 import pytest
 import reproduction_page
 import table_figures
+import trainings
 from scipy import stats
 
 from lakhnes_lib import profiles
@@ -173,17 +174,89 @@ def test_the_summary_is_one_page_that_says_what_is_missing(monkeypatch):
     monkeypatch.setattr(findings_table, "runs", list)
     page = reproduction_page.page(pages.hardware())
     assert len(page.splitlines()) < 120 and max(map(len, page.splitlines())) < 400
-    for heading in ("Scope", "Reproduced exactly", "Reproduced in small", "Cost", "What was hard"):
+    headings = ("Scope", "Reproduced exactly, and two numbers nearly", "Reproduced in small")
+    for heading in (*headings, "Cost", "What was hard"):
         assert f"\n## {heading}\n" in page
     assert page.count("not measured yet") == 7 and "could not be had here" in page
 
 
-def test_costs_count_the_same_weights_once():
-    entry = {"weights": "a", "minutes": 60, "test": {"seconds": 1800}, "valid": {"seconds": 1800}}
-    models = {"mini": entry, "mini_memory": entry, "random": {"test": {"seconds": 0}}}
-    models["paper/lstm"] = {"weights": "b", "minutes": 6, "profile": "paper"}
+def test_rows_of_the_papers_size_stand_once():
+    """Those of full size are not among the small ones, nor the authors' own among either."""
+    large = [row.title for row in reproduction_page.full_size()]
+    small = [cells[:2] for cells in reproduction_page.networks()]
+    of_paper = ["Transformer-XL, augmented", "Transformer-XL, augmented, after Lakh"]
+    assert large[:2] == of_paper and large[2].endswith("assets/pretrained/paper_size")
+    assert len(small) == 8 and all(float(size.split()[0]) < 6 for _, size in small)
+    known = reproduction.Row("the authors' checkpoint", "41 M", 2.46, "published/nes", {})
+    known = known._replace(ours={"parameters": 41_274_487, "architecture": "transformer_xl"})
+    assert not reproduction_page.is_of_papers_size(known)
+    assert reproduction_page.is_of_papers_size(known._replace(name="paper/nes"))
+
+
+def test_the_summary_says_of_which_weights_a_row_is():
+    rows = {row.title: row for row in reproduction_page.full_size()}
+    row = rows["Transformer-XL, augmented"]
+    assert row.packed and row.on_gpu != row.streams, "measured as a shipped model, in few bits"
+    assert not rows["Transformer-XL, augmented, after Lakh"].packed
+
+
+def a_training(profile: str, minutes: float, **more) -> dict:
+    about = {"profile": profile, "events": 10**6, "minutes": minutes, "curve": [minutes]}
+    return about | {"weights": str(minutes), "seed": 0} | more
+
+
+def test_costs_count_the_same_training_once(monkeypatch):
+    scores = {"test": {"seconds": 1800}, "valid": {"seconds": 1800}}
+    entry = a_training("laptop", 60, **scores)
+    models = {"laptop/lstm": entry, "lstm": entry | {"weights": "rounded"}}
+    models |= {"random": {"test": {"seconds": 0}}, "paper/lstm": a_training("paper", 6)}
+    scored = a_run("few_lstm", 0, 30.0) | {"valid_seconds": 1800.0}
+    monkeypatch.setattr(findings_table, "runs", lambda: [scored, scored | {"test_seconds": 3600}])
     rows = {row[0]: row[1:] for row in reproduction_page.costs(models, {"mini": {"seconds": 3600}})}
-    assert rows["training on all songs"] == ("1", "1.0", "2.0")
-    assert rows["the same on one GPU"] == ("1", "0.1", "–")
-    assert rows["exact evaluation"] == ("5", "2.0", "4.0")
+    assert rows["training on all songs, on cores"] == ("1", "1.0", "2.0")
+    assert rows["training on all songs, on one GPU"] == ("1", "0.1", "–")
+    assert rows["training for the findings, Lakh included"] == ("2", "1.0", "1.0")
+    assert rows["exact evaluation for the findings"] == ("3", "2.0", "2.0")
+    assert rows["exact evaluation of the others"] == ("5", "2.0", "4.0")
     assert rows["evaluation song by song"] == ("1", "1.0", "1.0")
+    assert rows["in all"] == ("–", "7.1", "10.0")
+
+
+# Where a model was trained
+
+
+def test_stages_of_shipped_models_are_on_their_own_devices():
+    models = reproduction.measured()
+    first, *later = trainings.stages("mini_memory", models["mini_memory"])
+    assert "H100" in first.device and not any(stage.device for stage in later)
+    whole = first.minutes + sum(stage.minutes for stage in later)
+    assert whole == pytest.approx(models["mini"]["minutes"])
+    assert trainings.minutes("mini", models["mini"]) == f"{whole:.0f} ({first.minutes:.0f} on H100)"
+    assert {"paper_size", "paper/transformer_xl_lakh"} - trainings.each_once(models).keys() == {
+        "paper/transformer_xl_lakh"
+    }
+    assert {trainings.short(device) for device in trainings.devices(models)} == {"H100", "H200"}
+
+
+def test_a_run_is_on_the_gpu_that_it_or_its_result_names():
+    for name, entry, said in (
+        ("laptop/lstm", a_training("laptop", 9), "9"),
+        ("laptop/lstm", a_training("laptop", 9, device="NVIDIA T4"), "9 (T4)"),
+        ("paper/transformer_xl_augmented", a_training("paper", 9), "9 (H100)"),
+        ("paper/lstm", a_training("paper", 9), "9 (GPU)"),
+    ):
+        assert trainings.minutes(name, entry) == said
+    assert trainings.stages("random", {}) == ()
+
+
+def test_what_lakh_took_is_said_not_to_be_counted():
+    models = reproduction.measured()
+    for name, left_out in (
+        ("laptop/transformer_xl_lakh_4", True),
+        ("paper/transformer_xl_lakh", False),
+        ("paper/transformer_xl_augmented", False),
+        ("paper_size", False),
+    ):
+        assert trainings.lakh_is_left_out(name, models[name]) is left_out
+    cells = {row.name: perplexity_tables.compared(row) for row in reproduction.table_2()}
+    assert cells["laptop/transformer_xl_lakh_4"][-1].endswith(" + Lakh")

@@ -11,6 +11,7 @@ import growth_section
 import reproduction_page
 import scaling
 import song_by_song
+import trainings
 from composing_speed import PRECISIONS, fastest_precision
 from filling import fill, replaced, value
 from perplexity_tables import left_out, table_2
@@ -25,23 +26,32 @@ NOT_MEASURED_BY_BENCHMARKS = ("known_answers", "findings")
 
 
 def hardware() -> dict:
-    """Where the numbers were measured, and how perplexity was."""
-    result = results.read("perplexity")
+    """Where the numbers were measured and the models trained, by which versions, and how perplexity
+    was."""
+    result, models = results.read("perplexity"), reproduction.measured()
     names = [path.stem for path in results.path_of("x").parent.glob("*.json")]
     names = [name for name in names if name not in NOT_MEASURED_BY_BENCHMARKS]
     machines = [results.read(name)["hardware"] for name in names]
-    machines += [entry["measured"]["hardware"] for entry in reproduction.measured().values()]
-    processors = (
-        " with ".join(machine[key] for key in ("cpu", "gpu") if key in machine)
-        for machine in machines
-    )
+    machines += [entry["measured"]["hardware"] for entry in models.values()]
+    # Of a machine with a GPU it is the GPU that counts.
+    gpus = {machine["gpu"] for machine in machines if "gpu" in machine}
+    plain = [machine for machine in machines if "gpu" not in machine]
     return {
-        "cores": sorted({machine["cores"] for machine in machines}),
-        "processors": sorted(set(processors)),
-        "versions": result["versions"],
+        "cores": sorted({machine["cores"] for machine in plain}),
+        "processors": sorted({machine["cpu"] for machine in plain}),
+        "gpus": sorted(gpus.union(trainings.devices(models))),
+        "versions": _listed(result["versions"]),
+        "gpu_versions": _listed(results.read("gpu")["versions"]),
         "protocol": result["values"],
-        "test": reproduction.measured()["random"]["test"],
+        "test": models["random"]["test"],
+        "without_versions": [
+            name for name, entry in models.items() if "versions" not in entry["measured"]
+        ],
     }
+
+
+def _listed(versions: dict[str, str]) -> str:
+    return ", ".join(f"{package} {version}" for package, version in versions.items())
 
 
 def minutes() -> str:
@@ -83,6 +93,7 @@ def readme(text: str) -> str:
         findings=findings_table.sentences(),
         table_2=table_2(),
         full_size=reproduction_page.full_size(),
+        lakh=reproduction_page.lakh_and_all(),
         large_alone=song_by_song.measured().get("paper_size", {}).get("perplexity", nan),
         lakhnes=song_by_song.total(),
     )

@@ -4,12 +4,15 @@ changes gain."""
 from math import log
 
 import song_by_song
+import trainings
 from filling import value
 
 from lakhnes_lib.listening import reproduction
 
 NONE = "–"
 """Stands for what was not measured, or what there is not."""
+AND_LAKH = " + Lakh"
+"""Stands behind events and minutes in which those of the pre-training on Lakh are not counted."""
 LEFT_OUT = {
     "all": "nothing",
     "rotary": "rotary positions",
@@ -38,6 +41,11 @@ def compared(row: reproduction.Row) -> tuple[str, ...]:
         difference = f"{test['paper'] / row.paper - 1:+.1%}".replace("-0.0%", "0.0%")
     count = row.ours.get("parameters", 0)
     parameters = f"{count / 1e6:.1f} M" if count >= 1e5 else f"{count:,}"
+    heard, minutes = NONE, NONE
+    if "minutes" in row.ours:
+        more = AND_LAKH if trainings.lakh_is_left_out(row.name, row.ours) else ""
+        heard = f"{row.ours['events'] / 1e6:.1f} M{more}"
+        minutes = trainings.minutes(row.name, row.ours) + more
     return (
         row.title,
         row.size,
@@ -48,8 +56,8 @@ def compared(row: reproduction.Row) -> tuple[str, ...]:
         difference,
         _number(alone.get("perplexity")),
         _number(valid.get("exact")),
-        f"{row.ours['events'] / 1e6:.1f} M" if "events" in row.ours else NONE,
-        _number(row.ours.get("minutes"), 0),
+        heard,
+        minutes,
     )
 
 

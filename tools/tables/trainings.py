@@ -1,0 +1,98 @@
+"""Where and how long each measured model was trained, stage by stage, and what its numbers count.
+
+A shipped model's stages stand in its config.json. Of any other model results/perplexity.json knows
+the whole training alone; which GPU it had stands there, or in results/gpu.json.
+"""
+
+import json
+from functools import cache
+from typing import NamedTuple
+
+from lakhnes_lib import profiles
+from lakhnes_lib.listening import reproduction, results
+
+GPU_PROFILE = "paper"
+"""A run of this profile was trained on a GPU, even if nobody wrote down which."""
+SOME_GPU = "GPU"
+
+
+class Stage(NamedTuple):
+    """A part of a training. device: the GPU's name, or empty on a processor's cores."""
+
+    device: str
+    minutes: float
+
+
+@cache
+def _configs() -> dict[str, dict]:
+    """Name of a shipped model -> its config.json."""
+    paths = (profiles.root() / "assets" / "pretrained").glob("*/config.json")
+    return {path.parent.name: json.loads(path.read_text(encoding="utf-8")) for path in paths}
+
+
+def stages(name: str, entry: dict) -> tuple[Stage, ...]:
+    """The stages of the training of a model, an entry of ``reproduction.measured``; none of one
+    that is not trained."""
+    config = _configs().get(name.removesuffix(reproduction.MEMORY))
+    if config:
+        return tuple(
+            Stage(stage.get("device", ""), stage["seconds"] / 60) for stage in config["stages"]
+        )
+    if "minutes" not in entry:
+        return ()
+    some = SOME_GPU if entry.get("profile") == GPU_PROFILE else ""
+    device = entry.get("device") or on_gpu(name).get("device") or some
+    return (Stage(device, entry["minutes"]),)
+
+
+def on_gpu(name: str) -> dict:
+    """What results/gpu.json says of a run of the profile for GPUs; nothing of others."""
+    rows = results.read("gpu")["values"]["rows"]
+    profile, _, row = name.rpartition("/")
+    return rows.get(row, {}) if profile == GPU_PROFILE else {}
+
+
+def each_once(models: dict) -> dict[str, dict]:
+    """Of models that come from the same training, such as one whose weights were packed
+    afterwards, the first alone; of models that were not trained none."""
+    told_by = ("profile", "seed", "data", "training", "curve", "events", "minutes")
+    trained = {}
+    for name, entry in models.items():
+        if "minutes" in entry:
+            trained.setdefault(json.dumps([entry.get(key) for key in told_by]), name)
+    return {name: models[name] for name in trained.values()}
+
+
+def devices(models: dict) -> list[str]:
+    """Every GPU that trained a part of a model."""
+    parts = [stage for name, entry in models.items() for stage in stages(name, entry)]
+    return sorted({stage.device for stage in parts if stage.device})
+
+
+def minutes(name: str, entry: dict) -> str:
+    """The minutes of a model's training, and on which GPU how many of them were."""
+    parts = stages(name, entry)
+    lent = [stage for stage in parts if stage.device]
+    text = f"{entry['minutes']:.0f}"
+    if lent:
+        gpus = ", ".join(dict.fromkeys(short(stage.device) for stage in lent))
+        part = sum(stage.minutes for stage in lent)
+        few = f"{part:.0f} on " if len(lent) < len(parts) else ""
+        text += f" ({few}{gpus})"
+    return text
+
+
+def short(device: str) -> str:
+    """A GPU's name without its maker and its memory: H100."""
+    return device.removeprefix("NVIDIA ").split()[0]
+
+
+def lakh_is_left_out(name: str, entry: dict) -> bool:
+    """Whether a model was pre-trained on Lakh, and its events and minutes are those of what came
+    after alone."""
+    if "/transformer_xl_lakh" not in f"/{name}":
+        return False
+    row = on_gpu(name)
+    if "lakh" not in row:
+        return True
+    return entry.get("events") != row["lakh"]["events"] + row["trained"]["events"]
