@@ -134,6 +134,43 @@ def test_every_variant_of_the_modern_decoder_has_a_title():
     assert modern_decoder_changes.VARIANTS.keys() == perplexity_tables.LEFT_OUT.keys()
 
 
+# The shipped models' cards
+
+
+def test_a_card_says_what_each_stage_ran_on():
+    """Of mini most events were on a GPU, though its last stage was not."""
+    texts = {folder.name: cards.card(folder.name, c) for folder, c in cards.shipped().items()}
+    assert (
+        "stage 1 on one NVIDIA H100 80GB HBM3 (96% of the events), stages 2 and 3 on"
+        in (texts["mini"])
+    )
+    made = texts["mini"].split("## How it was made")[1]
+    assert "Stage 1: `python tools/gpu_kit.py`" in made
+    assert "Stages 2 and 3: `lakhnes train`" in made
+    assert "`fix`, `fix2`. Their settings stand whole" in texts["mini"]
+    assert "**Training**: on one NVIDIA H200,\n" in texts["paper_size"]
+    assert "lakhnes train" not in texts["paper_size"].split("## How it was made")[1]
+    assert not any("Not in `profiles`" in texts[name] for name in ("paper_size", "transformer_xl"))
+
+
+def test_a_card_cites_the_papers_model_that_was_trained_alike():
+    cited = {
+        folder.name: cards.counterpart(config["stages"])["test"]
+        for folder, config in cards.shipped().items()
+    }
+    assert cited == {"mini": 2.741, "paper_size": 2.460, "transformer_xl": 3.501}
+
+
+def test_stages_are_put_together_by_what_they_ran_on():
+    stages = [{"device": device, "events": 1} for device in ("", "", "", "GPU", "")]
+    assert cards.parts(stages) == [
+        ("stages 1 to 3", "", 0.6),
+        ("stage 4", "GPU", 0.2),
+        ("stage 5", "", 0.2),
+    ]
+    assert cards.trained_on(cards.parts(stages[:2])) == "on shared CPU cores"
+
+
 # Song by song
 
 

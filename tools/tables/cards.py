@@ -1,8 +1,11 @@
 """The shipped models' cards, from their config.json and what was measured of them."""
 
 import json
+from itertools import groupby
 from pathlib import Path
+from typing import NamedTuple
 
+import trainings
 from filling import fill
 
 from lakhnes_lib import profiles
@@ -40,11 +43,12 @@ def card(name: str, config: dict) -> str:
     ]
     settings = config["config"].items()
     packed = (profiles.root() / "assets" / "pretrained" / name / packed_weights.FILE).exists()
-    last = config["stages"][-1]
-    on_gpu = "device" in last or last["profile"] == "paper"
     stages = [
-        stage | {"training": {"augment": None} | stage["training"]} for stage in config["stages"]
+        stage
+        | {"device": trainings.device(stage), "training": {"augment": None} | stage["training"]}
+        for stage in config["stages"]
     ]
+    named = dict.fromkeys(stage["profile"] for stage in stages)
     return fill(
         "card.md.jinja",
         name=name,
@@ -54,6 +58,53 @@ def card(name: str, config: dict) -> str:
         measured=measured,
         packed=packed,
         stored="in fewer than five bits each" if packed else "as bfloat16",
-        on_gpu=on_gpu,
-        trained_on="one GPU" if on_gpu else "shared CPU cores",
+        parts=parts(stages),
+        trained_on=trained_on(parts(stages)),
+        own_profiles=[profile for profile in named if profile not in profiles.names()],
+        counterpart=counterpart(stages),
+        streams=entries[0].get("test", {}).get("paper"),
     )
+
+
+class Part(NamedTuple):
+    """Stages that follow each other on one device: the GPU's name, or empty on a processor's cores;
+    share: of all events of the training."""
+
+    name: str
+    device: str
+    share: float
+
+
+def parts(stages: list[dict]) -> list[Part]:
+    """The stages, numbered from 1, by what they ran on."""
+    every, whole, spans = enumerate(stages, 1), sum(stage["events"] for stage in stages), []
+    for device, group in groupby(every, lambda numbered: numbered[1]["device"]):
+        numbers, same = zip(*group, strict=True)
+        between = "and" if len(numbers) == 2 else "to"
+        many = f"stages {numbers[0]} {between} {numbers[-1]}"
+        share = sum(stage["events"] for stage in same) / whole
+        spans.append(Part(many if len(numbers) > 1 else f"stage {numbers[0]}", device, share))
+    return spans
+
+
+def trained_on(parts: list[Part]) -> str:
+    """Where a model was trained, and of several devices how much on each."""
+    on = [f"on one {part.device}" if part.device else "on shared CPU cores" for part in parts]
+    if len(parts) > 1:
+        on = [
+            f"{part.name} {device} ({part.share:.0%} of the events)"
+            for part, device in zip(parts, on, strict=True)
+        ]
+    return ", ".join(on)
+
+
+def counterpart(stages: list[dict]) -> dict:
+    """The Transformer-XL of the paper that was trained as a shipped model was: after Lakh, with
+    augmentation, or neither."""
+    last = stages[-1]
+    row = "transformer_xl"
+    if any(stage["data"] != last["data"] for stage in stages):
+        row += "_lakh"
+    elif (last["training"]["augment"] or "none") != "none":
+        row += "_augmented"
+    return next(each for each in reproduction.known_answers()["table_2"] if each["name"] == row)

@@ -35,14 +35,16 @@ def stages(name: str, entry: dict) -> tuple[Stage, ...]:
     that is not trained."""
     config = _configs().get(name.removesuffix(reproduction.MEMORY))
     if config:
-        return tuple(
-            Stage(stage.get("device", ""), stage["seconds"] / 60) for stage in config["stages"]
-        )
+        return tuple(Stage(device(stage), stage["seconds"] / 60) for stage in config["stages"])
     if "minutes" not in entry:
         return ()
-    some = SOME_GPU if entry.get("profile") == GPU_PROFILE else ""
-    device = entry.get("device") or on_gpu(name).get("device") or some
-    return (Stage(device, entry["minutes"]),)
+    return (Stage(on_gpu(name).get("device") or device(entry), entry["minutes"]),)
+
+
+def device(about: dict) -> str:
+    """The GPU of a stage, or of a training of one stage, as it says itself or its profile does;
+    empty on a processor's cores."""
+    return about.get("device") or (SOME_GPU if about.get("profile") == GPU_PROFILE else "")
 
 
 def on_gpu(name: str) -> dict:
