@@ -39,9 +39,12 @@ VARIANTS = {
 }
 
 
-def trained(name: str, profile, corpus, steps: int | None) -> tuple:
-    """The variant's model after its last step, and its run's folder."""
-    sizes, settings = VARIANTS[name]
+def trained(name: str, variant: tuple[dict, dict], profile, corpus, steps: int | None) -> tuple:
+    """A variant's run after its last step, and its folder, which ``name`` names.
+
+    variant: what differs in the model's sizes, and in the training's settings.
+    """
+    sizes, settings = variant
     steps = steps or profile.training[ENTRY].steps
     settings = settings | {"steps": steps, "evaluate_every": steps}
     settings = profile.training[ENTRY].model_copy(update=settings)
@@ -53,8 +56,9 @@ def trained(name: str, profile, corpus, steps: int | None) -> tuple:
     return run, folder
 
 
-def measure(name: str, profile, corpus, steps: int | None) -> dict:
-    run, folder = trained(name, profile, corpus, steps)
+def measure(name: str, variant: tuple[dict, dict], profile, corpus, steps: int | None) -> dict:
+    """What a variant was and how it scores on valid; arguments as of ``trained``."""
+    run, folder = trained(name, variant, profile, corpus, steps)
     model = checkpoints.load(folder / "best", run.device)
     measured = {"segment": 256, "memory_length": profile.evaluation.memory_length}
     with torch.autocast(run.device.type, torch.bfloat16, enabled=run.learner.bf16):
@@ -64,7 +68,7 @@ def measure(name: str, profile, corpus, steps: int | None) -> dict:
     ]
     return {
         "parameters": sum(part.numel() for part in model.parameters()),
-        "changed": {key: value for part in VARIANTS[name] for key, value in part.items()},
+        "changed": {key: value for part in variant for key, value in part.items()},
         "steps": run.step,
         "events": run.events,
         "minutes": run.seconds / 60,
@@ -94,7 +98,7 @@ def main():
     corpus, profile = corpus_at_hand(), profiles.load("laptop")
     for name in chosen.only or VARIANTS:
         try:
-            measured = {name: measure(name, profile, corpus, chosen.steps)}
+            measured = {name: measure(name, VARIANTS[name], profile, corpus, chosen.steps)}
         except LakhnesError as error:
             parser.exit(1, f"{name}: {error}\n")
         stored, steps = earlier(), str(measured[name]["steps"])

@@ -6,8 +6,10 @@ from math import nan
 from pathlib import Path
 
 import cards
+import findings_runs
 import findings_table
 import growth_section
+import model_tables
 import reproduction_page
 import scaling
 import song_by_song
@@ -91,6 +93,11 @@ def readme(text: str) -> str:
         "readme_results.md.jinja",
         hardware=hardware(),
         findings=findings_table.sentences(),
+        further=[
+            said
+            for said in findings_table.further()
+            if not said.endswith(f"{findings_table.NOT_YET}.")
+        ],
         table_2=table_2(),
         full_size=reproduction_page.full_size(),
         lakh=reproduction_page.lakh_and_all(),
@@ -107,8 +114,12 @@ def all_results() -> str:
     return fill(
         "results.md.jinja",
         hardware=hardware(),
-        runs=findings_table.recipe(),
-        diminishing=findings_table.diminishing(),
+        runs=findings_runs.rows(),
+        recipe=findings_runs.changes(findings_table.XL_AUGMENTED),
+        rates={
+            findings_runs.ROWS[row]: findings_runs.changes(row)
+            for row in (findings_table.LSTM, findings_table.XL)
+        },
         pictures={name: title for name, (title, _) in figures().items() if name != "composed"},
         lakhnes=song_by_song.total(),
         per_song=song_by_song.measured(),
@@ -120,6 +131,9 @@ def all_results() -> str:
         furthest=song_by_song.furthest(best) if best else None,
         metrics={name: title for name, title in musical_metrics.METRICS.items() if name in heard},
         left_out=left_out(),
+        longer=model_tables.longer(),
+        sizes=model_tables.sizes(),
+        scoring_time=model_tables.scoring_time(),
         costs=costs(),
         precisions=PRECISIONS,
         fastest_precision=fastest_precision,

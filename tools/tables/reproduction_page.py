@@ -30,7 +30,7 @@ def page(hardware: dict) -> str:
         "reproduction.md.jinja",
         hardware=hardware,
         findings=findings_table.sentences(),
-        diminishing=findings_table.diminishing(),
+        further=findings_table.further(),
         networks=networks(),
         full_size=full_size(),
         lakh=lakh_and_all(),

@@ -3,6 +3,7 @@ and the README's picture of a composed piece."""
 
 from functools import partial
 
+import findings_runs
 import growth_section
 import numpy as np
 import song_by_song
@@ -33,6 +34,9 @@ def figures() -> dict:
             "Figure 3: perplexity on test after pre-training and fine-tuning",
             draw,
         )
+    if findings_runs.rows():
+        title = "Every run of the findings: perplexity on valid songs in training"
+        drawn["findings"] = (title, findings_runs.picture)
     if growth_section.is_measured():
         drawn["growth"] = ("How cost grows: both axes logarithmic", growth_section.picture)
     if song_by_song.measured():

@@ -1,0 +1,119 @@
+"""The paper's findings as sentences, and the runs behind them as tables and a picture."""
+
+import itertools
+import math
+
+import findings_runs
+import findings_table
+import pytest
+from finding_runs import a_run
+from scipy import stats
+
+
+def test_a_finding_that_was_not_run_is_not_measured():
+    for finding in findings_table.FINDINGS:
+        one_side = [a_run(finding.better, 0, 5.0)]
+        for all_runs in ([], one_side, [*one_side, a_run(finding.worse, 1, 9.0)]):
+            assert findings_table.sentence(finding, all_runs).endswith(": not measured yet.")
+    assert len(findings_table.FINDINGS) == 6
+    assert findings_table.FINDINGS[0].paper == (14.11, 37.25)
+
+
+def test_a_finding_compares_runs_of_the_same_seed():
+    finding = findings_table.FINDINGS[3]
+    pairs = {0: (5.0, 10.0), 1: (5.5, 10.0), 2: (6.0, 10.5)}
+    all_runs = [a_run(finding.better, seed, pair[0]) for seed, pair in pairs.items()]
+    all_runs += [a_run(finding.worse, seed, pair[1]) for seed, pair in pairs.items()]
+    all_runs += [a_run(finding.better, 3, 400.0)]  # has no run to be compared with
+    said = findings_table.sentence(finding, all_runs)
+    assert "(paper: 2.741 against 3.501, -22%): here 5.50 ± 0.50 against 10.17 ± 0.29" in said
+    mean = math.prod(a / b for a, b in pairs.values()) ** (1 / 3) - 1
+    assert f", {mean:+.1%}, 3 seeds, paired t-test p = " in said and said.endswith(" on valid.")
+    differences = [math.log(a / b) for a, b in pairs.values()]
+    p = stats.ttest_1samp(differences, 0).pvalue
+    assert f"p = {p:.2g}," in said and "with the first" not in said
+    longer = findings_table.sentence(finding, [*all_runs, a_run(finding.worse, 3, 401.0)])
+    assert "4 seeds" in longer and f"({p:.2g} with the first 3), on valid." in longer
+    all_runs += [a_run(name, 0, 7.0, "test") for name in (finding.better, finding.worse)]
+    assert "one seed, so no test, on test." in findings_table.sentence(finding, all_runs)
+
+
+def test_a_finding_that_is_not_seen_is_said_to_be_not_seen():
+    finding = findings_table.FINDINGS[2]
+    all_runs = [a_run(finding.better, 0, 12.0), a_run(finding.worse, 0, 10.0)]
+    said = findings_table.sentence(finding, all_runs)
+    assert "not seen here: 12.00 against 10.00, +20.0%, one seed, so no test, on valid." in said
+
+
+@pytest.mark.parametrize(
+    "values, seen", [((12, 8, 6, 5.5), "here"), ((12, 8, 7, 4), "not seen here:")]
+)
+def test_diminishing_returns_need_all_amounts(monkeypatch, values, seen):
+    names = (findings_table.XL_AUGMENTED, *findings_table.LAKH)
+    all_runs = [a_run(name, 0, value) for name, value in zip(names, values, strict=True)]
+    monkeypatch.setattr(findings_table, "runs", lambda: all_runs)
+    gains = ", ".join(f"{math.log(a / b):+.3f}" for a, b in itertools.pairwise(values))
+    shown = f": {seen} {gains} on valid, from 0, 1, 2 to 4 units"
+    said = findings_table.diminishing()
+    assert "(paper: +0.074, +0.029, +0.005 nats an event)" in said
+    assert said.endswith(f"{shown} (one seed, which is no finding yet).")
+    all_runs += [a_run(name, 1, 100.0) for name in names[::2]]  # not comparable
+    assert findings_table.diminishing() == said
+    all_runs += [each | {"seed": 2} for each in all_runs[:4]]
+    assert findings_table.diminishing().endswith(f"{shown} (2 seeds).")
+    for run in [run for run in all_runs if run["name"] == names[1]]:
+        all_runs.remove(run)
+    assert findings_table.diminishing().endswith(": not measured yet.")
+
+
+def test_a_step_of_lakh_that_loses_is_named(monkeypatch):
+    names = (findings_table.XL_AUGMENTED, *findings_table.LAKH)
+    values = {0: (12, 8, 9, 5.0), 1: (13, 9, 10, 5.5), 2: (12, 8, 7.9, 5)}
+    all_runs = [
+        a_run(name, seed, value)
+        for seed, of_seed in values.items()
+        for name, value in zip(names, of_seed, strict=True)
+    ]
+    monkeypatch.setattr(findings_table, "runs", lambda: all_runs)
+    lost = [math.log(one / two) for _, one, two, _ in values.values()]
+    p = stats.ttest_1samp(lost, 0).pvalue
+    said = findings_table.diminishing()
+    assert said.endswith(f"(3 seeds); 2 units are worse than 1 in 2 of 3 seeds, p = {p:.2g}.")
+
+
+def test_overfitting_is_later_where_valid_turns_later(monkeypatch):
+    plain, augmented = (
+        f"{name}_{findings_table.FEWEST_SONGS}"
+        for name in (findings_table.LSTM, findings_table.LSTM_AUGMENTED)
+    )
+    curves = {
+        plain: [[[200, 4.0], [400, 3.5], [600, 3.75]], [[200, 4.0], [400, 4.5], [600, 4.75]]],
+        augmented: [[[200, 4.5], [400, 4.0], [600, 3.0]], [[200, 3.9], [400, 4.1], [600, 4.1]]],
+    }
+    all_runs = [
+        a_run(name, seed, 9.0) | {"curve": curve}
+        for name, of_seeds in curves.items()
+        for seed, curve in enumerate(of_seeds)
+    ]
+    monkeypatch.setattr(findings_table, "runs", lambda: all_runs)
+    of_lstm, of_transformer = findings_table.overfitting()
+    assert "lowest after 400 ± 283 steps against 300 ± 141, later in 1 of 2 seeds" in of_lstm
+    assert of_lstm.endswith("it changes by +0.10 against +0.50 nats.")
+    assert of_transformer.endswith("Transformer-XL's overfitting later**: not measured yet.")
+
+
+def test_a_setting_stands_beside_the_same_seed_of_its_row(monkeypatch):
+    row = findings_table.XL_AUGMENTED
+    of_row = [a_run(row, seed, value) for seed, value in enumerate((8.0, 9.0))]
+    changed = {"row": row, "changes": {"dropout": 0.2}}
+    other = {"row": "few_lstm", "changes": {"learning_rate": 0.1}}
+    all_runs = [each | {"row": row, "changes": {}} for each in of_row]
+    all_runs += [
+        a_run("dropout_0.2", seed, value) | changed for seed, value in ((0, 8.8), (1, 9.0))
+    ]
+    all_runs += [a_run("lstm_rate_0.1", 0, 30.0) | other]
+    monkeypatch.setattr(findings_table, "runs", lambda: all_runs)
+    (cells,) = findings_runs.changes(row)
+    difference = math.log(8.8 / 8)
+    means = "8.90 ± 0.14", f"{difference:+.3f}, +0.000", f"{difference / 2:+.3f}"
+    assert cells == ("dropout 0.2", "2", *means)
