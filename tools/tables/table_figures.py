@@ -37,8 +37,7 @@ def figures() -> dict:
     if findings_runs.rows():
         title = "Every run of the findings: perplexity on valid songs in training"
         drawn["findings"] = (title, findings_runs.picture)
-    if growth_section.is_measured():
-        drawn["growth"] = ("How cost grows: both axes logarithmic", growth_section.picture)
+    drawn |= growth_section.pictures()
     if song_by_song.measured():
         title = "Each test song under the published LakhNES and under ours"
         drawn["song_by_song"] = (title, song_by_song.picture)
