@@ -1,8 +1,8 @@
 """The rows of results/gpu.json: what folders that gpu_kit.py has left say of each.
 
-Each of a row's ``runs``, one a folder, says its device, versions, seed and data. The oldest runs did
-not: what was recorded of them elsewhere stands there with ``recalled_from``, and what was not, as
-the versions of mini's run, is missing.
+Each of a row's ``runs``, one a folder, says its device, versions, seed and data. The oldest ones
+did not: what was recorded of them elsewhere stands there with ``recalled_from``, and what was not,
+as the versions of mini's run, is missing.
 """
 
 import json
