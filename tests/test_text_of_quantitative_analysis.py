@@ -54,7 +54,8 @@ def test_the_shipped_transformer_xl_is_close_with_an_eighth_of_the_weights():
 def test_small_models_heard_each_song_less_than_once_and_augmentation_harms_them():
     of_train = aggregates.load("nesmdb")["facts"]["kinds"]["splits"]["train"]["framed"]
     models = reproduction.measured()
-    assert max(models[name]["events"] for name in models if name.startswith("laptop/")) < of_train
+    minutes = [name for name in models if name.startswith("laptop/") and "_hours" not in name]
+    assert max(models[name]["events"] for name in minutes) < of_train
     for name in ("lstm", "transformer_xl"):
         plain, augmented = (models[f"laptop/{name}{end}"]["test"] for end in ("", "_augmented"))
         assert plain["paper"] < augmented["paper"]
