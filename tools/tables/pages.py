@@ -8,6 +8,7 @@ from pathlib import Path
 import cards
 import findings_runs
 import findings_table
+import gpu_kit_section
 import growth_section
 import model_tables
 import reproduction_page
@@ -140,6 +141,12 @@ def all_results() -> str:
     )
 
 
+def scaling_page(text: str) -> str:
+    """docs/scaling.md with its sections made anew. Raises as ``replaced``."""
+    text = replaced(scaling.page(text), "growth", growth_section.section())
+    return replaced(text, "gpu_kit", gpu_kit_section.section())
+
+
 def pages() -> dict[Path, str]:
     """Every page that is made from results, with what it should say."""
     docs, front = profiles.root() / "docs", profiles.root() / "README.md"
@@ -147,11 +154,7 @@ def pages() -> dict[Path, str]:
         front: readme(front.read_text(encoding="utf-8")),
         docs / "results.md": all_results(),
         docs / "reproduction.md": reproduction_page.page(hardware()),
-        docs / "scaling.md": replaced(
-            scaling.page((docs / "scaling.md").read_text(encoding="utf-8")),
-            "growth",
-            growth_section.section(),
-        ),
+        docs / "scaling.md": scaling_page((docs / "scaling.md").read_text(encoding="utf-8")),
     }
     for folder, config in cards.shipped().items():
         texts[folder / "README.md"] = cards.card(folder.name, config)
