@@ -3,6 +3,7 @@
 import itertools
 import math
 
+import findings_context
 import findings_runs
 import findings_table
 import pytest
@@ -112,8 +113,37 @@ def test_a_setting_stands_beside_the_same_seed_of_its_row(monkeypatch):
         a_run("dropout_0.2", seed, value) | changed for seed, value in ((0, 8.8), (1, 9.0))
     ]
     all_runs += [a_run("lstm_rate_0.1", 0, 30.0) | other]
+    all_runs += [a_run("decay_0.3", 0, 8.0) | {"row": row, "changes": {"weight_decay": 0.3}}]
     monkeypatch.setattr(findings_table, "runs", lambda: all_runs)
-    (cells,) = findings_runs.changes(row)
+    again, cells = findings_runs.changes(row)
+    assert again[0] == "nothing, the row once more (weight decay 0.3)"
+    assert findings_runs.spread(row) == (2, pytest.approx(math.log(9 / 8)))
     difference = math.log(8.8 / 8)
     means = "8.90 ± 0.14", f"{difference:+.3f}, +0.000", f"{difference / 2:+.3f}"
     assert cells == ("dropout 0.2", "2", *means)
+
+
+def test_what_the_planned_seeds_left_open_is_named(monkeypatch):
+    assert findings_context.parameters("few_lstm") > 1e6
+    open_one, sure = findings_table.FINDINGS[3], findings_table.FINDINGS[0]
+    values = {open_one.better: (8, 9, 8), open_one.worse: (9, 8.5, 9.5)}
+    values |= {sure.better: (38, 39, 40), sure.worse: (56, 57, 58.5)}
+    all_runs = [
+        a_run(name, seed, value, "test")
+        for name, of_seed in values.items()
+        for seed, value in enumerate(of_seed)
+    ]
+    monkeypatch.setattr(findings_table, "runs", lambda: all_runs)
+    assert findings_context.left_open() == [4]
+    monkeypatch.setattr(findings_table, "runs", lambda: all_runs[:-1])
+    assert findings_table.planned_p(sure) is None
+    assert findings_context.small_models() is None
+
+
+def test_small_models_are_measured_by_their_own_songs():
+    small = findings_context.small_models()
+    counted = next(r for r in findings_table.runs() if r["name"] == findings_table.NGRAM)
+    assert 0.7e6 < counted["events"] < 1e6 and 4 < small["passes"] < 8
+    assert small["ours"] == pytest.approx(small["weights"]["few_transformer_xl"] / 0.84e6, rel=0.1)
+    assert small["paper"] == pytest.approx(41.3 / 8.4, rel=0.02)
+    assert small["times"] == pytest.approx(1 + 9.8 / 4.75, rel=0.02)

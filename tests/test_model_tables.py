@@ -63,10 +63,10 @@ def test_sizes_stand_beside_the_same_seed_of_minis(monkeypatch):
     assert wider == ("wider", "8.2 M", "9.00", f"{math.log(0.9):+.3f}", "9")
 
 
-def test_hours_count_the_events_of_the_model_before(monkeypatch):
+def test_hours_count_the_model_before(monkeypatch):
     def entry(events, **splits):
         scores = {split: {"exact": exact} for split, exact in splits.items()}
-        return {"events": events, "parameters": 5_300_000} | scores
+        return {"events": events, "minutes": events / 1e6, "parameters": 5_300_000} | scores
 
     models = {"laptop/lstm_hours": entry(20_000_000, valid=30.0)}
     models["laptop/transformer_xl_hours_end"] = entry(10_200_000, valid=4.0, test=3.5)
@@ -74,5 +74,5 @@ def test_hours_count_the_events_of_the_model_before(monkeypatch):
     models["transformer_xl"] = entry(30_100_000)
     monkeypatch.setattr(model_tables.reproduction, "measured", lambda: models)
     of_lstm, on = model_tables.longer()  # what came before the row after Lakh is not measured
-    assert of_lstm == ("LSTM", "5.3 M", "20.0 M", "30.000", "–")
-    assert on[2:] == ("30.1 M + 10.2 M", "4.000", "3.500")
+    assert of_lstm == ("LSTM", "5.3 M", "20.0 M", "20", "30.000", "–")
+    assert on[2:] == ("30.1 M + 10.2 M", "30 (H200) + 10", "4.000", "3.500")

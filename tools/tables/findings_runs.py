@@ -10,6 +10,7 @@ import findings_table
 import numpy as np
 from findings_table import FEWEST_SONGS, LAKH, LSTM, LSTM_AUGMENTED, NGRAM, XL, XL_AUGMENTED
 
+from lakhnes_lib import profiles
 from lakhnes_lib.listening.pictures import MODEL_COLOURS, Picture, finish, legend
 
 NONE = "–"
@@ -83,13 +84,27 @@ def changes(row: str) -> list[tuple[str, ...]]:
         ]
         if name in ROWS or own[0]["row"] != row or not differences:
             continue
-        changed = own[0]["changes"].items()
-        setting = "; ".join(f"{SETTINGS[key]} {to}" for key, to in changed if key in SETTINGS)
+        setting = _setting(name, row, own[0]["changes"])
         perplexities = np.array([run["valid"]["perplexity"] for run in own])
         cells = f"{len(own)}", findings_table.mean_and_spread(perplexities)
         each = ", ".join(f"{nats:+.3f}" for nats in differences)
-        table.append((np.mean(differences), (setting or SETTINGS[name], *cells, each)))
+        table.append((np.mean(differences), (setting, *cells, each)))
     return [(*cells, f"{mean:+.3f}") for mean, cells in sorted(table)]
+
+
+def _setting(name: str, row: str, changed: dict) -> str:
+    """What a run changes, in words."""
+    own = profiles.load("laptop").training[row].model_dump()
+    said = "; ".join(f"{SETTINGS[key]} {to}" for key, to in changed.items() if key in SETTINGS)
+    if changed and all(own.get(key) == to for key, to in changed.items()):
+        return f"nothing, the row once more ({said})"
+    return said or SETTINGS[name]
+
+
+def spread(row: str) -> tuple[int, float] | None:
+    """Seeds of a row, and by how many nats an event on valid the best and the worst differ."""
+    of_seed = list(findings_table.nats(findings_table.runs(), row, "valid").values())
+    return (len(of_seed), max(of_seed) - min(of_seed)) if of_seed else None
 
 
 def _is_beside(run: dict, base: dict[int, float]) -> bool:

@@ -118,6 +118,16 @@ def mean_and_spread(values: np.ndarray, digits: int = 2) -> str:
     return " ± ".join(f"{value:,.{digits}f}" for value in (values.mean(), *spread))
 
 
+def planned_p(finding: Finding) -> float | None:
+    """p of a finding on test with the seeds that were planned, None if they were not all run."""
+    all_runs = runs()
+    ours = [nats(all_runs, name, "test") for name in (finding.better, finding.worse)]
+    seeds = range(PLANNED_SEEDS)
+    if not all(seed in each for each in ours for seed in seeds):
+        return None
+    return float(stats.ttest_rel(*([each[seed] for seed in seeds] for each in ours)).pvalue)
+
+
 def further() -> list[str]:
     """What is asked beside the six findings: sentences, of which those that were not measured end
     with ``NOT_YET``."""

@@ -4,6 +4,7 @@ averages at scoring time, and the modern decoder's size."""
 from math import log
 
 import numpy as np
+import trainings
 from filling import value
 from findings_table import mean_and_spread
 
@@ -20,17 +21,18 @@ LONGER = {
 
 
 def longer() -> list[tuple[str, ...]]:
-    """Of each run that took hours: title, events of training with those of the model before it,
-    perplexity on valid and test, exact."""
+    """Of each run that took hours: title, parameters, events and minutes of training with those of
+    the model before it, perplexity on valid and test, exact."""
     models, table = reproduction.measured(), []
     for name, (title, before) in LONGER.items():
         entry = models.get(f"laptop/{name}")
         if entry is None or (before and before not in models):
             continue
-        millions = [models[each]["events"] / 1e6 for each in (before, f"laptop/{name}") if each]
-        events = " + ".join(f"{each:.1f} M" for each in millions)
+        parts = {each: models[each] for each in (before, f"laptop/{name}") if each}
+        events = " + ".join(f"{part['events'] / 1e6:.1f} M" for part in parts.values())
+        minutes = " + ".join(trainings.minutes(*part) for part in parts.items())
         numbers = [f"{entry[x]['exact']:.3f}" if x in entry else NONE for x in ("valid", "test")]
-        table.append((title, f"{entry['parameters'] / 1e6:.1f} M", events, *numbers))
+        table.append((title, f"{entry['parameters'] / 1e6:.1f} M", events, minutes, *numbers))
     return table
 
 

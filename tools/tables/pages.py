@@ -6,6 +6,7 @@ from math import nan
 from pathlib import Path
 
 import cards
+import findings_context
 import findings_runs
 import findings_table
 import gpu_kit_section
@@ -99,9 +100,13 @@ def readme(text: str) -> str:
             for said in findings_table.further()
             if not said.endswith(f"{findings_table.NOT_YET}.")
         ],
+        small=findings_context.small_models(),
+        left_open=findings_context.left_open(),
+        on_all_songs=findings_context.on_all_songs(),
         table_2=table_2(),
         full_size=reproduction_page.full_size(),
         lakh=reproduction_page.lakh_and_all(),
+        paper_events=scaling.PAPER_EVENTS,
         large_alone=song_by_song.measured().get("paper_size", {}).get("perplexity", nan),
         lakhnes=song_by_song.total(),
     )
@@ -117,6 +122,7 @@ def all_results() -> str:
         hardware=hardware(),
         runs=findings_runs.rows(),
         recipe=findings_runs.changes(findings_table.XL_AUGMENTED),
+        spread=findings_runs.spread(findings_table.XL_AUGMENTED),
         rates={
             findings_runs.ROWS[row]: findings_runs.changes(row)
             for row in (findings_table.LSTM, findings_table.XL)
