@@ -1,5 +1,6 @@
 """Weights packed into fewer than five bits: small, nearly the same, and refused when damaged."""
 
+import json
 import lzma
 import os
 
@@ -105,3 +106,17 @@ def test_a_small_file_cannot_ask_for_all_memory(folder, monkeypatch):
     monkeypatch.setattr(packed_weights, "MOST_BYTES", 10_000)
     with pytest.raises(BadCheckpoint, match="is damaged"):
         checkpoints.load(path)
+
+
+def test_a_shipped_stage_says_which_step_was_best(tmp_path):
+    model = checkpoints.build("lstm", embedding=8, units=16)
+    rows = [
+        {"step": step, "events": 9 * step, "seconds": step, "valid_loss": 2.0} for step in (2, 4)
+    ]
+    for metrics, expected in (({"step": 2}, 2), ({}, None)):
+        folder = tmp_path / str(expected)
+        checkpoints.save(model, folder / "best", profile="smoke", data="x", metrics=metrics)
+        (folder / "log.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+        about, log = ship.stage(folder)
+        assert (about.get("best_step"), about["step"], about["events"]) == (expected, 4, 36)
+        assert log == rows

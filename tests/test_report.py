@@ -141,13 +141,17 @@ def test_a_card_says_what_each_stage_ran_on():
     """Of mini most events were on a GPU, though its last stage was not."""
     texts = {folder.name: cards.card(folder.name, c) for folder, c in cards.shipped().items()}
     assert (
-        "stage 1 on one NVIDIA H100 80GB HBM3 (96% of the events), stages 2 and 3 on"
+        "stage 1 on one NVIDIA H100 80GB HBM3 (93% of the events), stages 2 and 3 on"
         in (texts["mini"])
     )
     made = texts["mini"].split("## How it was made")[1]
     assert "Stage 1: `python tools/gpu_kit.py`" in made
     assert "Stages 2 and 3: `lakhnes train`" in made
     assert "`fix`, `fix2`. Their settings stand whole" in texts["mini"]
+    assert "| 6,239 | 4,000 | 131,072,000 |" in texts["mini"]
+    assert "| 1,280 | not known | 41,943,040 |" in texts["paper_size"]
+    assert "best in stage 1 was not recorded" in texts["paper_size"]
+    assert not any("was not recorded" in texts[name] for name in ("mini", "transformer_xl"))
     assert "**Training**: on one NVIDIA H200,\n" in texts["paper_size"]
     assert "lakhnes train" not in texts["paper_size"].split("## How it was made")[1]
     assert not any("Not in `profiles`" in texts[name] for name in ("paper_size", "transformer_xl"))
@@ -159,6 +163,17 @@ def test_a_card_cites_the_papers_model_that_was_trained_alike():
         for folder, config in cards.shipped().items()
     }
     assert cited == {"mini": 2.741, "paper_size": 2.460, "transformer_xl": 3.501}
+
+
+def test_a_card_says_what_its_training_takes_on_cores(monkeypatch):
+    run = {"events": 10_000_000, "minutes": 60.0}
+    made = {"laptop/transformer_xl_hours_end": run}
+    monkeypatch.setattr(reproduction, "measured", lambda: made)
+    stages = [{"events": 20_000_000}, {"events": 10_000_000}]
+    assert cards.on_cores("transformer_xl", stages)["hours"] == pytest.approx(3)
+    assert cards.on_cores("mini", stages) is None
+    made.clear()
+    assert cards.on_cores("transformer_xl", stages) is None
 
 
 def test_stages_are_put_together_by_what_they_ran_on():

@@ -188,6 +188,37 @@ def test_a_run_is_on_the_gpu_that_it_or_its_result_names():
     assert trainings.stages("random", {}) == ()
 
 
+def test_events_count_up_to_the_weights_that_went_on():
+    assert trainings.learned_in({"events": 600, "step": 30, "best_step": 20}) == 400
+    assert trainings.learned_in({"events": 600, "step": 30}) == 600
+    losses = {10: 3.0, 20: 2.0, 30: 2.5}
+    curve = [{"events": events, "valid_loss": loss} for events, loss in losses.items()]
+    assert trainings.learned("laptop/lstm", {"events": 30, "curve": curve}) == 20
+    assert trainings.learned("laptop/lstm", {"events": 30}) == 30
+    models = reproduction.measured()
+    for name in ("mini", "mini_memory"):
+        assert trainings.learned(name, models[name]) == 140_247_040 < models[name]["events"]
+    cells = {row.name: perplexity_tables.compared(row) for row in reproduction.table_2()}
+    assert cells["mini"][-2] == "140.2 M"
+
+
+@pytest.mark.parametrize("name", ["mini", "paper_size", "transformer_xl"])
+def test_the_best_step_of_a_shipped_stage_is_that_of_its_log(name):
+    folder = profiles.root() / "assets" / "pretrained" / name
+    log = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+    begin = 0
+    for stage in json.loads((folder / "config.json").read_text())["stages"]:
+        own = {}  # of two measurements at one step the first ends a stage
+        for row in log:
+            if "valid_loss" in row and begin < row["step"] <= begin + stage["step"]:
+                own.setdefault(row["step"] - begin, row["valid_loss"])
+        if "best_step" in stage:
+            assert stage["best_step"] == min(own, key=own.get)
+        else:  # of valid of Lakh no log came back
+            assert (name, begin) == ("paper_size", 0)
+        begin += stage["step"]
+
+
 def test_what_lakh_took_is_said_not_to_be_counted():
     models = reproduction.measured()
     for name, left_out in (

@@ -52,7 +52,9 @@ def stage(folder: Path) -> tuple[dict, list[dict]]:
     ]
     spent = {name: rows[-1][name] for name in TOTALS}
     names = ("profile", "seed", "data", "training", "device")  # device: if tools/gpu_kit.py gave it
-    return {name: about[name] for name in names if name in about} | spent, rows
+    at = about.get("metrics", {}).get("step")  # of the best weights, which need not be the last
+    best = {} if at is None else {"best_step": int(at)}
+    return {name: about[name] for name in names if name in about} | spent | best, rows
 
 
 def main() -> None:

@@ -5,6 +5,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
 
+import model_tables
 import trainings
 from filling import fill
 
@@ -46,6 +47,7 @@ def card(name: str, config: dict) -> str:
     stages = [
         stage
         | {"device": trainings.device(stage), "training": {"augment": None} | stage["training"]}
+        | {"learned": trainings.learned_in(stage)}
         for stage in config["stages"]
     ]
     named = dict.fromkeys(stage["profile"] for stage in stages)
@@ -62,13 +64,14 @@ def card(name: str, config: dict) -> str:
         trained_on=trained_on(parts(stages)),
         own_profiles=[profile for profile in named if profile not in profiles.names()],
         counterpart=counterpart(stages),
+        on_cores=on_cores(name, stages),
         streams=entries[0].get("test", {}).get("paper"),
     )
 
 
 class Part(NamedTuple):
     """Stages that follow each other on one device: the GPU's name, or empty on a processor's cores;
-    share: of all events of the training."""
+    share: of all events that the weights have learned from."""
 
     name: str
     device: str
@@ -77,12 +80,12 @@ class Part(NamedTuple):
 
 def parts(stages: list[dict]) -> list[Part]:
     """The stages, numbered from 1, by what they ran on."""
-    every, whole, spans = enumerate(stages, 1), sum(stage["events"] for stage in stages), []
-    for device, group in groupby(every, lambda numbered: numbered[1]["device"]):
+    whole, spans = sum(map(trainings.learned_in, stages)), []
+    for device, group in groupby(enumerate(stages, 1), lambda numbered: numbered[1]["device"]):
         numbers, same = zip(*group, strict=True)
         between = "and" if len(numbers) == 2 else "to"
         many = f"stages {numbers[0]} {between} {numbers[-1]}"
-        share = sum(stage["events"] for stage in same) / whole
+        share = sum(map(trainings.learned_in, same)) / whole
         spans.append(Part(many if len(numbers) > 1 else f"stage {numbers[0]}", device, share))
     return spans
 
@@ -96,6 +99,19 @@ def trained_on(parts: list[Part]) -> str:
             for part, device in zip(parts, on, strict=True)
         ]
     return ", ".join(on)
+
+
+def on_cores(name: str, stages: list[dict]) -> dict | None:
+    """What a shipped model's training would take on a processor's cores: hours, at the speed of the
+    run of profile laptop that went on with it there, and that run's name, events and minutes; None
+    without such a run."""
+    measured = reproduction.measured()
+    for run, (_, before) in model_tables.LONGER.items():
+        if before == name and (entry := measured.get(f"laptop/{run}")):
+            hours = entry["minutes"] / 60 * sum(stage["events"] for stage in stages)
+            spent = {key: entry[key] for key in ("events", "minutes")}
+            return spent | {"run": run, "hours": hours / entry["events"]}
+    return None
 
 
 def counterpart(stages: list[dict]) -> dict:

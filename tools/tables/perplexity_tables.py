@@ -44,7 +44,7 @@ def compared(row: reproduction.Row) -> tuple[str, ...]:
     heard, minutes = NONE, NONE
     if "minutes" in row.ours:
         more = AND_LAKH if trainings.lakh_is_left_out(row.name, row.ours) else ""
-        heard = f"{row.ours['events'] / 1e6:.1f} M{more}"
+        heard = f"{trainings.learned(row.name, row.ours) / 1e6:.1f} M{more}"
         minutes = trainings.minutes(row.name, row.ours) + more
     return (
         row.title,

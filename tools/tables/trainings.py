@@ -2,6 +2,11 @@
 
 A shipped model's stages stand in its config.json. Of any other model results/perplexity.json knows
 the whole training alone; which GPU it had stands there, or in results/gpu.json.
+
+Training keeps the weights that were best on valid, and the next stage goes on from them, so what
+was read after them is in no weights. A stage's ``best_step`` in config.json says when they were:
+tools/ship.py has it from the weights' own config.json. The stages shipped before it did so have it
+from their log.jsonl. Any other model's is the lowest point of its curve on valid.
 """
 
 import json
@@ -39,6 +44,24 @@ def stages(name: str, entry: dict) -> tuple[Stage, ...]:
     if "minutes" not in entry:
         return ()
     return (Stage(on_gpu(name).get("device") or device(entry), entry["minutes"]),)
+
+
+def learned(name: str, entry: dict) -> int:
+    """Events that a trained model's weights have learned from: of each stage those up to its best
+    on valid."""
+    config = _configs().get(name.removesuffix(reproduction.MEMORY))
+    if config:
+        return sum(map(learned_in, config["stages"]))
+    curve = entry.get("curve")
+    return min(curve, key=lambda point: point["valid_loss"])["events"] if curve else entry["events"]
+
+
+def learned_in(stage: dict) -> int:
+    """Events of a shipped model's stage up to the weights that went on, of which each step has as
+    many; all, if it does not say which they were."""
+    if "best_step" not in stage:
+        return stage["events"]
+    return round(stage["events"] * stage["best_step"] / stage["step"])
 
 
 def device(about: dict) -> str:
