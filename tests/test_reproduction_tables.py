@@ -3,6 +3,7 @@
 import json
 
 import findings_table
+import gpu_kit
 import pages
 import perplexity_tables
 import pytest
@@ -113,8 +114,9 @@ def test_the_summary_is_one_page_that_says_what_is_missing(monkeypatch):
     monkeypatch.setattr(findings_table, "runs", list)
     page = reproduction_page.page(pages.hardware())
     assert len(page.splitlines()) < 120 and max(map(len, page.splitlines())) < 400
-    headings = ("Scope", "Reproduced exactly, and two numbers nearly", "Reproduced in small")
-    for heading in (*headings, "Cost", "What was hard"):
+    exactly = "Reproduced exactly, one number nearly, and one fitted"
+    large = "Trained at full size, by a recipe of our own"
+    for heading in ("Scope", exactly, large, "Reproduced in small", "Cost", "What was hard"):
         assert f"\n## {heading}\n" in page
     assert page.count("not measured yet") == 10 and "could not be had here" in page
 
@@ -137,6 +139,33 @@ def test_the_summary_says_of_which_weights_a_row_is():
     row = rows["Transformer-XL, augmented"]
     assert row.packed and row.on_gpu != row.streams, "measured as a shipped model, in few bits"
     assert not rows["Transformer-XL, augmented, after Lakh"].packed
+
+
+def test_rows_that_were_not_run_at_full_size_are_named():
+    run, not_run = reproduction_page.epochs_of_the_paper()
+    augmented = "Transformer-XL, augmented"
+    assert run == {augmented: 350, f"{augmented}, after Lakh": 250}
+    assert not_run == {"LSTM": 18, "LSTM, augmented": 35, "Transformer-XL": 76}
+    page = reproduction_page.page(pages.hardware()).replace("\n", " ")
+    assert "LSTM; LSTM, augmented; Transformer-XL, were not run" in page
+    # The page says that the kit trains each row of the Transformer-XL, and has no LSTM.
+    rows = {row["name"] for row in reproduction.known_answers()["table_2"]}
+    assert {name for name in rows if "transformer_xl" in name} < gpu_kit.ROWS.keys()
+    assert not any("lstm" in row for row in gpu_kit.ROWS)
+
+
+def test_lakh_and_the_goes_of_the_row_after_it_are_told_apart():
+    curve = [{"events": events} for events in (0, 10, 30, 30, 40, 70)]
+    row = {"valid_curve": curve, "trained": {"events": 70}}
+    assert reproduction_page.events_of_goes(row) == [30, 40]
+    row = {"valid_curve": curve[:3], "trained": {"events": 35}}
+    assert reproduction_page.events_of_goes(row) == [35]
+    after, _ = reproduction_page.lakh_and_all()
+    goes = reproduction_page.events_of_goes(after)
+    assert len(goes) == after["goes"] and sum(goes) == after["trained"]["events"]
+    page = reproduction_page.page(pages.hardware()).replace("\n", " ")
+    assert "42 M events of Lakh, 0.7% of the paper's 6.1 billion" in page
+    assert "(98 M in one go with Lakh, 145 M in a second one)" in page
 
 
 def a_training(profile: str, minutes: float, **more) -> dict:

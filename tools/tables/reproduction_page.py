@@ -1,16 +1,18 @@
 """docs/reproduction.md: scope, what was reproduced and what not, and what it cost, on one page."""
 
 import textwrap
+from itertools import pairwise
 from typing import NamedTuple
 
 import findings_table
 import published_table
+import scaling
 import song_by_song
 import trainings
 from filling import fill
 from perplexity_tables import NONE, compared
 
-from lakhnes_lib.listening import reproduction, results
+from lakhnes_lib.listening import aggregates, reproduction, results
 
 NETWORKS = ("lstm", "transformer_xl", "modern_decoder")
 MOST_CORES = 2
@@ -25,7 +27,8 @@ def page(hardware: dict) -> str:
     """The page; hardware: as of ``pages.hardware``."""
     models, test = reproduction.measured(), hardware["test"]
     _, targets, _ = song_by_song.published()
-    ours = song_by_song.measured()
+    ours, lakh = song_by_song.measured(), lakh_and_all()
+    run, not_run = epochs_of_the_paper()
     text = fill(
         "reproduction.md.jinja",
         hardware=hardware,
@@ -33,7 +36,12 @@ def page(hardware: dict) -> str:
         further=findings_table.further(),
         networks=networks(),
         full_size=full_size(),
-        lakh=lakh_and_all(),
+        lakh=lakh,
+        goes=events_of_goes(lakh[0]) if lakh else [],
+        paper_events=scaling.PAPER_EVENTS,
+        epochs=[*run.values(), *not_run.values()],
+        run=run,
+        not_run=not_run,
         songs=len(targets),
         targets=int(targets.sum()),
         per_song_targets=next(iter(ours.values()))["targets"] if ours else None,
@@ -107,6 +115,28 @@ def lakh_and_all() -> tuple[dict, dict] | None:
         rows.get(name) for name in ("transformer_xl_lakh", "transformer_xl_augmented")
     )
     return (after, without) if after and without else None
+
+
+def events_of_goes(row: dict) -> list[int]:
+    """Events of NES-MDB of each go in which a row of results/gpu.json was trained. A go begins with
+    a measurement of the weights that the one before has left, so at its number of events."""
+    heard = [point["events"] for point in row["valid_curve"]]
+    ends = [0, *(one for one, other in pairwise(heard) if one == other), row["trained"]["events"]]
+    return [end - begin for begin, end in pairwise(ends)]
+
+
+def epochs_of_the_paper() -> tuple[dict[str, int], dict[str, int]]:
+    """For how many epochs the paper trained each network of Table 2, by title: those of which there
+    is a row of its size here, and the others."""
+    training = aggregates.load("paper")["facts"]["training"]
+    epochs = training["epochs_until_early_stopping"]
+    named = {row["name"]: row["title"] for row in reproduction.known_answers()["table_2"]}
+    by_title = {named["transformer_xl_lakh"] if t == "LakhNES" else t: n for t, n in epochs.items()}
+    large = {row.title for row in reproduction.table_2() if is_of_papers_size(row)}
+    return tuple(
+        {title: count for title, count in by_title.items() if (title in large) == is_large}
+        for is_large in (True, False)
+    )
 
 
 def costs(models: dict, song_by_song_of: dict) -> list[tuple[str, ...]]:
