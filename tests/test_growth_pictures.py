@@ -4,6 +4,7 @@ import growth_section
 import numpy as np
 import pages
 import pytest
+import scaling
 import table_figures
 from growth_section import Curve, Growth, Panel
 
@@ -54,3 +55,23 @@ def test_costs_are_told_by_round_numbers(costs, said):
     low, high = axes.get_ylim()
     form = axes.yaxis.get_major_formatter()
     assert [form(tick) for tick in axes.get_yticks() if low <= tick <= high] == said
+
+
+def test_hours_add_what_workers_and_coordinator_do_but_the_coordinator_is_one(monkeypatch):
+    speeds = {"files_a_second_and_worker": 10.0, "files_a_second_of_coordinator": 100.0}
+    monkeypatch.setattr(scaling, "ALL_FILES", 1000)
+    assert scaling.hours(speeds, 1) == (100.0, 10.0, 110.0)
+    assert scaling.hours(speeds, 2) == (50.0, 10.0, 55.0)
+    assert scaling.hours(speeds, 100) == (1.0, 10.0, 10.0)
+    monkeypatch.setattr(growth_section, "value", lambda path: speeds)
+    assert growth_section.worked_out(2) == {"clock": 55.0, "processor": 110.0}
+    monkeypatch.setattr(growth_section, "value", lambda path: None)
+    assert growth_section.worked_out(2) is None
+
+
+def test_numbers_over_a_thousand_have_commas():
+    assert [growth_section.digits(cost) for cost in (0.09487, 252.83, 1508.4)] == [
+        "0.09487",
+        "252.8",
+        "1,508",
+    ]

@@ -6,6 +6,7 @@ from functools import partial
 from typing import NamedTuple
 
 import numpy as np
+import scaling
 from filling import fill, value
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
@@ -92,14 +93,32 @@ def growths() -> list[Growth]:
 
 def section() -> str:
     """The text between the marks ``growth`` of docs/scaling.md."""
+    lakh = value("all_of_lakh")
     return fill(
         "growth.md.jinja",
+        digits=digits,
         growths=growths(),
         curves=value("growth.curves") or {},
         processes=value("several_processes"),
-        lakh=value("all_of_lakh"),
+        lakh=lakh,
+        worked_out=worked_out(lakh["mapping"]["workers"]) if lakh else None,
         versions=value("suite.rows"),
     )
+
+
+def digits(cost: float) -> str:
+    """A cost in four digits."""
+    return f"{cost:,.0f}" if cost >= 1000 else f"{cost:.4g}"
+
+
+def worked_out(cores: int) -> dict[str, float] | None:
+    """Seconds that the rule of the page's part on hours gives for mapping all of Lakh on so many
+    cores, by the clock and of processors; None if what it is made of was not measured."""
+    measured = value("lakh")
+    if measured is None:
+        return None
+    *_, clock = scaling.hours(measured, cores)
+    return {"clock": clock, "processor": sum(scaling.hours(measured, 1)[:2])}
 
 
 def pictures() -> dict:

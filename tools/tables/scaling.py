@@ -3,7 +3,7 @@ docs/scaling.md."""
 
 import textwrap
 
-from filling import fill, replaced
+from filling import fill, replaced, value
 
 from lakhnes_lib.data.lakh import SONGS_A_PART
 from lakhnes_lib.listening import results
@@ -12,6 +12,17 @@ ALL_FILES = 176_581
 """Files of LMD-full, by its page."""
 PAPER_EVENTS = 400_000 * 30 * 512
 """Steps, rows and events of a segment (§5, and the name of the checkpoint)."""
+
+
+def hours(values: dict, cores: int) -> tuple[float, float, float]:
+    """Seconds to map all of Lakh on so many cores, by what results/lakh.json holds: the workers'
+    share of it, the coordinator's, and in all.
+
+    The cores share all work evenly, but the coordinator is one process.
+    """
+    work = ALL_FILES / values["files_a_second_and_worker"]
+    coordinator = ALL_FILES / values["files_a_second_of_coordinator"]
+    return work / cores, coordinator, max((work + coordinator) / cores, coordinator)
 
 
 def page(text: str) -> str:
@@ -26,6 +37,8 @@ def page(text: str) -> str:
         values=values,
         all_files=ALL_FILES,
         times=ALL_FILES / values["files"]["seen"],
+        hours=[(cores, *hours(values, cores)) for cores in (1, 16, 256)],
+        all_measured=value("all_of_lakh.mapping"),
         same=same,
         trials=len(values["same_bytes"]) - 1,
         songs_a_part=SONGS_A_PART,
