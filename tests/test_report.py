@@ -110,6 +110,11 @@ def test_speed_of_composing_is_that_of_the_fastest_precision(measured):
     assert "## Composing" not in pages.all_results()
 
 
+def test_the_librarys_own_way_of_drawing_is_marked_once():
+    assert pages.own_way() in results.read("auditions")["values"]["grid"]
+    assert pages.all_results().count(f"| **{pages.own_way()}**, the library's own |") == 1
+
+
 def test_what_each_change_of_the_modern_decoder_gains(measured):
     measured("modern_decoder", None)
     assert perplexity_tables.left_out() is None
@@ -216,11 +221,20 @@ def test_the_songs_that_differ_most(measured):
     entry = {"perplexity": 3.5, "targets": 407_641, "songs": ours.tolist(), "seconds": 60}
     measured("per_song", {"models": {"mini": entry, "other": entry | {"perplexity": 4.0}}})
     assert song_by_song.best() == "mini"
-    nearest, furthest = song_by_song.furthest("mini")
+    assert song_by_song.ahead("mini") == (1 + (targets < 10).sum(), 373)
+    assert list(song_by_song.furthest("mini")) == [
+        "is ahead of LakhNES, or comes nearest to it",
+        "falls furthest behind",
+    ]
+    nearest, furthest = song_by_song.furthest("mini").values()
     assert len(nearest) == len(furthest) == 10
     assert (nearest[0][0], nearest[0][-1]) == (names[long[7]], "0.50")
     assert (furthest[0][0], furthest[0][-1]) == (names[long[9]], "4.00")
     assert f"| {names[long[9]]} | {targets[long[9]]:,} |" in pages.all_results()
+    for factor, title in ((0.9, "is furthest ahead of LakhNES"), (1.1, "comes nearest to LakhNES")):
+        entry["songs"] = (known * factor).tolist()
+        assert next(iter(song_by_song.furthest("mini"))) == title
+    entry["songs"] = ours.tolist()
     assert song_by_song.picture("Songs").png().startswith(b"\x89PNG")
     mini = next(row for row in reproduction.table_2() if row.name == "mini")
     assert perplexity_tables.compared(mini)[7] == "3.500"

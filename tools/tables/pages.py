@@ -23,6 +23,7 @@ from table_figures import figures
 
 from lakhnes_lib import profiles
 from lakhnes_lib.evaluation import musical_metrics
+from lakhnes_lib.generation import auditions
 from lakhnes_lib.listening import reproduction, results
 
 NOT_MEASURED_BY_BENCHMARKS = ("known_answers", "findings")
@@ -113,6 +114,14 @@ def readme(text: str) -> str:
     return replaced(replaced(text, "results", section), "minutes", minutes())
 
 
+def own_way() -> str:
+    """What results/auditions.json calls the way in which the library itself draws."""
+    drawn = profiles.Sampling()
+    name = f"temperature {drawn.temperature}, top-k {drawn.top_k or 'all'}, top-p {drawn.top_p}"
+    name += f", notes up to {auditions.LET_GO_AFTER} s, times {auditions.LOOP_HEAT} in loops"
+    return f"{name}, waits at {auditions.TIMING}"
+
+
 def all_results() -> str:
     """docs/results.md."""
     best = song_by_song.best()
@@ -134,8 +143,10 @@ def all_results() -> str:
         shortest_listed=song_by_song.SHORTEST_LISTED,
         sampled=value("sampling"),
         auditions=value("auditions"),
+        own_way=own_way(),
         composing=value("composing"),
         furthest=song_by_song.furthest(best) if best else None,
+        ahead=song_by_song.ahead(best) if best else None,
         metrics={name: title for name, title in musical_metrics.METRICS.items() if name in heard},
         left_out=left_out(),
         longer=model_tables.longer(),

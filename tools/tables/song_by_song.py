@@ -65,15 +65,30 @@ def picture(title: str) -> Picture:
     return drawn
 
 
-def furthest(name: str) -> tuple[list[tuple[str, ...]], list[tuple[str, ...]]]:
-    """The songs where a model of ours does best beside LakhNES, and where worst: name, events,
-    perplexity under LakhNES and under ours, ours over LakhNES."""
+def ahead(name: str) -> tuple[int, int]:
+    """In how many songs a model of ours has a lower perplexity than LakhNES, and of how many."""
+    _, _, known = published()
+    return int((np.array(measured()[name]["songs"]) < known).sum()), len(known)
+
+
+def furthest(name: str) -> dict[str, list[tuple[str, ...]]]:
+    """The songs where a model of ours does best beside LakhNES, and where worst, each below what it
+    does there: name, events, perplexity under LakhNES and under ours, ours over LakhNES."""
     names, targets, known = published()
     ours = np.array(measured()[name]["songs"])
     ratio = ours / known
     order = [n for n in np.argsort(ratio) if targets[n] >= SHORTEST_LISTED]
-    rows = [
-        (names[n], f"{targets[n]:,}", f"{known[n]:.2f}", f"{ours[n]:.2f}", f"{ratio[n]:.2f}")
-        for n in order
-    ]
-    return rows[:MOST], rows[::-1][:MOST]
+    lists = order[:MOST], order[::-1][:MOST]
+    best, worst = (ratio[list(numbers)] for numbers in lists)
+    said = {0: "comes nearest to LakhNES", MOST: "is furthest ahead of LakhNES"}
+    titles = (
+        said.get(int((best < 1).sum()), "is ahead of LakhNES, or comes nearest to it"),
+        "falls furthest behind" if worst[-1] > 1 else "is least ahead, or falls furthest behind",
+    )
+    return {
+        title: [
+            (names[n], f"{targets[n]:,}", f"{known[n]:.2f}", f"{ours[n]:.2f}", f"{ratio[n]:.2f}")
+            for n in numbers
+        ]
+        for title, numbers in zip(titles, lists, strict=True)
+    }
