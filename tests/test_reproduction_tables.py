@@ -86,6 +86,51 @@ def test_figure_3_has_a_line_for_each_seed_of_two_amounts(tmp_path, monkeypatch)
     assert list(reproduction.figure_3()) == ["paper: epochs of Lakh"]
 
 
+def test_figure_3_is_drawn_beside_the_perplexity_without_lakh():
+    lines = {"paper": ([0, 1, 4], [4.0, 3.0, 2.0]), "here": ((0, 4), (10.0, 9.0))}
+    late = {"here, begun late": ((1, 4), (8.0, 7.0))}
+    changes = table_figures.changes_by_lakh(lines | late)
+    assert changes.keys() == lines.keys()
+    assert changes["paper"][1].tolist() == [0, -25, -50]
+    assert changes["here"][1] == pytest.approx([0, -10])
+    (axes,) = table_figures.figure_3(changes, title="made").axes
+    assert [line.get_xdata().tolist() for line in axes.lines] == [[0, 1, 2], [0, 2]]
+    assert [tick.get_text() for tick in axes.get_xticklabels()] == ["0", "1", "4"]
+    assert not table_figures.changes_by_lakh({"paper": lines["paper"]} | late)
+
+
+def test_a_run_that_goes_on_begins_where_the_model_before_it_ended():
+    def entry(data, *events):
+        points = [{"events": each, "valid_loss": 1.0 - each / 1e9} for each in events]
+        return {"data": data, "curve": points, "events": events[-1]}
+
+    nes, lakh = "of NES-MDB", "of Lakh"
+    models = {
+        "laptop/lstm": entry(nes, 10**6),
+        "laptop/transformer_xl_hours_end": entry(nes, 0, 2 * 10**6),
+        "laptop/transformer_xl_hours_lakh": entry(nes, 0, 10**6),
+        "laptop/lakh_hours": entry(lakh, 5 * 10**6),
+    }
+    lines = table_figures.training_curves("laptop", models)
+    assert {name: line[0] for name, line in lines.items()} == {
+        "lstm": [1],
+        "transformer_xl_hours_end": [0, 2],
+        "transformer_xl_hours_lakh": [0, 1],
+    }
+    models["transformer_xl"] = reproduction.measured()["transformer_xl"] | {"data": nes}
+    lines = table_figures.training_curves("laptop", models)
+    shipped = lines["shipped transformer_xl"][0]
+    assert lines["transformer_xl_hours_end"][0] == pytest.approx([shipped[-1], shipped[-1] + 2])
+    drawn = table_figures.training(lines, title="made")
+    assert [len(axes.lines) for axes in drawn.axes] == [1, 3], "minutes, and hours below"
+
+
+def test_rows_of_table_2s_picture_can_be_told_apart():
+    labels = [label for label, _ in table_figures.labelled(reproduction.table_2())]
+    assert len(set(labels)) == len(labels)
+    assert {"Transformer-XL, augmented, 5.3 M", "Transformer-XL"} < set(labels)
+
+
 def test_the_papers_numbers_have_as_many_digits_as_the_paper_gives():
     names = [row["name"] for row in reproduction.known_answers()["published"]]
     assert len(names) == sum(
