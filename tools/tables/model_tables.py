@@ -29,7 +29,7 @@ def longer() -> list[tuple[str, ...]]:
         if entry is None or (before and before not in models):
             continue
         parts = {each: models[each] for each in (before, f"laptop/{name}") if each}
-        events = " + ".join(f"{part['events'] / 1e6:.1f} M" for part in parts.values())
+        events = " + ".join(f"{trainings.learned(*part) / 1e6:.1f} M" for part in parts.items())
         minutes = " + ".join(trainings.minutes(*part) for part in parts.items())
         numbers = [f"{entry[x]['exact']:.3f}" if x in entry else NONE for x in ("valid", "test")]
         table.append((title, f"{entry['parameters'] / 1e6:.1f} M", events, minutes, *numbers))
