@@ -12,6 +12,7 @@ import argparse
 import json
 import math
 import time
+from functools import partial
 
 import numpy as np
 import torch
@@ -38,9 +39,9 @@ ROWS = ("few_transformer_xl", AUGMENTED, "few_lstm", "few_lstm_augmented")
 OVERFITTED = 112
 """Songs of the runs that ask when a model overfits: a quarter of the others', for as many steps."""
 
-MIXTURE = "lakh_fading"
+MIXTURE, HALF = "lakh_fading", "transposed_half"
 FADING = (1.0, 0.75, 0.5, 0.25)
-"""Of that run: songs of Lakh for each song of NES-MDB, epoch by epoch; none after these."""
+"""Of the first: songs of Lakh for each song of NES-MDB, epoch by epoch; none after these."""
 
 GROUPS = {
     # name of the run: (row of the profile, what is changed in it, run it starts from). Of what is
@@ -56,7 +57,8 @@ GROUPS = {
         f"batch_{rows}": (AUGMENTED, {"batch": rows, "steps": 19200 // rows}, None)
         for rows in (4, 16)
     }
-    | {"transposed": (AUGMENTED, {"augment": "transposed"}, None), MIXTURE: (AUGMENTED, {}, None)},
+    | {"transposed": (AUGMENTED, {"augment": "transposed"}, None)}
+    | {name: (AUGMENTED, {}, None) for name in (MIXTURE, HALF)},
     # Beside the rows' own rates, 0.002 and 0.02.
     "rates": {
         f"lstm_rate_{rate}": ("few_lstm", {"learning_rate": rate}, None)
@@ -117,7 +119,7 @@ def run(name: str, row: str, changes: dict, start: str | None, seed: int, test: 
             )
         else:
             begun_from = RUNS / start / f"seed{seed}" / "best" if start else None
-            train = mixed if name == MIXTURE else trainer.train
+            train = partial(train_on, OWN_SONGS[name]) if name in OWN_SONGS else trainer.train
             model, about = trained(train, profile, corpus, folder, row, begun_from)
         values |= about
     for split in splits:
@@ -148,11 +150,10 @@ def trained(train, profile, corpus, folder, row: str, start) -> tuple[LanguageMo
     }
 
 
-def mixed(profile, corpus, folder, *, model, start, resume, device) -> trainer.TrainingRun:
-    """The same as ``trainer.train``, but that songs of Lakh are mixed in, fewer every epoch."""
-    settings, seed = profile.training[model], profile.seed
+def with_lakh(split, settings, seed: int):
+    """``songs(epoch)`` as a training reads them, with songs of Lakh mixed in, fewer every epoch."""
     options = settings.augment, seed, settings.draws
-    own = augmentation.songs_by_epoch(corpus["train"], *options, settings.train_songs)
+    own = augmentation.songs_by_epoch(split, *options, settings.train_songs)
     lakh = augmentation.songs_by_epoch(prepare(LAKH)["train"], *options)
 
     def songs(epoch: int) -> list:
@@ -163,10 +164,34 @@ def mixed(profile, corpus, folder, *, model, start, resume, device) -> trainer.T
         of_lakh = lakh(epoch) if count else []
         return of_nes + [of_lakh[n] for n in rng.permutation(len(of_lakh))[:count]]
 
+    return songs
+
+
+def half_transposed(split, settings, seed: int):
+    """``songs(epoch)`` as a training reads them, each transposed half of the time."""
+    options = seed, settings.draws, settings.train_songs
+    kinds = [augmentation.songs_by_epoch(split, kind, *options) for kind in ("none", "transposed")]
+
+    def songs(epoch: int) -> list:
+        pairs = zip(*(kind(epoch) for kind in kinds), strict=True)
+        is_moved = np.random.default_rng([seed, epoch]).random(len(kinds[0](epoch))) < 0.5
+        return [pair[moved] for pair, moved in zip(pairs, is_moved.astype(int), strict=True)]
+
+    return songs
+
+
+OWN_SONGS = {MIXTURE: with_lakh, HALF: half_transposed}
+"""Runs that read other songs than those of their row's split."""
+
+
+def train_on(songs_of, profile, corpus, folder, *, model, start, resume, device):
+    """The same as ``trainer.train``, but that the training reads ``songs_of(split, …)(epoch)``."""
+    settings, seed = profile.training[model], profile.seed
     torch.manual_seed(seed)
     folder.mkdir(parents=True, exist_ok=True)
     first = first_model(profile, model, start)
     run = trainer.TrainingRun(first, profile, model, corpus, folder, torch.device(device))
+    songs = songs_of(corpus["train"], settings, seed)
     run.streams = Streams(songs, settings.batch, settings.segment, seed, settings.streams)
     if resume:
         run.restore()

@@ -42,6 +42,7 @@ SETTINGS = {
     "learning_rate": "learning rate",
     "matrix_learning_rate": "learning rate of the matrices",
     "lakh_fading": "songs of Lakh mixed in, fewer every epoch",
+    "transposed_half": "augmentation transposed, half of the time",
 }
 """What a run of the recipe or of the rates changes, or its name -> its title."""
 PANELS: dict[str, tuple[str, ...]] = {
