@@ -33,20 +33,21 @@ def test_an_average_counts_a_key_until_a_note_leaves_its_range():
     assert np.exp(mean) == pytest.approx(expected)
 
 
-def test_scoring_time_stands_beside_the_first_model_alone(monkeypatch):
+def test_scoring_time_stands_beside_the_best_model_alone(monkeypatch):
     def score(perplexity, readings=1):
         return {"exact": perplexity, "nats": math.log(perplexity), "readings": readings}
 
     rows = {
         "mini": {"valid": score(4.0), "test": score(3.0)},
         "mini, twelve keys": {"test": score(2.7, 12)},
-        "mini and paper_size": {"valid": score(2.0, 2)},
+        "paper_size": {"test": score(2.5)},
+        "mini and paper_size": {"valid": score(2.0, 2), "test": score(2.25, 2)},
     }
     monkeypatch.setattr(model_tables, "value", lambda path: rows)
-    alone, keys, both = model_tables.scoring_time()
+    alone, keys, _, both = model_tables.scoring_time()
     assert alone == ("mini", "1", "4.000", "3.000", "–")
     assert keys == ("mini, twelve keys", "12", "–", "2.700", f"{math.log(0.9):+.3f}")
-    assert both == ("mini and paper_size", "2", "2.000", "–", "–")
+    assert both == ("mini and paper_size", "2", "2.000", "2.250", f"{math.log(0.9):+.3f}")
 
 
 def test_sizes_stand_beside_the_same_seed_of_minis(monkeypatch):

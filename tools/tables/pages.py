@@ -108,6 +108,7 @@ def readme(text: str) -> str:
         full_size=reproduction_page.full_size(),
         lakh=reproduction_page.lakh_and_all(),
         paper_events=scaling.PAPER_EVENTS,
+        most_epochs=max(max(each.values()) for each in reproduction_page.epochs_of_the_paper()),
         large_alone=song_by_song.measured().get("paper_size", {}).get("perplexity", nan),
         lakhnes=song_by_song.total(),
     )

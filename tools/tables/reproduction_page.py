@@ -4,6 +4,7 @@ import textwrap
 from itertools import pairwise
 from typing import NamedTuple
 
+import findings_context
 import findings_table
 import published_table
 import scaling
@@ -34,6 +35,8 @@ def page(hardware: dict) -> str:
         hardware=hardware,
         findings=findings_table.sentences(),
         further=findings_table.further(),
+        small=findings_context.small_models(),
+        left_open=findings_context.left_open(),
         networks=networks(),
         full_size=full_size(),
         lakh=lakh,
