@@ -173,9 +173,10 @@ def half_transposed(split, settings, seed: int):
     kinds = [augmentation.songs_by_epoch(split, kind, *options) for kind in ("none", "transposed")]
 
     def songs(epoch: int) -> list:
-        pairs = zip(*(kind(epoch) for kind in kinds), strict=True)
-        is_moved = np.random.default_rng([seed, epoch]).random(len(kinds[0](epoch))) < 0.5
-        return [pair[moved] for pair, moved in zip(pairs, is_moved.astype(int), strict=True)]
+        as_written, moved = (kind(epoch) for kind in kinds)
+        draws = np.random.default_rng([seed, epoch]).random(len(moved))
+        drawn = zip(as_written, moved, draws, strict=True)
+        return [other if draw < 0.5 else own for own, other, draw in drawn]
 
     return songs
 

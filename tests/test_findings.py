@@ -135,8 +135,11 @@ def test_what_the_planned_seeds_left_open_is_named(monkeypatch):
     ]
     monkeypatch.setattr(findings_table, "runs", lambda: all_runs)
     assert findings_context.left_open() == [4]
+    assert "p was above 0.05 in finding 4, so more were added" in findings_context.about_seeds()
     monkeypatch.setattr(findings_table, "runs", lambda: all_runs[:-1])
     assert findings_table.planned_p(sure) is None
+    monkeypatch.setattr(findings_table, "runs", list)
+    assert findings_context.about_seeds() == "Three seeds were planned."
     assert findings_context.small_models() is None
 
 

@@ -102,7 +102,7 @@ def readme(text: str) -> str:
             if not said.endswith(f"{findings_table.NOT_YET}.")
         ],
         small=findings_context.small_models(),
-        left_open=findings_context.left_open(),
+        seeds=findings_context.about_seeds(),
         on_all_songs=findings_context.on_all_songs(),
         table_2=table_2(),
         full_size=reproduction_page.full_size(),

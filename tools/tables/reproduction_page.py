@@ -36,7 +36,7 @@ def page(hardware: dict) -> str:
         findings=findings_table.sentences(),
         further=findings_table.further(),
         small=findings_context.small_models(),
-        left_open=findings_context.left_open(),
+        seeds=findings_context.about_seeds(),
         networks=networks(),
         full_size=full_size(),
         lakh=lakh,
