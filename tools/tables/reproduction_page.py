@@ -37,6 +37,7 @@ def page(hardware: dict) -> str:
         further=findings_table.further(),
         small=findings_context.small_models(),
         seeds=findings_context.about_seeds(),
+        on_all_songs=findings_context.on_all_songs(),
         networks=networks(),
         full_size=full_size(),
         lakh=lakh,
