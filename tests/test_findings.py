@@ -46,6 +46,7 @@ def test_a_finding_that_is_not_seen_is_said_to_be_not_seen():
     assert "not seen here: 12.00 against 10.00, +20.0%, one seed, so no test, on valid." in said
 
 
+@pytest.mark.filterwarnings("ignore:Precision loss")  # two seeds that are the same
 @pytest.mark.parametrize(
     "values, seen", [((12, 8, 6, 5.5), "here"), ((12, 8, 7, 4), "not seen here:")]
 )
@@ -53,15 +54,20 @@ def test_diminishing_returns_need_all_amounts(monkeypatch, values, seen):
     names = (findings_table.XL_AUGMENTED, *findings_table.LAKH)
     all_runs = [a_run(name, 0, value) for name, value in zip(names, values, strict=True)]
     monkeypatch.setattr(findings_table, "runs", lambda: all_runs)
-    gains = ", ".join(f"{math.log(a / b):+.3f}" for a, b in itertools.pairwise(values))
-    shown = f": {seen} {gains} on valid, from 0, 1, 2 to 4 units"
+    steps = [math.log(a / b) for a, b in itertools.pairwise(values)]
+    by_unit = f" The first unit gains {steps[0]:+.3f}, each of the 3 after it"
+    by_unit += f" {sum(steps[1:]) / 3:+.3f} (paper: +0.074 and +0.011)"
+    one_seed = ", ".join(f"{step:+.3f}" for step in steps)
+    alike = ", ".join(f"{step:+.3f} ± 0.000" for step in steps)
     said = findings_table.diminishing()
-    assert "(paper: +0.074, +0.029, +0.005 nats an event)" in said
-    assert said.endswith(f"{shown} (one seed, which is no finding yet).")
+    assert "(paper: +0.074, +0.029, +0.005 nats an event from 0, 1, 2 to 4 units)" in said
+    shown = f": {seen} {one_seed} on valid (one seed, which is no finding yet).{by_unit}."
+    assert said.endswith(shown)
     all_runs += [a_run(name, 1, 100.0) for name in names[::2]]  # not comparable
     assert findings_table.diminishing() == said
     all_runs += [each | {"seed": 2} for each in all_runs[:4]]
-    assert findings_table.diminishing().endswith(f"{shown} (2 seeds).")
+    shown = f": {seen} {alike} on valid (2 seeds).{by_unit}"
+    assert shown in findings_table.diminishing()
     for run in [run for run in all_runs if run["name"] == names[1]]:
         all_runs.remove(run)
     assert findings_table.diminishing().endswith(": not measured yet.")
@@ -78,8 +84,12 @@ def test_a_step_of_lakh_that_loses_is_named(monkeypatch):
     monkeypatch.setattr(findings_table, "runs", lambda: all_runs)
     lost = [math.log(one / two) for _, one, two, _ in values.values()]
     p = stats.ttest_1samp(lost, 0).pvalue
+    first = [math.log(none / one) for none, one, _, _ in values.values()]
+    each = [math.log(one / four) / 3 for _, one, _, four in values.values()]
+    p_by_unit = stats.ttest_rel(first, each).pvalue
     said = findings_table.diminishing()
-    assert said.endswith(f"(3 seeds); 2 units are worse than 1 in 2 of 3 seeds, p = {p:.2g}.")
+    assert f"(3 seeds); 2 units are worse than 1 in 2 of 3 seeds, p = {p:.2g}. " in said
+    assert said.endswith(f", the later ones less in 3 of 3 seeds, p = {p_by_unit:.2g}.")
 
 
 def test_overfitting_is_later_where_valid_turns_later(monkeypatch):

@@ -147,29 +147,51 @@ def control() -> str:
 
 
 def diminishing() -> str:
-    """Whether each step of Lakh gains less than the one before it: a sentence.
+    """Whether each step of Lakh gains less than the one before it: sentences.
 
     Only seeds that all rows have count, since seeds differ by more than amounts of Lakh.
     """
     known, all_runs = reproduction.known_answers()["figure_3"], runs()
-    gains = ", ".join(f"{gain:+.3f}" for gain in -np.diff(np.log(known["test"])))
-    claim = f"**Each further step of Lakh gains less** (paper: {gains} nats an event)"
+    papers = -np.diff(np.log(known["test"]))  # (steps,)
+    gains = ", ".join(f"{gain:+.3f}" for gain in papers)
     amounts = (0, *UNITS)
+    units = f"{', '.join(map(str, amounts[:-1]))} to {amounts[-1]} units"
+    claim = f"**Each further step of Lakh gains less** (paper: {gains} nats an event from {units})"
     for split in ("test", "valid"):
         each = [nats(all_runs, name, split) for name in (XL_AUGMENTED, *LAKH)]
         if seeds := sorted(set.intersection(*map(set, each))):
             steps = -np.diff([[row[seed] for seed in seeds] for row in each], axis=0)
-            means = steps.mean(1)  # (steps,)
-            seen = "here" if (np.diff(means) < 0).all() else "not seen here:"
-            ours = ", ".join(f"{gain:+.3f}" for gain in means)
-            units = ", ".join(map(str, amounts[:-1]))
+            seen = "here" if (np.diff(steps.mean(1)) < 0).all() else "not seen here:"
+            ours = ", ".join(_gain(step) for step in steps)
             count = f"{len(seeds)} seeds" if len(seeds) > 1 else "one seed, which is no finding yet"
-            text = (
-                f"{claim}: {seen} {ours} on {split}, from {units} to {amounts[-1]} units ({count})"
-            )
             lost = [_loss(*step) for step in zip(amounts, amounts[1:], steps, strict=False)]
-            return "; ".join([text, *filter(None, lost)]) + "."
+            text = "; ".join([f"{claim}: {seen} {ours} on {split} ({count})", *filter(None, lost)])
+            return f"{text}. {_by_unit(steps, papers)}"
     return f"{claim}: {NOT_YET}."
+
+
+def _gain(gains: np.ndarray) -> str:
+    """Mean of gains by seed in nats, and their standard deviation if there are several seeds."""
+    spread = f" ± {gains.std(ddof=1):.3f}" if len(gains) > 1 else ""
+    return f"{gains.mean():+.3f}{spread}"
+
+
+def _by_unit(steps: np.ndarray, papers: np.ndarray) -> str:
+    """What the first unit gains beside each unit after it: a sentence.
+
+    steps: gains in nats, (steps, seeds) float64; papers: the same of the paper, (steps,).
+    """
+    after = UNITS[-1] - UNITS[0]
+    first, each = steps[0], steps[1:].sum(0) / after  # (seeds,)
+    beside = f"paper: {papers[0]:+.3f} and {papers[1:].sum() / after:+.3f}"
+    text = f"The first unit gains {first.mean():+.3f}, each of the {after} after it"
+    text = f"{text} {each.mean():+.3f} ({beside})"
+    if len(first) > 1:
+        p = stats.ttest_rel(first, each).pvalue
+        text += (
+            f", the later ones less in {(each < first).sum()} of {len(first)} seeds, p = {p:.2g}"
+        )
+    return f"{text}."
 
 
 def _loss(fewer: int, more: int, gains: np.ndarray) -> str:
