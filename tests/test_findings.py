@@ -28,22 +28,22 @@ def test_a_finding_compares_runs_of_the_same_seed():
     all_runs += [a_run(finding.better, 3, 400.0)]  # has no run to be compared with
     said = findings_table.sentence(finding, all_runs)
     assert "(paper: 2.741 against 3.501, -22%): here 5.50 ± 0.50 against 10.17 ± 0.29" in said
-    mean = math.prod(a / b for a, b in pairs.values()) ** (1 / 3) - 1
-    assert f", {mean:+.1%}, 3 seeds, paired t-test p = " in said and said.endswith(" on valid.")
+    mean = (5 + 5.5 + 6) / (10 + 10 + 10.5) - 1
+    assert f" on valid, {mean:+.1%}, lower with 3 of 3 seeds (p = " in said
     differences = [math.log(a / b) for a, b in pairs.values()]
     p = stats.ttest_1samp(differences, 0).pvalue
-    assert f"p = {p:.2g}," in said and "with the first" not in said
-    longer = findings_table.sentence(finding, [*all_runs, a_run(finding.worse, 3, 401.0)])
-    assert "4 seeds" in longer and f"({p:.2g} with the first 3), on valid." in longer
+    assert said.endswith(f"(p = {p:.2g}).") and findings_table.said_p(0.0009) == "p < 0.001"
+    other = findings_table.sentence(finding, [*all_runs, a_run(finding.worse, 3, 399.0)])
+    assert "lower with 3 of 4 seeds" in other
     all_runs += [a_run(name, 0, 7.0, "test") for name in (finding.better, finding.worse)]
-    assert "one seed, so no test, on test." in findings_table.sentence(finding, all_runs)
+    assert " on test, +0.0%, one seed, so no test." in findings_table.sentence(finding, all_runs)
 
 
 def test_a_finding_that_is_not_seen_is_said_to_be_not_seen():
     finding = findings_table.FINDINGS[2]
     all_runs = [a_run(finding.better, 0, 12.0), a_run(finding.worse, 0, 10.0)]
     said = findings_table.sentence(finding, all_runs)
-    assert "not seen here: 12.00 against 10.00, +20.0%, one seed, so no test, on valid." in said
+    assert "not seen here: 12.00 against 10.00 on valid, +20.0%, one seed, so no test." in said
 
 
 @pytest.mark.filterwarnings("ignore:Precision loss")  # two seeds that are the same
@@ -145,9 +145,21 @@ def test_what_the_planned_seeds_left_open_is_named(monkeypatch):
     ]
     monkeypatch.setattr(findings_table, "runs", lambda: all_runs)
     assert findings_context.left_open() == [4]
-    assert "p was above 0.05 in finding 4, so more were added" in findings_context.about_seeds()
+    p = [findings_table.p_with(finding) for finding in (open_one, sure)]
+    said = findings_context.about_seeds()
+    assert f"p was above 0.05 in finding 4: with 3 seeds p is {p[0]:.2g} in finding 4. " in said
+    # The rows make three of the pairs: Holm takes the smallest p times 3, the next times 2.
+    between = findings_table.p_with(findings_table.FINDINGS[1])
+    corrected = max(p * (3 - rank) for rank, p in enumerate(sorted([*p, between])))
+    assert said.endswith(f"for 3 tests at once (Holm's method), p = {corrected:.2g} at most.")
+    fourth = [a_run(open_one.better, 3, 8.0, "test"), a_run(open_one.worse, 3, 9.2, "test")]
+    monkeypatch.setattr(findings_table, "runs", lambda: [*all_runs, *fourth])
+    p_of_four = findings_table.p_with(open_one)
+    said = findings_context.about_seeds()
+    assert f"so more were run, of every row: with 3 and 4 seeds p is {p[0]:.2g} and" in said
+    assert f" and {p_of_four:.2g} in finding 4. " in said and "take finding 4 as likely" in said
     monkeypatch.setattr(findings_table, "runs", lambda: all_runs[:-1])
-    assert findings_table.planned_p(sure) is None
+    assert findings_table.p_with(sure, 3) is None
     monkeypatch.setattr(findings_table, "runs", list)
     assert findings_context.about_seeds() == "Three seeds were planned."
     assert findings_context.small_models() is None

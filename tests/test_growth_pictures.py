@@ -67,11 +67,3 @@ def test_hours_add_what_workers_and_coordinator_do_but_the_coordinator_is_one(mo
     assert growth_section.worked_out(2) == {"clock": 55.0, "processor": 110.0}
     monkeypatch.setattr(growth_section, "value", lambda path: None)
     assert growth_section.worked_out(2) is None
-
-
-def test_numbers_over_a_thousand_have_commas():
-    assert [growth_section.digits(cost) for cost in (0.09487, 252.83, 1508.4)] == [
-        "0.09487",
-        "252.8",
-        "1,508",
-    ]

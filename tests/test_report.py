@@ -1,5 +1,6 @@
 """The README, the pages and the models' cards say what results/ says."""
 
+import collections
 import math
 
 import cards
@@ -217,11 +218,24 @@ def test_the_songs_that_differ_most(measured):
     long = np.flatnonzero(targets >= song_by_song.SHORTEST_LISTED)
     ours = known * 1.5
     ours[long[7]], ours[long[9]] = known[long[7]] / 2, known[long[9]] * 4
-    ours[np.flatnonzero(targets < 10)] = 1.0  # too short to be listed
+    ours[targets < 10] = known[targets < 10] / 3  # too short to be listed
     entry = {"perplexity": 3.5, "targets": 407_641, "songs": ours.tolist(), "seconds": 60}
     measured("per_song", {"models": {"mini": entry, "other": entry | {"perplexity": 4.0}}})
     assert song_by_song.best() == "mini"
-    assert song_by_song.ahead("mini") == (1 + (targets < 10).sum(), 373)
+    ahead, tiny = song_by_song.ahead("mini"), (targets < 10).sum()
+    assert ahead.songs == (1 + tiny, 373) and ahead.p < 1e-9
+    of_long = int(targets[long[7]] >= song_by_song.LONG)
+    many = (targets >= song_by_song.LONG).sum()
+    assert (ahead.long, ahead.short) == ((of_long, many), (1 + tiny - of_long, 373 - many))
+    gains = collections.Counter()  # nats by game
+    for name, count, theirs, mine in zip(names, targets, known, ours, strict=True):
+        gains[tuple(name.split("_")[:2])] += count * math.log(theirs / mine)
+    ((game, _),) = gains.most_common(1)
+    assert ahead.game == game[1]
+    others = [tuple(name.split("_")[:2]) != game for name in names]
+    assert ahead.songs_of_game == 373 - sum(others)
+    without = np.average(np.log(ours[others]), weights=targets[others])
+    assert ahead.without_game[0] == pytest.approx(np.exp(without))
     assert list(song_by_song.furthest("mini")) == [
         "is ahead of LakhNES, or comes nearest to it",
         "falls furthest behind",

@@ -58,6 +58,7 @@ def card(name: str, config: dict) -> str:
         config=config | {"note": config.get("note", ""), "stages": stages},
         sizes=", ".join(f"{key.replace('_', ' ')} {setting}" for key, setting in settings),
         measured=measured,
+        minutes=trainings.minutes(name, reproduction.measured().get(name, {"minutes": 0.0})),
         packed=packed,
         stored="in fewer than five bits each" if packed else "as bfloat16",
         parts=parts(stages),

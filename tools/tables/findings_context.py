@@ -5,7 +5,21 @@ from itertools import pairwise
 
 import numpy as np
 import torch
-from findings_table import FINDINGS, LAKH, LSTM, NGRAM, UNITS, XL, by_name, planned_p
+from findings_table import (
+    FINDINGS,
+    LAKH,
+    LONGER,
+    LSTM,
+    NGRAM,
+    PLANNED_SEEDS,
+    UNITS,
+    XL,
+    XL_AUGMENTED,
+    by_name,
+    p_with,
+    said_p,
+)
+from scaling import PAPER_EVENTS
 
 from lakhnes_lib import profiles
 from lakhnes_lib.listening import aggregates, reproduction
@@ -25,10 +39,13 @@ def small_models() -> dict | None:
     """How small the findings' models are beside their songs; None before the rows were run.
 
     weights: by row; passes: how often the Transformer-XL read its songs; ours, paper: weights of
-    the Transformer-XL for each event of the training songs; unit: events of a unit of Lakh; times:
-    events that the row after most of Lakh read in all, beside the row without.
+    the Transformer-XL for each event of the training songs; unit, paper_unit: events of a unit of
+    Lakh; times: events that the row after most of Lakh read in all, beside the row without;
+    best_at_the_end: whether each run of the Transformer-XL was best on valid at its last step;
+    control: whether the row without Lakh was trained for longer as well.
     """
-    events = {name: np.mean([run["events"] for run in own]) for name, own in by_name().items()}
+    named = by_name()
+    events = {name: np.mean([run["events"] for run in own]) for name, own in named.items()}
     most = f"lakh_{UNITS[-1]}"
     if not {NGRAM, XL, LAKH[-1], most} <= events.keys():
         return None
@@ -40,36 +57,73 @@ def small_models() -> dict | None:
         "ours": weights[XL] / events[NGRAM],
         "paper": PAPER_WEIGHTS / of_train,
         "unit": events[most] / UNITS[-1],
+        "paper_unit": PAPER_EVENTS / UNITS[-1],
         "times": 1 + events[most] / events[LAKH[-1]],
+        "best_at_the_end": all(
+            run["best_step"] == run["curve"][-1][0]
+            for name in (XL, XL_AUGMENTED, *LAKH)
+            for run in named.get(name, [])
+        ),
+        "control": LONGER in named,
     }
 
 
 def left_open() -> list[int]:
     """Numbers of the findings that the seeds planned left open: p above 0.05."""
-    return [
-        number
-        for number, finding in enumerate(FINDINGS, 1)
-        if (p := planned_p(finding)) is not None and p > 0.05
-    ]
+    planned = [p_with(finding, PLANNED_SEEDS) for finding in FINDINGS]
+    return [number for number, p in enumerate(planned, 1) if p is not None and p > 0.05]
 
 
 def about_seeds() -> str:
-    """Why rows have more seeds than were planned, in sentences."""
-    said, numbers = "Three seeds were planned", " and ".join(map(str, left_open()))
-    if not numbers:
-        return f"{said}."
-    which = f"finding {numbers}" if numbers.isdigit() else f"findings {numbers}"
+    """Why rows have more seeds than were planned, and what p is by seeds, in sentences."""
+    if not (numbers := left_open()):
+        return "Three seeds were planned."
+    by_count = {PLANNED_SEEDS: _open_p(PLANNED_SEEDS)}
+    while None not in (more := _open_p(max(by_count) + 1)):
+        by_count[max(by_count) + 1] = more
+    columns = zip(numbers, zip(*by_count.values(), strict=True), strict=True)
+    each = [f"{_listed([f'{p:.2g}' for p in ps])} in finding {number}" for number, ps in columns]
+    text = f"Three seeds were planned. With them p was above 0.05 in {_numbers(numbers)}"
+    if len(by_count) > 1:
+        text += ", so more were run, of every row"
+    text += f": with {_listed([str(count) for count in by_count])} seeds p is {_listed(each)}."
+    if len(by_count) > 1:
+        text += (
+            " A test looks surer than it is if seeds are added until it succeeds, so take "
+            f"{_numbers(numbers)} as likely, not as shown."
+        )
+    return f"{text} {_together()}"
+
+
+def _open_p(count: int) -> list[float | None]:
+    """p of each finding that the planned seeds left open, with the first seeds."""
+    return [p_with(FINDINGS[number - 1], count) for number in left_open()]
+
+
+def _together() -> str:
+    """What p is at most if all findings are asked at once, by Holm's method: a sentence."""
+    each = sorted(p for finding in FINDINGS if (p := p_with(finding)) is not None)
+    most = max(p * (len(each) - rank) for rank, p in enumerate(each))
+    return f"Corrected for {len(each)} tests at once (Holm's method), {said_p(most)} at most."
+
+
+def _numbers(numbers: list[int]) -> str:
     return (
-        f"{said}; with them p was above 0.05 in {which}, so more were added, to other rows as "
-        "well. A test looks surer than it is if seeds are added until it succeeds, so p with the "
-        "first three stands beside it."
+        f"finding{'s' if len(numbers) > 1 else ''} {_listed([str(number) for number in numbers])}"
     )
+
+
+def _listed(words: list[str]) -> str:
+    """Words as a list in a sentence."""
+    *first, last = words
+    return f"{', '.join(first)} and {last}" if first else last
 
 
 def on_all_songs() -> dict:
     """What Table 2's small rows say, one run each: whether each augmented row is worse than the
     plain one; whether Lakh helped, but more of it less; and the Transformer-XL's exact perplexities
-    on test by units of Lakh, 0 first, which are smaller ones there: unit, in events."""
+    on test by units of Lakh, 0 first, which are smaller ones there: unit, in events; plain: that
+    without augmentation and Lakh."""
     models = reproduction.measured()
 
     def test(row: str) -> float | None:
@@ -82,6 +136,7 @@ def on_all_songs() -> dict:
     after = [value for units, value in by_units.items() if units]
     of_lakh = profiles.load("laptop").training["lakh_1"]
     return {
+        "plain": models.get("laptop/transformer_xl", {}).get("test", {}).get("exact"),
         "unit": of_lakh.steps * of_lakh.batch * of_lakh.segment,
         "augmentation_harms": all(a and b and a < b for a, b in pairs),
         "by_units": by_units,

@@ -11,7 +11,7 @@ import numpy as np
 from findings_table import FEWEST_SONGS, LAKH, LSTM, LSTM_AUGMENTED, NGRAM, XL, XL_AUGMENTED
 
 from lakhnes_lib import profiles
-from lakhnes_lib.listening.pictures import MODEL_COLOURS, Picture, finish, legend
+from lakhnes_lib.listening.pictures import INK, MODEL_COLOURS, Picture, finish, legend
 
 NONE = "–"
 ROWS = {
@@ -37,7 +37,7 @@ SETTINGS = {
     "average": "moving average of the weights",
     "dropout": "dropout",
     "schedule": "schedule of the learning rate",
-    "batch": "segments a step, for as many events",
+    "batch": "as many events in batches of",
     "augment": "augmentation",
     "learning_rate": "learning rate",
     "matrix_learning_rate": "learning rate of the matrices",
@@ -111,6 +111,38 @@ def spread(row: str) -> tuple[int, float] | None:
 def _is_beside(run: dict, base: dict[int, float]) -> bool:
     """Whether the row itself was trained with the run's seed."""
     return "valid" in run and run["seed"] in base
+
+
+def six(title: str) -> Picture:
+    """Of each finding by how many per cent the perplexity is lower: the paper's number, and a dot
+    for each seed of ours."""
+    all_runs = findings_table.runs()
+    drawn = Picture(9.0, 3.4)
+    ax = drawn.add_subplot()
+    for row, finding in enumerate(findings_table.FINDINGS):
+        better, worse = finding.paper
+        label = "paper" if row == 0 else None
+        ax.plot(100 * (better / worse - 1), row, "D", color=INK, markersize=8, label=label)
+        pairs = _changes(all_runs, finding)
+        label = "here, each seed" if row == 0 else None
+        ax.plot(
+            pairs, np.full(len(pairs), row), "o", color=MODEL_COLOURS[0], alpha=0.6, label=label
+        )
+    ax.axvline(0, color=INK, linewidth=0.8)
+    claims = [f"{n}. {finding.claim}" for n, finding in enumerate(findings_table.FINDINGS, 1)]
+    ax.set_yticks(range(len(claims)), claims)
+    ax.invert_yaxis()
+    legend(ax, "lower left")
+    finish(ax, title, "change of perplexity on test, %", grid="both")
+    return drawn
+
+
+def _changes(all_runs: list[dict], finding: findings_table.Finding) -> list[float]:
+    """Change of perplexity on test in per cent, by seed."""
+    better, worse = (
+        findings_table.nats(all_runs, name, "test") for name in (finding.better, finding.worse)
+    )
+    return [100 * np.expm1(better[seed] - worse[seed]) for seed in sorted(better.keys() & worse)]
 
 
 def picture(title: str) -> Picture:

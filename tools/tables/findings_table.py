@@ -3,14 +3,12 @@
 The runs are those of results/findings.json, which ``benchmarks/findings.py`` writes: rows that were
 trained on a tenth of the songs with several seeds. Runs of the same seed are compared with each
 other, in nats an event, by a paired t-test over the seeds. Three seeds were planned, and more were
-added because these left findings open; seeds that are added until a test succeeds make it look
-surer than it is, so p with the first three is said as well. What was not run yet is said to be not
-measured.
+added because these left findings open (``findings_context`` says which). What was not run yet is
+said to be not measured.
 """
 
 import json
 from dataclasses import dataclass
-from math import exp
 
 import numpy as np
 from scipy import stats
@@ -92,7 +90,7 @@ def _beside(all_runs: list[dict], better: str, worse: str) -> str:
         ours = [nats(all_runs, name, split) for name in (better, worse)]
         if seeds := sorted(ours[0].keys() & ours[1].keys()):
             pairs = np.array([[each[seed] for seed in seeds] for each in ours])
-            return f"{_compared(pairs)} on {split}"
+            return _compared(pairs, split)
     return NOT_YET
 
 
@@ -102,20 +100,26 @@ def sentences() -> list[str]:
     return [sentence(finding, all_runs) for finding in FINDINGS]
 
 
-def _compared(pairs: np.ndarray) -> str:
-    """pairs: nats an event, float64 (2, seeds), those of what should be better first."""
-    better, worse = (mean_and_spread(row) for row in np.exp(pairs))
-    change = exp((pairs[0] - pairs[1]).mean()) - 1
+def _compared(pairs: np.ndarray, split: str) -> str:
+    """pairs: nats an event, float64 (2, seeds), those of what should be better first.
+
+    The percentage is of the means, so that a reader can work it out; p is of the nats, by seed.
+    """
+    perplexities = np.exp(pairs)
+    better, worse = map(mean_and_spread, perplexities)
+    change = perplexities[0].mean() / perplexities[1].mean() - 1
     seen = "here" if change < 0 else "not seen here:"
-    text = f"{seen} {better} against {worse}, {change:+.1%}"
+    text = f"{seen} {better} against {worse} on {split}, {change:+.1%}"
     count = pairs.shape[1]
     if count < 2:
-        return f"{text}, one seed, so no test,"
-    p = f"p = {stats.ttest_rel(*pairs).pvalue:.2g}"
-    if count > PLANNED_SEEDS:
-        planned = stats.ttest_rel(*pairs[:, :PLANNED_SEEDS]).pvalue
-        p += f" ({planned:.2g} with the first {PLANNED_SEEDS})"
-    return f"{text}, {count} seeds, paired t-test {p},"
+        return f"{text}, one seed, so no test"
+    lower = (pairs[0] < pairs[1]).sum()
+    return f"{text}, lower with {lower} of {count} seeds ({said_p(stats.ttest_rel(*pairs).pvalue)})"
+
+
+def said_p(p: float) -> str:
+    """p as a reader needs it."""
+    return f"p = {p:.2g}" if p >= 0.001 else "p < 0.001"
 
 
 def mean_and_spread(values: np.ndarray, digits: int = 2) -> str:
@@ -124,12 +128,13 @@ def mean_and_spread(values: np.ndarray, digits: int = 2) -> str:
     return " ± ".join(f"{value:,.{digits}f}" for value in (values.mean(), *spread))
 
 
-def planned_p(finding: Finding) -> float | None:
-    """p of a finding on test with the seeds that were planned, None if they were not all run."""
+def p_with(finding: Finding, count: int | None = None) -> float | None:
+    """p of a finding on test with the first seeds, or all that both rows have; None if there are
+    fewer, or only one."""
     all_runs = runs()
     ours = [nats(all_runs, name, "test") for name in (finding.better, finding.worse)]
-    seeds = range(PLANNED_SEEDS)
-    if not all(seed in each for each in ours for seed in seeds):
+    seeds = sorted(ours[0].keys() & ours[1].keys())[:count]
+    if len(seeds) < max(count or 2, 2):
         return None
     return float(stats.ttest_rel(*([each[seed] for seed in seeds] for each in ours)).pvalue)
 
@@ -137,12 +142,12 @@ def planned_p(finding: Finding) -> float | None:
 def further() -> list[str]:
     """What is asked beside the six findings: sentences, of which those that were not measured end
     with ``NOT_YET``."""
-    return [diminishing(), control(), *overfitting()]
+    return [diminishing(), control(), " ".join(overfitting())]
 
 
 def control() -> str:
     """Whether Lakh brings more than as many events more of NES-MDB itself: a sentence."""
-    claim = f"**{max(UNITS)} units of Lakh bring more than as many events more of NES-MDB**"
+    claim = f"**{max(UNITS)} units of Lakh help more than as many events more of NES-MDB**"
     return f"{claim}: {_beside(runs(), LAKH[-1], LONGER)}."
 
 
@@ -189,7 +194,7 @@ def _by_unit(steps: np.ndarray, papers: np.ndarray) -> str:
     if len(first) > 1:
         p = stats.ttest_rel(first, each).pvalue
         text += (
-            f", the later ones less in {(each < first).sum()} of {len(first)} seeds, p = {p:.2g}"
+            f", the later ones less in {(each < first).sum()} of {len(first)} seeds, {said_p(p)}"
         )
     return f"{text}."
 
@@ -199,7 +204,7 @@ def _loss(fewer: int, more: int, gains: np.ndarray) -> str:
     if gains.mean() >= 0:
         return ""
     text = f"{more} units are worse than {fewer} in {(gains < 0).sum()} of {len(gains)} seeds"
-    return f"{text}, p = {stats.ttest_1samp(gains, 0).pvalue:.2g}" if len(gains) > 1 else text
+    return f"{text}, {said_p(stats.ttest_1samp(gains, 0).pvalue)}" if len(gains) > 1 else text
 
 
 def overfitting() -> list[str]:

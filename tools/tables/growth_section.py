@@ -96,7 +96,6 @@ def section() -> str:
     lakh = value("all_of_lakh")
     return fill(
         "growth.md.jinja",
-        digits=digits,
         growths=growths(),
         curves=value("growth.curves") or {},
         processes=value("several_processes"),
@@ -104,11 +103,6 @@ def section() -> str:
         worked_out=worked_out(lakh["mapping"]["workers"]) if lakh else None,
         versions=value("suite.rows"),
     )
-
-
-def digits(cost: float) -> str:
-    """A cost in four digits."""
-    return f"{cost:,.0f}" if cost >= 1000 else f"{cost:.4g}"
 
 
 def worked_out(cores: int) -> dict[str, float] | None:

@@ -12,13 +12,14 @@ import findings_table
 import gpu_kit_section
 import growth_section
 import model_tables
+import published_table
 import reproduction_page
 import scaling
 import song_by_song
 import trainings
 from composing_speed import PRECISIONS, fastest_precision
 from filling import fill, replaced, value
-from perplexity_tables import left_out, table_2
+from perplexity_tables import NONE, VALID, left_out, table_2
 from table_figures import figures
 
 from lakhnes_lib import profiles
@@ -28,6 +29,8 @@ from lakhnes_lib.listening import reproduction, results
 
 NOT_MEASURED_BY_BENCHMARKS = ("known_answers", "findings")
 """Files of results/ with other contents: what others published, and runs of many machines."""
+OF_README = ("composed", "six_findings")
+"""Pictures of the README, which docs/results.md does not repeat."""
 
 
 def hardware() -> dict:
@@ -97,14 +100,14 @@ def readme(text: str) -> str:
         hardware=hardware(),
         findings=findings_table.sentences(),
         further=[
-            said
-            for said in findings_table.further()
-            if not said.endswith(f"{findings_table.NOT_YET}.")
+            said for said in findings_table.further() if f"{findings_table.NOT_YET}." not in said
         ],
         small=findings_context.small_models(),
         seeds=findings_context.about_seeds(),
         on_all_songs=findings_context.on_all_songs(),
-        table_2=table_2(),
+        seen=sum(": here " in said for said in findings_table.sentences()),
+        published=published_table.measured_rows(),
+        table_2=[(*cells[:VALID], *cells[VALID + 1 :]) for cells in table_2()],
         full_size=reproduction_page.full_size(),
         lakh=reproduction_page.lakh_and_all(),
         paper_events=scaling.PAPER_EVENTS,
@@ -131,17 +134,19 @@ def all_results() -> str:
         "results.md.jinja",
         hardware=hardware(),
         runs=findings_runs.rows(),
+        valid=[(cells[0], cells[4], cells[VALID]) for cells in table_2() if cells[VALID] != NONE],
         recipe=findings_runs.changes(findings_table.XL_AUGMENTED),
         spread=findings_runs.spread(findings_table.XL_AUGMENTED),
         rates={
             findings_runs.ROWS[row]: findings_runs.changes(row)
             for row in (findings_table.LSTM, findings_table.XL)
         },
-        pictures={name: title for name, (title, _) in figures().items() if name != "composed"},
+        pictures={name: title for name, (title, _) in figures().items() if name not in OF_README},
         lakhnes=song_by_song.total(),
         per_song=song_by_song.measured(),
         best=best,
         shortest_listed=song_by_song.SHORTEST_LISTED,
+        long_song=song_by_song.LONG,
         sampled=value("sampling"),
         auditions=value("auditions"),
         own_way=own_way(),

@@ -7,12 +7,15 @@ import song_by_song
 import trainings
 from filling import value
 
+from lakhnes_lib import profiles
 from lakhnes_lib.listening import reproduction
 
 NONE = "–"
 """Stands for what was not measured, or what there is not."""
 AND_LAKH = " + Lakh"
-"""Stands behind events and minutes in which those of the pre-training on Lakh are not counted."""
+"""Stands behind minutes in which those of the pre-training on Lakh are not counted."""
+VALID = 8
+"""The column of ``table_2`` with the perplexity on valid."""
 LEFT_OUT = {
     "all": "nothing",
     "rotary": "rotary positions",
@@ -44,7 +47,8 @@ def compared(row: reproduction.Row) -> tuple[str, ...]:
     heard, minutes = NONE, NONE
     if "minutes" in row.ours:
         more = AND_LAKH if trainings.lakh_is_left_out(row.name, row.ours) else ""
-        heard = f"{trainings.learned(row.name, row.ours) / 1e6:.1f} M{more}"
+        heard = f"{trainings.learned(row.name, row.ours) / 1e6:.1f} M"
+        heard += of_lakh(row.name) if more else ""
         minutes = trainings.minutes(row.name, row.ours) + more
     return (
         row.title,
@@ -59,6 +63,15 @@ def compared(row: reproduction.Row) -> tuple[str, ...]:
         heard,
         minutes,
     )
+
+
+def of_lakh(name: str) -> str:
+    """How much of Lakh a run read first, as its profile has it, to stand behind its events."""
+    profile, _, row = name.partition("/")
+    settings = profiles.load(profile).training.get(f"lakh_{row.rpartition('_')[2]}")
+    if settings is None:
+        return AND_LAKH
+    return f" + {settings.steps * settings.batch * settings.segment / 1e6:.1f} M of Lakh"
 
 
 def left_out() -> dict | None:

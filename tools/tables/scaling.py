@@ -29,6 +29,7 @@ def page(text: str) -> str:
     """The page with its section made anew. Raises LakhnesError if it has no marks for it."""
     result = results.read("lakh")
     values = result["values"]
+    all_measured = value("all_of_lakh.mapping")
     same = [name for name, equal in values["same_bytes"].items() if equal is True]
     section = fill(
         "scaling.md.jinja",
@@ -38,7 +39,8 @@ def page(text: str) -> str:
         all_files=ALL_FILES,
         times=ALL_FILES / values["files"]["seen"],
         hours=[(cores, *hours(values, cores)) for cores in (1, 16, 256)],
-        all_measured=value("all_of_lakh.mapping"),
+        all_measured=all_measured,
+        as_worked_out=hours(values, all_measured["workers"])[-1] if all_measured else None,
         same=same,
         trials=len(values["same_bytes"]) - 1,
         songs_a_part=SONGS_A_PART,

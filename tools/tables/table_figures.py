@@ -1,5 +1,5 @@
-"""The pictures of docs/results.md, drawn from results/perplexity.json and results/per_song.json,
-and the README's picture of a composed piece."""
+"""The pictures of docs/results.md, drawn from results/perplexity.json, results/findings.json and
+results/per_song.json, and the README's pictures of a composed piece and of the findings."""
 
 from collections import Counter
 from functools import partial
@@ -36,6 +36,8 @@ def figures() -> dict:
         title = "Figure 3: perplexity on test after pre-training on Lakh, beside that without"
         drawn["figure_3"] = (title, partial(figure_3, lines))
     if findings_runs.rows():
+        title = "The paper's six findings: how much lower perplexity is"
+        drawn["six_findings"] = (title, findings_runs.six)
         title = "Every run of the findings: perplexity on valid songs in training"
         drawn["findings"] = (title, findings_runs.picture)
     drawn |= growth_section.pictures()
