@@ -111,6 +111,8 @@ def test_overfitting_is_later_where_valid_turns_later(monkeypatch):
     assert "lowest after 400 ± 283 steps against 300 ± 141, later in 1 of 2 seeds" in of_lstm
     assert of_lstm.endswith("it changes by +0.10 against +0.50 nats.")
     assert of_transformer.endswith("Transformer-XL's overfitting later**: not measured yet.")
+    assert findings_table.further()[2:] == [f"{of_lstm} {of_transformer}"]
+    assert findings_table.further(measured_only=True) == [of_lstm]
 
 
 def test_a_setting_stands_beside_the_same_seed_of_its_row(monkeypatch):

@@ -139,10 +139,14 @@ def p_with(finding: Finding, count: int | None = None) -> float | None:
     return float(stats.ttest_rel(*([each[seed] for seed in seeds] for each in ours)).pvalue)
 
 
-def further() -> list[str]:
-    """What is asked beside the six findings: sentences, of which those that were not measured end
-    with ``NOT_YET``."""
-    return [diminishing(), control(), " ".join(overfitting())]
+def further(measured_only: bool = False) -> list[str]:
+    """What is asked beside the six findings, a paragraph each: all, or what was measured."""
+    asked = [diminishing()], [control()], overfitting()
+    said = [
+        [each for each in sentences if not (measured_only and each.endswith(f"{NOT_YET}."))]
+        for sentences in asked
+    ]
+    return [" ".join(sentences) for sentences in said if sentences]
 
 
 def control() -> str:

@@ -99,9 +99,7 @@ def readme(text: str) -> str:
         "readme_results.md.jinja",
         hardware=hardware(),
         findings=findings_table.sentences(),
-        further=[
-            said for said in findings_table.further() if f"{findings_table.NOT_YET}." not in said
-        ],
+        further=findings_table.further(measured_only=True),
         small=findings_context.small_models(),
         seeds=findings_context.about_seeds(),
         on_all_songs=findings_context.on_all_songs(),
