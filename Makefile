@@ -64,8 +64,8 @@ clean:  ## remove the environment and the caches; runs and data stay
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(STAMP): requirements.txt pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 14))' 2>/dev/null || \
-	  { echo "$(PYTHON) is not Python 3.11 to 3.14; name one that is: make $(MAKECMDGOALS) PYTHON=python3.12" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11, 4) <= sys.version_info[:3] < (3, 15))' 2>/dev/null || \
+	  { echo "$(PYTHON) is not Python 3.11.4 to 3.14; name one that is: make $(MAKECMDGOALS) PYTHON=python3.12" >&2; exit 1; }
 	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || \
 	  { echo "$(PYTHON) lacks venv; on Debian and Ubuntu the package python3-venv brings it" >&2; exit 1; }
 	@echo "Building the environment in $(VENV): a few minutes, once"

@@ -159,7 +159,7 @@ def test_the_summary_is_one_page_that_says_what_is_missing(monkeypatch):
     monkeypatch.setattr(findings_table, "runs", list)
     page = reproduction_page.page(pages.hardware())
     assert len(page.splitlines()) < 120 and max(map(len, page.splitlines())) < 400
-    exactly = "Reproduced exactly, and one number fitted"
+    exactly = "Reproduced exactly, and two numbers fitted"
     large = "Trained at full size, by a recipe of our own"
     for heading in ("Scope", exactly, large, "Reproduced in small", "Cost", "What was hard"):
         assert f"\n## {heading}\n" in page
@@ -304,3 +304,7 @@ def test_what_lakh_took_is_said_not_to_be_counted():
         assert trainings.lakh_is_left_out(name, models[name]) is left_out
     cells = {row.name: perplexity_tables.compared(row) for row in reproduction.table_2()}
     assert cells["laptop/transformer_xl_lakh_4"][-1].endswith(" + Lakh")
+    assert cells["laptop/transformer_xl_lakh_4"][-2] == "1.9 M + 2.0 M of Lakh"
+    for name in ("paper/transformer_xl_lakh", "paper_size"):
+        assert cells[name][-2:] == ("243.6 M + 41.9 M of Lakh", "17 (H200)")
+    assert cells["paper/transformer_xl_augmented"][-2] == "148.8 M"

@@ -58,7 +58,7 @@ def card(name: str, config: dict) -> str:
         config=config | {"note": config.get("note", ""), "stages": stages},
         sizes=", ".join(f"{key.replace('_', ' ')} {setting}" for key, setting in settings),
         measured=measured,
-        minutes=trainings.minutes(name, reproduction.measured().get(name, {"minutes": 0.0})),
+        minutes=minutes(stages),
         packed=packed,
         stored="in fewer than five bits each" if packed else "as bfloat16",
         parts=parts(stages),
@@ -91,6 +91,17 @@ def parts(stages: list[dict]) -> list[Part]:
     return spans
 
 
+def minutes(stages: list[dict]) -> str:
+    """How long the stages took on which device, in words."""
+    spent: dict[str, float] = {}
+    for stage in stages:
+        on = (
+            f"one {trainings.short(stage['device'])}" if stage["device"] else "cores of a processor"
+        )
+        spent[on] = spent.get(on, 0.0) + stage["seconds"] / 60
+    return " and ".join(f"{each:.0f} minutes on {device}" for device, each in spent.items())
+
+
 def trained_on(parts: list[Part]) -> str:
     """Where a model was trained, and of several devices how much on each."""
     on = [f"on one {part.device}" if part.device else "on shared CPU cores" for part in parts]
@@ -104,14 +115,15 @@ def trained_on(parts: list[Part]) -> str:
 
 def on_cores(name: str, stages: list[dict]) -> dict | None:
     """What a shipped model's training would take on a processor's cores: hours, at the speed of the
-    run of profile laptop that went on with it there, and that run's name, events and minutes; None
-    without such a run."""
+    run of profile laptop that went on with it there, that run's name, events and minutes, and all
+    events; None without such a run."""
     measured = reproduction.measured()
     for run, (_, before) in model_tables.LONGER.items():
         if before == name and (entry := measured.get(f"laptop/{run}")):
-            hours = entry["minutes"] / 60 * sum(stage["events"] for stage in stages)
+            whole = sum(stage["events"] for stage in stages)
+            hours = entry["minutes"] / 60 * whole / entry["events"]
             spent = {key: entry[key] for key in ("events", "minutes")}
-            return spent | {"run": run, "hours": hours / entry["events"]}
+            return spent | {"run": run, "whole": whole, "hours": hours}
     return None
 
 

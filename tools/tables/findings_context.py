@@ -40,14 +40,15 @@ def small_models() -> dict | None:
 
     weights: by row; passes: how often the Transformer-XL read its songs; ours, paper: weights of
     the Transformer-XL for each event of the training songs; unit, paper_unit: events of a unit of
-    Lakh; times: events that the row after most of Lakh read in all, beside the row without;
-    best_at_the_end: whether each run of the Transformer-XL was best on valid at its last step;
-    control: whether the row without Lakh was trained for longer as well.
+    Lakh; times, times_one: events that the row after most of Lakh read in all, beside the row
+    without and beside that after one unit; best_at_the_end: whether each run of the Transformer-XL
+    was best on valid at its last step; control: whether the row without Lakh was trained for
+    longer as well.
     """
     named = by_name()
     events = {name: np.mean([run["events"] for run in own]) for name, own in named.items()}
-    most = f"lakh_{UNITS[-1]}"
-    if not {NGRAM, XL, LAKH[-1], most} <= events.keys():
+    least, *_, most = (f"lakh_{units}" for units in UNITS)
+    if not {NGRAM, XL, LAKH[0], LAKH[-1], least, most} <= events.keys():
         return None
     of_train = aggregates.load("nesmdb")["facts"]["kinds"]["splits"]["train"]["framed"]
     weights = {row: parameters(row) for row in (LSTM, XL)}
@@ -59,6 +60,7 @@ def small_models() -> dict | None:
         "unit": events[most] / UNITS[-1],
         "paper_unit": PAPER_EVENTS / UNITS[-1],
         "times": 1 + events[most] / events[LAKH[-1]],
+        "times_one": (events[LAKH[-1]] + events[most]) / (events[LAKH[0]] + events[least]),
         "best_at_the_end": all(
             run["best_step"] == run["curve"][-1][0]
             for name in (XL, XL_AUGMENTED, *LAKH)

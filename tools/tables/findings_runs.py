@@ -133,7 +133,7 @@ def six(title: str) -> Picture:
     ax.set_yticks(range(len(claims)), claims)
     ax.invert_yaxis()
     legend(ax, "lower left")
-    finish(ax, title, "change of perplexity on test, %", grid="both")
+    finish(ax, title, "%, on test", grid="both")
     return drawn
 
 

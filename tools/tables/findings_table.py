@@ -9,6 +9,8 @@ said to be not measured.
 
 import json
 from dataclasses import dataclass
+from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 from scipy import stats
@@ -41,17 +43,17 @@ class Finding:
 
 
 FINDINGS = (
-    Finding("An LSTM is below a back-off 5-gram", (14.11, 37.25), LSTM, NGRAM),
-    Finding("A Transformer-XL is below the LSTM", (3.501, 14.11), XL, LSTM),
-    Finding("Augmentation lowers the LSTM", (12.64, 14.11), LSTM_AUGMENTED, LSTM),
-    Finding("Augmentation lowers the Transformer-XL", (2.741, 3.501), XL_AUGMENTED, XL),
+    Finding("The LSTM beats a back-off 5-gram", (14.11, 37.25), LSTM, NGRAM),
+    Finding("The Transformer-XL beats the LSTM", (3.501, 14.11), XL, LSTM),
+    Finding("Augmentation helps the LSTM", (12.64, 14.11), LSTM_AUGMENTED, LSTM),
+    Finding("Augmentation helps the Transformer-XL", (2.741, 3.501), XL_AUGMENTED, XL),
     Finding(
-        "Pre-training on four units of Lakh lowers it further",
+        "Four units of Lakh help it further",
         (2.460, 2.741),
         LAKH[-1],
         XL_AUGMENTED,
     ),
-    Finding("Four units of Lakh lower it more than one", (2.460, 2.545), LAKH[-1], LAKH[0]),
+    Finding("Four units of Lakh help more than one", (2.460, 2.545), LAKH[-1], LAKH[0]),
 )
 
 
@@ -161,44 +163,44 @@ def diminishing() -> str:
     Only seeds that all rows have count, since seeds differ by more than amounts of Lakh.
     """
     known, all_runs = reproduction.known_answers()["figure_3"], runs()
+    claim, amounts = "**Each further step of Lakh gains less**", (0, *UNITS)
     papers = -np.diff(np.log(known["test"]))  # (steps,)
-    gains = ", ".join(f"{gain:+.3f}" for gain in papers)
-    amounts = (0, *UNITS)
-    units = f"{', '.join(map(str, amounts[:-1]))} to {amounts[-1]} units"
-    claim = f"**Each further step of Lakh gains less** (paper: {gains} nats an event from {units})"
+    gains = ", ".join(f"{gain:.3f}" for gain in papers)
     for split in ("test", "valid"):
         each = [nats(all_runs, name, split) for name in (XL_AUGMENTED, *LAKH)]
         if seeds := sorted(set.intersection(*map(set, each))):
-            steps = -np.diff([[row[seed] for seed in seeds] for row in each], axis=0)
-            seen = "here" if (np.diff(steps.mean(1)) < 0).all() else "not seen here:"
-            ours = ", ".join(_gain(step) for step in steps)
+            gained = -np.diff([[row[seed] for seed in seeds] for row in each], axis=0)
+            seen = "seen" if (np.diff(gained.mean(1)) < 0).all() else "not seen"
+            steps = ", ".join(f"{a} to {b}" for a, b in pairwise(amounts))
+            ours = ", ".join(_gain(gain) for gain in gained)
             count = f"{len(seeds)} seeds" if len(seeds) > 1 else "one seed, which is no finding yet"
-            lost = [_loss(*step) for step in zip(amounts, amounts[1:], steps, strict=False)]
-            text = "; ".join([f"{claim}: {seen} {ours} on {split} ({count})", *filter(None, lost)])
-            return f"{text}. {_by_unit(steps, papers)}"
+            lost = filter(None, map(_loss, amounts, amounts[1:], gained))
+            text = f"From {steps} units the paper gains {gains} nats; here {ours} on {split}"
+            text = "; ".join([f"{text} ({count})", *lost])
+            return f"{claim}: {seen}. {text}. {_by_unit(gained, papers)}"
     return f"{claim}: {NOT_YET}."
 
 
 def _gain(gains: np.ndarray) -> str:
     """Mean of gains by seed in nats, and their standard deviation if there are several seeds."""
     spread = f" ± {gains.std(ddof=1):.3f}" if len(gains) > 1 else ""
-    return f"{gains.mean():+.3f}{spread}"
+    return f"{gains.mean():.3f}{spread}"
 
 
-def _by_unit(steps: np.ndarray, papers: np.ndarray) -> str:
+def _by_unit(gained: np.ndarray, papers: np.ndarray) -> str:
     """What the first unit gains beside each unit after it: a sentence.
 
-    steps: gains in nats, (steps, seeds) float64; papers: the same of the paper, (steps,).
+    gained: nats by step, (steps, seeds) float64; papers: the same of the paper, (steps,).
     """
     after = UNITS[-1] - UNITS[0]
-    first, each = steps[0], steps[1:].sum(0) / after  # (seeds,)
-    beside = f"paper: {papers[0]:+.3f} and {papers[1:].sum() / after:+.3f}"
-    text = f"The first unit gains {first.mean():+.3f}, each of the {after} after it"
-    text = f"{text} {each.mean():+.3f} ({beside})"
+    first, each = gained[0], gained[1:].sum(0) / after  # (seeds,)
+    beside = f"paper: {papers[0]:.3f} and {papers[1:].sum() / after:.3f}"
+    text = f"The first unit gains {first.mean():.3f}, each of the {after} after it"
+    text = f"{text} {each.mean():.3f} ({beside})"
     if len(first) > 1:
         p = stats.ttest_rel(first, each).pvalue
         text += (
-            f", the later ones less in {(each < first).sum()} of {len(first)} seeds, {said_p(p)}"
+            f", the later ones less with {(each < first).sum()} of {len(first)} seeds, {said_p(p)}"
         )
     return f"{text}."
 
@@ -212,32 +214,51 @@ def _loss(fewer: int, more: int, gains: np.ndarray) -> str:
 
 
 def overfitting() -> list[str]:
-    """Of each kind of network, whether augmentation moves overfitting later: sentences."""
+    """Of each kind of network, whether augmentation delays overfitting: sentences."""
     said = []
     for title, plain in (("LSTM", LSTM), ("Transformer-XL", XL)):
-        claim = f"**Augmentation moves the {title}'s overfitting later**"
-        turns = [_turns(f"{name}_{FEWEST_SONGS}") for name in (plain, f"{plain}_augmented")]
-        seeds = sorted(turns[0].keys() & turns[1].keys())
-        if not seeds:
+        claim = f"**Augmentation delays the {title}'s overfitting**"
+        turns = [_turns(f"{name}_{FEWEST_SONGS}") for name in (f"{plain}_augmented", plain)]
+        if not (seeds := sorted(turns[0].keys() & turns[1].keys())):
             said.append(f"{claim}: {NOT_YET}.")
             continue
-        pairs = np.array([[each[seed] for seed in seeds] for each in turns])  # (2, seeds, 2)
-        later = (pairs[1, :, 0] > pairs[0, :, 0]).sum()
-        best = [mean_and_spread(steps, digits=0) for steps in pairs[:, :, 0]]
-        risen = [f"{nats:+.2f}" for nats in pairs[:, :, 1].mean(1)]
+        augmented, written = ([each[seed] for seed in seeds] for each in turns)
+        pairs = zip(augmented, written, strict=True)
+        later = sum(late.best > early.best for late, early in pairs)
         said.append(
-            f"{claim} (on {FEWEST_SONGS} songs): valid is lowest after {best[1]} steps against "
-            f"{best[0]}, later in {later} of {len(seeds)} seeds; from there to the last step it "
-            f"changes by {risen[1]} against {risen[0]} nats."
+            f"{claim} ({FEWEST_SONGS} songs). With it, valid "
+            f"{_turning(augmented)}. Without it, valid {_turning(written)}. That is earlier "
+            f"with {later} of {len(seeds)} seeds."
         )
     return said
 
 
-def _turns(name: str) -> dict[int, tuple[int, float]]:
-    """Seed -> the step at which a run was best on valid, and by how many nats it was worse at its
-    last measuring."""
+class Turn(NamedTuple):
+    """When a run was best on valid, its last step, and by how many nats it was worse there."""
+
+    best: int
+    last: int
+    risen: float
+
+
+def _turning(turns: list[Turn]) -> str:
+    """When valid turns, in words that claim no turn where valid still falls."""
+    if all(turn.best == turn.last for turn in turns):
+        return f"still falls at the last step, {mean_and_spread(_array(turns, 'last')[:1], 0)}"
+    best = mean_and_spread(_array(turns, "best"), digits=0)
+    risen = _array(turns, "risen").mean()
+    return f"is lowest after {best} steps, and {risen:.2f} nats higher at the last one"
+
+
+def _array(turns: list[Turn], name: str) -> np.ndarray:
+    return np.array([getattr(turn, name) for turn in turns], float)
+
+
+def _turns(name: str) -> dict[int, Turn]:
+    """Seed -> when a run turned."""
     turns = {}
     for run in (run for run in runs() if run["name"] == name):
         steps, losses = zip(*run["curve"], strict=True)
-        turns[run["seed"]] = steps[int(np.argmin(losses))], losses[-1] - min(losses)
+        best = int(np.argmin(losses))
+        turns[run["seed"]] = Turn(steps[best], steps[-1], losses[-1] - losses[best])
     return turns

@@ -47,8 +47,9 @@ def compared(row: reproduction.Row) -> tuple[str, ...]:
     heard, minutes = NONE, NONE
     if "minutes" in row.ours:
         more = AND_LAKH if trainings.lakh_is_left_out(row.name, row.ours) else ""
-        heard = f"{trainings.learned(row.name, row.ours) / 1e6:.1f} M"
-        heard += of_lakh(row.name) if more else ""
+        lakh = trainings.of_lakh(row.name, row.ours)
+        heard = f"{(trainings.learned(row.name, row.ours) - lakh) / 1e6:.1f} M"
+        heard += of_lakh(row.name) if more else f" + {lakh / 1e6:.1f} M of Lakh" if lakh else ""
         minutes = trainings.minutes(row.name, row.ours) + more
     return (
         row.title,

@@ -36,7 +36,7 @@ def figures() -> dict:
         title = "Figure 3: perplexity on test after pre-training on Lakh, beside that without"
         drawn["figure_3"] = (title, partial(figure_3, lines))
     if findings_runs.rows():
-        title = "The paper's six findings: how much lower perplexity is"
+        title = "Six findings of the paper: change of perplexity"
         drawn["six_findings"] = (title, findings_runs.six)
         title = "Every run of the findings: perplexity on valid songs in training"
         drawn["findings"] = (title, findings_runs.picture)

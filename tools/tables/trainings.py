@@ -56,6 +56,16 @@ def learned(name: str, entry: dict) -> int:
     return min(curve, key=lambda point: point["valid_loss"])["events"] if curve else entry["events"]
 
 
+def of_lakh(name: str, entry: dict) -> int:
+    """Those of them that are of Lakh."""
+    config = _configs().get(name.removesuffix(reproduction.MEMORY))
+    if config:
+        *_, last = config["stages"]
+        return sum(learned_in(each) for each in config["stages"] if each["data"] != last["data"])
+    row = on_gpu(name)
+    return row["lakh"]["events"] if "lakh" in row and not lakh_is_left_out(name, entry) else 0
+
+
 def learned_in(stage: dict) -> int:
     """Events of a shipped model's stage up to the weights that went on, of which each step has as
     many; all, if it does not say which they were."""
