@@ -135,6 +135,12 @@ def test_a_setting_stands_beside_the_same_seed_of_its_row(monkeypatch):
     monkeypatch.setattr(findings_table, "runs", lambda: all_runs)
     again, cells = findings_runs.changes(row)
     assert again[0] == "nothing, the row once more (weight decay 0.3)"
+    assert findings_runs.winners(row) == []
+    all_runs += [
+        a_run("average_0.99", seed, 7.9 + seed) | {"row": row, "changes": {"average": 0.99}}
+        for seed in (0, 1)
+    ]
+    assert findings_runs.winners(row) == ["moving average of the weights 0.99"]
     assert findings_runs.spread(row) == (2, pytest.approx(math.log(9 / 8)))
     difference = math.log(8.8 / 8)
     means = "8.90 ± 0.14", f"{difference:+.3f}, +0.000", f"{difference / 2:+.3f}"

@@ -93,6 +93,15 @@ def changes(row: str) -> list[tuple[str, ...]]:
     return [(*cells, f"{mean:+.3f}") for mean, cells in sorted(table)]
 
 
+def winners(row: str) -> list[str]:
+    """Settings that are better than the row's own with each seed, and were tried with several."""
+    return [
+        setting
+        for setting, count, _, each, _ in changes(row)
+        if count != "1" and all(nats.startswith("-") for nats in each.split(", "))
+    ]
+
+
 def _setting(name: str, row: str, changed: dict) -> str:
     """What a run changes, in words."""
     own = profiles.load("laptop").training[row].model_dump()

@@ -137,6 +137,7 @@ def all_results() -> str:
         runs=findings_runs.rows(),
         valid=[(cells[0], cells[4], cells[VALID]) for cells in table_2() if cells[VALID] != NONE],
         recipe=findings_runs.changes(findings_table.XL_AUGMENTED),
+        winners=findings_runs.winners(findings_table.XL_AUGMENTED),
         spread=findings_runs.spread(findings_table.XL_AUGMENTED),
         rates={
             findings_runs.ROWS[row]: findings_runs.changes(row)
