@@ -136,6 +136,8 @@ def test_a_setting_stands_beside_the_same_seed_of_its_row(monkeypatch):
     again, cells = findings_runs.changes(row)
     assert again[0] == "nothing, the row once more (weight decay 0.3)"
     assert findings_runs.winners(row) == []
+    assert findings_runs.rate("few_lstm") == "LSTM, whose own learning rate is 0.002"
+    assert findings_runs.rate(row).endswith(", whose own learning rate of the matrices is 0.02")
     all_runs += [
         a_run("average_0.99", seed, 7.9 + seed) | {"row": row, "changes": {"average": 0.99}}
         for seed in (0, 1)

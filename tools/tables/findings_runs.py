@@ -93,6 +93,13 @@ def changes(row: str) -> list[tuple[str, ...]]:
     return [(*cells, f"{mean:+.3f}") for mean, cells in sorted(table)]
 
 
+def rate(row: str) -> str:
+    """A row with its own learning rate; of a network trained with Muon that of the matrices."""
+    own = profiles.load("laptop").training[row]
+    what = "matrix_learning_rate" if own.optimizer == "muon" else "learning_rate"
+    return f"{ROWS[row]}, whose own {SETTINGS[what]} is {getattr(own, what):g}"
+
+
 def winners(row: str) -> list[str]:
     """Settings that are better than the row's own with each seed, and were tried with several."""
     return [

@@ -140,7 +140,7 @@ def all_results() -> str:
         winners=findings_runs.winners(findings_table.XL_AUGMENTED),
         spread=findings_runs.spread(findings_table.XL_AUGMENTED),
         rates={
-            findings_runs.ROWS[row]: findings_runs.changes(row)
+            findings_runs.rate(row): (findings_runs.changes(row), findings_runs.winners(row))
             for row in (findings_table.LSTM, findings_table.XL)
         },
         pictures={name: title for name, (title, _) in figures().items() if name not in OF_README},
