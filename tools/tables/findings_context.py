@@ -5,6 +5,7 @@ from itertools import pairwise
 
 import numpy as np
 import torch
+import trainings
 from findings_table import (
     FINDINGS,
     LAKH,
@@ -139,7 +140,7 @@ def on_all_songs() -> dict:
     of_lakh = profiles.load("laptop").training["lakh_1"]
     return {
         "plain": models.get("laptop/transformer_xl", {}).get("test", {}).get("exact"),
-        "unit": of_lakh.steps * of_lakh.batch * of_lakh.segment,
+        "unit": trainings.planned(of_lakh),
         "augmentation_harms": all(a and b and a < b for a, b in pairs),
         "by_units": by_units,
         "more_helps_less": len(by_units) > len(after) > 1

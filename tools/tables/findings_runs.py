@@ -139,10 +139,16 @@ def six(title: str) -> Picture:
         better, worse = finding.paper
         label = "paper" if row == 0 else None
         ax.plot(100 * (better / worse - 1), row, "D", color=INK, markersize=8, label=label)
-        pairs = _changes(all_runs, finding)
+        ours = findings_table.by_seed(all_runs, (finding.better, finding.worse), "test")
+        changes_by_seed = 100 * np.expm1(ours[0] - ours[1])
         label = "here, each seed" if row == 0 else None
         ax.plot(
-            pairs, np.full(len(pairs), row), "o", color=MODEL_COLOURS[0], alpha=0.6, label=label
+            changes_by_seed,
+            np.full(len(changes_by_seed), row),
+            "o",
+            color=MODEL_COLOURS[0],
+            alpha=0.6,
+            label=label,
         )
     ax.axvline(0, color=INK, linewidth=0.8)
     claims = [f"{n}. {finding.claim}" for n, finding in enumerate(findings_table.FINDINGS, 1)]
@@ -151,14 +157,6 @@ def six(title: str) -> Picture:
     legend(ax, "lower left")
     finish(ax, title, "%, on test", grid="both")
     return drawn
-
-
-def _changes(all_runs: list[dict], finding: findings_table.Finding) -> list[float]:
-    """Change of perplexity on test in per cent, by seed."""
-    better, worse = (
-        findings_table.nats(all_runs, name, "test") for name in (finding.better, finding.worse)
-    )
-    return [100 * np.expm1(better[seed] - worse[seed]) for seed in sorted(better.keys() & worse)]
 
 
 def picture(title: str) -> Picture:

@@ -77,6 +77,13 @@ def nats(all_runs: list[dict], name: str, split: str) -> dict[int, float]:
     return {run["seed"]: run[split]["nats"] for run in named}
 
 
+def by_seed(all_runs: list[dict], names: tuple[str, ...], split: str) -> np.ndarray:
+    """The same of several runs, over the seeds that all of them have: float64 (names, seeds)."""
+    each = [nats(all_runs, name, split) for name in names]
+    seeds = sorted(set.intersection(*map(set, each)))
+    return np.array([[row[seed] for seed in seeds] for row in each], float)
+
+
 def sentence(finding: Finding, all_runs: list[dict]) -> str:
     """The finding with the paper's numbers and ours; on test as soon as both rows have it."""
     better, worse = finding.paper
@@ -89,9 +96,7 @@ def sentence(finding: Finding, all_runs: list[dict]) -> str:
 def _beside(all_runs: list[dict], better: str, worse: str) -> str:
     """Two rows compared over their common seeds, on test as soon as both have it."""
     for split in ("test", "valid"):
-        ours = [nats(all_runs, name, split) for name in (better, worse)]
-        if seeds := sorted(ours[0].keys() & ours[1].keys()):
-            pairs = np.array([[each[seed] for seed in seeds] for each in ours])
+        if (pairs := by_seed(all_runs, (better, worse), split)).size:
             return _compared(pairs, split)
     return NOT_YET
 
@@ -133,12 +138,10 @@ def mean_and_spread(values: np.ndarray, digits: int = 2) -> str:
 def p_with(finding: Finding, count: int | None = None) -> float | None:
     """p of a finding on test with the first seeds, or all that both rows have; None if there are
     fewer, or only one."""
-    all_runs = runs()
-    ours = [nats(all_runs, name, "test") for name in (finding.better, finding.worse)]
-    seeds = sorted(ours[0].keys() & ours[1].keys())[:count]
-    if len(seeds) < max(count or 2, 2):
+    pairs = by_seed(runs(), (finding.better, finding.worse), "test")[:, :count]
+    if pairs.shape[1] < max(count or 2, 2):
         return None
-    return float(stats.ttest_rel(*([each[seed] for seed in seeds] for each in ours)).pvalue)
+    return float(stats.ttest_rel(*pairs).pvalue)
 
 
 def further(measured_only: bool = False) -> list[str]:
@@ -167,13 +170,12 @@ def diminishing() -> str:
     papers = -np.diff(np.log(known["test"]))  # (steps,)
     gains = ", ".join(f"{gain:.3f}" for gain in papers)
     for split in ("test", "valid"):
-        each = [nats(all_runs, name, split) for name in (XL_AUGMENTED, *LAKH)]
-        if seeds := sorted(set.intersection(*map(set, each))):
-            gained = -np.diff([[row[seed] for seed in seeds] for row in each], axis=0)
+        gained = -np.diff(by_seed(all_runs, (XL_AUGMENTED, *LAKH), split), axis=0)
+        if seeds := gained.shape[1]:
             seen = "seen" if (np.diff(gained.mean(1)) < 0).all() else "not seen"
             steps = ", ".join(f"{a} to {b}" for a, b in pairwise(amounts))
             ours = ", ".join(_gain(gain) for gain in gained)
-            count = f"{len(seeds)} seeds" if len(seeds) > 1 else "one seed, which is no finding yet"
+            count = f"{seeds} seeds" if seeds > 1 else "one seed, which is no finding yet"
             lost = filter(None, map(_loss, amounts, amounts[1:], gained))
             text = f"From {steps} units the paper gains {gains} nats; here {ours} on {split}"
             text = "; ".join([f"{text} ({count})", *lost])

@@ -47,9 +47,7 @@ def compared(row: reproduction.Row) -> tuple[str, ...]:
     heard, minutes = NONE, NONE
     if "minutes" in row.ours:
         more = AND_LAKH if trainings.lakh_is_left_out(row.name, row.ours) else ""
-        lakh = trainings.of_lakh(row.name, row.ours)
-        heard = f"{(trainings.learned(row.name, row.ours) - lakh) / 1e6:.1f} M"
-        heard += of_lakh(row.name) if more else f" + {lakh / 1e6:.1f} M of Lakh" if lakh else ""
+        heard = events(row.name, row.ours)
         minutes = trainings.minutes(row.name, row.ours) + more
     return (
         row.title,
@@ -66,13 +64,18 @@ def compared(row: reproduction.Row) -> tuple[str, ...]:
     )
 
 
-def of_lakh(name: str) -> str:
-    """How much of Lakh a run read first, as its profile has it, to stand behind its events."""
-    profile, _, row = name.partition("/")
-    settings = profiles.load(profile).training.get(f"lakh_{row.rpartition('_')[2]}")
-    if settings is None:
-        return AND_LAKH
-    return f" + {settings.steps * settings.batch * settings.segment / 1e6:.1f} M of Lakh"
+def events(name: str, entry: dict) -> str:
+    """The events that a model has learned from, those of Lakh apart. Of pre-training that its own
+    entry does not count they are as its profile plans them."""
+    lakh = trainings.of_lakh(name, entry)
+    own = f"{(trainings.learned(name, entry) - lakh) / 1e6:.1f} M"
+    if trainings.lakh_is_left_out(name, entry):
+        profile, _, row = name.partition("/")
+        settings = profiles.load(profile).training.get(f"lakh_{row.rpartition('_')[2]}")
+        if settings is None:
+            return own + AND_LAKH
+        lakh = trainings.planned(settings)
+    return f"{own} + {lakh / 1e6:.1f} M of Lakh" if lakh else own
 
 
 def left_out() -> dict | None:

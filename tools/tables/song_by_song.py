@@ -17,8 +17,9 @@ from lakhnes_lib.listening.pictures import Picture
 MOST = 10
 """Songs in each list."""
 SHORTEST_DRAWN, SHORTEST_LISTED = 10, 100
-LONG = 500
 """Events of a song; what shorter ones differ by says little."""
+LONG = 500
+"""Events from which on a song counts as long."""
 
 
 def measured() -> dict[str, dict]:

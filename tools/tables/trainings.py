@@ -56,8 +56,13 @@ def learned(name: str, entry: dict) -> int:
     return min(curve, key=lambda point: point["valid_loss"])["events"] if curve else entry["events"]
 
 
+def planned(settings: profiles.Training) -> int:
+    """Events that a training of whole batches reads, as its profile has it."""
+    return settings.steps * settings.batch * settings.segment
+
+
 def of_lakh(name: str, entry: dict) -> int:
-    """Those of them that are of Lakh."""
+    """Those of the events that ``learned`` counts which are of Lakh."""
     config = _configs().get(name.removesuffix(reproduction.MEMORY))
     if config:
         *_, last = config["stages"]
